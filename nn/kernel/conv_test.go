@@ -1,0 +1,317 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// convData is a shape with random operands, and room for the results.
+type convData struct {
+	s                             ConvShape
+	x, w, bias, temb, res, dy     []float32
+	y, dx, dw, db, dtemb, scratch []float32
+}
+
+func newConvData(r *rand.Rand, s ConvShape) *convData {
+	out := s.N * s.OutH() * s.OutW() * s.K
+	in, filter := s.N*s.H*s.W*s.C, s.R*s.R*s.C*s.K
+	return &convData{
+		s: s, x: randoms(r, in), w: randoms(r, filter), bias: randoms(r, s.K), temb: randoms(r, s.N*s.K),
+		res: randoms(r, out), dy: randoms(r, out),
+		y: garbage(out), dx: garbage(in), dw: garbage(filter), db: garbage(s.K), dtemb: garbage(s.N * s.K),
+	}
+}
+
+// run computes all three directions with a new plan.
+func (d *convData) run() error {
+	c, err := NewConv(d.s)
+	if err != nil {
+		return err
+	}
+	scratch := garbage(c.Scratch())
+	c.Forward(d.y, d.x, d.w, d.bias, d.temb, d.res, scratch)
+	c.BackwardData(d.dx, d.dy, d.w, scratch)
+	c.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, scratch)
+	return nil
+}
+
+// results are the outputs of run in a fixed order.
+func (d *convData) results() map[string][]float32 {
+	return map[string][]float32{"y": d.y, "dx": d.dx, "dw": d.dw, "db": d.db, "dtemb": d.dtemb}
+}
+
+// wide is the plain float64 loop that defines the convolution in its three
+// directions, with the sum of the absolute terms of each result beside it.
+type wide struct{ y, dx, dw, db, dtemb, yAbs, dxAbs, dwAbs, dbAbs, dtembAbs []float64 }
+
+func (d *convData) wide() *wide {
+	s, oh, ow := d.s, d.s.OutH(), d.s.OutW()
+	f := func(x []float32) []float64 { return make([]float64, len(x)) }
+	v := &wide{f(d.y), f(d.dx), f(d.dw), f(d.db), f(d.dtemb), f(d.y), f(d.dx), f(d.dw), f(d.db), f(d.dtemb)}
+	for n := 0; n < s.N; n++ {
+		for p := 0; p < oh*ow; p++ {
+			for k := 0; k < s.K; k++ {
+				out := (n*oh*ow+p)*s.K + k
+				g := float64(d.dy[out])
+				v.db[k] += g
+				v.dtemb[n*s.K+k] += g
+				v.dbAbs[k] += math.Abs(g)
+				v.dtembAbs[n*s.K+k] += math.Abs(g)
+				for _, a := range []float32{d.bias[k], d.temb[n*s.K+k], d.res[out]} {
+					v.y[out] += float64(a)
+					v.yAbs[out] += math.Abs(float64(a))
+				}
+				for r := 0; r < s.R*s.R; r++ {
+					iy, ix := p/ow*s.Stride+r/s.R-s.PadTop, p%ow*s.Stride+r%s.R-s.PadLeft
+					if iy < 0 || ix < 0 || iy >= s.H || ix >= s.W {
+						continue
+					}
+					for c := 0; c < s.C; c++ {
+						in, wt := ((n*s.H+iy)*s.W+ix)*s.C+c, (r*s.C+c)*s.K+k
+						x, w := float64(d.x[in]), float64(d.w[wt])
+						v.y[out] += x * w
+						v.dx[in] += g * w
+						v.dw[wt] += g * x
+						v.yAbs[out] += math.Abs(x * w)
+						v.dxAbs[in] += math.Abs(g * w)
+						v.dwAbs[wt] += math.Abs(g * x)
+					}
+				}
+			}
+		}
+	}
+	return v
+}
+
+// check holds run's results against the float64 loops. The bound on a direct
+// convolution's element is (terms+4) eps sum|terms|. Winograd's transforms mix
+// elements, so there the bound is on the error over the root mean square of the
+// result: 2e-4 for the largest element (8e-5 is the largest seen).
+func (d *convData) check() error {
+	v := d.wide()
+	s := d.s
+	for _, c := range []struct {
+		name      string
+		got       []float32
+		want, abs []float64
+		terms     int
+		sum       bool // a plain sum, never transformed
+	}{
+		{"y", d.y, v.y, v.yAbs, s.R*s.R*s.C + 3, false},
+		{"dx", d.dx, v.dx, v.dxAbs, s.R * s.R * s.K, false},
+		{"dw", d.dw, v.dw, v.dwAbs, s.N * s.OutH() * s.OutW(), false},
+		{"db", d.db, v.db, v.dbAbs, s.N * s.OutH() * s.OutW(), true},
+		{"dtemb", d.dtemb, v.dtemb, v.dtembAbs, s.OutH() * s.OutW(), true},
+	} {
+		var squares float64
+		for _, x := range c.want {
+			squares += x * x
+		}
+		rms := math.Sqrt(squares / float64(len(c.want)))
+		for i, x := range c.got {
+			bound := float64(c.terms+4) * 0x1p-24 * c.abs[i]
+			if !c.sum && s.R == 3 && s.Stride == 1 {
+				bound = max(bound, 2e-4*rms)
+			}
+			if e := math.Abs(float64(x) - c.want[i]); !(e <= bound) {
+				return fmt.Errorf("%+v: %s[%d] = %v, want %v within %.1e", s, c.name, i, x, c.want[i], bound)
+			}
+		}
+	}
+	return nil
+}
+
+func same3x3(n, h, w, c, k int) ConvShape { return ConvShape{n, h, w, c, k, 3, 1, 1, 1, 1, 1} }
+
+// convShapes: what a UNet has, odd sizes and channel counts, and random shapes.
+func convShapes(r *rand.Rand) []ConvShape {
+	shapes := []ConvShape{
+		same3x3(2, 7, 7, 16, 32), same3x3(1, 14, 14, 32, 16), same3x3(1, 5, 9, 8, 20), same3x3(3, 4, 4, 20, 48),
+		same3x3(1, 28, 28, 1, 16), same3x3(1, 16, 16, 3, 32), same3x3(1, 28, 28, 16, 1), same3x3(2, 8, 8, 32, 3),
+		same3x3(2, 8, 8, 130, 70), same3x3(1, 1, 1, 4, 4), same3x3(1, 2, 3, 33, 17),
+		{2, 28, 28, 16, 32, 3, 2, 1, 1, 1, 1}, {2, 14, 14, 20, 48, 3, 2, 0, 0, 1, 1}, {1, 7, 7, 32, 32, 3, 2, 1, 1, 1, 1},
+		{2, 8, 8, 48, 20, 1, 1, 0, 0, 0, 0}, {37, 1, 1, 64, 128, 1, 1, 0, 0, 0, 0}, {1, 1, 1, 5, 300, 1, 1, 0, 0, 0, 0},
+		{3, 6, 5, 7, 9, 1, 2, 0, 0, 0, 0}, {1, 5, 5, 3, 4, 3, 1, 0, 0, 0, 0}, {1, 4, 4, 3, 4, 3, 1, 2, 1, 0, 3},
+	}
+	for i := 0; i < 24; i++ {
+		s := ConvShape{1 + r.IntN(3), 1 + r.IntN(12), 1 + r.IntN(12), 1 + r.IntN(40), 1 + r.IntN(40), 1 + 2*r.IntN(2), 1 + r.IntN(2), r.IntN(2), r.IntN(2), r.IntN(3), r.IntN(3)}
+		if s.validate() == nil {
+			shapes = append(shapes, s)
+		}
+	}
+	return shapes
+}
+
+func TestConvAgainstFloat64(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		r := testRand(3)
+		for _, s := range convShapes(r) {
+			d := newConvData(r, s)
+			if err := d.run(); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.check(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// Bias, time embedding and residual may each be missing, and y may be the residual.
+func TestConvOptionalOperands(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		r := testRand(4)
+		for _, s := range []ConvShape{same3x3(2, 6, 6, 20, 24), {2, 6, 6, 5, 33, 3, 2, 1, 1, 1, 1}, {2, 3, 3, 20, 3, 1, 1, 0, 0, 0, 0}} {
+			for mask := 0; mask < 8; mask++ {
+				d := newConvData(r, s)
+				bias, temb, res := d.bias, d.temb, d.res
+				if mask&1 == 0 {
+					bias, d.bias = nil, make([]float32, len(d.bias))
+				}
+				if mask&2 == 0 {
+					temb, d.temb = nil, make([]float32, len(d.temb))
+				}
+				if mask&4 == 0 {
+					res, d.res = nil, make([]float32, len(d.res))
+				}
+				c, err := NewConv(s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := d.run(); err != nil {
+					t.Fatal(err)
+				}
+				scratch := garbage(c.Scratch())
+				if res != nil {
+					d.y = append([]float32(nil), d.res...)
+					res = d.y
+				}
+				c.Forward(d.y, d.x, d.w, bias, temb, res, scratch)
+				if err := d.check(); err != nil {
+					t.Errorf("operands %03b: %v", mask, err)
+				}
+				c.BackwardWeights(nil, d.db, nil, d.x, d.dy, scratch)
+				c.BackwardWeights(nil, nil, d.dtemb, d.x, d.dy, scratch)
+				c.BackwardWeights(d.dw, nil, nil, d.x, d.dy, scratch)
+				if err := d.check(); err != nil {
+					t.Errorf("gradients one at a time: %v", err)
+				}
+			}
+		}
+	})
+}
+
+func TestConvBitsDoNotDependOnThreads(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		r := testRand(5)
+		for _, s := range convShapes(r)[:20] {
+			d := newConvData(r, s)
+			var first map[string][]float32
+			withThreads(t, []int{1, 2, 3}, func(threads int) {
+				e := *d
+				e.y, e.dx, e.dw, e.db, e.dtemb = garbage(len(d.y)), garbage(len(d.dx)), garbage(len(d.dw)), garbage(len(d.db)), garbage(len(d.dtemb))
+				if err := e.run(); err != nil {
+					t.Fatal(err)
+				}
+				if first == nil {
+					first = e.results()
+				}
+				for name, got := range e.results() {
+					if err := sameBits(got, first[name]); err != nil {
+						t.Errorf("%+v: %s with %d threads: %v", s, name, threads, err)
+					}
+				}
+			})
+		}
+	})
+}
+
+// An image gives the same y, dx and dtemb alone and in a batch of five.
+func TestConvBitsDoNotDependOnTheBatch(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		r := testRand(6)
+		for _, s := range convShapes(r)[:20] {
+			s.N = 5
+			d := newConvData(r, s)
+			if err := d.run(); err != nil {
+				t.Fatal(err)
+			}
+			whole := d.results()
+			s.N = 1
+			for n := 0; n < 5; n++ {
+				one := newConvData(r, s)
+				part := func(x []float32) []float32 { return x[n*len(x)/5 : (n+1)*len(x)/5] }
+				one.x, one.w, one.bias, one.temb, one.res, one.dy = part(d.x), d.w, d.bias, part(d.temb), part(d.res), part(d.dy)
+				if err := one.run(); err != nil {
+					t.Fatal(err)
+				}
+				for _, name := range []string{"y", "dx", "dtemb"} {
+					if err := sameBits(one.results()[name], part(whole[name])); err != nil {
+						t.Errorf("%+v: %s of image %d: %v", s, name, n, err)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestConvPreparedGivesTheSameBits(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		r := testRand(7)
+		for _, s := range convShapes(r) {
+			d := newConvData(r, s)
+			c, err := NewConv(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			scratch := garbage(c.Scratch())
+			u, y := garbage(c.PreparedLen()), garbage(len(d.y))
+			c.Prepare(u, d.w)
+			c.ForwardPrepared(y, d.x, u, d.w, d.bias, d.temb, d.res, scratch)
+			c.Forward(d.y, d.x, d.w, d.bias, d.temb, d.res, scratch)
+			if err := sameBits(y, d.y); err != nil {
+				t.Errorf("%+v: %v", s, err)
+			}
+		}
+	})
+}
+
+func TestConvDoesNotAllocate(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		r := testRand(8)
+		for _, s := range []ConvShape{same3x3(2, 8, 8, 20, 32), {2, 8, 8, 20, 32, 3, 2, 1, 1, 1, 1}, {2, 8, 8, 20, 32, 1, 1, 0, 0, 0, 0}, same3x3(1, 8, 8, 32, 1)} {
+			d := newConvData(r, s)
+			c, err := NewConv(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u, scratch := make([]float32, c.PreparedLen()), make([]float32, c.Scratch())
+			n := mallocs(func() {
+				c.Forward(d.y, d.x, d.w, d.bias, d.temb, d.res, scratch)
+				c.Prepare(u, d.w)
+				c.ForwardPrepared(d.y, d.x, u, d.w, d.bias, d.temb, d.res, scratch)
+				c.BackwardData(d.dx, d.dy, d.w, scratch)
+				c.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, scratch)
+			})
+			if n > 0 {
+				t.Errorf("%+v: %d allocations in 20 rounds", s, n)
+			}
+		}
+	})
+}
+
+func TestNewConvRefusesImpossibleShapes(t *testing.T) {
+	good := same3x3(1, 4, 4, 2, 2)
+	for _, change := range []func(*ConvShape){
+		func(s *ConvShape) { s.N = 0 }, func(s *ConvShape) { s.C = 0 }, func(s *ConvShape) { s.R = 2 }, func(s *ConvShape) { s.Stride = 3 },
+		func(s *ConvShape) { s.PadLeft = -1 }, func(s *ConvShape) { s.H, s.PadTop = 1, 0 },
+	} {
+		s := good
+		change(&s)
+		if _, err := NewConv(s); err == nil {
+			t.Errorf("NewConv(%+v) succeeded", s)
+		}
+	}
+}

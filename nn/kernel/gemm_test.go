@@ -1,0 +1,147 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func testRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
+
+// randoms is n floats, uniform in (-1, 1).
+func randoms(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = 2*r.Float32() - 1
+	}
+	return x
+}
+
+// garbage is scratch memory whose content must not matter.
+func garbage(n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(math.NaN())
+	}
+	return x
+}
+
+func sameBits(a, b []float32) error {
+	for i := range a {
+		if math.Float32bits(a[i]) != math.Float32bits(b[i]) {
+			return fmt.Errorf("element %d of %d is %v, not %v", i, len(a), a[i], b[i])
+		}
+	}
+	return nil
+}
+
+type gemmCase struct {
+	m, n, k        int
+	transA, transB bool
+	accumulate     bool
+	extra          int // rows are this much further apart than they are long
+}
+
+// gemmCases: small and odd sizes of every kind, and sizes beyond one block.
+func gemmCases(r *rand.Rand) []gemmCase {
+	var cases []gemmCase
+	for i := 0; i < 120; i++ {
+		cases = append(cases, gemmCase{1 + r.IntN(70), 1 + r.IntN(70), 1 + r.IntN(70), i&1 > 0, i&2 > 0, i&4 > 0, r.IntN(4)})
+	}
+	for i := 0; i < 4; i++ {
+		cases = append(cases, gemmCase{150 + r.IntN(50), 150 + r.IntN(50), 500 + r.IntN(100), i&1 > 0, i&2 > 0, i&1 > 0, 0})
+	}
+	return append(cases, gemmCase{1, 1, 1, false, false, false, 0}, gemmCase{64, 512, 512, false, false, true, 0}, gemmCase{100, 100, 512, true, true, false, 412})
+}
+
+// run computes the case by Gemm; bad is nil when every element is within bound of
+// the float64 sum and nothing outside C's elements was written. The bound on one
+// element is (k+2) eps sum |a b|, the bound of a sum of k products in any order.
+func (g gemmCase) run(r *rand.Rand) (c []float32, bad error) {
+	lda, ldb, ldc := g.k+g.extra, g.n+g.extra, g.n+g.extra
+	ra, rb := g.m, g.k
+	if g.transA {
+		lda, ra = g.m+g.extra, g.k
+	}
+	if g.transB {
+		ldb, rb = g.k+g.extra, g.n
+	}
+	a, b, c := randoms(r, ra*lda), randoms(r, rb*ldb), randoms(r, g.m*ldc)
+	old := append([]float32(nil), c...)
+	Gemm(c, ldc, a, lda, g.transA, b, ldb, g.transB, g.m, g.n, g.k, g.accumulate, garbage(GemmScratch(g.m, g.n, g.k)))
+	for i := 0; i < g.m; i++ {
+		for j := 0; j < ldc; j++ {
+			at := i*ldc + j
+			if j >= g.n {
+				if c[at] != old[at] {
+					return c, fmt.Errorf("%+v: wrote beyond row %d", g, i)
+				}
+				continue
+			}
+			var sum, size float64
+			if g.accumulate {
+				sum = float64(old[at])
+				size = math.Abs(sum)
+			}
+			for p := 0; p < g.k; p++ {
+				ap, bp := i*lda+p, p*ldb+j
+				if g.transA {
+					ap = p*lda + i
+				}
+				if g.transB {
+					bp = j*ldb + p
+				}
+				v := float64(a[ap]) * float64(b[bp])
+				sum += v
+				size += math.Abs(v)
+			}
+			if bound := float64(g.k+2) * 0x1p-24 * size; !(math.Abs(float64(c[at])-sum) <= bound) {
+				return c, fmt.Errorf("%+v: c[%d,%d] = %v, want %v within %.1e", g, i, j, c[at], sum, bound)
+			}
+		}
+	}
+	return c, nil
+}
+
+func TestGemmAgainstFloat64(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		r := testRand(1)
+		for _, g := range gemmCases(r) {
+			if _, err := g.run(r); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// An element of C is the same whatever m and n are.
+func TestGemmBitsDoNotDependOnTheOtherRowsAndColumns(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		const m, n, k = 61, 75, 300
+		r := testRand(2)
+		for _, trans := range []int{0, 1, 2, 3} {
+			transA, transB := trans&1 > 0, trans&2 > 0
+			lda, ldb := k, n
+			if transA {
+				lda = m
+			}
+			if transB {
+				ldb = k
+			}
+			a, b := randoms(r, m*k), randoms(r, k*n)
+			whole, part := make([]float32, m*n), make([]float32, m*n)
+			Gemm(whole, n, a, lda, transA, b, ldb, transB, m, n, k, false, garbage(GemmScratch(m, n, k)))
+			for _, mm := range []int{1, 2, 13, 30} {
+				for _, nn := range []int{1, 3, 16, 17, 40} {
+					Gemm(part, n, a, lda, transA, b, ldb, transB, mm, nn, k, false, garbage(GemmScratch(mm, nn, k)))
+					for i := 0; i < mm; i++ {
+						if err := sameBits(part[i*n:i*n+nn], whole[i*n:i*n+nn]); err != nil {
+							t.Fatalf("transA %v, transB %v, the first %d rows and %d columns: row %d: %v", transA, transB, mm, nn, i, err)
+						}
+					}
+				}
+			}
+		}
+	})
+}

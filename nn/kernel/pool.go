@@ -1,0 +1,270 @@
+package kernel
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The worker pool. A parallel section publishes a function and a number of chunks;
+// the caller and whichever workers are awake claim chunks until none is left.
+// Workers spin for a while after a section, because a training step is thousands
+// of short sections in a row and waking a parked goroutine costs more than many of
+// them; after that they park, so that an idle process costs nothing.
+
+const (
+	workerSpin = 100 * time.Microsecond // a worker polls this long before it parks
+	callerSpin = 100 * time.Microsecond // the caller polls this long for the last chunks, then yields
+	maxThreads = 1 << 12
+)
+
+// Fields of pool.state: generation (32 bits) | highest worker id allowed (15) |
+// open (1) | workers inside (16). One word, so that a worker joins a section
+// exactly when that section is still open, and can never touch a later one's fields.
+const (
+	stateInside = 1<<16 - 1
+	stateOpen   = 1 << 16
+	limitShift  = 17
+	limitMask   = 1<<15 - 1
+	genShift    = 32
+)
+
+type pool struct {
+	mu      sync.Mutex // held by the caller of the running section
+	threads atomic.Int32
+	workers []*worker // ids 1, 2, ...; guarded by mu
+
+	state atomic.Uint64
+	_     [56]byte
+	next  atomic.Int64 // the next chunk
+	_     [56]byte
+
+	// The running section; written by the caller while the section is closed and
+	// no worker is inside.
+	n          int
+	chunk      func(i int)
+	chunkBy    func(worker, i int)
+	panicOnce  sync.Mutex
+	panicked   bool
+	panicValue any
+}
+
+type worker struct {
+	id   int
+	stop atomic.Bool
+	idle atomic.Bool
+	wake chan struct{}
+}
+
+var thePool = newPool(runtime.GOMAXPROCS(0))
+
+func newPool(threads int) *pool {
+	p := new(pool)
+	p.setThreads(threads)
+	return p
+}
+
+// Threads is the number of goroutines, the caller's included, that a parallel
+// section uses at most.
+func Threads() int { return int(thePool.threads.Load()) }
+
+// SetThreads sets Threads; n below 1 means 1. It starts at GOMAXPROCS. The results
+// of no kernel depend on it. It waits for a running section to end, so it must not
+// be called from inside one.
+func SetThreads(n int) { thePool.setThreads(n) }
+
+// Parallel calls f(0) ... f(n-1), each once, on the caller's goroutine and the
+// workers', and returns when all have returned. A call from inside a chunk, or one
+// made while another goroutine's section is running, runs its chunks one after the
+// other on the calling goroutine. A panic in f stops the handing out of further
+// chunks and is raised again in the caller. Parallel allocates nothing itself;
+// hand in a stored func value, since a fresh closure is an allocation.
+func Parallel(n int, f func(i int)) {
+	if p := thePool; n > 1 && p.threads.Load() > 1 && p.mu.TryLock() {
+		p.run(n, int(p.threads.Load()), f, nil)
+		return
+	}
+	for i := 0; i < n; i++ {
+		f(i)
+	}
+}
+
+// parallelBy is Parallel for chunks that need memory of their own: f also gets the
+// number of the goroutine it runs on, below min(maxWorkers, Threads()); two chunks
+// that run at the same time have different numbers.
+func parallelBy(n, maxWorkers int, f func(worker, i int)) {
+	if p := thePool; n > 1 && maxWorkers > 1 && p.threads.Load() > 1 && p.mu.TryLock() {
+		p.run(n, min(maxWorkers, int(p.threads.Load())), nil, f)
+		return
+	}
+	for i := 0; i < n; i++ {
+		f(0, i)
+	}
+}
+
+func (p *pool) setThreads(n int) {
+	n = min(max(n, 1), maxThreads)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.threads.Store(int32(n))
+	for len(p.workers) > n-1 {
+		last := len(p.workers) - 1
+		w := p.workers[last]
+		w.stop.Store(true)
+		w.rouse()
+		p.workers = p.workers[:last]
+	}
+	for len(p.workers) < n-1 {
+		w := &worker{id: len(p.workers) + 1, wake: make(chan struct{}, 1)}
+		p.workers = append(p.workers, w)
+		go p.work(w)
+	}
+}
+
+// run is one section; the caller holds p.mu, run releases it.
+func (p *pool) run(n, threads int, f func(int), by func(int, int)) {
+	p.n, p.chunk, p.chunkBy = n, f, by
+	p.next.Store(0)
+	gen := p.state.Load()>>genShift + 1
+	limit := min(threads, n) - 1
+	p.state.Store(gen<<genShift | uint64(limit)<<limitShift | stateOpen)
+	for _, w := range p.workers[:min(limit, len(p.workers))] {
+		w.rouse()
+	}
+	defer p.finish()
+	p.claim(0)
+}
+
+// finish closes the section, waits for the workers inside and raises a chunk's panic.
+func (p *pool) finish() {
+	for {
+		s := p.state.Load()
+		if p.state.CompareAndSwap(s, s&^stateOpen) {
+			break
+		}
+	}
+	p.await()
+	panicked, value := p.panicked, p.panicValue
+	p.chunk, p.chunkBy, p.panicked, p.panicValue = nil, nil, false, nil
+	p.mu.Unlock()
+	if panicked {
+		panic(value)
+	}
+}
+
+// await waits until no worker is inside the section. It polls, then yields, then
+// sleeps: a worker that the operating system has taken off its core must not cost
+// the caller's core as well.
+func (p *pool) await() {
+	if p.state.Load()&stateInside == 0 {
+		return
+	}
+	start := time.Now()
+	for polls := 1; p.state.Load()&stateInside != 0; polls++ {
+		if polls%256 != 0 {
+			continue
+		}
+		switch waited := time.Since(start); {
+		case waited > 20*callerSpin:
+			time.Sleep(callerSpin / 2)
+		case waited > callerSpin:
+			runtime.Gosched()
+		}
+	}
+}
+
+// claim runs chunks until none is left.
+func (p *pool) claim(worker int) {
+	defer p.catch()
+	for {
+		i := int(p.next.Add(1)) - 1
+		if i >= p.n {
+			return
+		}
+		if p.chunk != nil {
+			p.chunk(i)
+		} else {
+			p.chunkBy(worker, i)
+		}
+	}
+}
+
+// catch keeps the first panic of a section for its caller and ends the section.
+func (p *pool) catch() {
+	if v := recover(); v != nil {
+		p.next.Store(int64(p.n))
+		p.panicOnce.Lock()
+		if !p.panicked {
+			p.panicked, p.panicValue = true, v
+		}
+		p.panicOnce.Unlock()
+	}
+}
+
+// work is a worker's life: join each section once while it is open.
+func (p *pool) work(w *worker) {
+	var joined uint64 // the generation joined last
+	for {
+		s, ok := p.awaitSection(w, joined)
+		if !ok {
+			return
+		}
+		if !p.state.CompareAndSwap(s, s+1) {
+			continue
+		}
+		joined = s >> genShift
+		func() {
+			defer p.state.Add(^uint64(0)) // leave, however the chunk ended
+			p.claim(w.id)
+		}()
+	}
+}
+
+// awaitSection returns the state word of an open section that w may join; it spins,
+// then parks. It returns false when w has been told to stop. The state is read
+// before the stop flag: a section that was opened after w was stopped is then
+// never joined.
+func (p *pool) awaitSection(w *worker, joined uint64) (uint64, bool) {
+	var start time.Time
+	for polls := 1; ; polls++ {
+		s := p.state.Load()
+		if w.stop.Load() {
+			return 0, false
+		}
+		if p.mayJoin(w, s, joined) {
+			return s, true
+		}
+		if polls%256 != 0 {
+			continue
+		}
+		if start.IsZero() {
+			start = time.Now()
+		} else if time.Since(start) > workerSpin {
+			p.park(w, joined)
+			start = time.Time{}
+		} else if polls%4096 == 0 {
+			runtime.Gosched() // let the process's other goroutines run meanwhile
+		}
+	}
+}
+
+func (p *pool) mayJoin(w *worker, s, joined uint64) bool {
+	return s&stateOpen != 0 && s>>genShift != joined && uint64(w.id) <= s>>limitShift&limitMask
+}
+
+// park sleeps until rouse. The flag is set before the last look at the state, and a
+// caller opens its section before it looks at the flag, so no section is missed.
+func (p *pool) park(w *worker, joined uint64) {
+	w.idle.Store(true)
+	if (p.mayJoin(w, p.state.Load(), joined) || w.stop.Load()) && w.idle.CompareAndSwap(true, false) {
+		return
+	}
+	<-w.wake
+}
+
+func (w *worker) rouse() {
+	if w.idle.Load() && w.idle.CompareAndSwap(true, false) {
+		w.wake <- struct{}{}
+	}
+}

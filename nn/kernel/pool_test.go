@@ -1,0 +1,175 @@
+package kernel
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// withThreads runs f with each of the given numbers of threads and restores the old one.
+func withThreads(t testing.TB, counts []int, f func(threads int)) {
+	t.Helper()
+	old := Threads()
+	defer SetThreads(old)
+	for _, n := range counts {
+		SetThreads(n)
+		f(n)
+	}
+}
+
+func TestParallelCallsEachChunkOnce(t *testing.T) {
+	withThreads(t, []int{1, 2, 3, 8, 2}, func(threads int) {
+		for _, n := range []int{0, 1, 2, 3, 17, 1000} {
+			for round := 0; round < 20; round++ {
+				calls := make([]atomic.Int32, n)
+				Parallel(n, func(i int) { calls[i].Add(1) })
+				for i := range calls {
+					if got := calls[i].Load(); got != 1 {
+						t.Fatalf("%d threads, %d chunks: chunk %d ran %d times", threads, n, i, got)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestParallelByGivesConcurrentChunksDifferentNumbers(t *testing.T) {
+	withThreads(t, []int{1, 2, 4}, func(threads int) {
+		for _, most := range []int{1, 2, 3, 9} {
+			busy := make([]atomic.Bool, min(most, threads))
+			for round := 0; round < 50; round++ {
+				parallelBy(40, most, func(worker, i int) {
+					if !busy[worker].CompareAndSwap(false, true) {
+						panic("two chunks share a worker's number")
+					}
+					runtime.Gosched()
+					busy[worker].Store(false)
+				})
+			}
+		}
+	})
+}
+
+func TestParallelNested(t *testing.T) {
+	withThreads(t, []int{1, 3}, func(int) {
+		var sum atomic.Int64
+		Parallel(10, func(i int) {
+			Parallel(10, func(j int) { sum.Add(int64(10*i + j)) })
+		})
+		if got := sum.Load(); got != 4950 {
+			t.Errorf("nested sections summed to %d, want 4950", got)
+		}
+	})
+}
+
+func TestParallelConcurrentCallers(t *testing.T) {
+	withThreads(t, []int{1, 2, 4}, func(int) {
+		var wg sync.WaitGroup
+		var sum atomic.Int64
+		for g := 0; g < 6; g++ {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				for round := 0; round < 200; round++ {
+					Parallel(7, func(i int) { sum.Add(int64(i)) })
+				}
+			}()
+		}
+		wg.Wait()
+		if got := sum.Load(); got != 6*200*21 {
+			t.Errorf("sum is %d, want %d", got, 6*200*21)
+		}
+	})
+}
+
+func TestParallelRaisesAPanicInTheCaller(t *testing.T) {
+	withThreads(t, []int{1, 2, 4}, func(threads int) {
+		for chunk := 0; chunk < 8; chunk++ {
+			func() {
+				defer func() {
+					if v := recover(); v != chunk {
+						t.Errorf("%d threads: recovered %v, want the panic of chunk %d", threads, v, chunk)
+					}
+				}()
+				Parallel(8, func(i int) {
+					time.Sleep(50 * time.Microsecond)
+					if i == chunk {
+						panic(i)
+					}
+				})
+				t.Errorf("%d threads: Parallel returned although chunk %d panicked", threads, chunk)
+			}()
+			var n atomic.Int32
+			Parallel(5, func(int) { n.Add(1) })
+			if n.Load() != 5 {
+				t.Fatalf("%d threads: after a panic only %d of 5 chunks ran", threads, n.Load())
+			}
+		}
+	})
+}
+
+func TestWorkersWakeAfterParking(t *testing.T) {
+	withThreads(t, []int{2}, func(int) {
+		for round := 0; round < 5; round++ {
+			time.Sleep(5 * workerSpin)
+			var workers [2]atomic.Int32
+			parallelBy(2, 2, func(worker, i int) { // needs both goroutines, or waits out the deadline
+				workers[worker].Add(1)
+				for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline) && workers[0].Load()+workers[1].Load() < 2; {
+					runtime.Gosched()
+				}
+			})
+			if workers[0].Load() != 1 || workers[1].Load() != 1 {
+				t.Fatal("the parked worker did not take part")
+			}
+		}
+	})
+}
+
+func TestSetThreadsEndsWorkers(t *testing.T) {
+	withThreads(t, []int{1}, func(int) {
+		before := runtime.NumGoroutine()
+		SetThreads(9)
+		SetThreads(1)
+		for wait := 0; wait < 400 && runtime.NumGoroutine() > before; wait++ {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if after := runtime.NumGoroutine(); after > before {
+			t.Errorf("%d goroutines after SetThreads(9), SetThreads(1), %d before", after, before)
+		}
+	})
+}
+
+func TestParallelDoesNotAllocate(t *testing.T) {
+	withThreads(t, []int{1, 2}, func(threads int) {
+		f := func(int) {}
+		if n := mallocs(func() { Parallel(100, f) }); n > 0 {
+			t.Errorf("%d threads: %d allocations in 20 sections", threads, n)
+		}
+	})
+}
+
+// mallocs is the number of allocations of the whole process in 20 calls of f,
+// the least of several trials, because the runtime allocates now and then too.
+func mallocs(f func()) uint64 {
+	least := ^uint64(0)
+	for trial := 0; trial < 5 && least > 0; trial++ {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for i := 0; i < 20; i++ {
+			f()
+		}
+		runtime.ReadMemStats(&after)
+		least = min(least, after.Mallocs-before.Mallocs)
+	}
+	return least
+}
+
+func BenchmarkParallelEmpty(b *testing.B) {
+	f := func(int) {}
+	for i := 0; i < b.N; i++ {
+		Parallel(2, f)
+	}
+}
