@@ -1,0 +1,114 @@
+// Package atomicfile writes files so that a reader sees the old file or the
+// whole new one, also after a crash in the middle.
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+const tempInfix = ".tmp-"
+
+// Write creates or replaces the file at path by what fill writes. The bytes go
+// into a temporary file in the same directory, are synced, and the file is then
+// renamed; if fill or the disk fails, or fill panics, the temporary file is
+// removed and what was at path stays as it was. Through a symbolic link the
+// link's target is replaced. A path that is neither a regular file nor absent
+// (a pipe, a terminal, /dev/null) is opened and written as it is.
+func Write(path string, fill func(w io.Writer) error) error {
+	if info, err := os.Stat(path); err == nil {
+		switch {
+		case info.IsDir():
+			return fmt.Errorf("writing %s: it is a directory", path)
+		case !info.Mode().IsRegular():
+			return writeDirectly(path, fill)
+		}
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return err
+		}
+	}
+	f, err := createTemp(path)
+	if err != nil {
+		return err
+	}
+	done := false
+	defer func() {
+		if !done {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if err := fill(f); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	done = true
+	return SyncDir(filepath.Dir(path))
+}
+
+func writeDirectly(path string, fill func(w io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	err = fill(f)
+	if err2 := f.Close(); err == nil {
+		err = err2
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// createTemp is os.CreateTemp beside path, but with the permissions that a file
+// made in the ordinary way would have.
+func createTemp(path string) (*os.File, error) {
+	dir, base := filepath.Split(path)
+	for try := 0; ; try++ {
+		name := filepath.Join(dir, fmt.Sprintf(".%s%s%08x", base, tempInfix, rand.Uint32()))
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+		if err == nil || !errors.Is(err, os.ErrExist) || try > 100 {
+			return f, err
+		}
+	}
+}
+
+// IsTemp reports whether a file of this name is what an interrupted Write left.
+func IsTemp(name string) bool {
+	base := filepath.Base(name)
+	return strings.HasPrefix(base, ".") && strings.Contains(base, tempInfix)
+}
+
+// SyncDir makes the names in dir durable, so that a rename survives a power
+// cut. Where the system cannot do that (Windows, some network file systems) it
+// does nothing.
+func SyncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("syncing directory %s: %w", dir, err)
+	}
+	return nil
+}
