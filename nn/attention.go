@@ -1,0 +1,52 @@
+package nn
+
+import (
+	G "gorgonia.org/gorgonia"
+
+	"unstir/nn/engine"
+	"unstir/nn/kernel"
+)
+
+// Attention is softmax(q k^T / sqrt(d)) v for each head (Vaswani et al., 2017, eq. 1), over the pixels of each
+// image. q, k, v and the result are [N, H, W, C]; each head has C/heads consecutive channels.
+func (s Scope) Attention(q, k, v *G.Node, heads int) *G.Node {
+	if s.err != nil {
+		return nil
+	}
+	in := q.Shape()
+	shape := kernel.AttentionShape{N: in[0], S: in[1] * in[2], Heads: heads, D: in[3] / heads}
+	plan, err := kernel.NewAttention(shape)
+	if err != nil {
+		return s.fail("%s: %v", s.prefix, err)
+	}
+	rows := shape.N * shape.Heads * shape.S // one log-sum-exp each
+	product := 2 * float64(shape.N*shape.Heads) * float64(shape.S) * float64(shape.S) * float64(shape.D)
+	op := &engine.Op{
+		Name: s.prefix + ".attention", Shape: in, Scratch: plan.Scratch() + rows, Extras: []int{rows},
+		FLOPs: 2 * product, Wrt: []bool{true, true, true},
+		Kernel: func(c *engine.Call) {
+			lse, scratch := c.Extra[0], c.Scratch[:plan.Scratch()]
+			if lse == nil {
+				lse = c.Scratch[plan.Scratch():]
+			}
+			plan.Forward(c.Out, lse, c.In[0], c.In[1], c.In[2], scratch)
+		},
+	}
+	op.Diff = func(in G.Nodes, out, dy *G.Node) (G.Nodes, error) {
+		lse := s.extra(out, 0, rows)
+		if s.err != nil {
+			return nil, s.err
+		}
+		size := in[0].Shape().TotalSize()
+		dq := s.apply(&engine.Op{
+			Name: s.prefix + ".attention dq", Shape: in[0].Shape(), Scratch: plan.Scratch(), Extras: []int{size, size},
+			FLOPs: 5 * product,
+			Kernel: func(c *engine.Call) {
+				plan.Backward(c.Out, c.Extra[0], c.Extra[1], c.In[5], c.In[3], c.In[4], c.In[0], c.In[1], c.In[2], c.Scratch)
+			},
+		}, in[0], in[1], in[2], out, lse, dy)
+		shape := in[0].Shape()
+		return G.Nodes{dq, s.extra(dq, 0, shape...), s.extra(dq, 1, shape...)}, s.err
+	}
+	return s.apply(op, q, k, v)
+}

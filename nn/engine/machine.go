@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	G "gorgonia.org/gorgonia"
+
+	"unstir/nn/kernel"
+)
+
+// Options say where results go.
+type Options struct {
+	// Pin gives nodes memory outside the arena, for example the slices of one flat gradient.
+	Pin map[*G.Node][]float32
+	// Accumulate adds pinned nodes to what their memory holds, unless Machine.Fresh is set.
+	Accumulate bool
+}
+
+// Machine runs the nodes that a set of outputs depends on, in one arena. It is a gorgonia.VM. It keeps the
+// slices that the graph's inputs held when it was made: new inputs are written into them, not bound anew.
+// It is not safe for concurrent use; machines of different graphs are independent.
+type Machine struct {
+	// Fresh makes the next runs overwrite pinned nodes instead of adding to them.
+	Fresh bool
+
+	steps   []step
+	arena   []float32
+	values  map[*G.Node][]float32
+	vec     *kernel.Vec
+	stats   Stats
+	times   []time.Duration // by step, when profiling
+	profile int             // runs profiled
+}
+
+// Stats describes a plan; sizes are in bytes.
+type Stats struct {
+	Steps      int
+	Arena      int // what the plan needs
+	LowerBound int // what is alive at once in the worst step
+	Naive      int // every value in memory of its own
+	FLOPs      float64
+}
+
+// New plans the graph for the given outputs. Inputs must have values bound to them.
+func New(outputs G.Nodes, opt Options) (*Machine, error) {
+	p := &planner{
+		opt: opt, index: map[*G.Node]int{}, last: map[*G.Node]int{}, output: map[*G.Node]bool{},
+		fixed: map[*G.Node][]float32{}, spans: map[*G.Node]*span{},
+	}
+	kids, err := p.sortNodes(outputs)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.lifetimes(kids); err != nil {
+		return nil, err
+	}
+	scratch := map[*G.Node]*span{}
+	for i, n := range p.order {
+		if op, ok := n.Op().(*Op); ok && op.Scratch > 0 {
+			s := &span{from: i, to: i, size: op.Scratch}
+			scratch[n] = s
+			p.all = append(p.all, s)
+		}
+	}
+	m := &Machine{values: map[*G.Node][]float32{}, vec: kernel.NewVec()}
+	total := place(p.all)
+	m.arena = alignedFloats(total)
+	at := func(s *span) []float32 { return m.arena[s.offset : s.offset+s.size : s.offset+s.size] }
+	for n, v := range p.fixed {
+		m.values[n] = v
+	}
+	for n, s := range p.spans {
+		m.values[n] = at(s)
+	}
+	made := make(map[*G.Node]int, len(p.order)) // step by node
+	for _, n := range p.order {
+		if n.Op() == nil || len(kids[n]) == 0 {
+			continue
+		}
+		s := step{node: n, kind: addNodes}
+		s.call.Out = m.values[n]
+		for _, c := range kids[n] {
+			s.call.In = append(s.call.In, m.values[c])
+		}
+		switch op := n.Op().(type) {
+		case *Op:
+			s.kind, s.op = runKernel, op
+			s.call.Extra = make([][]float32, len(op.Extras))
+			if sp := scratch[n]; sp != nil {
+				s.call.Scratch = at(sp)
+			}
+			m.stats.FLOPs += op.FLOPs
+		case *byproduct:
+			s.kind = storeExtra
+			m.steps[made[kids[n][0]]].call.Extra[op.index] = m.values[n]
+		}
+		if dst, pinned := opt.Pin[n]; pinned && opt.Accumulate {
+			s.sum = dst
+		}
+		made[n] = len(m.steps)
+		m.steps = append(m.steps, s)
+	}
+	m.stats.Steps = len(m.steps)
+	m.stats.Arena = 4 * total
+	m.stats.Naive = 4 * p.naive
+	m.stats.LowerBound = 4 * peak(p.all, len(p.order))
+	return m, nil
+}
+
+// alignedFloats allocates n floats at the start of a cache line.
+func alignedFloats(n int) []float32 {
+	s := make([]float32, n+align)
+	skip := 0
+	if rest := int(uintptr(unsafe.Pointer(&s[0])) % (4 * align)); rest != 0 {
+		skip = align - rest/4
+	}
+	return s[skip : skip+n : skip+n]
+}
+
+// Value is the memory of a node: of an output after a run, or of an input. Other nodes' values may have been
+// overwritten by later steps.
+func (m *Machine) Value(n *G.Node) []float32 { return m.values[n] }
+
+// Stats describes the plan.
+func (m *Machine) Stats() Stats { return m.stats }
+
+// RunAll runs every step. An error names the operation that failed.
+func (m *Machine) RunAll() error { return m.Run(context.Background()) }
+
+// ErrStopped is returned, with the context's cause, when a run was cut short.
+var ErrStopped = errors.New("engine: stopped")
+
+// Run runs every step, or stops between two of them when ctx is done.
+func (m *Machine) Run(ctx context.Context) (err error) {
+	i := 0
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("engine: step %d, %v of shape %v: %v", i, m.steps[i].node.Op(), m.steps[i].node.Shape(), r)
+		}
+	}()
+	done := ctx.Done()
+	for ; i < len(m.steps); i++ {
+		select {
+		case <-done:
+			return fmt.Errorf("%w: %w", ErrStopped, context.Cause(ctx))
+		default:
+		}
+		if m.times == nil {
+			m.runStep(&m.steps[i])
+			continue
+		}
+		start := time.Now()
+		m.runStep(&m.steps[i])
+		m.times[i] += time.Since(start)
+	}
+	if m.times != nil {
+		m.profile++
+	}
+	return nil
+}
+
+func (m *Machine) runStep(s *step) {
+	c := &s.call
+	switch s.kind {
+	case runKernel:
+		s.op.Kernel(c)
+	case addNodes:
+		m.vec.Add(c.Out, c.In[0], c.In[1])
+	}
+	if s.sum == nil {
+		return
+	}
+	if m.Fresh {
+		copy(s.sum, c.Out)
+	} else {
+		m.vec.Add(s.sum, s.sum, c.Out)
+	}
+}
+
+// Reset and Close complete gorgonia.VM; a Machine needs neither.
+func (m *Machine) Reset()       {}
+func (m *Machine) Close() error { return nil }
+
+var _ G.VM = (*Machine)(nil)

@@ -1,0 +1,222 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"math/rand"
+	"testing"
+
+	G "gorgonia.org/gorgonia"
+
+	"unstir/nn/engine"
+)
+
+// layerCase is a layer, or a few, whose gradients are checked. build returns the output; every input is
+// differentiated too.
+type layerCase struct {
+	name   string
+	inputs [][]int
+	build  func(s Scope, in G.Nodes) *G.Node
+}
+
+var layerCases = []layerCase{
+	{"conv 3x3", [][]int{{2, 5, 6, 3}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").Conv(in[0], 4, ConvOptions{Size: 3, Pad: Same})
+	}},
+	{"conv 1x1 with residual", [][]int{{2, 3, 4, 5}, {2, 3, 4, 2}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").Conv(in[0], 2, ConvOptions{Residual: in[1]})
+	}},
+	{"conv with time embedding and residual", [][]int{{2, 4, 4, 3}, {2, 5}, {2, 4, 4, 5}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").Conv(in[0], 5, ConvOptions{Size: 3, Pad: Same, PerImage: in[1], Residual: in[2]})
+	}},
+	{"conv stride 2, symmetric", [][]int{{2, 6, 6, 3}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").Conv(in[0], 2, ConvOptions{Size: 3, Stride: 2, Pad: Same})
+	}},
+	{"conv stride 2, right and bottom", [][]int{{1, 6, 4, 3}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").Conv(in[0], 2, ConvOptions{Size: 3, Stride: 2, Pad: Padding{Bottom: 1, Right: 1}})
+	}},
+	{"linear on rows", [][]int{{3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Linear(in[0], 5, nil, false) }},
+	{"linear on pixels with residual", [][]int{{2, 3, 2, 4}, {2, 3, 2, 3}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").Linear(in[0], 3, in[1], false)
+	}},
+	{"embedding", [][]int{{3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Embedding(in[0], 5) }},
+	{"group norm", [][]int{{2, 3, 4, 6}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").GroupNorm(in[0], NormOptions{Groups: 3, Eps: 1e-5})
+	}},
+	{"group norm and SiLU", [][]int{{2, 3, 4, 8}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").GroupNorm(in[0], NormOptions{Groups: 2, Eps: 1e-5, SiLU: true})
+	}},
+	{"group norm, scale and shift", [][]int{{2, 3, 3, 4}, {2, 8}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").GroupNorm(in[0], NormOptions{Groups: 2, Eps: 1e-5, SiLU: true, ScaleShift: in[1]})
+	}},
+	{"attention", [][]int{{2, 2, 3, 4}, {2, 2, 3, 4}, {2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").Attention(in[0], in[1], in[2], 2)
+	}},
+	{"silu", [][]int{{3, 7}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").SiLU(in[0]) }},
+	{"add", [][]int{{2, 3, 3, 2}, {2, 3, 3, 2}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Add(in[0], in[1]) }},
+	{"upsample", [][]int{{2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Upsample(in[0]) }},
+	{"concat", [][]int{{2, 2, 3, 4}, {2, 2, 3, 3}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Concat(in[0], in[1]) }},
+	{"dropout", [][]int{{2, 3, 3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Dropout(in[0], 0.4) }},
+	{"a residual block", [][]int{{2, 4, 4, 4}, {2, 6}}, func(s Scope, in G.Nodes) *G.Node {
+		x := in[0]
+		h := s.In("n1").GroupNorm(x, NormOptions{Groups: 2, Eps: 1e-5, SiLU: true})
+		h = s.In("c1").Conv(h, 4, ConvOptions{Size: 3, Pad: Same, PerImage: s.In("t").Linear(in[1], 4, nil, false)})
+		h = s.In("n2").GroupNorm(h, NormOptions{Groups: 2, Eps: 1e-5, SiLU: true})
+		h = s.Dropout(h, 0.2)
+		h = s.In("c2").Conv(h, 4, ConvOptions{Size: 3, Pad: Same, Residual: x})
+		return s.In("out").Concat(h, x)
+	}},
+}
+
+// layerGraph is a case's graph with a weighted squared error as its loss, and random numbers everywhere.
+type layerGraph struct {
+	g      *Graph
+	inputs G.Nodes
+	loss   *G.Node
+	grads  G.Nodes // of parameters, then of inputs
+	flat   []float32
+}
+
+func (c layerCase) graph(t *testing.T, seed int64) *layerGraph {
+	t.Helper()
+	r := rand.New(rand.NewSource(seed))
+	random := func(v []float32) {
+		for i := range v {
+			v[i] = float32(r.NormFloat64())
+		}
+	}
+	make1 := func(g *Graph) (G.Nodes, *G.Node) {
+		var in G.Nodes
+		for i, shape := range c.inputs {
+			n := g.Input(fmt.Sprintf("in%d", i), shape...)
+			g.WantGrad(n)
+			in = append(in, n)
+		}
+		out := c.build(g.Root(), in)
+		if g.Err() != nil {
+			t.Fatal(g.Err())
+		}
+		return in, out
+	}
+	collector := NewCollector()
+	make1(collector)
+	params := collector.Params()
+	l := &layerGraph{flat: make([]float32, params.Len())}
+	for i := range params.List {
+		random(params.View(l.flat, i))
+	}
+	l.g = NewGraph(params, l.flat, true, 0)
+	l.g.Run.Seed, l.g.Run.Step = 7, 3
+	var out *G.Node
+	l.inputs, out = make1(l.g)
+	for _, n := range l.inputs {
+		random(Data(n))
+	}
+	target := l.g.Input("target", out.Shape()...)
+	weight := l.g.Input("weight", out.Shape()[0])
+	random(Data(target))
+	for i, w := 0, Data(weight); i < len(w); i++ {
+		w[i] = 0.3 + 0.2*float32(i)
+	}
+	perImage := make([]float32, out.Shape()[0])
+	l.loss = l.g.Root().In("loss").SquaredError(out, target, weight, perImage)
+	var err error
+	if l.grads, err = l.g.Grad(l.loss, l.inputs...); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// variables are the memory of the parameters and the inputs, in the order of grads.
+func (l *layerGraph) variables() [][]float32 {
+	var out [][]float32
+	for i := range l.g.Params().List {
+		out = append(out, l.g.Params().View(l.flat, i))
+	}
+	for _, n := range l.inputs {
+		out = append(out, Data(n))
+	}
+	return out
+}
+
+// Each layer's gradient is the slope of its loss, for every parameter and input.
+func TestGradientsAreFiniteDifferences(t *testing.T) {
+	for _, c := range layerCases {
+		t.Run(c.name, func(t *testing.T) {
+			l := c.graph(t, 1)
+			m, err := engine.New(append(G.Nodes{l.loss}, l.grads...), engine.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			run := func() float64 {
+				if err := m.RunAll(); err != nil {
+					t.Fatal(err)
+				}
+				return float64(m.Value(l.loss)[0])
+			}
+			run()
+			var analytic [][]float32
+			for _, n := range l.grads {
+				analytic = append(analytic, append([]float32(nil), m.Value(n)...))
+			}
+			for k, v := range l.variables() {
+				var worst, largest float64
+				for j := range v {
+					const h = 1.0 / 128
+					old := v[j]
+					v[j] = old + h
+					up := run()
+					v[j] = old - h
+					down := run()
+					v[j] = old
+					slope := (up - down) / (2 * h)
+					worst = math.Max(worst, math.Abs(slope-float64(analytic[k][j])))
+					largest = math.Max(largest, math.Abs(slope))
+				}
+				if !(worst <= 4e-3*largest+2e-4) {
+					t.Errorf("%s: gradient %d is off by %.3g where the largest is %.3g", l.grads[k].Name(), k, worst, largest)
+				}
+			}
+		})
+	}
+}
+
+// The stock TapeMachine is the engine's oracle: the same graph, the same bits.
+func TestEngineAgreesWithTapeMachine(t *testing.T) {
+	for _, c := range layerCases {
+		t.Run(c.name, func(t *testing.T) {
+			ours, theirs := c.graph(t, 2), c.graph(t, 2)
+			m, err := engine.New(append(G.Nodes{ours.loss}, ours.grads...), engine.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := m.RunAll(); err != nil {
+				t.Fatal(err)
+			}
+			tape := G.NewTapeMachine(theirs.g.G)
+			defer tape.Close()
+			if err := tape.RunAll(); err != nil {
+				t.Fatal(err)
+			}
+			for i, n := range append(G.Nodes{ours.loss}, ours.grads...) {
+				o := append(G.Nodes{theirs.loss}, theirs.grads...)[i]
+				got := m.Value(n)
+				var want []float32
+				switch v := o.Value().Data().(type) {
+				case []float32:
+					want = v
+				case float32:
+					want = []float32{v}
+				}
+				if len(got) != len(want) {
+					t.Fatalf("output %d: %d values, the tape has %d", i, len(got), len(want))
+				}
+				for j := range want {
+					if math.Float32bits(got[j]) != math.Float32bits(want[j]) {
+						t.Fatalf("output %d, element %d: %v, the tape has %v", i, j, got[j], want[j])
+					}
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,172 @@
+package unet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	G "gorgonia.org/gorgonia"
+
+	"unstir/nn"
+	"unstir/nn/engine"
+)
+
+// Gradient computes a weighted squared error of the model's output and its gradient with respect to every
+// weight. It runs a batch in slices of a fixed number of images through one graph and adds their gradients in
+// order: no layer couples images, so memory does not grow with the batch.
+type Gradient struct {
+	config   Config
+	params   *nn.Params
+	slice    int
+	h, w     int
+	in       inputs
+	target   *G.Node
+	weight   *G.Node
+	loss     *G.Node
+	dx       *G.Node // gradient of the images, when wanted
+	run      *nn.RunState
+	machine  *engine.Machine
+	perImage []float32 // of a slice
+	grad     []float32
+}
+
+// GradientOptions are the fixed settings of a Gradient.
+type GradientOptions struct {
+	Slice     int  // images at a time, at least 1
+	H, W      int  // rows and columns of an image
+	InputGrad bool // also compute the gradient of the images, of the last slice
+	NoDropout bool // leave dropout out, whatever the configuration says
+}
+
+// NewGradient builds and differentiates the graph of a model whose weights are the flat slice, laid out as params
+// says. The weights may change between calls.
+func NewGradient(c Config, params *nn.Params, weights []float32, o GradientOptions) (*Gradient, error) {
+	if o.Slice < 1 {
+		return nil, fmt.Errorf("unet: slices of %d images; they must have at least 1", o.Slice)
+	}
+	if err := c.CheckSize(o.H, o.W); err != nil {
+		return nil, err
+	}
+	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W}
+	d.perImage = make([]float32, o.Slice)
+	d.grad = make([]float32, params.Len())
+	for attempt := 0; ; attempt++ {
+		err := d.build(weights, o, attempt)
+		if err == nil {
+			return d, nil
+		}
+		if !errors.Is(err, nn.ErrHashCollision) || attempt+1 == attempts {
+			return nil, fmt.Errorf("unet: build the training graph: %w", err)
+		}
+	}
+}
+
+func (d *Gradient) build(weights []float32, o GradientOptions, attempt int) (err error) {
+	g := nn.NewGraph(d.params, weights, !o.NoDropout, attempt)
+	d.run = g.Run
+	in, out, err := d.config.forward(g, d.slice, d.h, d.w, o.InputGrad)
+	if err != nil {
+		return err
+	}
+	d.in = in
+	d.target = g.Input("target", d.slice, d.h, d.w, d.config.OutChannels)
+	d.weight = g.Input("weight", d.slice)
+	d.loss = g.Root().In("loss").SquaredError(out, d.target, d.weight, d.perImage)
+	var extra G.Nodes
+	if o.InputGrad {
+		extra = G.Nodes{d.in.x}
+	}
+	grads, err := g.Grad(d.loss, extra...)
+	if err != nil {
+		return err
+	}
+	pin := map[*G.Node][]float32{}
+	for i := range d.params.List {
+		pin[grads[i]] = d.params.View(d.grad, i)
+	}
+	if o.InputGrad {
+		d.dx = grads[len(grads)-1]
+	}
+	outputs := append(G.Nodes{d.loss}, grads...)
+	d.machine, err = engine.New(outputs, engine.Options{Pin: pin, Accumulate: true})
+	return err
+}
+
+// Slice is the number of images that run through the graph at a time.
+func (d *Gradient) Slice() int { return d.slice }
+
+// Machine is the planned graph, for inspection.
+func (d *Gradient) Machine() *engine.Machine { return d.machine }
+
+// Grad is the gradient that the last Run computed, laid out as the parameters are.
+func (d *Gradient) Grad() []float32 { return d.grad }
+
+// Example is a batch of training examples.
+type Example struct {
+	X      []float32 // [n, C, H, W] what the model sees: x_t
+	Target []float32 // [n, C, H, W] what it should predict
+	T      []int     // [n] timesteps
+	Labels []int     // [n] classes, for a class-conditional model
+	Weight []float64 // [n] weights of the images in the loss; nil: all 1
+	Seed   uint64    // of dropout
+	Step   uint64    // training step, of dropout
+}
+
+// Run computes the loss, mean_i weight[i] mean_j (output_ij - target_ij)^2, and its gradient over a batch.
+// perImage [n] gets the unweighted mean squared error of each image; it may be nil.
+func (d *Gradient) Run(ctx context.Context, e Example, perImage []float64) (loss float64, err error) {
+	n := len(e.T)
+	dimIn, dimOut := d.config.InChannels*d.h*d.w, d.config.OutChannels*d.h*d.w
+	switch {
+	case n == 0 || len(e.X) != n*dimIn || len(e.Target) != n*dimOut:
+		return 0, fmt.Errorf("unet: a batch of %d images with %d input and %d target values; one image has %d and %d", n, len(e.X), len(e.Target), dimIn, dimOut)
+	case e.Weight != nil && len(e.Weight) != n:
+		return 0, fmt.Errorf("unet: %d weights for %d images", len(e.Weight), n)
+	case d.in.labels != nil && len(e.Labels) != n:
+		return 0, fmt.Errorf("unet: %d labels for %d images", len(e.Labels), n)
+	}
+	for _, l := range e.Labels {
+		if d.in.labels != nil && (l < 0 || l >= d.config.NumClassEmbeds) {
+			return 0, fmt.Errorf("unet: label %d; the classes are 0 to %d", l, d.config.NumClassEmbeds-1)
+		}
+	}
+	d.run.Seed, d.run.Step = e.Seed, e.Step
+	scale := 1 / (float64(n) * float64(dimOut))
+	for first := 0; first < n; first += d.slice {
+		m := min(d.slice, n-first)
+		d.fill(e, first, m, scale)
+		d.machine.Fresh = first == 0
+		d.run.First = uint64(first)
+		if err := d.machine.Run(ctx); err != nil {
+			return 0, fmt.Errorf("unet: gradient: %w", err)
+		}
+		loss += float64(d.machine.Value(d.loss)[0])
+		for i := 0; i < m && perImage != nil; i++ {
+			perImage[first+i] = float64(d.perImage[i])
+		}
+	}
+	return loss, nil
+}
+
+// fill writes images first to first+m of a batch into the graph. The places that are left in a last, shorter
+// slice hold zeros and weigh nothing.
+func (d *Gradient) fill(e Example, first, m int, scale float64) {
+	pixels := d.h * d.w
+	dimIn, dimOut := d.config.InChannels*pixels, d.config.OutChannels*pixels
+	for _, n := range []*G.Node{d.in.x, d.in.time, d.target, d.weight} {
+		clear(nn.Data(n))
+	}
+	var labels []int
+	if d.in.labels != nil {
+		labels = e.Labels[first : first+m]
+	}
+	d.config.feed(d.in, e.X[first*dimIn:(first+m)*dimIn], e.T[first:first+m], labels, pixels)
+	toNHWC(nn.Data(d.target)[:m*dimOut], e.Target[first*dimOut:(first+m)*dimOut], m, d.config.OutChannels, pixels)
+	weight := nn.Data(d.weight)
+	for i := range weight[:m] {
+		weight[i] = float32(scale)
+		if e.Weight != nil {
+			weight[i] = float32(scale * e.Weight[first+i])
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package unet
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Levels is the number of resolutions; an image must be divisible by 2^(Levels-1).
+func (c Config) Levels() int { return len(c.BlockOutChannels) }
+
+// timeDim is the width of the time embedding.
+func (c Config) timeDim() int {
+	if c.TimeEmbeddingDim > 0 {
+		return c.TimeEmbeddingDim
+	}
+	return 4 * c.BlockOutChannels[0]
+}
+
+// Validate checks that the configuration describes a model that this package can build. An error names the key,
+// its value and the legal ones.
+func (c Config) Validate() error {
+	bad := func(key string, value any, legal string, args ...any) error {
+		return fmt.Errorf("unet: %s is %v; %s", key, value, fmt.Sprintf(legal, args...))
+	}
+	oneOf := []struct {
+		key, value string
+		legal      []string
+	}{
+		{"time_embedding_type", c.TimeEmbeddingType, []string{"positional"}},
+		{"mid_block_type", c.MidBlockType, []string{"UNetMidBlock2D", ""}},
+		{"downsample_type", c.DownsampleType, []string{"conv"}},
+		{"upsample_type", c.UpsampleType, []string{"conv"}},
+		{"act_fn", c.ActFn, []string{"silu", "swish"}},
+		{"resnet_time_scale_shift", c.ResnetTimeScaleShift, []string{"default", "scale_shift"}},
+		{"class_embed_type", c.ClassEmbedType, []string{""}},
+	}
+	for _, k := range oneOf {
+		if !slices.Contains(k.legal, k.value) {
+			return bad(k.key, fmt.Sprintf("%q", k.value), "supported: %s", quoted(k.legal))
+		}
+	}
+	positive := []struct {
+		key   string
+		value int
+	}{
+		{"in_channels", c.InChannels}, {"out_channels", c.OutChannels},
+		{"layers_per_block", c.LayersPerBlock}, {"norm_num_groups", c.NormNumGroups},
+	}
+	for _, k := range positive {
+		if k.value < 1 {
+			return bad(k.key, k.value, "it must be at least 1")
+		}
+	}
+	atLeastZero := []struct {
+		key   string
+		value int
+	}{
+		{"time_embedding_dim", c.TimeEmbeddingDim}, {"attention_head_dim", c.AttentionHeadDim},
+		{"attn_norm_num_groups", c.AttnNormNumGroups}, {"num_class_embeds", c.NumClassEmbeds},
+	}
+	for _, k := range atLeastZero {
+		if k.value < 0 {
+			return bad(k.key, k.value, "it must not be negative")
+		}
+	}
+	switch {
+	case c.DownsamplePadding != 0 && c.DownsamplePadding != 1:
+		return bad("downsample_padding", c.DownsamplePadding, "it must be 0 or 1")
+	case c.MidBlockScaleFactor != 1:
+		return bad("mid_block_scale_factor", c.MidBlockScaleFactor, "only 1 is supported")
+	case !(c.Dropout >= 0 && c.Dropout < 1):
+		return bad("dropout", c.Dropout, "it must be in [0, 1)")
+	case !(c.NormEps > 0):
+		return bad("norm_eps", c.NormEps, "it must be positive")
+	}
+	if err := c.validateBlocks(bad); err != nil {
+		return err
+	}
+	return c.validateSize()
+}
+
+func quoted(values []string) string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = fmt.Sprintf("%q", v)
+	}
+	return strings.Join(out, ", ")
+}
+
+func (c Config) validateBlocks(bad func(key string, value any, legal string, args ...any) error) error {
+	if c.Levels() < 1 {
+		return bad("block_out_channels", c.BlockOutChannels, "it must have one number of channels for each level")
+	}
+	types := []struct {
+		key   string
+		value []string
+		legal []string
+	}{
+		{"down_block_types", c.DownBlockTypes, []string{"DownBlock2D", "AttnDownBlock2D"}},
+		{"up_block_types", c.UpBlockTypes, []string{"UpBlock2D", "AttnUpBlock2D"}},
+	}
+	for _, k := range types {
+		if len(k.value) != c.Levels() {
+			return bad(k.key, k.value, "it must have %d entries, as block_out_channels has", c.Levels())
+		}
+		for _, v := range k.value {
+			if !slices.Contains(k.legal, v) {
+				return bad(k.key, fmt.Sprintf("%q", v), "supported: %s", quoted(k.legal))
+			}
+		}
+	}
+	half := c.BlockOutChannels[0] / 2
+	if c.BlockOutChannels[0]%2 != 0 || float64(half) <= c.FreqShift {
+		return bad("block_out_channels", c.BlockOutChannels, "the first must be even and more than twice freq_shift, for the time embedding's sines and cosines")
+	}
+	for i, ch := range c.BlockOutChannels {
+		if ch < 1 || ch%c.NormNumGroups != 0 {
+			return bad("block_out_channels", c.BlockOutChannels, "each must be a multiple of norm_num_groups = %d", c.NormNumGroups)
+		}
+		mid := i == c.Levels()-1 && c.MidBlockType != "" && c.AddAttention
+		attends := mid || c.DownBlockTypes[i] == "AttnDownBlock2D" || c.UpBlockTypes[c.Levels()-1-i] == "AttnUpBlock2D"
+		if attends && c.AttentionHeadDim > 0 && ch%c.AttentionHeadDim != 0 {
+			return bad("attention_head_dim", c.AttentionHeadDim, "it must divide the %d channels of level %d", ch, i)
+		}
+		if mid && c.AttnNormNumGroups > 0 && ch%c.AttnNormNumGroups != 0 {
+			return bad("attn_norm_num_groups", c.AttnNormNumGroups, "it must divide the %d channels of the middle block", ch)
+		}
+	}
+	// Every skip is concatenated before a group norm, so sums of channels must be divisible too; they are, as
+	// each term is.
+	return nil
+}
+
+// validateSize checks sample_size, which may be unset.
+func (c Config) validateSize() error {
+	if c.SampleSize == (Size{}) {
+		return nil
+	}
+	return c.CheckSize(c.SampleSize.H, c.SampleSize.W)
+}
+
+// CheckSize tells whether the model takes images of h rows and w columns. The error names the nearest sizes
+// that it takes.
+func (c Config) CheckSize(h, w int) error {
+	m := 1 << (c.Levels() - 1)
+	if h > 0 && w > 0 && h%m == 0 && w%m == 0 {
+		return nil
+	}
+	nearest := func(n int) string {
+		low := n / m * m
+		switch {
+		case n > 0 && n%m == 0:
+			return fmt.Sprint(n)
+		case low < m:
+			return fmt.Sprint(m)
+		}
+		return fmt.Sprintf("%d or %d", low, low+m)
+	}
+	return fmt.Errorf("unet: images of %dx%d do not fit a model of %d levels, which halves them %d times: both sides must be multiples of %d; the nearest legal sizes are %s rows and %s columns",
+		h, w, c.Levels(), c.Levels()-1, m, nearest(h), nearest(w))
+}
