@@ -1,5 +1,14 @@
 package kernel
 
+import "sync"
+
+const (
+	gemmDepth = 256 // products per element in one pass over a block of B
+	gemmFew   = 16  // with at most so many rows, packing B costs more than it gains
+)
+
+var gemmProducts = sync.Pool{New: func() any { return new(product) }}
+
 // Gemm computes C = op(A) op(B), or C += op(A) op(B) when accumulate is set, on the
 // calling goroutine. All matrices are row-major: C is [m, n] with rows ldc apart,
 // op(A) is [m, k] and op(B) is [k, n]; A is stored [m, k], or [k, m] when transA,
@@ -7,27 +16,64 @@ package kernel
 // apart. C must not overlap A or B. Each element of C is one sum over k in order,
 // so it does not depend on m or n. scratch has at least GemmScratch(m, n, k) floats.
 func Gemm(c []float32, ldc int, a []float32, lda int, transA bool, b []float32, ldb int, transB bool, m, n, k int, accumulate bool, scratch []float32) {
-	ai, ap := lda, 1
-	if transA {
-		ai, ap = 1, lda
+	if m <= 0 || n <= 0 {
+		return
 	}
-	bp, bj := ldb, 1
-	if transB {
-		bp, bj = 1, ldb
-	}
-	for i := 0; i < m; i++ {
-		row := c[i*ldc : i*ldc+n]
-		if !accumulate {
-			clear(row)
+	_ = c[(m-1)*ldc+n-1] // the assembly does not check
+	if k <= 0 {
+		for i := 0; i < m && !accumulate; i++ {
+			clear(c[i*ldc : i*ldc+n])
 		}
-		for p := 0; p < k; p++ {
-			x := a[i*ai+p*ap]
-			for j := range row {
-				row[j] += float32(x * b[p*bp+j*bj])
+		return
+	}
+	rowsA, rowsB := m, k
+	if transA {
+		rowsA = k
+	}
+	if transB {
+		rowsB = n
+	}
+	_, _ = a[(rowsA-1)*lda+m+k-rowsA-1], b[(rowsB-1)*ldb+n+k-rowsB-1]
+
+	p := gemmProducts.Get().(*product)
+	p.isa = isaOf(ActiveLevel())
+	p.cRow, p.segs, p.numSegs, p.add = uintptr(4*ldc), &noOffsets[0], 1, nil
+	scratch = aligned(scratch)
+	for p0 := 0; p0 < k; p0 += gemmDepth {
+		depth := min(gemmDepth, k-p0)
+		p.segLen = depth
+		if transA {
+			p.a, p.aRow, p.aCol = &a[p0*lda], 4, uintptr(4*lda)
+		} else {
+			p.a, p.aRow, p.aCol = &a[p0], uintptr(4*lda), 4
+		}
+		for j0 := 0; j0 < n; j0 += panelWidth {
+			cols := min(panelWidth, n-j0)
+			p.c = &c[j0]
+			p.init, p.initRow = p.c, p.cRow
+			if p0 == 0 && !accumulate {
+				p.init, p.initRow = &zeroLine[0], 0
+			}
+			switch {
+			case transB:
+				p.isa.packTransposed(scratch, b[j0*ldb+p0:], ldb, depth, cols)
+				p.b, p.bRow = &scratch[0], 4*panelWidth
+			case m <= gemmFew && cols%16 == 0:
+				p.b, p.bRow = &b[p0*ldb+j0], uintptr(4*ldb)
+			default:
+				packPanel(scratch, b[p0*ldb+j0:], ldb, depth, cols)
+				p.b, p.bRow = &scratch[0], 4*panelWidth
+			}
+			if transA {
+				p.colsPanel(m, cols)
+			} else {
+				p.rowsPanel(m, cols)
 			}
 		}
 	}
+	p.tile, p.run = tile{}, tile{} // keep no one's memory alive
+	gemmProducts.Put(p)
 }
 
 // GemmScratch is the number of floats of scratch that Gemm needs.
-func GemmScratch(m, n, k int) int { return 0 }
+func GemmScratch(m, n, k int) int { return min(k, gemmDepth)*panelWidth + 16 }

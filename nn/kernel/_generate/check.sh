@@ -1,0 +1,15 @@
+#!/bin/sh
+# Fails when a committed assembly file differs from what the generators write.
+set -eu
+cd "$(dirname "$0")"
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+sh generate.sh "$tmp"
+status=0
+for f in "$tmp"/*; do
+	# The first line names the command, and with it the directory written to.
+	tail -n +2 "$f" >"$f.got"
+	tail -n +2 "../$(basename "$f")" >"$f.want"
+	diff -u "$f.want" "$f.got" >&2 || { echo "$(basename "$f") is not what _generate writes: run sh generate.sh" >&2; status=1; }
+done
+exit $status

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() { families["gemm"] = gemm }
+
+// gemm writes the register tiles of a matrix product, whose meaning gemm_tile.go defines,
+// for every number of rows that fits the registers, and the packing by transposition.
+func gemm() {
+	for _, along := range []bool{true, false} {
+		for rows := 1; rows <= 14; rows++ {
+			registerTile(avx512, along, rows, 2)
+			registerTile(avx512, along, rows, 1)
+		}
+		for rows := 1; rows <= 6; rows++ {
+			registerTile(avx2, along, rows, 2)
+		}
+	}
+	transpose8()
+}
+
+// Byte offsets of the fields of tile in gemm_tile.go.
+const (
+	tileA, tileB, tileC, tileInit, tileAdd     = 0, 8, 16, 24, 32
+	tileARow, tileACol, tileBRow               = 40, 48, 56
+	tileCRow, tileInitRow, tileAddRow          = 64, 72, 80
+	tileSegs, tileNumSegs, tileSegLen          = 88, 96, 104
+	tileCount, tileAStep, tileBStep, tileCStep = 112, 120, 128, 136
+)
+
+// registerTile writes the kernel for a tile of rows x (nv vectors); its argument is a
+// *tile, a type that avo does not know. along says that
+// A's elements of one row lie next to each other; else those of one column do.
+func registerTile(s isa, along bool, rows, nv int) {
+	kind := "Cols"
+	if along {
+		kind = "Rows"
+	}
+	name := fmt.Sprintf("tile%s%dx%d%s", kind, rows, nv*s.lanes, s.suffix)
+	TEXT(name, NOSPLIT, "func(t *byte)")
+	Pragma("noescape")
+	t := Load(Param("t"), GP64())
+	field := func(offset int) reg.GPVirtual { r := GP64(); MOVQ(Mem{Base: t, Disp: offset}, r); return r }
+
+	Label("tile")
+	acc := make([][]vec, rows)
+	row, step := field(tileInit), field(tileInitRow)
+	for i := range acc {
+		for j := 0; j < nv; j++ {
+			acc[i] = append(acc[i], s.load(Mem{Base: row, Disp: j * s.bytes()}))
+		}
+		if i+1 < rows {
+			ADDQ(step, row)
+		}
+	}
+	b, bRow := field(tileB), field(tileBRow)
+	at := newOperandA(along, rows, field)
+	seg, segs := field(tileSegs), field(tileNumSegs)
+	Label("segment")
+	at.start(Mem{Base: t, Disp: tileA}, seg)
+	k := field(tileSegLen)
+	Label("step")
+	right := make([]vec, nv)
+	for j := range right {
+		right[j] = s.load(Mem{Base: b, Disp: j * s.bytes()})
+	}
+	for i := range acc {
+		left := s.vec()
+		VBROADCASTSS(at.element(i), left)
+		for j := range right {
+			s.fma(left, right[j], acc[i][j])
+		}
+	}
+	at.advance()
+	ADDQ(bRow, b)
+	DECQ(k)
+	JNE(LabelRef("step"))
+	ADDQ(I8(8), seg)
+	DECQ(segs)
+	JNE(LabelRef("segment"))
+
+	row, step = field(tileAdd), field(tileAddRow)
+	TESTQ(row, row)
+	JEQ(LabelRef("store"))
+	for i := range acc {
+		for j := range acc[i] {
+			VADDPS(Mem{Base: row, Disp: j * s.bytes()}, acc[i][j], acc[i][j])
+		}
+		if i+1 < rows {
+			ADDQ(step, row)
+		}
+	}
+	Label("store")
+	row, step = field(tileC), field(tileCRow)
+	for i := range acc {
+		for j := range acc[i] {
+			s.store(acc[i][j], Mem{Base: row, Disp: j * s.bytes()})
+		}
+		if i+1 < rows {
+			ADDQ(step, row)
+		}
+	}
+	DECQ(Mem{Base: t, Disp: tileCount})
+	JEQ(LabelRef("done"))
+	ADDQ(field(tileAStep), Mem{Base: t, Disp: tileA})
+	ADDQ(field(tileBStep), Mem{Base: t, Disp: tileB})
+	ADDQ(field(tileCStep), Mem{Base: t, Disp: tileC})
+	JMP(LabelRef("tile"))
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// operandA addresses the elements of A. Rows are reached from three base registers,
+// six rows apart, with the row step times 0, 1, 2, 3, 4 and 5; when a column's
+// elements lie next to each other, one base register and displacements do.
+type operandA struct {
+	along            bool
+	base             []reg.GPVirtual
+	one, three, five reg.GPVirtual
+	col              reg.GPVirtual
+}
+
+func newOperandA(along bool, rows int, field func(int) reg.GPVirtual) *operandA {
+	o := &operandA{along: along, base: []reg.GPVirtual{GP64()}}
+	if !along {
+		o.col = field(tileACol)
+		return o
+	}
+	for i := 6; i < rows; i += 6 {
+		o.base = append(o.base, GP64())
+	}
+	o.one = field(tileARow)
+	if rows > 3 {
+		o.three = GP64()
+		LEAQ(Mem{Base: o.one, Index: o.one, Scale: 2}, o.three)
+	}
+	if rows > 5 {
+		o.five = GP64()
+		LEAQ(Mem{Base: o.one, Index: o.one, Scale: 4}, o.five)
+	}
+	return o
+}
+
+// start points at the first column of the segment whose byte offset seg points at.
+func (o *operandA) start(a Mem, seg reg.GPVirtual) {
+	MOVQ(a, o.base[0])
+	ADDQ(Mem{Base: seg}, o.base[0])
+	for i := 1; i < len(o.base); i++ {
+		LEAQ(Mem{Base: o.base[i-1], Index: o.three, Scale: 2}, o.base[i])
+	}
+}
+
+func (o *operandA) element(i int) Mem {
+	if !o.along {
+		return Mem{Base: o.base[0], Disp: 4 * i}
+	}
+	m := Mem{Base: o.base[i/6]}
+	switch i % 6 {
+	case 1:
+		m.Index, m.Scale = o.one, 1
+	case 2:
+		m.Index, m.Scale = o.one, 2
+	case 3:
+		m.Index, m.Scale = o.three, 1
+	case 4:
+		m.Index, m.Scale = o.one, 4
+	case 5:
+		m.Index, m.Scale = o.five, 1
+	}
+	return m
+}
+
+func (o *operandA) advance() {
+	for _, b := range o.base {
+		if o.along {
+			ADDQ(I8(4), b)
+		} else {
+			ADDQ(o.col, b)
+		}
+	}
+}
+
+// transpose8 writes the function that packs a matrix's transpose: 8 rows become 8
+// columns, 8 columns at a time.
+func transpose8() {
+	TEXT("transpose8AVX2", NOSPLIT, "func(dst *float32, dstRow uintptr, src *float32, srcRow uintptr, blocks int)")
+	Pragma("noescape")
+	dst, dstRow := Load(Param("dst"), GP64()), Load(Param("dstRow"), GP64())
+	src, srcRow := Load(Param("src"), GP64()), Load(Param("srcRow"), GP64())
+	blocks := Load(Param("blocks"), GP64())
+	Label("block")
+	var r, p, q [8]vec
+	from := GP64()
+	MOVQ(src, from)
+	for i := range r {
+		r[i] = avx2.load(Mem{Base: from})
+		ADDQ(srcRow, from)
+	}
+	for i := 0; i < 8; i += 2 { // pairs of rows
+		p[i], p[i+1] = YMM(), YMM()
+		VUNPCKLPS(r[i+1], r[i], p[i])
+		VUNPCKHPS(r[i+1], r[i], p[i+1])
+	}
+	for i := 0; i < 8; i += 4 { // fours
+		q[i], q[i+1], q[i+2], q[i+3] = YMM(), YMM(), YMM(), YMM()
+		VSHUFPS(I8(0x44), p[i+2], p[i], q[i])
+		VSHUFPS(U8(0xee), p[i+2], p[i], q[i+1])
+		VSHUFPS(I8(0x44), p[i+3], p[i+1], q[i+2])
+		VSHUFPS(U8(0xee), p[i+3], p[i+1], q[i+3])
+	}
+	to := GP64()
+	MOVQ(dst, to)
+	for half := 0; half < 2; half++ {
+		for i := 0; i < 4; i++ {
+			v := YMM()
+			VPERM2F128(I8(0x20+0x11*half), q[i+4], q[i], v)
+			avx2.store(v, Mem{Base: to})
+			ADDQ(dstRow, to)
+		}
+	}
+	MOVQ(to, dst)
+	ADDQ(I8(32), src)
+	DECQ(blocks)
+	JNE(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}

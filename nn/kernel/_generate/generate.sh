@@ -1,0 +1,8 @@
+#!/bin/sh
+# Writes every family's assembly to the directory given, by default the package's.
+set -eu
+cd "$(dirname "$0")"
+out=${1:-..}
+for family in $(go run . -list); do
+	go run . -family "$family" -pkg kernel -out "$out/${family}_amd64.s" -stubs "$out/${family}_amd64.go"
+done

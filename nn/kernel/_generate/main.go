@@ -1,0 +1,54 @@
+// Generate writes the kernels' assembly with avo. To regenerate every family, from
+// this directory:
+//
+//	sh generate.sh
+//
+// and to check that the committed files are what it writes (CI does): sh check.sh.
+// A family is one .s file and one .go file of declarations beside it:
+//
+//	go run . -family gemm -pkg kernel -out ../gemm_amd64.s -stubs ../gemm_amd64.go
+//
+// To add a family, write its generator in a file of its own here and enter it into
+// families from an init function; generate.sh finds it by itself.
+//
+// It is a module of its own so that users of the kernels do not depend on avo; the
+// directory's underscore hides it from ./... . golang.org/x/tools is raised because
+// the version that avo asks for does not compile with this Go.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/mmcloughlin/avo/build"
+)
+
+// families maps a family's name to the function that builds its kernels.
+var families = map[string]func(){}
+
+func main() {
+	name := flag.String("family", "", "which family of kernels to write")
+	list := flag.Bool("list", false, "print the families' names")
+	flag.Parse()
+	var names []string
+	for n := range families {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	if *list {
+		for _, n := range names {
+			fmt.Println(n)
+		}
+		return
+	}
+	f := families[*name]
+	if f == nil {
+		fmt.Fprintf(os.Stderr, "generate: -family %q is unknown; the families are %v\n", *name, names)
+		os.Exit(2)
+	}
+	build.ConstraintExpr("amd64,!noasm")
+	f()
+	build.Generate()
+}

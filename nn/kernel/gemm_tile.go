@@ -1,0 +1,143 @@
+package kernel
+
+import "unsafe"
+
+// tile is the argument of a register tile, the inner loop of every matrix product
+// here. It computes, for each of rows x columns elements,
+//
+//	C(i, j) = init(i, j) + sum over p, in order, of A(i, p) B(p, j) + add(i, j)
+//
+// with one fused multiply-add per product. A's columns come in segments, each of
+// segLen columns at its own offset from a, so that A can be the pixels under a
+// filter or a blocked array; B's rows follow each other through all segments:
+//
+//	A(i, p) = a + segs[p / segLen] + i aRow + (p mod segLen) aCol
+//	B(p, j) = b + p bRow + 4 j
+//	C(i, j) = c + i cRow + 4 j      init, add likewise
+//
+// All offsets and steps are in bytes. Functions named tileRows want aCol = 4,
+// those named tileCols want aRow = 4. This is done count times, a, b and c moving
+// on by their steps in between. The call changes a, b, c and count. A tile lives on
+// the heap, and the garbage collector looks at its pointers, so none of them may
+// point past the end of an array, not even when nothing is read there.
+//
+// The order of the fields is known to _generate/gemm.go.
+type tile struct {
+	a, b, c, init, add  *float32 // add may be nil
+	aRow, aCol, bRow    uintptr
+	cRow, initRow       uintptr
+	addRow              uintptr
+	segs                *uintptr // byte offsets from a
+	numSegs, segLen     int
+	count               int
+	aStep, bStep, cStep uintptr
+}
+
+// panelWidth is the number of columns of a packed panel of B. Each panel is stored
+// row after row, padded with zeros on the right.
+const panelWidth = 32
+
+// padded is n rounded up to whole panels.
+func padded(n int) int { return (n + panelWidth - 1) &^ (panelWidth - 1) }
+
+var (
+	zeroLine  [panelWidth]float32
+	noOffsets [1]uintptr // one segment that starts at a
+)
+
+// isa is the set of functions of one level. A register tile is called through a
+// table, hence takes a plain pointer, which is a *tile.
+type isa struct {
+	maxRows   int                // rows of the largest register tile
+	maxCols   int                // its columns, 16 or 32
+	rows      [2][15]func(*byte) // tileRows for [columns/16 - 1][rows]
+	cols      [2][15]func(*byte) // tileCols
+	transpose func(dst *float32, dstRow uintptr, src *float32, srcRow uintptr, blocks int)
+}
+
+// product is a matrix product of any size in the making; each goroutine at work on
+// one has its own. The embedded tile describes the operands as a whole.
+type product struct {
+	*isa
+	tile
+	run  tile                              // what a register tile is given
+	edge [maxTileRows * panelWidth]float32 // the result of a tile that is wider than C
+	_    [64]byte                          // no shared cache line with the neighbour's
+}
+
+const maxTileRows = 14
+
+// rowsPanel computes rows x cols elements of C, cols at most panelWidth, where A's
+// elements of one row lie next to each other. B, and init when initRow is 0, must be
+// readable up to the next multiple of 16 columns.
+func (p *product) rowsPanel(rows, cols int) { p.panel(&p.isa.rows, rows, cols) }
+
+// colsPanel is rowsPanel for an A whose elements of one column lie next to each other.
+func (p *product) colsPanel(rows, cols int) { p.panel(&p.isa.cols, rows, cols) }
+
+func (p *product) panel(kernels *[2][15]func(*byte), rows, cols int) {
+	tiles := (rows + p.maxRows - 1) / p.maxRows
+	p.run = p.tile
+	for j := 0; j < cols; {
+		width := 16
+		if cols-j > 16 {
+			width = p.maxCols
+		}
+		for q := 0; q < tiles; q++ {
+			i0, i1 := rows*q/tiles, rows*(q+1)/tiles
+			r := &p.run
+			r.count = 1
+			r.a = move(p.a, uintptr(i0)*p.aRow)
+			r.b = move(p.b, uintptr(4*j))
+			r.c = move(p.c, uintptr(i0)*p.cRow+uintptr(4*j))
+			r.init = move(p.init, uintptr(i0)*p.initRow+uintptr(4*j))
+			if p.add != nil {
+				r.add = move(p.add, uintptr(i0)*p.addRow+uintptr(4*j))
+			}
+			if f := kernels[width/16-1][i1-i0]; cols-j >= width {
+				f((*byte)(unsafe.Pointer(r)))
+			} else {
+				p.edgeTile(f, i1-i0, cols-j)
+			}
+		}
+		j += width
+	}
+}
+
+// edgeTile runs f into p.edge and copies the cols columns that exist to C.
+func (p *product) edgeTile(f func(*byte), rows, cols int) {
+	const row = 4 * panelWidth
+	r := &p.run
+	c, add := r.c, r.add
+	if r.initRow != 0 {
+		for i := 0; i < rows; i++ {
+			copy(p.edge[i*panelWidth:][:cols], floats(move(r.init, uintptr(i)*r.initRow), cols))
+		}
+		r.init, r.initRow = &p.edge[0], row
+	}
+	r.c, r.cRow, r.add = &p.edge[0], row, nil
+	f((*byte)(unsafe.Pointer(r)))
+	for i := 0; i < rows; i++ {
+		to, from := floats(move(c, uintptr(i)*p.cRow), cols), p.edge[i*panelWidth:][:cols]
+		if add == nil {
+			copy(to, from)
+			continue
+		}
+		for j, v := range floats(move(add, uintptr(i)*p.addRow), cols) {
+			to[j] = from[j] + v
+		}
+	}
+	r.initRow, r.cRow = p.initRow, p.cRow
+}
+
+// move is the address n bytes behind p.
+func move(p *float32, n uintptr) *float32 { return (*float32)(unsafe.Add(unsafe.Pointer(p), n)) }
+
+// floats is the n floats at p.
+func floats(p *float32, n int) []float32 { return unsafe.Slice(p, n) }
+
+// aligned is x from its first 64-byte boundary on.
+func aligned(x []float32) []float32 {
+	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(x))) & 63 / 4
+	return x[skip:]
+}

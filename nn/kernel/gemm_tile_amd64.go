@@ -1,0 +1,38 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+var avx512 = isa{
+	maxRows: 14, maxCols: 32,
+	rows: [2][15]func(*byte){
+		{1: tileRows1x16AVX512, 2: tileRows2x16AVX512, 3: tileRows3x16AVX512, 4: tileRows4x16AVX512, 5: tileRows5x16AVX512, 6: tileRows6x16AVX512,
+			7: tileRows7x16AVX512, 8: tileRows8x16AVX512, 9: tileRows9x16AVX512, 10: tileRows10x16AVX512, 11: tileRows11x16AVX512, 12: tileRows12x16AVX512, 13: tileRows13x16AVX512, 14: tileRows14x16AVX512},
+		{1: tileRows1x32AVX512, 2: tileRows2x32AVX512, 3: tileRows3x32AVX512, 4: tileRows4x32AVX512, 5: tileRows5x32AVX512, 6: tileRows6x32AVX512,
+			7: tileRows7x32AVX512, 8: tileRows8x32AVX512, 9: tileRows9x32AVX512, 10: tileRows10x32AVX512, 11: tileRows11x32AVX512, 12: tileRows12x32AVX512, 13: tileRows13x32AVX512, 14: tileRows14x32AVX512},
+	},
+	cols: [2][15]func(*byte){
+		{1: tileCols1x16AVX512, 2: tileCols2x16AVX512, 3: tileCols3x16AVX512, 4: tileCols4x16AVX512, 5: tileCols5x16AVX512, 6: tileCols6x16AVX512,
+			7: tileCols7x16AVX512, 8: tileCols8x16AVX512, 9: tileCols9x16AVX512, 10: tileCols10x16AVX512, 11: tileCols11x16AVX512, 12: tileCols12x16AVX512, 13: tileCols13x16AVX512, 14: tileCols14x16AVX512},
+		{1: tileCols1x32AVX512, 2: tileCols2x32AVX512, 3: tileCols3x32AVX512, 4: tileCols4x32AVX512, 5: tileCols5x32AVX512, 6: tileCols6x32AVX512,
+			7: tileCols7x32AVX512, 8: tileCols8x32AVX512, 9: tileCols9x32AVX512, 10: tileCols10x32AVX512, 11: tileCols11x32AVX512, 12: tileCols12x32AVX512, 13: tileCols13x32AVX512, 14: tileCols14x32AVX512},
+	},
+	transpose: transpose8AVX2,
+}
+
+var avx2 = isa{
+	maxRows: 6, maxCols: 16,
+	rows:      [2][15]func(*byte){{1: tileRows1x16AVX2, 2: tileRows2x16AVX2, 3: tileRows3x16AVX2, 4: tileRows4x16AVX2, 5: tileRows5x16AVX2, 6: tileRows6x16AVX2}},
+	cols:      [2][15]func(*byte){{1: tileCols1x16AVX2, 2: tileCols2x16AVX2, 3: tileCols3x16AVX2, 4: tileCols4x16AVX2, 5: tileCols5x16AVX2, 6: tileCols6x16AVX2}},
+	transpose: transpose8AVX2,
+}
+
+// isaOf is the functions of level l.
+func isaOf(l Level) *isa {
+	switch l {
+	case AVX512:
+		return &avx512
+	case AVX2:
+		return &avx2
+	}
+	return &generic
+}
