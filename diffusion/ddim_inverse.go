@@ -1,0 +1,82 @@
+package diffusion
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+)
+
+// DDIMInverse runs DDIM's deterministic update upwards, from x_0 to the x_T
+// that DDIM with eta = 0 would turn into it (Song, Meng and Ermon 2021,
+// section 4.3: the ODE of eq. 14 in reverse). A step of DDIM from t to t-1 is
+// undone by
+//
+//	x_0 = (x_{t-1} - sqrt(1-alphaBar_{t-1}) eps) / sqrt(alphaBar_{t-1})
+//	x_t = sqrt(alphaBar_t) x_0 + sqrt(1-alphaBar_t) eps,  eps = eps(x_{t-1}, t)
+//
+// where eps, which DDIM took at x_t, is taken at x_{t-1}: the two walks agree
+// to first order in the step. x_0 is clipped only where Options.Clip asks for
+// it, since clipping cannot be undone.
+type DDIMInverse struct {
+	schedule *Schedule
+	clip     clipper
+	path     []transition // rising
+}
+
+// NewDDIMInverse makes the inversion of the DDIM sampler with the same steps
+// and spacing. A model that predicts x_0 says nothing about the eps of x_0
+// itself: with it, set_alpha_to_one must be false.
+func NewDDIMInverse(s *Schedule, o Options) (*DDIMInverse, error) {
+	if err := o.check(s.T, 0); err != nil {
+		return nil, err
+	}
+	if o.Clip == "" {
+		o.Clip = ClipNone
+	}
+	if s.Config.PredictionType == SampleX0 && s.Config.SetAlphaToOne {
+		return nil, errors.New("a model with prediction_type sample cannot be inverted from alphaBar = 1; legal is set_alpha_to_one = false")
+	}
+	path, err := s.ddimPath(o)
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(path)
+	return &DDIMInverse{schedule: s, clip: s.clipper(o), path: path}, nil
+}
+
+func newDDIMInverse(s *Schedule, o Options) (Sampler, error) { return NewDDIMInverse(s, o) }
+
+// Timesteps is where the model is called, in order: rising.
+func (d *DDIMInverse) Timesteps() []int { return calls(d.path) }
+
+// Sample replaces b.X, x_0, by x_T; see Sampler. It draws no noise.
+func (d *DDIMInverse) Sample(ctx context.Context, m Model, b *Batch, z Noise, observe func(Step) error) error {
+	r, err := newRun("ddim-inverse", len(d.path), false, ctx, m, b, z, observe)
+	if err != nil {
+		return err
+	}
+	for k, p := range d.path {
+		if err := r.predict(k, p.t, b.X); err != nil {
+			return err
+		}
+		for i := range b.N {
+			x, out, x0 := r.image(i)
+			d.update(p, x, out, x0, r.eps, r.scratch)
+		}
+		if err := r.done(k, p.t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// update takes x from x_{t-1} to x_t; x0 and eps receive the guesses.
+func (d *DDIMInverse) update(p transition, x, out, x0, eps, scratch []float64) {
+	predicts := d.schedule.Config.PredictionType
+	alphaBarPrev, alphaBar := d.schedule.ddimAlphaBar(p.prev), d.schedule.AlphaBar[p.t]
+	x0Of(predicts, alphaBarPrev, x0, x, out)
+	epsOf(predicts, alphaBarPrev, eps, x, out)
+	d.clip.apply(x0, scratch)
+	combine(x, math.Sqrt(alphaBar), x0, math.Sqrt(1-alphaBar), eps)
+}

@@ -1,0 +1,193 @@
+package diffusion
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Options are the settings of one sampling run. The zero value of each but
+// Steps means: as the schedule's config says.
+type Options struct {
+	Steps       int      // 1 to T; the number of updates
+	Timesteps   []int    // in place of Steps and Spacing: where to call the model, falling, in 0..T-1
+	Spacing     Spacing  // how Steps timesteps are spread
+	Clip        Clip     // what is done to each guess of x_0
+	Eta         float64  // ddim: 0 deterministic .. 1 as noisy as ddpm
+	SigmaHat    bool     // ddim: the DDIM paper's larger noise sigma-hat, in place of Eta
+	RederiveEps bool     // ddim: take eps from the clipped x_0 (diffusers' use_clipped_model_output)
+	Variance    Variance // ddpm: sigma^2 of the noise
+
+	// dpm++: end at the noise of t = 0 instead of at none (diffusers'
+	// final_sigmas_type "sigma_min"), and begin where log(sqrt(alphaBar) /
+	// sqrt(1-alphaBar)) reaches LambdaMin (diffusers' lambda_min_clipped).
+	FinalSigmaMin bool
+	LambdaMin     *float64
+}
+
+// Spacing spreads S timesteps over 0..T-1. The zero value is the config's
+// timestep_spacing.
+type Spacing string
+
+// The spacings.
+const (
+	Leading  Spacing = "leading"  // multiples of T/S from 0, plus steps_offset
+	Trailing Spacing = "trailing" // multiples of T/S down from T-1
+	Linspace Spacing = "linspace" // evenly from T-1 down to 0, both included
+	Quad     Spacing = "quad"     // squares of S even numbers up to sqrt(0.8 T): the DDIM paper's for CIFAR-10
+)
+
+// Clip says what a sampler does to each guess of x_0 before using it. The
+// zero value is the config's clip_sample and thresholding.
+type Clip string
+
+// The kinds of clipping.
+const (
+	ClipNone    Clip = "none"
+	ClipStatic  Clip = "static"  // to [-r, r], r = clip_sample_range
+	ClipDynamic Clip = "dynamic" // per image: to [-s, s] and divided by s, a quantile of |x_0|
+)
+
+// Variance is the choice of sigma_t^2 between the lower bound betaTilde_t
+// (F = 0) and the upper bound beta_t (F = 1), interpolated in the logarithm
+// (Nichol and Dhariwal 2021, eq. 15). The zero value is the config's
+// variance_type.
+type Variance struct {
+	Set bool
+	F   float64 // 0 to 1
+}
+
+// The two ends of Variance.
+var (
+	VariancePosterior = Variance{Set: true, F: 0}
+	VarianceBeta      = Variance{Set: true, F: 1}
+)
+
+// ParseVariance reads "posterior", "beta" or a number from 0 to 1 between.
+func ParseVariance(s string) (Variance, error) {
+	switch s {
+	case "posterior":
+		return VariancePosterior, nil
+	case "beta":
+		return VarianceBeta, nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(f >= 0 && f <= 1) {
+		return Variance{}, fmt.Errorf("variance %q is not possible: legal is posterior, beta, or a number from 0 (posterior) to 1 (beta)", s)
+	}
+	return Variance{Set: true, F: f}, nil
+}
+
+// String is what ParseVariance reads; empty where nothing is set.
+func (v Variance) String() string {
+	switch {
+	case !v.Set:
+		return ""
+	case v.F == 0:
+		return "posterior"
+	case v.F == 1:
+		return "beta"
+	}
+	return strconv.FormatFloat(v.F, 'g', -1, 64)
+}
+
+// ParseEta reads a number from 0 to 1, or "hat" for the DDIM paper's
+// sigma-hat.
+func ParseEta(s string) (eta float64, hat bool, err error) {
+	if s == "hat" {
+		return 0, true, nil
+	}
+	eta, err = strconv.ParseFloat(s, 64)
+	if err != nil || !(eta >= 0 && eta <= 1) {
+		return 0, false, fmt.Errorf("eta %q is not possible: legal is a number from 0 to 1, or hat", s)
+	}
+	return eta, false, nil
+}
+
+// ParseClip reads "static", "dynamic" or "none".
+func ParseClip(s string) (Clip, error) {
+	switch c := Clip(s); c {
+	case ClipNone, ClipStatic, ClipDynamic:
+		return c, nil
+	}
+	return "", fmt.Errorf("clip %q is not possible: legal is static, dynamic, none", s)
+}
+
+// ParseSpacing reads "leading", "trailing", "linspace" or "quad".
+func ParseSpacing(s string) (Spacing, error) {
+	switch p := Spacing(s); p {
+	case Leading, Trailing, Linspace, Quad:
+		return p, nil
+	}
+	return "", fmt.Errorf("spacing %q is not possible: legal is leading, trailing, linspace, quad", s)
+}
+
+// use names what only some samplers have a use for.
+type use uint
+
+const (
+	useEta      use = 1 << iota // ddim
+	useVariance                 // ddpm
+	useDPM                      // dpm++
+)
+
+// check validates the options for a sampler on T timesteps that has the given
+// uses; an option that the sampler would ignore is an error.
+func (o Options) check(T int, has use) error {
+	if _, err := ParseClip(string(o.Clip)); err != nil && o.Clip != "" {
+		return err
+	}
+	if _, err := ParseSpacing(string(o.Spacing)); err != nil && o.Spacing != "" {
+		return err
+	}
+	switch {
+	case !(o.Eta >= 0 && o.Eta <= 1):
+		return fmt.Errorf("eta = %v is not possible: legal is 0 to 1", o.Eta)
+	case o.SigmaHat && o.Eta != 0:
+		return fmt.Errorf("eta = %v and sigma-hat exclude each other", o.Eta)
+	case (o.SigmaHat || o.Eta != 0) && has&useEta == 0:
+		return errors.New("eta has no meaning here; only ddim takes it")
+	case !(o.Variance.F >= 0 && o.Variance.F <= 1):
+		return fmt.Errorf("variance = %v is not possible: legal is 0 (posterior) to 1 (beta)", o.Variance.F)
+	case o.Variance.Set && has&useVariance == 0:
+		return errors.New("variance has no meaning here; only ddpm takes it")
+	case (o.FinalSigmaMin || o.LambdaMin != nil) && has&useDPM == 0:
+		return errors.New("the final sigma and the least lambda have no meaning here; only dpm++ takes them")
+	case o.LambdaMin != nil && math.IsNaN(*o.LambdaMin):
+		return errors.New("the least lambda is not a number")
+	}
+	if o.Timesteps != nil {
+		return o.checkTimesteps(T)
+	}
+	if o.Steps < 1 || o.Steps > T {
+		return fmt.Errorf("steps = %d is not possible: legal is 1 to num_train_timesteps = %d", o.Steps, T)
+	}
+	return nil
+}
+
+func (o Options) checkTimesteps(T int) error {
+	switch {
+	case o.Spacing != "":
+		return errors.New("a list of timesteps and a spacing exclude each other")
+	case o.LambdaMin != nil:
+		return errors.New("a list of timesteps and the least lambda exclude each other")
+	case o.Steps != 0 && o.Steps != len(o.Timesteps):
+		return fmt.Errorf("steps = %d, but the list of timesteps has %d", o.Steps, len(o.Timesteps))
+	case len(o.Timesteps) == 0:
+		return errors.New("the list of timesteps is empty")
+	}
+	return falling(o.Timesteps, T)
+}
+
+// falling checks that ts falls strictly within T-1..0.
+func falling(ts []int, T int) error {
+	for i, t := range ts {
+		if t < 0 || t >= T || i > 0 && t >= ts[i-1] {
+			list := strings.Trim(fmt.Sprint(ts[:min(len(ts), i+1)]), "[]")
+			return fmt.Errorf("timesteps %s: legal is a list that falls from at most T-1 = %d to at least 0 without repeats", list, T-1)
+		}
+	}
+	return nil
+}
