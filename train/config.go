@@ -1,0 +1,114 @@
+package train
+
+import (
+	"fmt"
+	"math"
+)
+
+// Config is how the weights are trained: the [train] table.
+type Config struct {
+	Steps       int     `toml:"steps"`         // length of the run; the learning-rate schedule ends there
+	BatchSize   int     `toml:"batch_size"`    // images of a step
+	Slice       int     `toml:"slice"`         // images that run through the model at a time; 0: by the model's shape
+	LR          float64 `toml:"lr"`            // peak learning rate
+	LRSchedule  string  `toml:"lr_schedule"`   // after the warm-up: "constant" or "cosine"
+	WarmupSteps int     `toml:"warmup_steps"`  // steps in which the learning rate rises linearly
+	WeightDecay float64 `toml:"weight_decay"`  // decoupled (AdamW)
+	Beta1       float64 `toml:"beta1"`         // decay of the first moment
+	Beta2       float64 `toml:"beta2"`         // decay of the second moment
+	Eps         float64 `toml:"eps"`           // added to the root of the second moment
+	GradClip    float64 `toml:"grad_clip"`     // largest norm of the whole gradient; 0: none
+	MinSNRGamma float64 `toml:"min_snr_gamma"` // min-SNR weighting of the loss (Hang et al., 2023); 0: none
+	LogEvery    int     `toml:"log_every"`     // steps between lines of log.jsonl, after the first ten
+}
+
+// EMAConfig is the moving average of the weights that samples are made with: the [ema] table.
+type EMAConfig struct {
+	Decay  float64 `toml:"decay"`  // in [0, 1)
+	Warmup bool    `toml:"warmup"` // start with a short memory: see EMADecay
+}
+
+// CheckpointConfig is the [checkpoint] table.
+type CheckpointConfig struct {
+	Every int `toml:"every"` // steps between checkpoints; 0: only at the end
+	Keep  int `toml:"keep"`  // how many of the newest are kept; 0: all
+}
+
+// PreviewConfig is the grids of samples made while training: the [preview] table.
+type PreviewConfig struct {
+	Every   int    `toml:"every"`   // steps between previews; 0: none
+	Images  int    `toml:"images"`  // in a grid
+	Sampler string `toml:"sampler"` // such as "ddim"
+	Steps   int    `toml:"steps"`   // sampling steps
+}
+
+// Defaults are the values of keys that a configuration leaves out. Steps has none: a run must say where it ends.
+func Defaults() (Config, EMAConfig, CheckpointConfig, PreviewConfig) {
+	return Config{
+			BatchSize: 128, LR: 2e-4, LRSchedule: "constant", WeightDecay: 0, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8,
+			GradClip: 1, LogEvery: 50,
+		},
+		EMAConfig{Decay: 0.9999, Warmup: true},
+		CheckpointConfig{Every: 1000, Keep: 3},
+		PreviewConfig{Every: 1000, Images: 64, Sampler: "ddim", Steps: 50}
+}
+
+// check is one condition on one key.
+type check struct {
+	key   string
+	value any
+	ok    bool
+	legal string
+}
+
+func first(checks []check) error {
+	for _, c := range checks {
+		if !c.ok {
+			return fmt.Errorf("%s is %v; it must be %s", c.key, c.value, c.legal)
+		}
+	}
+	return nil
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// Validate checks the values; an error names the key, the value and the legal ones.
+func (c Config) Validate() error {
+	return first([]check{
+		{"train.steps", c.Steps, c.Steps >= 1, "at least 1: the number of training steps has no default"},
+		{"train.batch_size", c.BatchSize, c.BatchSize >= 1, "at least 1"},
+		{"train.slice", c.Slice, c.Slice >= 0, "at least 1, or 0 to choose by the model's shape"},
+		{"train.lr", c.LR, c.LR > 0 && finite(c.LR), "a positive number"},
+		{"train.lr_schedule", fmt.Sprintf("%q", c.LRSchedule), c.LRSchedule == "constant" || c.LRSchedule == "cosine", `"constant" or "cosine"`},
+		{"train.warmup_steps", c.WarmupSteps, c.WarmupSteps >= 0 && c.WarmupSteps <= c.Steps, fmt.Sprintf("from 0 to train.steps = %d", c.Steps)},
+		{"train.weight_decay", c.WeightDecay, c.WeightDecay >= 0 && finite(c.WeightDecay), "0 or a positive number"},
+		{"train.beta1", c.Beta1, c.Beta1 >= 0 && c.Beta1 < 1, "in [0, 1)"},
+		{"train.beta2", c.Beta2, c.Beta2 >= 0 && c.Beta2 < 1, "in [0, 1)"},
+		{"train.eps", c.Eps, c.Eps > 0 && finite(c.Eps), "a positive number"},
+		{"train.grad_clip", c.GradClip, c.GradClip >= 0 && finite(c.GradClip), "a positive number, or 0 for none"},
+		{"train.min_snr_gamma", c.MinSNRGamma, c.MinSNRGamma >= 0 && finite(c.MinSNRGamma), "a positive number, or 0 for none"},
+		{"train.log_every", c.LogEvery, c.LogEvery >= 1, "at least 1"},
+	})
+}
+
+// Validate checks the values; an error names the key, the value and the legal ones.
+func (c EMAConfig) Validate() error {
+	return first([]check{{"ema.decay", c.Decay, c.Decay >= 0 && c.Decay < 1, "in [0, 1)"}})
+}
+
+// Validate checks the values; an error names the key, the value and the legal ones.
+func (c CheckpointConfig) Validate() error {
+	return first([]check{
+		{"checkpoint.every", c.Every, c.Every >= 0, "at least 1, or 0 for the last step only"},
+		{"checkpoint.keep", c.Keep, c.Keep >= 0, "at least 1, or 0 to keep all"},
+	})
+}
+
+// Validate checks the values, except that of Sampler, which the sampler's own package knows.
+func (c PreviewConfig) Validate() error {
+	return first([]check{
+		{"preview.every", c.Every, c.Every >= 0, "at least 1, or 0 for none"},
+		{"preview.images", c.Images, c.Images >= 1 || c.Every == 0, "at least 1"},
+		{"preview.steps", c.Steps, c.Steps >= 1 || c.Every == 0, "at least 1"},
+	})
+}
