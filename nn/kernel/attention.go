@@ -151,14 +151,19 @@ func (a *Attention) backwardHead(worker, task int) {
 	}
 }
 
-// dot is the inner product, in float64.
+// dot is the inner product of two vectors of equal length, in float64.
 func dot(a, b []float32) float32 {
-	var s float64
+	var lanes [16]float64
+	dotLanes(&lanes, a, b)
+	return float32(sumLanes(&lanes))
+}
+
+// dotGo adds a[i]*b[i] to lane i mod 16.
+func dotGo(lanes *[16]float64, a, b []float32) {
 	b = b[:len(a)]
-	for i, v := range a {
-		s += float64(float64(v) * float64(b[i]))
+	for i, x := range a {
+		lanes[i&15] += float64(float64(x) * float64(b[i]))
 	}
-	return float32(s)
 }
 
 // softmaxExpGo sets row = exp(scale*(row - largest)) and returns the largest entry and the sum of the results.

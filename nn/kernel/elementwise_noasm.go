@@ -1,11 +1,13 @@
+//go:build !amd64 || noasm
+
 package kernel
 
 func addVec(dst, a, b []float32)                             { addGo(dst, a, b) }
 func scaleVec(dst, a []float32, k float32)                   { scaleGo(dst, a, k) }
+func scaledDiff(dst, a, b []float32, k float32)              { scaledDiffGo(dst, a, b, k) }
 func siluVec(dst, x []float32)                               { siluVecGo(dst, x) }
 func siluBackVec(dx, x, dy []float32)                        { siluBackGo(dx, x, dy) }
 func sumPairs(dst, top, bottom []float32, w, c int)          { sumPairsGo(dst, top, bottom, w, c) }
-func scaledDiff(dst, a, b []float32, k float32)              { scaledDiffGo(dst, a, b, k) }
 func sumSquaresLanes(lanes *[16]float64, x []float32)        { sumSquaresGo(lanes, x) }
 func sumSquaredDiffLanes(lanes *[16]float64, a, b []float32) { sumSquaredDiffGo(lanes, a, b) }
-func adamwVec(w, m, v, ema, g []float32, k *adamwConstants)  { adamwGo(w, m, v, ema, g, k) }
+func dotLanes(lanes *[16]float64, a, b []float32)            { dotGo(lanes, a, b) }

@@ -1,3 +1,5 @@
+//go:build !amd64 || noasm
+
 package kernel
 
 func normStats(sum, sq, x, around []float32, rows int) { normStatsGo(sum, sq, x, around, rows) }

@@ -1,0 +1,65 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+)
+
+func init() {
+	families["optimizer"] = func() {
+		for _, s := range []isa{avx512, avx2} {
+			adamw(s, true)
+			adamw(s, false)
+		}
+	}
+}
+
+// adamw emits one update; k points to the fields of adamwConstants.
+func adamw(s isa, average bool) {
+	name, args := "adamw", []string{"w", "m", "v", "grad"}
+	if average {
+		name, args = "adamwEMA", []string{"w", "m", "v", "grad", "ema"}
+	}
+	list := ""
+	for _, a := range args {
+		list += a + ", "
+	}
+	s.text(name, list+"k *float32, n int")
+	p, k := pointers(args...), pointers("k")[0]
+	var c [9]vec
+	for i := range c {
+		if i == 8 && !average {
+			break
+		}
+		c[i] = s.vec()
+		VBROADCASTSS(Mem{Base: k, Disp: 4 * i}, c[i])
+	}
+	gradScale, c1, beta2, c2, decay, step, root, eps, keep := c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
+	s.each(p, func(at []Mem) {
+		g := s.vec()
+		VMULPS(at[3], gradScale, g)
+		m := s.load(at[1])
+		d := s.sub(g, m)
+		s.fma(c1, d, m)
+		s.store(m, at[1])
+		v := s.vec()
+		VMULPS(at[2], beta2, v)
+		VMULPS(c2, g, d)
+		s.fma(d, g, v)
+		s.store(v, at[2])
+		VSQRTPS(v, v)
+		VFMADD213PS(eps, root, v)
+		VDIVPS(v, m, m)
+		w := s.vec()
+		VMULPS(at[0], decay, w)
+		s.fnma(step, m, w)
+		s.store(w, at[0])
+		if average {
+			e := s.load(at[4])
+			VSUBPS(e, w, w)
+			s.fma(keep, w, e)
+			s.store(e, at[4])
+		}
+	})
+	done()
+}
