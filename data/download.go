@@ -255,6 +255,10 @@ func (d *downloader) fromMirror(ctx context.Context, p *partialFile, from string
 			}
 			return fmt.Errorf("it sent a wrong file: SHA-256 %s, expected %s", sum, f.sha256)
 		}
+		var un unreachableError
+		if resumes > 0 && errors.As(err, &un) {
+			return un.err // it answered before: there is a network
+		}
 		var cut cutError
 		if !errors.As(err, &cut) || p.size() <= best || resumes == maxResumes {
 			return err

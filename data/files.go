@@ -78,11 +78,12 @@ func newInput(ctx context.Context, path string, f io.Reader, size int64) (*input
 	magic, _ := br.Peek(2) // an error comes again with the first read
 	in.first = append(in.first, magic...)
 	if string(magic) == "\x1f\x8b" {
+		in.gz = true
 		z, err := gzip.NewReader(br)
 		if err != nil {
 			return nil, in.readError("a gzip file", 0, err)
 		}
-		in.r, in.gz = z, true
+		in.r = z
 	}
 	return in, nil
 }
