@@ -41,12 +41,10 @@ func (s ConvShape) validate() error {
 //	x, dx [N, H, W, C]    y, dy, res [N, OutH, OutW, K]    w, dw [R, R, C, K]
 //	bias, db [K]          temb, dtemb [N, K]
 type Conv struct {
-	s      ConvShape
-	oh, ow int
-
-	y, x, w, bias, temb, res, dw, db, dtemb []float32
-
-	forwardRow, dataRow, weightsRow func(i int)
+	s             ConvShape
+	forward, data engine
+	weights       *outer
+	sums          *pixelSums
 }
 
 // NewConv makes a plan for shape s at the active level; it returns an error when the
@@ -55,151 +53,67 @@ func NewConv(s ConvShape) (*Conv, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
-	c := &Conv{s: s, oh: s.OutH(), ow: s.OutW()}
-	c.forwardRow, c.dataRow, c.weightsRow = c.doForwardRow, c.doDataRow, c.doWeightsRow
-	return c, nil
+	workers, is := Threads(), isaOf(ActiveLevel())
+	return &Conv{
+		s:       s,
+		forward: newEngine(s, s.forwardTaps(), false, workers, is),
+		data:    newEngine(s, s.dataTaps(), true, workers, is),
+		weights: newOuter(s, workers, is),
+		sums:    newPixelSums(s.N, s.OutH()*s.OutW(), s.K, workers, is),
+	}, nil
+}
+
+// newEngine chooses the engine for the convolution that the grids describe.
+func newEngine(s ConvShape, grids []taps, transposed bool, workers int, is *isa) engine {
+	if suitsFew(grids) {
+		return newFew(s.N, s.R, grids[0], transposed, workers, is)
+	}
+	return newGather(s.N, s.R, grids[0].src, grids[0].dst, grids, transposed, workers, is)
 }
 
 // Scratch is the number of floats of scratch that each of the calls needs.
-func (c *Conv) Scratch() int { return 0 }
+func (c *Conv) Scratch() int {
+	return 16 + max(c.forward.packedLen()+c.forward.scratch(), c.data.packedLen()+c.data.scratch(), c.weights.scratch(), c.sums.scratch())
+}
 
 // Forward computes y = x * w + bias + temb + res; bias, temb and res may be nil, and
 // y may be res.
 func (c *Conv) Forward(y, x, w, bias, temb, res, scratch []float32) {
-	c.y, c.x, c.w, c.bias, c.temb, c.res = y, x, w, bias, temb, res
-	Parallel(c.s.N*c.oh, c.forwardRow)
+	scratch = aligned(scratch)
+	u := scratch[:c.forward.packedLen()]
+	c.forward.pack(u, w)
+	c.forward.run(y, x, u, bias, temb, res, scratch[len(u):])
 }
 
 // PreparedLen is the number of floats of a prepared filter, 0 when preparing gains
 // nothing.
-func (c *Conv) PreparedLen() int { return 0 }
+func (c *Conv) PreparedLen() int { return c.forward.packedLen() }
 
 // Prepare writes the form of the filter w that ForwardPrepared reads to u.
-func (c *Conv) Prepare(u, w []float32) {}
+func (c *Conv) Prepare(u, w []float32) { c.forward.pack(u, w) }
 
 // ForwardPrepared is Forward with a filter that was prepared once; it gives the same
-// bits. When PreparedLen is 0, u is ignored.
+// bits. w is not read.
 func (c *Conv) ForwardPrepared(y, x, u, w, bias, temb, res, scratch []float32) {
-	c.Forward(y, x, w, bias, temb, res, scratch)
+	c.forward.run(y, x, u, bias, temb, res, scratch)
 }
 
 // BackwardData computes the gradient dx of the input from dy, overwriting dx.
 func (c *Conv) BackwardData(dx, dy, w, scratch []float32) {
-	c.x, c.y, c.w = dx, dy, w
-	Parallel(c.s.N*c.s.H, c.dataRow)
+	scratch = aligned(scratch)
+	u := scratch[:c.data.packedLen()]
+	c.data.pack(u, w)
+	c.data.run(dx, dy, u, nil, nil, nil, scratch[len(u):])
 }
 
 // BackwardWeights computes the gradient dw of the filter, db of the bias (the sum of
 // dy over images and pixels) and dtemb of the time embedding (the sum of dy over each
 // image's pixels), overwriting them; each may be nil.
 func (c *Conv) BackwardWeights(dw, db, dtemb, x, dy, scratch []float32) {
-	c.dw, c.db, c.dtemb, c.x, c.y = dw, db, dtemb, x, dy
-	K, pixels := c.s.K, c.oh*c.ow
 	if dw != nil {
-		Parallel(c.s.R*c.s.R*c.s.C, c.weightsRow)
+		c.weights.run(dw, x, dy, scratch)
 	}
-	if db != nil {
-		clear(db)
-		for p := 0; p < c.s.N*pixels; p++ {
-			for k, g := range dy[p*K : p*K+K] {
-				db[k] += g
-			}
-		}
-	}
-	if dtemb != nil {
-		clear(dtemb)
-		for n := 0; n < c.s.N; n++ {
-			sum := dtemb[n*K : n*K+K]
-			for p := n * pixels; p < (n+1)*pixels; p++ {
-				for k, g := range dy[p*K : p*K+K] {
-					sum[k] += g
-				}
-			}
-		}
-	}
-}
-
-// doForwardRow computes row i of N*OutH output rows.
-func (c *Conv) doForwardRow(i int) {
-	s := &c.s
-	n, oy := i/c.oh, i%c.oh
-	for ox := 0; ox < c.ow; ox++ {
-		at := (i*c.ow + ox) * s.K
-		y := c.y[at : at+s.K]
-		if c.res == nil {
-			clear(y)
-		} else {
-			copy(y, c.res[at:at+s.K])
-		}
-		if c.bias != nil {
-			axpy(y, 1, c.bias)
-		}
-		if c.temb != nil {
-			axpy(y, 1, c.temb[n*s.K:n*s.K+s.K])
-		}
-		for r := 0; r < s.R*s.R; r++ {
-			iy, ix := oy*s.Stride+r/s.R-s.PadTop, ox*s.Stride+r%s.R-s.PadLeft
-			if uint(iy) >= uint(s.H) || uint(ix) >= uint(s.W) {
-				continue
-			}
-			xs := ((n*s.H+iy)*s.W + ix) * s.C
-			for q, v := range c.x[xs : xs+s.C] {
-				ws := (r*s.C + q) * s.K
-				axpy(y, v, c.w[ws:ws+s.K])
-			}
-		}
-	}
-}
-
-// doDataRow computes row i of N*H rows of dx.
-func (c *Conv) doDataRow(i int) {
-	s := &c.s
-	n, iy := i/s.H, i%s.H
-	for ix := 0; ix < s.W; ix++ {
-		dx := c.x[(i*s.W+ix)*s.C : (i*s.W+ix+1)*s.C]
-		clear(dx)
-		for r := 0; r < s.R*s.R; r++ {
-			oy, ox := iy+s.PadTop-r/s.R, ix+s.PadLeft-r%s.R
-			if oy < 0 || ox < 0 || oy%s.Stride != 0 || ox%s.Stride != 0 {
-				continue
-			}
-			oy, ox = oy/s.Stride, ox/s.Stride
-			if oy >= c.oh || ox >= c.ow {
-				continue
-			}
-			ys := ((n*c.oh+oy)*c.ow + ox) * s.K
-			dy := c.y[ys : ys+s.K]
-			for q := range dx {
-				ws := (r*s.C + q) * s.K
-				var sum float32
-				for k, v := range c.w[ws : ws+s.K] {
-					sum += float32(v * dy[k])
-				}
-				dx[q] += sum
-			}
-		}
-	}
-}
-
-// doWeightsRow computes row i of R*R*C rows of dw.
-func (c *Conv) doWeightsRow(i int) {
-	s := &c.s
-	r, q := i/s.C, i%s.C
-	dw := c.dw[i*s.K : i*s.K+s.K]
-	clear(dw)
-	for p := 0; p < s.N*c.oh*c.ow; p++ {
-		n, oy, ox := p/(c.oh*c.ow), p/c.ow%c.oh, p%c.ow
-		iy, ix := oy*s.Stride+r/s.R-s.PadTop, ox*s.Stride+r%s.R-s.PadLeft
-		if uint(iy) < uint(s.H) && uint(ix) < uint(s.W) {
-			axpy(dw, c.x[((n*s.H+iy)*s.W+ix)*s.C+q], c.y[p*s.K:p*s.K+s.K])
-		}
-	}
-}
-
-// axpy: y += a x.
-func axpy(y []float32, a float32, x []float32) {
-	x = x[:len(y)]
-	for i := range y {
-		y[i] += float32(a * x[i])
+	if db != nil || dtemb != nil {
+		c.sums.run(db, dtemb, dy, scratch)
 	}
 }

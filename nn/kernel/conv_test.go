@@ -315,3 +315,37 @@ func TestNewConvRefusesImpossibleShapes(t *testing.T) {
 		}
 	}
 }
+
+// AVX2 and AVX-512 give the same bits.
+func TestConvBitsOfAVX2AndAVX512(t *testing.T) {
+	if bestLevel() < AVX512 {
+		t.Skip("this CPU has no AVX-512")
+	}
+	defer SetLevel(ActiveLevel())
+	r := testRand(9)
+	for _, s := range convShapes(r) {
+		d := newConvData(r, s)
+		SetLevel(AVX2)
+		if err := d.run(); err != nil {
+			t.Fatal(err)
+		}
+		old := d.copyResults()
+		SetLevel(AVX512)
+		if err := d.run(); err != nil {
+			t.Fatal(err)
+		}
+		for name, got := range d.results() {
+			if err := sameBits(got, old[name]); err != nil {
+				t.Errorf("%+v: %s: %v", s, name, err)
+			}
+		}
+	}
+}
+
+func (d *convData) copyResults() map[string][]float32 {
+	c := d.results()
+	for name, x := range c {
+		c[name] = append([]float32(nil), x...)
+	}
+	return c
+}

@@ -145,3 +145,33 @@ func TestGemmBitsDoNotDependOnTheOtherRowsAndColumns(t *testing.T) {
 		}
 	})
 }
+
+func TestGemmBitsOfAVX2AndAVX512(t *testing.T) {
+	if bestLevel() < AVX512 {
+		t.Skip("this CPU has no AVX-512")
+	}
+	defer SetLevel(ActiveLevel())
+	for seed, g := range gemmCases(testRand(3)) {
+		var c [2][]float32
+		for i, l := range []Level{AVX2, AVX512} {
+			SetLevel(l)
+			var err error
+			if c[i], err = g.run(testRand(uint64(seed))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := sameBits(c[0], c[1]); err != nil {
+			t.Errorf("%+v: %v", g, err)
+		}
+	}
+}
+
+func TestGemmDoesNotAllocate(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		r := testRand(4)
+		a, b, c, scratch := randoms(r, 400), randoms(r, 400), randoms(r, 400), make([]float32, GemmScratch(20, 20, 20))
+		if n := mallocs(func() { Gemm(c, 20, a, 20, false, b, 20, true, 20, 20, 20, false, scratch) }); n > 0 {
+			t.Errorf("%d allocations in 20 calls", n)
+		}
+	})
+}

@@ -1,0 +1,138 @@
+package kernel
+
+// few is the engine for convolutions to one, two or three channels, the image's.
+// A panel of 32 columns would be nearly empty, so all taps are columns of one
+// product, T[pixel, (tap, k)] = sum over c of src[pixel, c] w[tap, c, k], and a
+// destination pixel adds up its taps' elements of T from the pixels around it.
+type few struct {
+	n, filter  int
+	transposed bool
+	grid       taps
+	bands      int
+	width      int // columns of T
+	products   []product
+	bufLen     int
+
+	dstData, srcData, u, bias, temb, add, bufs []float32
+	part                                       func(worker, i int)
+}
+
+// suitsFew tells whether few can compute these grids and gains from it.
+func suitsFew(grids []taps) bool {
+	t := &grids[0]
+	return len(grids) == 1 && t.outStep == 1 && t.count() > 1 && t.count()*t.dst.c <= panelWidth && t.src.c >= 8
+}
+
+func newFew(n, filter int, grid taps, transposed bool, workers int, s *isa) *few {
+	f := &few{n: n, filter: filter, transposed: transposed, grid: grid, width: 16}
+	if grid.count()*grid.dst.c > 16 {
+		f.width = panelWidth
+	}
+	f.bands = min(grid.rows, max(1, grid.rows*grid.cols/(2*bandPixels)))
+	for b := 0; b < f.bands; b++ {
+		y0, y1 := f.sourceRows(f.rows(b))
+		f.bufLen = max(f.bufLen, (y1-y0)*grid.src.w*f.width)
+	}
+	f.products = newProducts(workers, s)
+	f.part = f.do
+	return f
+}
+
+func (f *few) rows(band int) (r0, r1 int) {
+	return f.grid.rows * band / f.bands, f.grid.rows * (band + 1) / f.bands
+}
+
+// sourceRows are the rows of the source image that grid rows r0 to r1 read.
+func (f *few) sourceRows(r0, r1 int) (y0, y1 int) {
+	t := &f.grid
+	h, _ := t.window(r0, r1)
+	y0 = t.top + r0*t.step
+	return max(y0, 0), min(y0+h, t.src.h)
+}
+
+func (f *few) packedLen() int { return f.grid.src.c * panelWidth }
+func (f *few) scratch() int   { return len(f.products)*f.bufLen + 16 }
+
+// pack: u is [src.c][32], its columns (tap, k).
+func (f *few) pack(u, w []float32) {
+	t := &f.grid
+	clear(u[:f.packedLen()])
+	col := 0
+	for _, r := range t.filterRows {
+		for _, s := range t.filterCols {
+			tap := w[(r*f.filter+s)*t.src.c*t.dst.c:]
+			for c := 0; c < t.src.c; c++ {
+				for k := 0; k < t.dst.c; k++ {
+					if f.transposed {
+						u[c*panelWidth+col+k] = tap[k*t.src.c+c]
+					} else {
+						u[c*panelWidth+col+k] = tap[c*t.dst.c+k]
+					}
+				}
+			}
+			col += t.dst.c
+		}
+	}
+}
+
+func (f *few) run(dst, src, u, bias, temb, add, scratch []float32) {
+	f.dstData, f.srcData, f.u, f.bias, f.temb, f.add, f.bufs = dst, src, u, bias, temb, add, aligned(scratch)
+	parallelBy(f.n*f.bands, len(f.products), f.part)
+}
+
+// do computes one band of grid rows of one image.
+func (f *few) do(worker, i int) {
+	t := &f.grid
+	n, band := i/f.bands, i%f.bands
+	r0, r1 := f.rows(band)
+	y0, y1 := f.sourceRows(r0, r1)
+	buf := f.bufs[worker*f.bufLen : (worker+1)*f.bufLen]
+	if y1 > y0 {
+		p := &f.products[worker]
+		p.a, p.aRow, p.aCol = &f.srcData[(n*t.src.h+y0)*t.src.w*t.src.c], uintptr(4*t.src.c), 4
+		p.b, p.bRow = &f.u[0], 4*panelWidth
+		p.c, p.cRow, p.init, p.initRow, p.add = &buf[0], uintptr(4*f.width), &zeroLine[0], 0, nil
+		p.segs, p.numSegs, p.segLen = &noOffsets[0], 1, t.src.c
+		p.rowsPanel((y1-y0)*t.src.w, f.width)
+		p.tile, p.run = tile{}, tile{}
+	}
+	for r := r0; r < r1; r++ {
+		for x := 0; x < t.cols; x++ {
+			f.pixel(buf, n, r, x, y0)
+		}
+	}
+}
+
+// pixel adds up one destination pixel; buf's first row is source row y0.
+func (f *few) pixel(buf []float32, n, r, x, y0 int) {
+	t := &f.grid
+	at := ((n*t.dst.h+r)*t.dst.w + x) * t.dst.c
+	for k := 0; k < t.dst.c; k++ {
+		var sum float32
+		if f.bias != nil {
+			sum = f.bias[k]
+		}
+		if f.temb != nil {
+			sum += f.temb[n*t.dst.c+k]
+		}
+		col := k
+		for a := range t.filterRows {
+			iy := t.top + r*t.step + a
+			if iy < 0 || iy >= t.src.h {
+				col += len(t.filterCols) * t.dst.c
+				continue
+			}
+			row := buf[(iy-y0)*t.src.w*f.width:]
+			for b := range t.filterCols {
+				if ix := t.left + x*t.step + b; ix >= 0 && ix < t.src.w {
+					sum += row[ix*f.width+col]
+				}
+				col += t.dst.c
+			}
+		}
+		if f.add != nil {
+			sum += f.add[at+k]
+		}
+		f.dstData[at+k] = sum
+	}
+}

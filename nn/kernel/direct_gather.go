@@ -1,0 +1,233 @@
+package kernel
+
+// gather is the engine for any shape: a matrix product of the pixels under the
+// filter's taps with the packed filter. It copies a band of source rows with its
+// zero padding to a buffer, where the elements under one filter row lie next to
+// each other, so that they are a segment of the product's A.
+//
+// The packed filter of each grid is [dst.c/32][taps][src.c][32].
+type gather struct {
+	n, filter  int // images, and columns of the filter (R)
+	transposed bool
+	src, dst   imageShape
+	grids      []taps
+	copied     []bool // of each grid: its source is copied
+	spans      []span // the work on one image
+	flat       bool   // pixels map to pixels: rows of a matrix
+	segs       [][]uintptr
+	products   []product
+	bufLen     int // floats of one worker's band
+
+	dstData, srcData, u, w, bias, temb, add, inits, bands []float32
+	images, flatPixels, perImage, groups                  int
+
+	packPart func(i int)
+	part     func(worker, i int)
+}
+
+// span is rows r0 to r1 of a grid.
+type span struct{ grid, r0, r1 int }
+
+const (
+	bandPixels = 112 // of a grid, about, in one span
+	flatRows   = 84  // rows of a matrix in one span: 6 x 14 = 14 x 6
+)
+
+func newGather(n, filter int, src, dst imageShape, grids []taps, transposed bool, workers int, s *isa) *gather {
+	g := &gather{n: n, filter: filter, src: src, dst: dst, grids: grids, transposed: transposed}
+	t := &grids[0]
+	g.flat = len(grids) == 1 && t.count() == 1 && t.step == 1 && t.outStep == 1 && t.inside() && src.h == dst.h && src.w == dst.w
+	packed := 0
+	for q := range grids {
+		t := &grids[q]
+		t.packedOff = packed
+		packed += padded(dst.c) * t.count() * src.c
+		g.copied = append(g.copied, !t.inside())
+		bands := max(1, t.rows*t.cols/bandPixels)
+		bands = min(bands, t.rows)
+		width := src.w
+		for b := 0; b < bands; b++ {
+			r := span{q, t.rows * b / bands, t.rows * (b + 1) / bands}
+			g.spans = append(g.spans, r)
+			if h, w := t.window(r.r0, r.r1); g.copied[q] && t.count() > 0 {
+				g.bufLen = max(g.bufLen, h*w*src.c)
+				width = w
+			}
+		}
+		t.srcStride = width * src.c
+		var segs []uintptr
+		for i := range t.filterRows {
+			segs = append(segs, uintptr(4*i*t.srcStride))
+		}
+		g.segs = append(g.segs, segs)
+	}
+	g.bufLen = (g.bufLen + 31) &^ 15
+	g.products = newProducts(workers, s)
+	g.packPart, g.part = g.doPack, g.do
+	return g
+}
+
+func newProducts(workers int, s *isa) []product {
+	p := make([]product, workers)
+	for i := range p {
+		p[i].isa = s
+	}
+	return p
+}
+
+func (g *gather) packedLen() int {
+	last := &g.grids[len(g.grids)-1]
+	return last.packedOff + padded(g.dst.c)*last.count()*g.src.c
+}
+
+func (g *gather) scratch() int {
+	return g.n*padded(g.dst.c) + len(g.products)*g.bufLen + 16
+}
+
+func (g *gather) panels() int { return padded(g.dst.c) / panelWidth }
+
+func (g *gather) pack(u, w []float32) {
+	g.u, g.w = u, w
+	Parallel(len(g.grids)*g.panels(), g.packPart)
+}
+
+// doPack packs one panel of one grid's filter.
+func (g *gather) doPack(i int) {
+	t, j := &g.grids[i/g.panels()], i%g.panels()
+	depth := t.count() * g.src.c
+	if depth == 0 {
+		return
+	}
+	panel := g.u[t.packedOff+j*depth*panelWidth:][:depth*panelWidth]
+	j *= panelWidth
+	cols := min(panelWidth, g.dst.c-j)
+	for _, r := range t.filterRows {
+		for _, s := range t.filterCols {
+			tap := g.w[(r*g.filter+s)*g.src.c*g.dst.c:]
+			part := panel[:g.src.c*panelWidth]
+			if g.transposed {
+				g.products[0].packTransposed(part, tap[j*g.src.c:], g.src.c, g.src.c, cols)
+			} else {
+				packPanel(part, tap[j:], g.dst.c, g.src.c, cols)
+			}
+			panel = panel[g.src.c*panelWidth:]
+		}
+	}
+}
+
+func (g *gather) run(dst, src, u, bias, temb, add, scratch []float32) {
+	g.dstData, g.srcData, g.u, g.bias, g.temb, g.add = dst, src, u, bias, temb, add
+	scratch = aligned(scratch)
+	g.inits = scratch[:g.n*padded(g.dst.c)]
+	g.bands = scratch[g.n*padded(g.dst.c):]
+	g.images, g.perImage = g.n, len(g.spans)
+	if g.flat {
+		g.flatPixels = g.dst.h * g.dst.w
+		if temb == nil {
+			g.images, g.flatPixels = 1, g.n*g.flatPixels
+		}
+		g.perImage = (g.flatPixels + flatRows - 1) / flatRows
+	}
+	g.initRows()
+	chunks := g.images * g.perImage
+	g.groups = min(g.panels(), (4*Threads()+chunks-1)/chunks)
+	parallelBy(chunks*g.groups, len(g.products), g.part)
+}
+
+// initRows writes the row that every pixel of an image starts from: bias + temb.
+func (g *gather) initRows() {
+	if g.bias == nil && g.temb == nil {
+		return
+	}
+	for n := 0; n < g.images; n++ {
+		row := g.inits[n*padded(g.dst.c):][:padded(g.dst.c)]
+		clear(row)
+		copy(row, g.bias)
+		if g.temb != nil {
+			for k, v := range g.temb[n*g.dst.c : (n+1)*g.dst.c] {
+				row[k] += v
+			}
+		}
+	}
+}
+
+// do computes one group of panels of one span of one image.
+func (g *gather) do(worker, i int) {
+	i, group := i/g.groups, i%g.groups
+	n, i := i/g.perImage, i%g.perImage
+	p0, p1 := g.panels()*group/g.groups, g.panels()*(group+1)/g.groups
+	p := &g.products[worker]
+	if g.flat {
+		g.doFlat(p, n, i, p0, p1)
+		return
+	}
+	r := g.spans[i]
+	t := &g.grids[r.grid]
+	if t.count() == 0 {
+		g.doNothing(t, n, r, p0, p1)
+		return
+	}
+	src, base := g.srcData, ((n*g.src.h+t.top+r.r0*t.step)*g.src.w+t.left)*g.src.c
+	if g.copied[r.grid] {
+		src, base = g.bands[worker*g.bufLen:(worker+1)*g.bufLen], 0
+		t.copyWindow(src, g.srcData, n, r.r0, r.r1, 0, g.src.c)
+	}
+	p.aRow, p.aCol, p.bRow = uintptr(4*t.step*g.src.c), 4, 4*panelWidth
+	p.cRow = uintptr(4 * t.outStep * g.dst.c)
+	p.addRow = p.cRow
+	p.segs, p.numSegs, p.segLen = &g.segs[r.grid][0], len(t.filterRows), len(t.filterCols)*g.src.c
+	for j := p0; j < p1; j++ {
+		p.b = &g.u[t.packedOff+j*t.count()*g.src.c*panelWidth]
+		g.setInit(p, n, j)
+		for q := r.r0; q < r.r1; q++ {
+			p.a = &src[base+(q-r.r0)*t.step*t.srcStride]
+			out := ((n*g.dst.h+t.y0+q*t.outStep)*g.dst.w+t.x0)*g.dst.c + j*panelWidth
+			g.setOut(p, out)
+			p.rowsPanel(t.cols, min(panelWidth, g.dst.c-j*panelWidth))
+		}
+	}
+	p.tile, p.run = tile{}, tile{}
+}
+
+// doFlat computes rows of a plain matrix product.
+func (g *gather) doFlat(p *product, n, i, p0, p1 int) {
+	spans := g.perImage
+	r0, r1 := g.flatPixels*i/spans, g.flatPixels*(i+1)/spans
+	at := n*g.flatPixels + r0
+	p.a, p.aRow, p.aCol, p.bRow = &g.srcData[at*g.src.c], uintptr(4*g.src.c), 4, 4*panelWidth
+	p.cRow = uintptr(4 * g.dst.c)
+	p.addRow = p.cRow
+	p.segs, p.numSegs, p.segLen = &noOffsets[0], 1, g.src.c
+	for j := p0; j < p1; j++ {
+		p.b = &g.u[j*g.src.c*panelWidth]
+		g.setInit(p, n, j)
+		g.setOut(p, at*g.dst.c+j*panelWidth)
+		p.rowsPanel(r1-r0, min(panelWidth, g.dst.c-j*panelWidth))
+	}
+	p.tile, p.run = tile{}, tile{}
+}
+
+// doNothing writes the pixels that no tap reaches: a 1x1 filter of stride 2 has them.
+func (g *gather) doNothing(t *taps, n int, r span, p0, p1 int) {
+	c0, c1 := p0*panelWidth, min(p1*panelWidth, g.dst.c)
+	for q := r.r0; q < r.r1; q++ {
+		for x := 0; x < t.cols; x++ {
+			out := ((n*g.dst.h+t.y0+q*t.outStep)*g.dst.w + t.x0 + x*t.outStep) * g.dst.c
+			clear(g.dstData[out+c0 : out+c1])
+		}
+	}
+}
+
+func (g *gather) setInit(p *product, n, panel int) {
+	p.init, p.initRow = &zeroLine[0], 0
+	if g.bias != nil || g.temb != nil {
+		p.init = &g.inits[n*padded(g.dst.c)+panel*panelWidth]
+	}
+}
+
+func (g *gather) setOut(p *product, at int) {
+	p.c, p.add = &g.dstData[at], nil
+	if g.add != nil {
+		p.add = &g.add[at]
+	}
+}
