@@ -1,0 +1,221 @@
+package diffusion
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/BurntSushi/toml"
+	"github.com/google/go-cmp/cmp"
+)
+
+// ddpmKeys is what DDPMScheduler's constructor takes.
+var ddpmKeys = []string{
+	"beta_end", "beta_schedule", "beta_start", "clip_sample", "clip_sample_range",
+	"dynamic_thresholding_ratio", "num_train_timesteps", "prediction_type", "rescale_betas_zero_snr",
+	"sample_max_value", "steps_offset", "thresholding", "timestep_spacing", "trained_betas", "variance_type",
+}
+
+func TestJSONIsADDPMScheduler(t *testing.T) {
+	data, err := Defaults().JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	want := append([]string{"_class_name", "_diffusers_version"}, ddpmKeys...)
+	if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(keys, slices.Sorted(slices.Values(want))) {
+		t.Errorf("keys %v, want %v", keys, want)
+	}
+	if got["_class_name"] != "DDPMScheduler" || got["trained_betas"] != nil {
+		t.Errorf("wrote %s", data)
+	}
+	if !strings.Contains(string(data), `"clip_sample_range": 1.0,`) || !strings.Contains(string(data), `"beta_start": 0.0001,`) {
+		t.Errorf("floats are not written as Python would: %s", data)
+	}
+}
+
+// other differs from the defaults in every key.
+func other() Config {
+	return Config{
+		NumTrainTimesteps: 3, BetaSchedule: "sigmoid", BetaStart: 1e-5, BetaEnd: 0.5, TrainedBetas: []float64{0.25, 0.5, 1e-7},
+		RescaleZeroSNR: true, PredictionType: VPrediction, VarianceType: "fixed_large", ClipSample: false,
+		ClipSampleRange: 2, Thresholding: true, ThresholdingRatio: 0.5, SampleMaxValue: 3,
+		TimestepSpacing: "trailing", StepsOffset: 1, SetAlphaToOne: false,
+	}
+}
+
+func TestConfigRoundTrips(t *testing.T) {
+	for name, c := range map[string]Config{"defaults": Defaults(), "other": other()} {
+		data, err := c.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseConfig(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(c, got); d != "" {
+			t.Errorf("%s through JSON: %s", name, d)
+		}
+		text, err := toml.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fromTOML Config
+		meta, err := toml.Decode(string(text), &fromTOML)
+		if err != nil || len(meta.Undecoded()) > 0 {
+			t.Fatal(err, meta.Undecoded())
+		}
+		if d := cmp.Diff(c, fromTOML); d != "" {
+			t.Errorf("%s through TOML: %s", name, d)
+		}
+	}
+}
+
+// Every field has a key in JSON and the same one in TOML.
+func TestEveryFieldHasAKey(t *testing.T) {
+	c := other()
+	data, _ := json.Marshal(c)
+	var byTag map[string]any
+	if err := json.Unmarshal(data, &byTag); err != nil {
+		t.Fatal(err)
+	}
+	text, _ := toml.Marshal(c)
+	var byTOML map[string]any
+	if err := toml.Unmarshal(text, &byTOML); err != nil {
+		t.Fatal(err)
+	}
+	want := slices.Sorted(maps.Keys(c.fields()))
+	if got := slices.Sorted(maps.Keys(byTag)); !slices.Equal(got, want) {
+		t.Errorf("json tags %v, want %v", got, want)
+	}
+	if got := slices.Sorted(maps.Keys(byTOML)); !slices.Equal(got, want) {
+		t.Errorf("toml tags %v, want %v", got, want)
+	}
+}
+
+// The scheduler_config.json of google/ddpm-cifar10-32, and a DDIMScheduler's.
+func TestParsePublishedConfigs(t *testing.T) {
+	c, err := ParseConfig([]byte(`{
+  "_class_name": "DDPMScheduler", "_diffusers_version": "0.1.1", "beta_end": 0.02, "beta_schedule": "linear",
+  "beta_start": 0.0001, "clip_sample": true, "num_train_timesteps": 1000, "trained_betas": null, "variance_type": "fixed_large"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Defaults()
+	want.VarianceType = "fixed_large"
+	if d := cmp.Diff(want, c); d != "" {
+		t.Error(d)
+	}
+
+	c, err = ParseConfig([]byte(`{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
+  "clip_sample": false, "set_alpha_to_one": false, "steps_offset": 1}`))
+	if err != nil || c.SetAlphaToOne || c.StepsOffset != 1 || c.ClipSample {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestConfigErrorsNameTheKey(t *testing.T) {
+	for _, c := range []struct{ json, says string }{
+		{`[]`, "not a JSON object"},
+		{`{"solver_order": 2}`, `unknown key "solver_order"`},
+		{`{"_class_name": "EulerDiscreteScheduler"}`, "EulerDiscreteScheduler"},
+		{`{"beta_schedule": "laplace"}`, `beta_schedule = "laplace"`},
+		{`{"beta_schedule": "laplace"}`, "linear, scaled_linear, squaredcos_cap_v2, sigmoid"},
+		{`{"variance_type": "learned_range"}`, "fixed_small"},
+		{`{"prediction_type": "flow"}`, "v_prediction"},
+		{`{"timestep_spacing": "quad"}`, "leading, trailing, linspace"},
+		{`{"clip_sample": "yes"}`, `clip_sample = "yes": want true or false`},
+		{`{"clip_sample": null}`, "clip_sample is null"},
+		{`{"num_train_timesteps": 0}`, "num_train_timesteps = 0"},
+		{`{"num_train_timesteps": 1.5}`, "a whole number"},
+		{`{"beta_start": 0}`, "beta_start = 0"},
+		{`{"beta_start": 0.03}`, "beta_end = 0.02"},
+		{`{"trained_betas": [0.1]}`, "trained_betas = 1 numbers"},
+		{`{"trained_betas": [0.1, 1.5], "num_train_timesteps": 2}`, "trained_betas[1] = 1.5"},
+		{`{"rescale_betas_zero_snr": true}`, "rescale_betas_zero_snr = true"},
+		{`{"clip_sample_range": -1}`, "clip_sample_range = -1"},
+		{`{"dynamic_thresholding_ratio": 1.5}`, "dynamic_thresholding_ratio = 1.5"},
+		{`{"sample_max_value": 0.5}`, "sample_max_value = 0.5"},
+		{`{"steps_offset": 1000}`, "steps_offset = 1000"},
+	} {
+		_, err := ParseConfig([]byte(c.json))
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want an error that says %q", c.json, err, c.says)
+		}
+	}
+}
+
+func TestOptionParsers(t *testing.T) {
+	for in, want := range map[string]Variance{
+		"posterior": {true, 0}, "beta": {true, 1}, "0.3": {true, 0.3}, "0": {true, 0}, "1": {true, 1},
+	} {
+		got, err := ParseVariance(in)
+		if err != nil || got != want {
+			t.Errorf("ParseVariance(%q) = %v, %v", in, got, err)
+		}
+		if again, err := ParseVariance(got.String()); err != nil || again != want {
+			t.Errorf("%q does not survive String: %q", in, got.String())
+		}
+	}
+	if eta, hat, err := ParseEta("0.5"); eta != 0.5 || hat || err != nil {
+		t.Error(eta, hat, err)
+	}
+	if eta, hat, err := ParseEta("hat"); eta != 0 || !hat || err != nil {
+		t.Error(eta, hat, err)
+	}
+	for _, p := range []Spacing{Leading, Trailing, Linspace, Quad} {
+		if got, err := ParseSpacing(string(p)); got != p || err != nil {
+			t.Error(got, err)
+		}
+	}
+	for _, p := range []Clip{ClipNone, ClipStatic, ClipDynamic} {
+		if got, err := ParseClip(string(p)); got != p || err != nil {
+			t.Error(got, err)
+		}
+	}
+	for _, bad := range []string{"", "1.5", "-0.1", "NaN", "small"} {
+		if _, err := ParseVariance(bad); err == nil || !strings.Contains(err.Error(), "posterior, beta") {
+			t.Errorf("ParseVariance(%q): %v", bad, err)
+		}
+		if _, _, err := ParseEta(bad); err == nil || !strings.Contains(err.Error(), "0 to 1, or hat") {
+			t.Errorf("ParseEta(%q): %v", bad, err)
+		}
+		if _, err := ParseClip(bad); err == nil || !strings.Contains(err.Error(), "static, dynamic, none") {
+			t.Errorf("ParseClip(%q): %v", bad, err)
+		}
+		if _, err := ParseSpacing(bad); err == nil || !strings.Contains(err.Error(), "leading, trailing, linspace, quad") {
+			t.Errorf("ParseSpacing(%q): %v", bad, err)
+		}
+	}
+}
+
+// Whatever ParseConfig takes, it writes and reads back unchanged.
+func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`{"trained_betas": [0.1], "num_train_timesteps": 1, "_x": null}`))
+	data, _ := other().JSON()
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := ParseConfig(data)
+		if err != nil {
+			return
+		}
+		out, err := c.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseConfig(out)
+		if err != nil {
+			t.Fatalf("%s: %v", out, err)
+		}
+		if d := cmp.Diff(c, again); d != "" {
+			t.Error(d)
+		}
+	})
+}
