@@ -111,3 +111,27 @@ func (c Config) feed(in inputs, x []float32, t, labels []int, pixels int) {
 		oneHot[i*c.NumClassEmbeds+labels[i]] = 1
 	}
 }
+
+// Float64 is the predictor for callers that keep their images in float64, as the samplers do.
+func (p *Predictor) Float64() *Float64Predictor { return &Float64Predictor{p: p} }
+
+// Float64Predictor rounds its inputs to float32 for the model and widens its outputs.
+type Float64Predictor struct {
+	p      *Predictor
+	x, out []float32
+}
+
+// Predict is Predictor.Predict in float64.
+func (f *Float64Predictor) Predict(ctx context.Context, out, x []float64, t []int) error {
+	f.x, f.out = resize(f.x, len(x)), resize(f.out, len(out))
+	for i, v := range x {
+		f.x[i] = float32(v)
+	}
+	if err := f.p.Predict(ctx, f.out, f.x, t); err != nil {
+		return err
+	}
+	for i, v := range f.out {
+		out[i] = float64(v)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package unstir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"unstir/checkpoints"
+	"unstir/checkpoints/safetensors"
+	"unstir/diffusion"
+	"unstir/unet"
+)
+
+// Source says where a pipeline came from.
+type Source struct {
+	Dir     string                // of the checkpoint or the pipeline
+	Raw     bool                  // the weights as trained, not their moving average
+	State   *checkpoints.State    // of a checkpoint's training; nil for other pipelines
+	Skipped []checkpoints.Skipped // newer checkpoints of the run that are damaged
+}
+
+// OpenOption changes what Open reads.
+type OpenOption func(*openOptions)
+
+type openOptions struct{ raw bool }
+
+// WithRawWeights takes the weights as they were trained instead of their moving average. Only a checkpoint of a
+// training run has both.
+func WithRawWeights() OpenOption { return func(o *openOptions) { o.raw = true } }
+
+// Open reads a model: a run's directory (its newest whole checkpoint), a checkpoint, or a directory of a diffusers
+// DDPM pipeline or UNet2DModel. Every file of a checkpoint is checked against its manifest.
+func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, error) {
+	var o openOptions
+	for _, f := range options {
+		f(&o)
+	}
+	c, err := checkpoints.Open(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	weights := c.Weights
+	if o.raw {
+		if weights = c.Raw; weights == nil {
+			return nil, fmt.Errorf("unstir: %s has one set of weights only: raw weights are kept in checkpoints of training runs", c.Dir)
+		}
+	}
+	config, err := unet.ParseConfig(c.UNet)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Dir, err)
+	}
+	model, err := readModel(config, weights)
+	if err != nil {
+		return nil, fmt.Errorf("unstir: %s: %w", c.Dir, err)
+	}
+	scheduler := diffusion.Defaults()
+	if c.Scheduler != nil {
+		if scheduler, err = diffusion.ParseConfig(c.Scheduler); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Dir, err)
+		}
+	}
+	schedule, err := diffusion.NewSchedule(scheduler)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Dir, err)
+	}
+	p, err := New(model, schedule)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Dir, err)
+	}
+	p.Source = Source{Dir: c.Dir, Raw: o.raw, State: c.State, Skipped: c.Skipped}
+	return p, nil
+}
+
+// readModel reads every parameter of the model, and refuses a file that holds others too.
+func readModel(c unet.Config, r *safetensors.Reader) (*unet.Model, error) {
+	used := map[string]bool{}
+	m, err := unet.Load(c, func(name string, shape []int, dst []float32) error {
+		info, ok := r.Lookup(name)
+		if !ok {
+			if name, ok = unet.OlderName(name); ok {
+				info, ok = r.Lookup(name)
+			}
+		}
+		if !ok {
+			return errors.New("it is not in " + r.Name())
+		}
+		if got := trimOnes(info.Shape, shape); !slices.Equal(got, shape) {
+			return fmt.Errorf("its shape in %s is %v; this model's is %v", r.Name(), info.Shape, shape)
+		}
+		used[name] = true
+		return r.ReadFloat32(name, dst)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range r.Names() {
+		if !used[name] {
+			return nil, fmt.Errorf("%s has a tensor %q that this model does not have", r.Name(), name)
+		}
+	}
+	return m, nil
+}
+
+// trimOnes drops the trailing dimensions of size 1 that older files have on attention's matrices.
+func trimOnes(shape, want []int) []int {
+	for len(shape) > len(want) && shape[len(shape)-1] == 1 {
+		shape = shape[:len(shape)-1]
+	}
+	return shape
+}

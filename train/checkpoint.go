@@ -1,0 +1,284 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+
+	"unstir/checkpoints"
+	"unstir/checkpoints/safetensors"
+	"unstir/internal/atomicfile"
+	"unstir/nn/kernel"
+	"unstir/unet"
+)
+
+// Auto as the second argument of Resume goes on from the newest whole checkpoint, or begins where there is none.
+const Auto = "auto"
+
+// Resume goes on with a run from the checkpoint named, or by Auto. The data, the model, the noise schedule, the
+// seed and the batch must be those that the run began with.
+func Resume(ctx context.Context, s Setup, from string) (*Trainer, error) {
+	auto := from == Auto
+	if auto {
+		from = s.Dir
+	}
+	c, err := checkpoints.Load(ctx, from)
+	if auto && (errors.Is(err, checkpoints.ErrNone) || errors.Is(err, fs.ErrNotExist)) {
+		return begin(s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("train: resume: %w", err)
+	}
+	defer c.Close()
+	if s.Notes != nil {
+		for _, skipped := range c.Skipped {
+			fmt.Fprintf(s.Notes, "skipped %s: %v\n", skipped.Dir, skipped.Err)
+		}
+	}
+	if s.Train.Slice == 0 {
+		s.Train.Slice = c.State.Slice
+	}
+	t, err := prepare(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.same(c); err != nil {
+		return nil, fmt.Errorf("train: %s cannot go on: %w", c.Dir, err)
+	}
+	if err := t.restore(c); err != nil {
+		return nil, fmt.Errorf("train: resume from %s: %w", c.Dir, err)
+	}
+	return t, t.openRun()
+}
+
+// same compares what a run began with and what it is asked to go on with.
+func (t *Trainer) same(c *checkpoints.Model) error {
+	model, err := t.Model.JSON()
+	if err != nil {
+		return err
+	}
+	scheduler, err := t.Scheduler.JSON()
+	if err != nil {
+		return err
+	}
+	if err := sameKeys("model", c.UNet, model); err != nil {
+		return err
+	}
+	if err := sameKeys("scheduler", c.Scheduler, scheduler); err != nil {
+		return err
+	}
+	was, now := *c.State, t.state()
+	differences := []struct {
+		what     string
+		was, now any
+	}{
+		{"the seed", was.Seed, now.Seed},
+		{"train.batch_size", was.BatchSize, now.BatchSize},
+		{"train.slice", was.Slice, now.Slice},
+		{"data.flip", was.Data.Flip, now.Data.Flip},
+		{"the dataset", describe(was.Data), describe(now.Data)},
+	}
+	for _, d := range differences {
+		if d.was != d.now {
+			return fmt.Errorf("%s was %v and is now %v", d.what, d.was, d.now)
+		}
+	}
+	if was.Step > t.Train.Steps {
+		return fmt.Errorf("it has done %d steps, and train.steps is %d", was.Step, t.Train.Steps)
+	}
+	return nil
+}
+
+func describe(d checkpoints.Data) string {
+	return fmt.Sprintf("%s: %d images of %dx%dx%d, SHA-256 %.12s", d.Name, d.Count, d.Channels, d.Height, d.Width, d.Hash)
+}
+
+// sameKeys compares two JSON objects and names the first key whose value has changed.
+func sameKeys(table string, was, now []byte) error {
+	var a, b map[string]any
+	if err := json.Unmarshal(was, &a); err != nil {
+		return fmt.Errorf("%s: %w", table, err)
+	}
+	if err := json.Unmarshal(now, &b); err != nil {
+		return fmt.Errorf("%s: %w", table, err)
+	}
+	for _, k := range slices.Sorted(maps.Keys(b)) {
+		if !reflect.DeepEqual(a[k], b[k]) {
+			return fmt.Errorf("%s.%s was %v and is now %v", table, k, a[k], b[k])
+		}
+	}
+	return nil
+}
+
+// restore reads the weights, the average and the moments.
+func (t *Trainer) restore(c *checkpoints.Model) error {
+	m, err := unet.FromFlat(t.Model, t.params, t.weights)
+	if err != nil {
+		return err
+	}
+	parts := []struct {
+		flat   []float32
+		from   *safetensors.Reader
+		prefix string
+	}{
+		{t.weights, c.Raw, ""}, {t.ema, c.Weights, ""},
+		{t.expAvg, c.Optimizer, checkpoints.ExpAvg}, {t.expAvgSq, c.Optimizer, checkpoints.ExpAvgSq},
+	}
+	for _, part := range parts {
+		err := m.Fill(part.flat, func(name string, _ []int, dst []float32) error {
+			return part.from.ReadFloat32(part.prefix+name, dst)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	t.step, t.seconds, t.saved = c.State.Step, c.State.TrainSeconds, c.Dir
+	t.last = Progress{Step: t.step, Steps: t.Train.Steps, Images: c.State.ImagesSeen, Loss: c.State.Loss}
+	return nil
+}
+
+// state is where the run stands.
+func (t *Trainer) state() checkpoints.State {
+	return checkpoints.State{
+		Program: t.Version, Step: t.step, Steps: t.Train.Steps, ImagesSeen: int64(t.step) * int64(t.Train.BatchSize),
+		Seed: t.Seed, BatchSize: t.Train.BatchSize, Slice: t.slice(), OptimizerStep: t.step, EMAUpdates: t.step,
+		Loss: t.last.Loss, TrainSeconds: t.seconds, CPU: kernel.ActiveLevel().String(),
+		Data: checkpoints.Data{
+			Name: t.info.Name, Source: t.info.Source, Hash: t.info.Hash, Count: t.info.Count,
+			Channels: t.info.Channels, Height: t.info.Height, Width: t.info.Width, Flip: t.Flip,
+		},
+	}
+}
+
+// save writes a checkpoint of the step that the run has reached, unless it is there, and removes older ones.
+func (t *Trainer) save(ctx context.Context) error {
+	model, err := t.Model.JSON()
+	if err != nil {
+		return fmt.Errorf("train: save: %w", err)
+	}
+	scheduler, err := t.Scheduler.JSON()
+	if err != nil {
+		return fmt.Errorf("train: save: %w", err)
+	}
+	tensors := func(flat []float32) []checkpoints.Tensor {
+		list := unet.Tensors(t.params, flat)
+		out := make([]checkpoints.Tensor, len(list))
+		for i, x := range list {
+			out[i] = checkpoints.Tensor(x)
+		}
+		return out
+	}
+	dir, err := checkpoints.Save(ctx, t.Dir, &checkpoints.Checkpoint{
+		State: t.state(), UNet: model, Scheduler: scheduler, Config: t.ConfigTOML,
+		EMA: tensors(t.ema), Raw: tensors(t.weights), ExpAvg: tensors(t.expAvg), ExpAvgSq: tensors(t.expAvgSq),
+	})
+	if errors.Is(err, fs.ErrExist) {
+		return nil // this very step was saved before the run went on
+	}
+	if err != nil {
+		return fmt.Errorf("train: save a checkpoint of step %d: %w", t.step, err)
+	}
+	t.saved = dir
+	if _, err := checkpoints.Prune(ctx, t.Dir, t.Checkpoint.Keep); err != nil {
+		return fmt.Errorf("train: remove old checkpoints: %w", err)
+	}
+	return nil
+}
+
+// openRun prepares the run's directory: the configuration and the log.
+func (t *Trainer) openRun() error {
+	if err := os.MkdirAll(filepath.Join(t.Dir, previewDir), 0o755); err != nil {
+		return fmt.Errorf("train: make the run's directory: %w", err)
+	}
+	lock, err := checkpoints.Lock(t.Dir)
+	if err != nil {
+		return fmt.Errorf("train: %s: %w", t.Dir, err)
+	}
+	t.lock = lock
+	err = atomicfile.Write(filepath.Join(t.Dir, configName), func(w io.Writer) error {
+		_, err := w.Write(t.ConfigTOML)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("train: write the configuration: %w", err)
+	}
+	t.log, err = openLog(filepath.Join(t.Dir, logName), t.step)
+	return err
+}
+
+// keep does what a step's number asks for: a line of the log, a preview, a checkpoint.
+func (t *Trainer) keep(ctx context.Context) error {
+	if err := t.logStep(); err != nil {
+		return err
+	}
+	if t.step == t.Train.Steps {
+		return nil // finish does it
+	}
+	if every := t.Checkpoint.Every; every > 0 && t.step%every == 0 {
+		if err := t.save(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+	}
+	if every := t.Preview.Every; every > 0 && t.step%every == 0 {
+		return t.show(ctx)
+	}
+	return nil
+}
+
+// show makes a preview and the plot of the loss.
+func (t *Trainer) show(ctx context.Context) error {
+	path, err := t.preview(ctx)
+	if ctx.Err() != nil {
+		return nil // the run is being stopped: Run saves it
+	}
+	if err != nil {
+		return fmt.Errorf("train: preview of step %d: %w", t.step, err)
+	}
+	t.note("preview %s", path)
+	return t.plot()
+}
+
+func (t *Trainer) plot() error {
+	lines, err := ReadLog(filepath.Join(t.Dir, logName))
+	if err != nil {
+		return err
+	}
+	return plotLoss(filepath.Join(t.Dir, plotName), lines)
+}
+
+func (t *Trainer) note(format string, args ...any) {
+	if t.Notes != nil {
+		fmt.Fprintf(t.Notes, format+"\n", args...)
+	}
+}
+
+// stop saves the run where it stands.
+func (t *Trainer) stop(ctx context.Context) error {
+	if err := t.save(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	if err := t.plot(); err != nil {
+		return err
+	}
+	return &Stopped{Step: t.step, Checkpoint: t.saved}
+}
+
+// finish leaves a checkpoint, a preview and the plot of the last step.
+func (t *Trainer) finish(ctx context.Context) error {
+	if err := t.save(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	t.note("checkpoint %s", t.saved)
+	if t.Preview.Every > 0 {
+		return t.show(ctx)
+	}
+	return t.plot()
+}

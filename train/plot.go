@@ -1,0 +1,58 @@
+package train
+
+import (
+	"fmt"
+	"image/color"
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+)
+
+// plotLoss draws a log's loss over the steps, on a logarithmic axis: each logged step, and a running mean.
+func plotLoss(path string, lines []LogLine) error {
+	if len(lines) < 2 {
+		return nil
+	}
+	p := plot.New()
+	p.Title.Text = "training loss"
+	p.X.Label.Text = "step"
+	p.Y.Label.Text = "mean squared error"
+	p.Y.Scale = plot.LogScale{}
+	p.Y.Tick.Marker = plot.LogTicks{Prec: -1}
+	p.Add(plotter.NewGrid())
+
+	points, mean := make(plotter.XYs, 0, len(lines)), make(plotter.XYs, 0, len(lines))
+	average, weight := 0.0, 0.0
+	for _, l := range lines {
+		if !(l.Loss > 0) || math.IsInf(l.Loss, 0) {
+			continue
+		}
+		const decay = 0.9
+		average, weight = decay*average+(1-decay)*l.Loss, decay*weight+(1-decay)
+		points = append(points, plotter.XY{X: float64(l.Step), Y: l.Loss})
+		mean = append(mean, plotter.XY{X: float64(l.Step), Y: average / weight})
+	}
+	if len(points) < 2 {
+		return nil
+	}
+	dots, err := plotter.NewLine(points)
+	if err != nil {
+		return fmt.Errorf("train: plot the loss: %w", err)
+	}
+	dots.Color = color.RGBA{R: 160, G: 190, B: 230, A: 255}
+	line, err := plotter.NewLine(mean)
+	if err != nil {
+		return fmt.Errorf("train: plot the loss: %w", err)
+	}
+	line.Color, line.Width = color.RGBA{R: 20, G: 60, B: 140, A: 255}, vg.Points(1.5)
+	p.Add(dots, line)
+	p.Legend.Add("logged steps", dots)
+	p.Legend.Add("running mean", line)
+	p.Legend.Top = true
+	if err := p.Save(7*vg.Inch, 4*vg.Inch, path); err != nil {
+		return fmt.Errorf("train: plot the loss: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"unstir/diffusion"
+	"unstir/internal/images"
+	"unstir/unet"
+)
+
+// preview samples a grid of images from the moving average, always from the same noise, so that the previews of a
+// run show one set of images coming into being. Classes, where the model has them, take turns.
+func (t *Trainer) preview(ctx context.Context) (string, error) {
+	n := t.Preview.Images
+	model, err := unet.FromFlat(t.Model, t.params, t.ema)
+	if err != nil {
+		return "", err
+	}
+	sampler, err := diffusion.New(t.Preview.Sampler, t.schedule, diffusion.Options{Steps: t.Preview.Steps})
+	if err != nil {
+		return "", err
+	}
+	p, err := unet.NewPredictor(model, min(n, t.slice()), t.info.Height, t.info.Width)
+	if err != nil {
+		return "", err
+	}
+	if k := t.Model.NumClassEmbeds; k > 0 {
+		labels := make([]int, n)
+		for i := range labels {
+			labels[i] = i % max(1, min(k, len(t.info.Classes)))
+		}
+		if err := p.SetLabels(labels); err != nil {
+			return "", err
+		}
+	}
+	dim := t.info.Channels * t.info.Height * t.info.Width
+	b := &diffusion.Batch{N: n, Dim: dim, X: make([]float64, n*dim)}
+	for i := 0; i < n; i++ {
+		diffusion.InitialNoise(b.X[i*dim:(i+1)*dim], t.Seed, i)
+	}
+	if err := sampler.Sample(ctx, p.Float64(), b, diffusion.NormalNoise(t.Seed), nil); err != nil {
+		return "", err
+	}
+	list, err := images.FromNCHW(b.X, n, t.info.Channels, t.info.Height, t.info.Width)
+	if err != nil {
+		return "", err
+	}
+	grid, err := images.Grid(list, images.GridOptions{Padding: 2, Scale: scaleFor(t.info.Height)})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(t.Dir, previewDir, fmt.Sprintf("step-%08d.png", t.step))
+	return path, images.WritePNG(path, grid, []images.Text{
+		{Key: "Software", Value: "unstir " + t.Version},
+		{Key: "step", Value: strconv.Itoa(t.step)},
+		{Key: "weights", Value: "ema"},
+		{Key: "sampler", Value: fmt.Sprintf("%s, %d steps", t.Preview.Sampler, t.Preview.Steps)},
+		{Key: "seed", Value: strconv.FormatUint(t.Seed, 10)},
+		{Key: "data", Value: t.info.Name},
+	})
+}
+
+// scaleFor enlarges small images so that a person sees them.
+func scaleFor(height int) int { return max(1, 64/max(height, 1)) }

@@ -1,0 +1,230 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"unstir/checkpoints"
+	"unstir/data"
+	"unstir/diffusion"
+	"unstir/nn"
+	"unstir/nn/kernel"
+	"unstir/unet"
+)
+
+// Setup is everything a run is made of. The configurations must be valid.
+type Setup struct {
+	Seed       uint64
+	Data       data.Dataset
+	Flip       bool // mirror images at random
+	Model      unet.Config
+	Scheduler  diffusion.Config
+	Train      Config
+	EMA        EMAConfig
+	Checkpoint CheckpointConfig
+	Preview    PreviewConfig
+
+	Dir        string         // the run's directory
+	ConfigTOML []byte         // the resolved configuration, kept with the run
+	Version    string         // of the program, kept in checkpoints
+	StopAt     int            // save and stop after this step; 0: go on to the end
+	OnStep     func(Progress) // called after each step; may be nil
+	Notes      io.Writer      // lines for people: what was saved where; nil: none
+}
+
+// Progress is what one step did.
+type Progress struct {
+	Step, Steps     int
+	Images          int64   // seen so far
+	Loss            float64 // mean squared error of the step's batch, weighted as the configuration says
+	GradNorm        float64 // before clipping
+	LR              float64
+	ImagesPerSecond float64 // of this step
+}
+
+// Trainer trains one model. Its weights, moments and moving average are flat slices laid out alike.
+type Trainer struct {
+	Setup
+	schedule *diffusion.Schedule
+	params   *nn.Params
+	gradient *unet.Gradient
+	adam     *kernel.AdamW
+
+	weights, ema     []float32
+	expAvg, expAvgSq []float32
+	step             int // steps done
+	last             Progress
+	seconds          float64 // trained so far, over all sessions
+	saved            string  // the newest checkpoint of this run
+	log              *logFile
+	lock             *checkpoints.DirLock
+	info             data.Info
+	sinceLogImages   int
+	sinceLogSeconds  float64
+}
+
+// New prepares a run from the start, in a directory that holds no run yet. Resume goes on with one.
+func New(s Setup) (*Trainer, error) {
+	if err := claim(s.Dir); err != nil {
+		return nil, err
+	}
+	return begin(s)
+}
+
+// begin starts at step 0.
+func begin(s Setup) (*Trainer, error) {
+	t, err := prepare(s)
+	if err != nil {
+		return nil, err
+	}
+	m, err := unet.New(s.Model, s.Seed)
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	copy(t.weights, m.Weights())
+	copy(t.ema, t.weights)
+	return t, t.openRun()
+}
+
+// prepare builds what New and Resume share.
+func prepare(s Setup) (*Trainer, error) {
+	t := &Trainer{Setup: s, info: s.Data.Info(), adam: kernel.NewAdamW()}
+	for _, err := range []error{s.Train.Validate(), s.EMA.Validate(), s.Checkpoint.Validate(), s.Preview.Validate()} {
+		if err != nil {
+			return nil, fmt.Errorf("train: %w", err)
+		}
+	}
+	switch {
+	case s.StopAt < 0 || s.StopAt > s.Train.Steps:
+		return nil, fmt.Errorf("train: stop at step %d of a run of %d steps", s.StopAt, s.Train.Steps)
+	case s.Model.InChannels != t.info.Channels || s.Model.OutChannels != t.info.Channels:
+		return nil, fmt.Errorf("train: a model of %d channels in and %d out for images of %d", s.Model.InChannels, s.Model.OutChannels, t.info.Channels)
+	case s.Model.NumClassEmbeds > 0 && s.Model.NumClassEmbeds < len(t.info.Classes):
+		return nil, fmt.Errorf("train: model.num_class_embeds is %d, but %s has %d classes", s.Model.NumClassEmbeds, t.info.Name, len(t.info.Classes))
+	}
+	var err error
+	if t.schedule, err = diffusion.NewSchedule(s.Scheduler); err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	if t.params, err = unet.Layout(s.Model); err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	n := t.params.Len()
+	t.weights, t.ema = make([]float32, n), make([]float32, n)
+	t.expAvg, t.expAvgSq = make([]float32, n), make([]float32, n)
+	return t, nil
+}
+
+// slice is the number of images that run through the model at a time.
+func (t *Trainer) slice() int {
+	if t.Train.Slice > 0 {
+		return min(t.Train.Slice, t.Train.BatchSize)
+	}
+	return min(unet.DefaultSlice(t.Model, t.info.Height, t.info.Width), t.Train.BatchSize)
+}
+
+// Stopped is returned by Run when the run was cut short on purpose: everything is saved.
+type Stopped struct {
+	Step       int
+	Checkpoint string // the directory to go on from
+}
+
+func (s *Stopped) Error() string {
+	return fmt.Sprintf("train: stopped at step %d, saved in %s", s.Step, s.Checkpoint)
+}
+
+// Run trains to the last step, or until ctx is done or StopAt is reached; then it saves a checkpoint and returns
+// a *Stopped. A step that ctx cuts short is not counted: it is done again, with the same numbers, on resuming.
+func (t *Trainer) Run(ctx context.Context) error {
+	defer t.Close()
+	var err error
+	t.gradient, err = unet.NewGradient(t.Model, t.params, t.weights, unet.GradientOptions{
+		Slice: t.slice(), H: t.info.Height, W: t.info.Width,
+	})
+	if err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	dim := t.info.Channels * t.info.Height * t.info.Width
+	examples := newExamples(t.schedule, t.Seed, t.Train.MinSNRGamma, t.Train.BatchSize, dim)
+	loader := data.NewLoader(t.Data, t.Train.BatchSize, t.Seed, t.Flip, t.step)
+	defer loader.Close()
+
+	for t.step < t.Train.Steps {
+		if ctx.Err() != nil || (t.StopAt > 0 && t.step >= t.StopAt) {
+			return t.stop(ctx)
+		}
+		batch, err := loader.Next(ctx)
+		if ctx.Err() != nil {
+			return t.stop(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("train: step %d: %w", t.step+1, err)
+		}
+		start := time.Now()
+		err = t.update(ctx, examples.make(batch))
+		loader.Release(batch)
+		if ctx.Err() != nil && err != nil {
+			return t.stop(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		t.record(time.Since(start))
+		if err := t.keep(ctx); err != nil {
+			return err
+		}
+	}
+	return t.finish(ctx)
+}
+
+// Saved is the directory of the run's newest checkpoint, "" if there is none yet.
+func (t *Trainer) Saved() string { return t.saved }
+
+// Step is the number of steps done.
+func (t *Trainer) Step() int { return t.step }
+
+// Close gives the run's directory back. Run does so when it returns.
+func (t *Trainer) Close() {
+	t.log.close()
+	if t.lock != nil {
+		t.lock.Unlock()
+		t.lock = nil
+	}
+}
+
+// update is one step: the gradient of the loss, clipped, and AdamW with the moving average.
+func (t *Trainer) update(ctx context.Context, e unet.Example) error {
+	loss, err := t.gradient.Run(ctx, e, nil)
+	if err != nil {
+		return fmt.Errorf("train: step %d: %w", t.step+1, err)
+	}
+	grad := t.gradient.Grad()
+	norm := math.Sqrt(t.adam.SumSquares(grad))
+	n := t.step + 1
+	if math.IsNaN(loss+norm) || math.IsInf(loss+norm, 0) {
+		return t.diverged(n, loss, norm)
+	}
+	lr := t.Train.LearningRate(n)
+	t.adam.Step(t.weights, t.expAvg, t.expAvgSq, t.ema, grad, kernel.AdamWStep{
+		LR: lr, Beta1: t.Train.Beta1, Beta2: t.Train.Beta2, Eps: t.Train.Eps, WeightDecay: t.Train.WeightDecay,
+		EMADecay: t.EMA.At(n), GradScale: clipScale(norm, t.Train.GradClip), Step: n,
+	})
+	t.step = n
+	t.last = Progress{
+		Step: n, Steps: t.Train.Steps, Images: int64(n) * int64(t.Train.BatchSize), Loss: loss, GradNorm: norm, LR: lr,
+	}
+	return nil
+}
+
+// diverged says where a run went wrong. The weights are those of the step before.
+func (t *Trainer) diverged(step int, loss, norm float64) error {
+	keep := "there is no checkpoint yet"
+	if t.saved != "" {
+		keep = "the last good checkpoint is " + t.saved
+	}
+	return fmt.Errorf("train: the loss of step %d is %g and the norm of its gradient %g: the run has diverged; %s. A lower train.lr, a longer train.warmup_steps or a smaller train.grad_clip may help",
+		step, loss, norm, keep)
+}

@@ -1,0 +1,126 @@
+// Package unstir samples denoising diffusion models in pure Go.
+//
+// Open reads a model: a run or a checkpoint of the diffusion program, or a DDPM pipeline of Python's diffusers.
+// Pipeline.Sample makes images with it:
+//
+//	p, err := unstir.Open("runs/mnist")
+//	...
+//	samples, err := p.Sample(ctx, unstir.SampleOptions{N: 16, Sampler: "ddim", Steps: 50, Seed: 1})
+//	...
+//	img, err := samples.Image(0)
+//
+// Image i of a seed is the same in every batch, on any number of threads. The packages below are the parts:
+// diffusion has the mathematics and the samplers, unet the model, train the training loop, data the datasets.
+package unstir
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"sync"
+
+	"unstir/diffusion"
+	"unstir/internal/images"
+	"unstir/unet"
+)
+
+// Pipeline is a model with the schedule that it was trained on. It may be used by several goroutines at once.
+type Pipeline struct {
+	Source   Source
+	Schedule *diffusion.Schedule
+
+	model *unet.Model
+	h, w  int
+
+	mu   sync.Mutex
+	idle map[int][]*unet.Predictor // by batch size
+}
+
+// New makes a pipeline of a model and a schedule, for images of the model's sample size.
+func New(m *unet.Model, s *diffusion.Schedule) (*Pipeline, error) {
+	size := m.Config.SampleSize
+	if err := m.Config.CheckSize(size.H, size.W); err != nil {
+		return nil, fmt.Errorf("unstir: the model's sample_size: %w", err)
+	}
+	return &Pipeline{Schedule: s, model: m, h: size.H, w: size.W, idle: map[int][]*unet.Predictor{}}, nil
+}
+
+// Model is the pipeline's model.
+func (p *Pipeline) Model() *unet.Model { return p.model }
+
+// Shape is the shape of one image: channels, rows, columns.
+func (p *Pipeline) Shape() (c, h, w int) { return p.model.Config.InChannels, p.h, p.w }
+
+// maxIdle is how many predictors of one batch size are kept for the next call.
+const maxIdle = 4
+
+// predictor takes a predictor for a batch from those that are idle, or plans one.
+func (p *Pipeline) predictor(batch int) (*unet.Predictor, error) {
+	p.mu.Lock()
+	if list := p.idle[batch]; len(list) > 0 {
+		q := list[len(list)-1]
+		p.idle[batch] = list[:len(list)-1]
+		p.mu.Unlock()
+		return q, nil
+	}
+	p.mu.Unlock()
+	return unet.NewPredictor(p.model, batch, p.h, p.w)
+}
+
+func (p *Pipeline) release(q *unet.Predictor) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if list := p.idle[q.Batch()]; len(list) < maxIdle {
+		p.idle[q.Batch()] = append(list, q)
+	}
+}
+
+// Predict runs the model once: x and the result are len(t) images [n, C, H, W], labels their classes for a
+// class-conditional model and nil otherwise.
+func (p *Pipeline) Predict(ctx context.Context, x []float32, t []int, labels []int) ([]float32, error) {
+	for _, ti := range t {
+		if ti < 0 || ti >= p.Schedule.T {
+			return nil, fmt.Errorf("unstir: timestep %d; the model was trained on 0 to %d", ti, p.Schedule.T-1)
+		}
+	}
+	q, err := p.predictor(max(1, min(len(t), defaultBatch)))
+	if err != nil {
+		return nil, err
+	}
+	defer p.release(q)
+	if labels != nil {
+		if err := q.SetLabels(labels); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]float32, len(t)*p.model.Config.OutChannels*p.h*p.w)
+	return out, q.Predict(ctx, out, x, t)
+}
+
+// Samples are n images [n, C, H, W] of about [-1, 1].
+type Samples struct {
+	N, C, H, W int
+	Data       []float32
+}
+
+// Image is image i as a picture, gray or RGB.
+func (s *Samples) Image(i int) (image.Image, error) {
+	if i < 0 || i >= s.N {
+		return nil, fmt.Errorf("unstir: image %d of %d", i, s.N)
+	}
+	dim := s.C * s.H * s.W
+	list, err := images.FromNCHW(s.Data[i*dim:(i+1)*dim], 1, s.C, s.H, s.W)
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// Grid is all images in rows.
+func (s *Samples) Grid() (image.Image, error) {
+	list, err := images.FromNCHW(s.Data, s.N, s.C, s.H, s.W)
+	if err != nil {
+		return nil, err
+	}
+	return images.Grid(list, images.GridOptions{Padding: 2})
+}
