@@ -1,7 +1,24 @@
+//go:build !amd64 || noasm
+
 package kernel
 
-func softmaxExp(row []float32, scale float32) (largest, sum float32) { return softmaxExpGo(row, scale) }
-
-func softmaxBackward(p, ds []float32, scale, lse, delta float32) {
-	softmaxBackwardGo(p, ds, scale, lse, delta)
+func softmaxRows(p, largest, sum []float32, rows, width int, scale float32) {
+	softmaxRowsGo(p, largest, sum, rows, width, scale)
 }
+
+func softmaxBackRows(p, ds, lse, delta []float32, rows, width int, scale float32) {
+	softmaxBackRowsGo(p, ds, lse, delta, rows, width, scale)
+}
+
+func laneScores(p, a, lanes []float32, ld, rows, d int) { laneScoresGo(p, a, lanes, ld, rows, d) }
+
+func laneSum(out, a, p []float32, ld, rows, d int) { laneSumGo(out, a, p, ld, rows, d) }
+
+func laneSoftmax(p, lse []float32, rows int, scale float32) { laneSoftmaxGo(p, lse, rows, scale) }
+
+func laneGradients(p, ds, lse, delta []float32, rows int, scale float32) {
+	laneGradientsGo(p, ds, lse, delta, rows, scale)
+}
+
+func toLanes(lanes, rows []float32, ld, d int)   { toLanesGo(lanes, rows, ld, d) }
+func fromLanes(rows, lanes []float32, ld, d int) { fromLanesGo(rows, lanes, ld, d) }

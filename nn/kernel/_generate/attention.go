@@ -1,0 +1,401 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() {
+	families["attention"] = func() {
+		newTable("attentionConstants")
+		for _, s := range []isa{avx512, avx2} {
+			softmaxRows(s)
+			softmaxBackRows(s)
+			laneScores(s)
+			laneSoftmax(s)
+			laneSum(s)
+			laneGradients(s)
+		}
+	}
+}
+
+// group is the 16 lanes at an address: one vector, or two.
+func (s isa) group(m Mem) (at []Mem) {
+	for v := 0; v < 16; v += s.lanes {
+		at = append(at, m.Offset(4*v))
+	}
+	return at
+}
+
+func (s isa) loadGroup(m Mem) (v []vec) {
+	for _, at := range s.group(m) {
+		v = append(v, s.load(at))
+	}
+	return v
+}
+
+func (s isa) storeGroup(v []vec, m Mem) {
+	for i, at := range s.group(m) {
+		s.store(v[i], at)
+	}
+}
+
+func (s isa) zeroGroup() (v []vec) {
+	for i := 0; i < 16; i += s.lanes {
+		v = append(v, s.zero())
+	}
+	return v
+}
+
+// fold reduces 16 lanes to one, lane i with i+8, i+4, i+2, i+1, and spreads it over a vector.
+func (s isa) fold(v []vec, op func(a, b vec)) vec {
+	low, high := YMM(), YMM()
+	if s.lanes == 16 {
+		VEXTRACTF64X4(U8(1), v[0], high)
+		VEXTRACTF64X4(U8(0), v[0], low)
+	} else {
+		VMOVAPS(v[0], low)
+		VMOVAPS(v[1], high)
+	}
+	op(low, high)
+	x, y := XMM(), XMM()
+	VEXTRACTF128(U8(0), low, x)
+	VEXTRACTF128(U8(1), low, y)
+	op(x, y)
+	VPSHUFD(U8(0xee), x, y)
+	op(x, y)
+	VPSHUFD(I8(0x55), x, y)
+	op(x, y)
+	all := s.vec()
+	VBROADCASTSS(x, all)
+	return all
+}
+
+func maxInto(a, b vec) { VMAXPS(b, a, a) }
+func addInto(a, b vec) { VADDPS(b, a, a) }
+
+// softmaxRows: softmaxRowsGo in attention_go.go. width is a positive multiple of 16.
+func softmaxRows(s isa) {
+	s.text("softmaxRows", "p, largest, sum *float32, rows, width int, scale float32")
+	e := newExponential(s, false)
+	scale := s.broadcast("scale")
+	p := pointers("p", "largest", "sum")
+	rows, width := Load(Param("rows"), GP64()), Load(Param("width"), GP64())
+	SHLQ(U8(2), width)
+	i := GP64()
+	at := Mem{Base: p[0], Index: i, Scale: 1}
+	columns := func(label string, body func()) {
+		XORQ(i, i)
+		Label(label)
+		body()
+		ADDQ(I8(64), i)
+		CMPQ(i, width)
+		JNE(LabelRef(label))
+	}
+
+	Label("rows")
+	high := s.loadGroup(Mem{Base: p[0]})
+	columns("largest", func() {
+		for v, m := range s.group(at) {
+			VMAXPS(m, high[v], high[v])
+		}
+	})
+	largest := s.fold(high, maxInto)
+	VMOVSS(largest.AsX(), Mem{Base: p[1]})
+	sum := s.zeroGroup()
+	columns("exp", func() {
+		for v, m := range s.group(at) {
+			x := s.load(m)
+			VSUBPS(largest, x, x)
+			VMULPS(scale, x, x)
+			x = e.value(x)
+			s.store(x, m)
+			VADDPS(x, sum[v], sum[v])
+		}
+	})
+	total := s.fold(sum, addInto)
+	VMOVSS(total.AsX(), Mem{Base: p[2]})
+	inverse := s.take(e.one)
+	VDIVPS(total, inverse, inverse)
+	columns("divide", func() {
+		for _, m := range s.group(at) {
+			x := s.vec()
+			VMULPS(m, inverse, x)
+			s.store(x, m)
+		}
+	})
+	ADDQ(width, p[0])
+	ADDQ(I8(4), p[1])
+	ADDQ(I8(4), p[2])
+	DECQ(rows)
+	JNE(LabelRef("rows"))
+	done()
+}
+
+// softmaxBackRows: softmaxBackRowsGo in attention_go.go.
+func softmaxBackRows(s isa) {
+	s.text("softmaxBackRows", "p, ds, lse, delta *float32, rows, width int, scale float32")
+	e := newExponential(s, false)
+	scale := s.broadcast("scale")
+	p := pointers("p", "ds", "lse", "delta")
+	rows, width := Load(Param("rows"), GP64()), Load(Param("width"), GP64())
+	SHLQ(U8(2), width)
+	i := GP64()
+	Label("rows")
+	lse, delta := s.vec(), s.vec()
+	VBROADCASTSS(Mem{Base: p[2]}, lse)
+	VBROADCASTSS(Mem{Base: p[3]}, delta)
+	XORQ(i, i)
+	Label("columns")
+	grads := s.group(Mem{Base: p[1], Index: i, Scale: 1})
+	for v, m := range s.group(Mem{Base: p[0], Index: i, Scale: 1}) {
+		x := s.load(m)
+		VFMSUB213PS(lse, scale, x)
+		x = e.value(x)
+		s.store(x, m)
+		d := s.load(grads[v])
+		VSUBPS(delta, d, d)
+		VMULPS(x, d, d)
+		VMULPS(scale, d, d)
+		s.store(d, grads[v])
+	}
+	ADDQ(I8(64), i)
+	CMPQ(i, width)
+	JNE(LabelRef("columns"))
+	ADDQ(width, p[0])
+	ADDQ(width, p[1])
+	ADDQ(I8(4), p[2])
+	ADDQ(I8(4), p[3])
+	DECQ(rows)
+	JNE(LabelRef("rows"))
+	done()
+}
+
+// laneScores: laneScoresGo in attention_go.go. Four rows of a at a time, then the rest one by one; ld counts bytes.
+func laneScores(s isa) {
+	s.text("laneScores", "p, a, lanes *float32, ld, rows, d int")
+	p := pointers("p", "a", "lanes")
+	ld, rows, d := Load(Param("ld"), GP64()).(reg.GPVirtual), Load(Param("rows"), GP64()), Load(Param("d"), GP64())
+	ld3 := GP64()
+	LEAQ(Mem{Base: ld, Index: ld, Scale: 2}, ld3)
+	for _, n := range []int{4, 1} {
+		name := fmt.Sprintf("rows%d", n)
+		Label(name)
+		CMPQ(rows, I8(int8(n)))
+		JLT(LabelRef(name + "end"))
+		row, lane, left := GP64(), GP64(), GP64()
+		MOVQ(p[1], row)
+		MOVQ(p[2], lane)
+		MOVQ(d, left)
+		var acc [][]vec
+		for i := 0; i < n; i++ {
+			acc = append(acc, s.zeroGroup())
+		}
+		Label(name + "d")
+		q := s.loadGroup(Mem{Base: lane})
+		for i, m := range []Mem{{Base: row}, {Base: row, Index: ld, Scale: 1}, {Base: row, Index: ld, Scale: 2}, {Base: row, Index: ld3, Scale: 1}}[:n] {
+			s.broadcastFMA(m, q, acc[i])
+		}
+		ADDQ(I8(4), row)
+		ADDQ(I8(64), lane)
+		DECQ(left)
+		JNE(LabelRef(name + "d"))
+		for i := range acc {
+			s.storeGroup(acc[i], Mem{Base: p[0], Disp: 64 * i})
+		}
+		ADDQ(U32(uint32(64*n)), p[0])
+		if n == 4 {
+			LEAQ(Mem{Base: p[1], Index: ld, Scale: 4}, p[1])
+		} else {
+			ADDQ(ld, p[1])
+		}
+		SUBQ(I8(int8(n)), rows)
+		JMP(LabelRef(name))
+		Label(name + "end")
+	}
+	done()
+}
+
+// broadcastFMA adds the float at m times each of the lanes in x to acc.
+func (s isa) broadcastFMA(m Mem, x, acc []vec) {
+	if s.lanes == 16 {
+		VFMADD231PS_BCST(m, x[0], acc[0])
+		return
+	}
+	k := s.vec()
+	VBROADCASTSS(m, k)
+	for v := range x {
+		s.fma(k, x[v], acc[v])
+	}
+}
+
+// laneSum: laneSumGo in attention_go.go. Eight (AVX2: four) columns of a at a time, then the rest one by one; ld counts bytes.
+func laneSum(s isa) {
+	s.text("laneSum", "out, a, p *float32, ld, rows, d int")
+	p := pointers("out", "a", "p")
+	ld, rows, d := Load(Param("ld"), GP64()), Load(Param("rows"), GP64()), Load(Param("d"), GP64())
+	for _, n := range []int{s.lanes / 2, 1} {
+		name := fmt.Sprintf("columns%d", n)
+		Label(name)
+		CMPQ(d, I8(int8(n)))
+		JLT(LabelRef(name + "end"))
+		row, weight, left := GP64(), GP64(), GP64()
+		MOVQ(p[1], row)
+		MOVQ(p[2], weight)
+		MOVQ(rows, left)
+		var acc [][]vec
+		for i := 0; i < n; i++ {
+			acc = append(acc, s.zeroGroup())
+		}
+		Label(name + "row")
+		w := s.loadGroup(Mem{Base: weight})
+		for i := range acc {
+			s.broadcastFMA(Mem{Base: row, Disp: 4 * i}, w, acc[i])
+		}
+		ADDQ(ld, row)
+		ADDQ(I8(64), weight)
+		DECQ(left)
+		JNE(LabelRef(name + "row"))
+		for i := range acc {
+			s.storeGroup(acc[i], Mem{Base: p[0], Disp: 64 * i})
+		}
+		ADDQ(U32(uint32(64*n)), p[0])
+		ADDQ(U32(uint32(4*n)), p[1])
+		SUBQ(I8(int8(n)), d)
+		JMP(LabelRef(name))
+		Label(name + "end")
+	}
+	done()
+}
+
+// laneSoftmax: laneSoftmaxGo in attention_go.go.
+func laneSoftmax(s isa) {
+	s.text("laneSoftmax", "p, lse *float32, rows int, scale float32")
+	scale := s.broadcast("scale")
+	p := pointers("p", "lse")
+	bytes, i := Load(Param("rows"), GP64()), GP64()
+	SHLQ(U8(6), bytes)
+	at := Mem{Base: p[0], Index: i, Scale: 1}
+	rows := func(label string, body func()) {
+		XORQ(i, i)
+		Label(label)
+		body()
+		ADDQ(I8(64), i)
+		CMPQ(i, bytes)
+		JNE(LabelRef(label))
+	}
+	largest := s.loadGroup(Mem{Base: p[0]})
+	rows("largest", func() {
+		for v, m := range s.group(at) {
+			VMAXPS(m, largest[v], largest[v])
+		}
+	})
+	e := newExponential(s, false)
+	sum := s.zeroGroup()
+	rows("exp", func() {
+		for v, m := range s.group(at) {
+			x := s.load(m)
+			VSUBPS(largest[v], x, x)
+			VMULPS(scale, x, x)
+			x = e.value(x)
+			s.store(x, m)
+			VADDPS(x, sum[v], sum[v])
+		}
+	})
+	var inverse []vec
+	for v, m := range s.group(Mem{Base: p[1]}) {
+		one := s.take(e.one)
+		VDIVPS(sum[v], one, one)
+		inverse = append(inverse, one)
+		lse := logarithm(s, sum[v])
+		s.fma(scale, largest[v], lse)
+		s.store(lse, m)
+	}
+	rows("divide", func() {
+		for v, m := range s.group(at) {
+			x := s.vec()
+			VMULPS(m, inverse[v], x)
+			s.store(x, m)
+		}
+	})
+	done()
+}
+
+// logarithm is log(x) of positive normal numbers; NaN and Inf give NaN. x = m*2^n with m in [sqrt(1/2), sqrt(2)), f = m-1,
+// log(x) = n*ln(2) + f - f^2/2 + f^3*q(f); q is minimax.
+func logarithm(s isa, x vec) vec {
+	root := s.vec()
+	half := s.constantOp(math.Float32frombits(0x3f3504f3)) // sqrt(1/2)
+	VPSUBD(half, x, root)
+	n, bits := s.vec(), s.vec()
+	VPSRAD(U8(23), root, n)
+	VPSLLD(U8(23), n, bits)
+	f := s.vec()
+	VPSUBD(bits, x, f)
+	VSUBPS(s.constantOp(1), f, f)
+	count := s.vec()
+	VCVTDQ2PS(n, count)
+	q := s.take(s.constantOp(logC[len(logC)-1]))
+	for i := len(logC) - 2; i >= 0; i-- {
+		VFMADD213PS(s.constantOp(logC[i]), f, q)
+	}
+	ff := s.mul(f, f)
+	cube := s.mul(ff, f)
+	y := s.mul(q, cube)
+	s.fma(count, s.take(s.constantOp(expLn2Lo)), y)
+	s.fnma(s.take(s.constantOp(0.5)), ff, y)
+	VADDPS(f, y, y)
+	s.fma(count, s.take(s.constantOp(expLn2Hi)), y)
+	bad := s.sub(x, x) // 0, or NaN
+	VADDPS(bad, y, y)
+	return y
+}
+
+// laneGradients: laneGradientsGo in attention_go.go.
+func laneGradients(s isa) {
+	s.text("laneGradients", "p, ds, lse, delta *float32, rows int, scale float32")
+	e := newExponential(s, false)
+	scale := s.broadcast("scale")
+	p := pointers("p", "ds", "lse", "delta")
+	bytes, i := Load(Param("rows"), GP64()), GP64()
+	SHLQ(U8(6), bytes)
+	lse := s.group(Mem{Base: p[2]})
+	scores, grads := s.group(Mem{Base: p[0], Index: i, Scale: 1}), s.group(Mem{Base: p[1], Index: i, Scale: 1})
+	delta := s.zeroGroup()
+	XORQ(i, i)
+	Label("exp")
+	for v, m := range scores {
+		x := s.load(m)
+		VFMSUB213PS(lse[v], scale, x)
+		x = e.value(x)
+		s.store(x, m)
+		VFMADD231PS(grads[v], x, delta[v])
+	}
+	ADDQ(I8(64), i)
+	CMPQ(i, bytes)
+	JNE(LabelRef("exp"))
+	s.storeGroup(delta, Mem{Base: p[3]})
+	XORQ(i, i)
+	Label("gradients")
+	for v, m := range grads {
+		d := s.load(m)
+		VSUBPS(delta[v], d, d)
+		VMULPS(scores[v], d, d)
+		VMULPS(scale, d, d)
+		s.store(d, m)
+	}
+	ADDQ(I8(64), i)
+	CMPQ(i, bytes)
+	JNE(LabelRef("gradients"))
+	done()
+}
+
+// logC are the coefficients of logarithm's q, lowest first: relative error of the logarithm 8e-10.
+var logC = []float32{
+	0.3333331346511841, -0.25000008940696716, 0.2000211924314499, -0.1666799634695053, 0.14219552278518677,
+	-0.124055877327919, 0.11888158321380615, -0.11675655841827393, 0.06746654212474823,
+}

@@ -1,0 +1,93 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+func softmaxRows(p, largest, sum []float32, rows, width int, scale float32) {
+	switch ActiveLevel() {
+	case AVX512:
+		softmaxRowsAVX512(&p[0], &largest[0], &sum[0], rows, width, scale)
+	case AVX2:
+		softmaxRowsAVX2(&p[0], &largest[0], &sum[0], rows, width, scale)
+	default:
+		softmaxRowsGo(p, largest, sum, rows, width, scale)
+	}
+}
+
+func softmaxBackRows(p, ds, lse, delta []float32, rows, width int, scale float32) {
+	switch ActiveLevel() {
+	case AVX512:
+		softmaxBackRowsAVX512(&p[0], &ds[0], &lse[0], &delta[0], rows, width, scale)
+	case AVX2:
+		softmaxBackRowsAVX2(&p[0], &ds[0], &lse[0], &delta[0], rows, width, scale)
+	default:
+		softmaxBackRowsGo(p, ds, lse, delta, rows, width, scale)
+	}
+}
+
+func laneScores(p, a, lanes []float32, ld, rows, d int) {
+	switch ActiveLevel() {
+	case AVX512:
+		laneScoresAVX512(&p[0], &a[0], &lanes[0], 4*ld, rows, d)
+	case AVX2:
+		laneScoresAVX2(&p[0], &a[0], &lanes[0], 4*ld, rows, d)
+	default:
+		laneScoresGo(p, a, lanes, ld, rows, d)
+	}
+}
+
+func laneSum(out, a, p []float32, ld, rows, d int) {
+	switch ActiveLevel() {
+	case AVX512:
+		laneSumAVX512(&out[0], &a[0], &p[0], 4*ld, rows, d)
+	case AVX2:
+		laneSumAVX2(&out[0], &a[0], &p[0], 4*ld, rows, d)
+	default:
+		laneSumGo(out, a, p, ld, rows, d)
+	}
+}
+
+func laneSoftmax(p, lse []float32, rows int, scale float32) {
+	switch ActiveLevel() {
+	case AVX512:
+		laneSoftmaxAVX512(&p[0], &lse[0], rows, scale)
+	case AVX2:
+		laneSoftmaxAVX2(&p[0], &lse[0], rows, scale)
+	default:
+		laneSoftmaxGo(p, lse, rows, scale)
+	}
+}
+
+func laneGradients(p, ds, lse, delta []float32, rows int, scale float32) {
+	switch ActiveLevel() {
+	case AVX512:
+		laneGradientsAVX512(&p[0], &ds[0], &lse[0], &delta[0], rows, scale)
+	case AVX2:
+		laneGradientsAVX2(&p[0], &ds[0], &lse[0], &delta[0], rows, scale)
+	default:
+		laneGradientsGo(p, ds, lse, delta, rows, scale)
+	}
+}
+
+func toLanes(lanes, rows []float32, ld, d int) {
+	done := 0
+	if ActiveLevel() != Generic && d >= 8 {
+		done = d &^ 7
+		transpose8AVX2(&lanes[0], 64, &rows[0], uintptr(4*ld), done/8)
+		transpose8AVX2(&lanes[8], 64, &rows[8*ld], uintptr(4*ld), done/8)
+	}
+	if done < d {
+		toLanesGo(lanes[16*done:], rows[done:], ld, d-done)
+	}
+}
+
+func fromLanes(rows, lanes []float32, ld, d int) {
+	done := 0
+	if ActiveLevel() != Generic {
+		for ; done+8 <= d; done += 8 {
+			transpose8AVX2(&rows[done], uintptr(4*ld), &lanes[16*done], 64, 2)
+		}
+	}
+	if done < d {
+		fromLanesGo(rows[done:], lanes[16*done:], ld, d-done)
+	}
+}

@@ -1,0 +1,101 @@
+package kernel
+
+import "math"
+
+// Attention by matrix products, for heads of many channels.
+
+const softmaxBatch = 64 // rows of one call of the softmax kernels
+
+// wideScratch: two blocks of scores, and enough for every product of a block.
+func (a *Attention) wideScratch() int {
+	b, s, d := a.block, a.s.S, a.s.D
+	return 2*b*a.width + max(GemmScratch(b, s, d), GemmScratch(b, d, s), GemmScratch(s, d, b))
+}
+
+func (a *Attention) wideSpace(worker int) (scores, grads, gemm []float32) {
+	mem, n := a.space(worker), a.block*a.width
+	return mem[:n], mem[n : 2*n], mem[2*n:]
+}
+
+func (a *Attention) forwardWide(worker, task int) {
+	s, d, ld := a.s.S, a.s.D, a.ld
+	at := a.head(task)
+	q, k, v, o := a.q[at:], a.k[at:], a.v[at:], a.o[at:]
+	lse := a.lse[task*s : (task+1)*s]
+	p, _, gemm := a.wideSpace(worker)
+	for first := 0; first < s; first += a.block {
+		rows := min(a.block, s-first)
+		Gemm(p, a.width, q[first*ld:], ld, false, k, ld, true, rows, s, d, false, gemm)
+		a.softmax(p, lse[first:first+rows])
+		Gemm(o[first*ld:], ld, p, a.width, false, v, ld, false, rows, d, s, false, gemm)
+	}
+}
+
+// softmax turns rows of products q k^T into probabilities and sets their lse.
+func (a *Attention) softmax(p, lse []float32) {
+	s, width := a.s.S, a.width
+	minusInf := float32(math.Inf(-1))
+	for r := range lse { // fill the rows up to whole vectors
+		for i := s; i < width; i++ {
+			p[r*width+i] = minusInf
+		}
+	}
+	var sums [softmaxBatch]float32
+	for len(lse) > 0 {
+		rows := min(softmaxBatch, len(lse))
+		softmaxRows(p, lse, sums[:], rows, width, a.scale) // lse gets the largest product
+		for r := range lse[:rows] {
+			lse[r] = lseOf(lse[r], sums[r], a.scale)
+		}
+		p, lse = p[rows*width:], lse[rows:]
+	}
+}
+
+func (a *Attention) backwardWide(worker, task int) {
+	s, d, ld := a.s.S, a.s.D, a.ld
+	at := a.head(task)
+	q, k, v, o, do := a.q[at:], a.k[at:], a.v[at:], a.o[at:], a.do[at:]
+	dq, dk, dv := a.dq[at:], a.dk[at:], a.dv[at:]
+	lse := a.lse[task*s : (task+1)*s]
+	p, ds, gemm := a.wideSpace(worker)
+	for first := 0; first < s; first += a.block {
+		rows, more := min(a.block, s-first), first > 0
+		f := first * ld
+		Gemm(p, a.width, q[f:], ld, false, k, ld, true, rows, s, d, false, gemm)
+		Gemm(ds, a.width, do[f:], ld, false, v, ld, true, rows, s, d, false, gemm)
+		a.softmaxBackward(p, ds, lse[first:first+rows], do[f:], o[f:])
+		Gemm(dv, ld, p, a.width, true, do[f:], ld, false, s, d, rows, more, gemm)
+		Gemm(dq[f:], ld, ds, a.width, false, k, ld, false, rows, d, s, false, gemm)
+		Gemm(dk, ld, ds, a.width, true, q[f:], ld, false, s, d, rows, more, gemm)
+	}
+}
+
+// softmaxBackward turns rows of products q k^T into probabilities, and do v^T, the gradient of the probabilities p, into
+// that of the products: p*(do v^T - do.o)/sqrt(D).
+func (a *Attention) softmaxBackward(p, ds, lse, do, o []float32) {
+	d, ld, width := a.s.D, a.ld, a.width
+	var deltas [softmaxBatch]float32
+	for r0 := 0; r0 < len(lse); r0 += softmaxBatch {
+		rows := min(softmaxBatch, len(lse)-r0)
+		for r := range rows {
+			at := (r0 + r) * ld
+			deltas[r] = dot(do[at:at+d], o[at:at+d])
+		}
+		softmaxBackRows(p[r0*width:], ds[r0*width:], lse[r0:], deltas[:], rows, width, a.scale)
+	}
+}
+
+// dot is the inner product of two vectors of equal length, in float64.
+func dot(a, b []float32) float32 {
+	var lanes [16]float64
+	dotLanes(&lanes, a, b)
+	return float32(sumLanes(&lanes))
+}
+
+// dotGo adds a[i]*b[i] to lane i mod 16.
+func dotGo(lanes *[16]float64, a, b []float32) {
+	b = b[:len(a)]
+	for i, x := range a {
+		lanes[i&15] += float64(float64(x) * float64(b[i]))
+	}
+}

@@ -1,0 +1,37 @@
+package kernel
+
+import (
+	"fmt"
+	"testing"
+)
+
+// bytes is set to the least traffic of a call, every operand once, so that MB/s tells how far it is from the memory's.
+func benchmark(b *testing.B, name string, floats int, f func()) {
+	b.Run(name, func(b *testing.B) {
+		b.SetBytes(int64(4 * floats))
+		for b.Loop() {
+			f()
+		}
+	})
+}
+
+func BenchmarkGroupNorm(b *testing.B) {
+	for _, s := range []GroupNormShape{
+		{N: 64, HW: 784, C: 64, Groups: 8}, {N: 64, HW: 784, C: 64, Groups: 32}, {N: 16, HW: 784, C: 32, Groups: 8},
+		{N: 16, HW: 196, C: 64, Groups: 8}, {N: 16, HW: 49, C: 64, Groups: 8}, {N: 16, HW: 1024, C: 128, Groups: 32},
+		{N: 1, HW: 1024, C: 128, Groups: 32}, {N: 16, HW: 256, C: 512, Groups: 32}, {N: 16, HW: 16, C: 256, Groups: 32},
+	} {
+		s.Eps, s.SiLU = 1e-5, true
+		d := newNormData(testRand(1), s)
+		g, err := NewGroupNorm(s)
+		if err != nil {
+			b.Fatal(err)
+		}
+		scratch := make([]float32, g.Scratch())
+		name := fmt.Sprintf("%dx%dx%d/%d", s.N, s.HW, s.C, s.Groups)
+		benchmark(b, "forward/"+name, 2*len(d.x), func() { g.Forward(d.y, d.x, d.gamma, d.beta, nil, d.mean, d.rstd, scratch) })
+		benchmark(b, "backward/"+name, 3*len(d.x), func() {
+			g.Backward(d.dx, d.dgamma, d.dbeta, nil, d.dy, d.x, d.gamma, d.beta, nil, d.mean, d.rstd, scratch)
+		})
+	}
+}
