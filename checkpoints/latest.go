@@ -1,0 +1,141 @@
+package checkpoints
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"unstir/internal/atomicfile"
+)
+
+// ErrNone says that a run has no checkpoint at all.
+var ErrNone = errors.New("no checkpoint")
+
+// Skipped is a checkpoint that is newer than the one taken and does not hold.
+type Skipped struct {
+	Dir string
+	Err error // why, naming the file
+}
+
+// Latest returns the directory of a run's newest checkpoint whose manifest
+// holds, and the newer ones that it had to skip. A run without any checkpoint
+// gives an error that wraps ErrNone; one whose checkpoints are all damaged gives
+// another error, so that nobody begins anew over them unasked.
+func Latest(ctx context.Context, run string) (dir string, skipped []Skipped, err error) {
+	return latest(ctx, Dir(run))
+}
+
+func latest(ctx context.Context, parent string) (string, []Skipped, error) {
+	steps, err := listSteps(parent)
+	if err != nil {
+		return "", nil, err
+	}
+	if len(steps) == 0 {
+		return "", nil, fmt.Errorf("%w in %s (looked for directories %s*)", ErrNone, parent, stepPrefix)
+	}
+	var skipped []Skipped
+	var reasons []error
+	for _, dir := range steps {
+		err := Verify(ctx, dir)
+		if err == nil {
+			return dir, skipped, nil
+		}
+		if ctx.Err() != nil {
+			return "", nil, ctx.Err()
+		}
+		skipped = append(skipped, Skipped{dir, err})
+		reasons = append(reasons, err)
+	}
+	return "", skipped, fmt.Errorf("none of the %d checkpoints in %s holds: %w", len(steps), parent, errors.Join(reasons...))
+}
+
+// Prune removes a run's older checkpoints until keep of them are left, and
+// returns what it removed. The newest one that is whole is never removed, nor is
+// anything newer than it. A keep of 0 keeps all.
+func Prune(ctx context.Context, run string, keep int) (removed []string, err error) {
+	if keep < 0 {
+		return nil, fmt.Errorf("keeping %d checkpoints: the number cannot be negative", keep)
+	}
+	parent := Dir(run)
+	steps, err := listSteps(parent)
+	if err != nil || keep == 0 || len(steps) <= keep {
+		return nil, err
+	}
+	lock, err := Lock(parent)
+	if err != nil {
+		return nil, fmt.Errorf("removing old checkpoints: %w", err)
+	}
+	defer lock.Unlock()
+	newest, _, err := latest(ctx, parent)
+	if err != nil {
+		return nil, fmt.Errorf("no old checkpoint is removed: %w", err)
+	}
+	keep = max(keep, slices.Index(steps, newest)+1)
+	for _, dir := range steps[min(keep, len(steps)):] {
+		if err := ctx.Err(); err != nil {
+			return removed, err
+		}
+		if err := remove(dir); err != nil {
+			return removed, fmt.Errorf("removing old checkpoint: %w", err)
+		}
+		removed = append(removed, dir)
+	}
+	return removed, nil
+}
+
+// remove renames a checkpoint before it removes its files, so that it is never
+// seen in part.
+func remove(dir string) error {
+	parent, name := filepath.Split(dir)
+	old := filepath.Join(parent, hidden(name, oldSuffix))
+	if err := os.RemoveAll(old); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, old); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(old); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(parent)
+}
+
+// NewestRun returns the run in a directory of runs whose last checkpoint was
+// written last. It looks at the manifests' times only; Open checks the contents.
+func NewestRun(runs string) (string, error) {
+	entries, err := os.ReadDir(runs)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("there is no directory %s with runs in it: train a model first, or name one", runs)
+	}
+	if err != nil {
+		return "", err
+	}
+	newest, at := "", time.Time{}
+	for _, e := range entries {
+		run := filepath.Join(runs, e.Name())
+		steps, err := listSteps(Dir(run))
+		if err != nil {
+			continue // a file, or a run of someone else
+		}
+		for _, dir := range steps {
+			info, err := os.Stat(filepath.Join(dir, fileManifest))
+			if err != nil {
+				continue
+			}
+			if newest == "" || info.ModTime().After(at) {
+				newest, at = run, info.ModTime()
+			}
+			break
+		}
+	}
+	if newest == "" {
+		return "", fmt.Errorf("%w in any run (looked for %s)", ErrNone,
+			filepath.Join(runs, "*", "checkpoints", stepPrefix+"*", fileManifest))
+	}
+	return newest, nil
+}

@@ -1,0 +1,271 @@
+package checkpoints
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"unstir/checkpoints/safetensors"
+)
+
+// Model is an opened checkpoint, diffusers pipeline or bare unet. The configs
+// are read; tensors are read when asked for. The caller closes it.
+type Model struct {
+	Dir       string              // of the checkpoint, the pipeline or the unet
+	Skipped   []Skipped           // newer checkpoints of the run that do not hold
+	UNet      json.RawMessage     // unet/config.json
+	Scheduler json.RawMessage     // scheduler/scheduler_config.json; nil: there is none
+	Weights   *safetensors.Reader // of the unet; in a checkpoint, the EMA weights
+
+	// Only in a checkpoint; State is nil elsewhere.
+	State     *State
+	Config    []byte              // training/config.toml
+	Raw       *safetensors.Reader // the weights that are trained
+	Optimizer *safetensors.Reader // names with ExpAvg and ExpAvgSq before them
+}
+
+// Open opens what a user may name: a run's directory (its newest checkpoint that
+// holds), a checkpoint (every file of which is checked against its manifest), a
+// diffusers pipeline, or a unet's own directory.
+func Open(ctx context.Context, path string) (*Model, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no such directory (%s)", path, wanted)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("%s is a file; name the directory (%s)", path, wanted)
+	}
+	steps, err := listSteps(path) // path may be RUN/checkpoints itself
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case isFile(filepath.Join(path, fileManifest)) || isDir(filepath.Join(path, trainingDir)):
+		return openCheckpoint(ctx, path)
+	case isDir(Dir(path)):
+		return openNewest(ctx, Dir(path))
+	case len(steps) > 0:
+		return openNewest(ctx, path)
+	case isFile(filepath.Join(path, fileIndex)) || isDir(filepath.Join(path, "unet")):
+		return openPipeline(path)
+	case isFile(filepath.Join(path, "config.json")):
+		return openFlat(path)
+	}
+	hint := ""
+	if run, err := NewestRun(path); err == nil {
+		hint = "; it holds runs, the newest is " + run
+	}
+	return nil, fmt.Errorf("%s is not a model: it has none of checkpoints%c, manifest.json, model_index.json, unet%c and config.json (%s%s)",
+		path, filepath.Separator, filepath.Separator, wanted, hint)
+}
+
+const wanted = "wanted: a run, a checkpoint, a diffusers pipeline or a unet's directory"
+
+// Load opens a checkpoint to go on from: a run's newest one that holds, or the
+// one named. Models without a training state are refused.
+func Load(ctx context.Context, path string) (*Model, error) {
+	m, err := Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if m.State == nil {
+		m.Close()
+		return nil, fmt.Errorf("%s holds a model, but no training state (%s): it can be sampled, not trained on", path, fileState)
+	}
+	return m, nil
+}
+
+// Close closes the model's files.
+func (m *Model) Close() error {
+	var err error
+	for _, r := range []*safetensors.Reader{m.Weights, m.Raw, m.Optimizer} {
+		if r != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}
+	return err
+}
+
+func openNewest(ctx context.Context, parent string) (*Model, error) {
+	dir, skipped, err := latest(ctx, parent)
+	if err != nil {
+		return nil, err
+	}
+	m, err := openVerified(dir)
+	if err != nil {
+		return nil, err
+	}
+	m.Skipped = skipped
+	return m, nil
+}
+
+func openCheckpoint(ctx context.Context, dir string) (*Model, error) {
+	if err := Verify(ctx, dir); err != nil {
+		return nil, err
+	}
+	return openVerified(dir)
+}
+
+func openVerified(dir string) (*Model, error) {
+	m, err := openPipeline(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.openTraining(); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Model) openTraining() (err error) {
+	if m.State, err = readState(in(m.Dir, fileState)); err != nil {
+		return err
+	}
+	if m.Config, err = readSmall(in(m.Dir, fileConfig)); err != nil {
+		return err
+	}
+	if m.Raw, err = safetensors.Open(in(m.Dir, fileRaw)); err != nil {
+		return err
+	}
+	m.Optimizer, err = safetensors.Open(in(m.Dir, fileOptimizer))
+	return err
+}
+
+// openPipeline opens a directory with unet/ and scheduler/. Old pipelines have
+// both parts' files in the directory itself.
+func openPipeline(dir string) (*Model, error) {
+	hasIndex := isFile(filepath.Join(dir, fileIndex))
+	if hasIndex {
+		if err := checkIndex(filepath.Join(dir, fileIndex)); err != nil {
+			return nil, err
+		}
+	}
+	unet := filepath.Join(dir, "unet")
+	if !isDir(unet) {
+		return openFlat(dir)
+	}
+	m := &Model{Dir: dir}
+	var err error
+	scheduler := in(dir, fileScheduler)
+	m.Scheduler, err = readConfig(scheduler, "")
+	if errors.Is(err, fs.ErrNotExist) {
+		if hasIndex {
+			return nil, fmt.Errorf("pipeline %s has no %s", dir, fileScheduler)
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	return m.openUNet(unet)
+}
+
+// openFlat opens a directory that holds a unet's files, perhaps with a
+// scheduler's config beside them.
+func openFlat(dir string) (*Model, error) {
+	m := &Model{Dir: dir}
+	var err error
+	m.Scheduler, err = readConfig(filepath.Join(dir, schedulerName), "")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return m.openUNet(dir)
+}
+
+// openUNet adds the unet, which is the last part to be opened.
+func (m *Model) openUNet(dir string) (*Model, error) {
+	var err error
+	if m.UNet, err = readConfig(filepath.Join(dir, "config.json"), "UNet2DModel"); err != nil {
+		return nil, fmt.Errorf("the unet's config: %w", err)
+	}
+	path, err := findWeights(dir)
+	if err != nil {
+		return nil, err
+	}
+	if m.Weights, err = safetensors.Open(path); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// readConfig reads a diffusers config; wantClass "" is any class.
+func readConfig(path, wantClass string) (json.RawMessage, error) {
+	config, err := readSmall(path)
+	if err != nil {
+		return nil, err
+	}
+	class, _, err := classOf(config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if wantClass != "" && class != "" && class != wantClass {
+		return nil, fmt.Errorf("%s: it describes a %s; only %s is supported", path, class, wantClass)
+	}
+	return config, nil
+}
+
+// checkIndex refuses pipelines that are more than a UNet2DModel and a scheduler,
+// such as those that diffuse latents.
+func checkIndex(path string) error {
+	text, err := readSmall(path)
+	if err != nil {
+		return err
+	}
+	var parts map[string]json.RawMessage
+	if err := json.Unmarshal(text, &parts); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	var found []string
+	for name, raw := range parts {
+		var part []*string // library, class; nulls: left out
+		if json.Unmarshal(raw, &part) != nil || len(part) != 2 || part[1] == nil {
+			continue
+		}
+		switch {
+		case name == "unet" && *part[1] == "UNet2DModel", name == "scheduler":
+		default:
+			found = append(found, fmt.Sprintf("%s: %s", name, *part[1]))
+		}
+	}
+	if len(found) > 0 {
+		slices.Sort(found)
+		return fmt.Errorf("%s: only pipelines of a UNet2DModel and a scheduler are supported, this one has %s", path, strings.Join(found, ", "))
+	}
+	return nil
+}
+
+// findWeights finds a unet's safetensors file or the index of its shards.
+func findWeights(dir string) (string, error) {
+	single := filepath.Join(dir, weightsName)
+	index := strings.TrimSuffix(single, ".safetensors") + safetensors.IndexSuffix
+	for _, path := range []string{single, index} {
+		if isFile(path) {
+			return path, nil
+		}
+	}
+	looked := fmt.Sprintf("%s has neither %s nor %s", dir, weightsName, filepath.Base(index))
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".safetensors" {
+			return "", fmt.Errorf("%s; rename %s if that is the one meant", looked, e.Name())
+		}
+	}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); ext == ".bin" || ext == ".pt" || ext == ".ckpt" {
+			return "", fmt.Errorf("%s, only %s, a pickle, which can run code and is not read; convert it to safetensors, with diffusers by "+
+				"UNet2DModel.from_pretrained(%q, use_safetensors=False).save_pretrained(%q)", looked, e.Name(), dir, dir)
+		}
+	}
+	return "", errors.New(looked)
+}

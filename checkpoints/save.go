@@ -1,0 +1,311 @@
+package checkpoints
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"unstir/checkpoints/safetensors"
+	"unstir/internal/atomicfile"
+)
+
+// defaultDiffusers is the release of diffusers whose files these are.
+const defaultDiffusers = "0.26.3"
+
+// Save writes a checkpoint into a run's directory and returns the checkpoint's
+// own, checkpoints/step-NNNNNNNN. It is there whole or not at all: on an error,
+// a cancelled context or a crash, what was there before stays, and the next Save
+// clears away what was left.
+//
+// A checkpoint of the same step that is whole is an error that wraps
+// fs.ErrExist; one that is not whole is replaced. A second Save into the same
+// run at the same time is an error that wraps ErrLocked.
+func Save(ctx context.Context, run string, c *Checkpoint) (string, error) {
+	dir, err := save(ctx, run, c)
+	if err != nil {
+		return "", fmt.Errorf("saving step %d to %s: %w", c.State.Step, Dir(run), err)
+	}
+	return dir, nil
+}
+
+func save(ctx context.Context, run string, c *Checkpoint) (string, error) {
+	files, err := c.files()
+	if err != nil {
+		return "", err
+	}
+	parent := Dir(run)
+	if err := makeParent(parent); err != nil {
+		return "", err
+	}
+	lock, err := Lock(parent)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Unlock()
+	if err := removeLeftovers(parent); err != nil {
+		return "", err
+	}
+	name := stepName(c.State.Step)
+	final, temp := filepath.Join(parent, name), filepath.Join(parent, hidden(name, tempSuffix))
+	broken, err := existing(ctx, final)
+	if err != nil {
+		return "", err
+	}
+	done := false
+	defer func() {
+		if !done {
+			os.RemoveAll(temp)
+		}
+	}()
+	if err := writeAll(ctx, temp, files); err != nil {
+		return "", err
+	}
+	if broken {
+		old := filepath.Join(parent, hidden(name, oldSuffix))
+		if err := os.Rename(final, old); err != nil {
+			return "", err
+		}
+		defer os.RemoveAll(old)
+	}
+	if err := os.Rename(temp, final); err != nil {
+		return "", err
+	}
+	done = true
+	return final, atomicfile.SyncDir(parent)
+}
+
+// makeParent makes the directory of a run's checkpoints, durably.
+func makeParent(parent string) error {
+	if isDir(parent) {
+		return nil
+	}
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return err
+	}
+	run := filepath.Dir(parent)
+	return errors.Join(atomicfile.SyncDir(run), atomicfile.SyncDir(filepath.Dir(run)))
+}
+
+// existing looks at what has the checkpoint's name already: an error if it is
+// whole, true if it is not.
+func existing(ctx context.Context, final string) (broken bool, err error) {
+	if _, err := os.Lstat(final); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if verify(ctx, final) == nil {
+		return false, fmt.Errorf("%s: %w, and it is whole", final, fs.ErrExist)
+	}
+	return true, ctx.Err()
+}
+
+// removeLeftovers clears away what interrupted calls left. The caller holds the
+// lock.
+func removeLeftovers(parent string) error {
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if isLeftover(e.Name()) {
+			if err := os.RemoveAll(filepath.Join(parent, e.Name())); err != nil {
+				return fmt.Errorf("removing what an interrupted save left: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// file is one file to be written.
+type file struct {
+	path  string
+	write func(ctx context.Context, w io.Writer) error
+}
+
+// files checks the checkpoint and returns its files, but for the manifest, in
+// the manifest's order.
+func (c *Checkpoint) files() ([]file, error) {
+	state := c.State
+	state.Version = StateVersion
+	if err := state.validate(); err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	stateJSON, err := json.MarshalIndent(state, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	unet, version, err := diffusersJSON(c.UNet, "UNet2DModel")
+	if err != nil {
+		return nil, fmt.Errorf("the unet's config: %w", err)
+	}
+	scheduler, _, err := diffusersJSON(c.Scheduler, "DDPMScheduler")
+	if err != nil {
+		return nil, fmt.Errorf("the scheduler's config: %w", err)
+	}
+	if err := c.checkTensors(); err != nil {
+		return nil, err
+	}
+	optimizer := slices.Concat(prefixed(ExpAvg, c.ExpAvg), prefixed(ExpAvgSq, c.ExpAvgSq))
+	contents := map[string]func(context.Context, io.Writer) error{
+		fileIndex:     text(modelIndex(version)),
+		fileUNet:      text(unet),
+		fileScheduler: text(scheduler),
+		fileState:     text(append(stateJSON, '\n')),
+		fileConfig:    text(c.Config),
+		fileWeights:   tensors(c.EMA),
+		fileRaw:       tensors(c.Raw),
+		fileOptimizer: tensors(optimizer),
+	}
+	list := make([]file, len(allFiles))
+	for i, path := range allFiles {
+		list[i] = file{path, contents[path]}
+	}
+	return list, nil
+}
+
+// checkTensors checks that the four lists describe the same parameters.
+func (c *Checkpoint) checkTensors() error {
+	if len(c.EMA) == 0 {
+		return errors.New("there are no tensors")
+	}
+	shapes := map[string][]int{}
+	for _, t := range c.EMA {
+		shapes[t.Name] = t.Shape
+	}
+	for _, list := range []struct {
+		what    string
+		tensors []Tensor
+	}{{"EMA", c.EMA}, {"Raw", c.Raw}, {"ExpAvg", c.ExpAvg}, {"ExpAvgSq", c.ExpAvgSq}} {
+		if len(list.tensors) != len(shapes) {
+			return fmt.Errorf("%s has %d tensors, EMA has names for %d", list.what, len(list.tensors), len(shapes))
+		}
+		for _, t := range list.tensors {
+			if shape, ok := shapes[t.Name]; !ok || !slices.Equal(shape, t.Shape) {
+				return fmt.Errorf("tensor %q of %s has shape %d, in EMA %d", t.Name, list.what, t.Shape, shape)
+			}
+		}
+	}
+	return nil
+}
+
+func prefixed(prefix string, list []Tensor) []Tensor {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Name = prefix + list[i].Name
+	}
+	return list
+}
+
+func text(b []byte) func(context.Context, io.Writer) error {
+	return func(_ context.Context, w io.Writer) error { _, err := w.Write(b); return err }
+}
+
+func tensors(list []Tensor) func(context.Context, io.Writer) error {
+	return func(ctx context.Context, w io.Writer) error {
+		return safetensors.Write(ctx, w, list, safetensors.Options{})
+	}
+}
+
+// diffusersJSON checks a config's class and lays it out as diffusers does.
+func diffusersJSON(config json.RawMessage, wantClass string) (laidOut []byte, version string, err error) {
+	class, version, err := classOf(config)
+	if err != nil {
+		return nil, "", err
+	}
+	if class != wantClass {
+		return nil, "", fmt.Errorf(`"_class_name" is %q, want %q`, class, wantClass)
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, bytes.TrimSpace(config), "", "  "); err != nil {
+		return nil, "", err
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), version, nil
+}
+
+// modelIndex is model_index.json.
+func modelIndex(version string) []byte {
+	if version == "" {
+		version = defaultDiffusers
+	}
+	quoted, _ := json.Marshal(version) // a string: cannot fail
+	return []byte(strings.ReplaceAll(`{
+  "_class_name": "DDPMPipeline",
+  "_diffusers_version": VERSION,
+  "scheduler": [
+    "diffusers",
+    "DDPMScheduler"
+  ],
+  "unet": [
+    "diffusers",
+    "UNet2DModel"
+  ]
+}
+`, "VERSION", string(quoted)))
+}
+
+// writeAll writes the files and, last, their manifest into a new directory, and
+// makes all of it durable.
+func writeAll(ctx context.Context, dir string, files []file) error {
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		return err
+	}
+	dirs := []string{dir}
+	m := manifest{Version: manifestVersion}
+	for _, f := range files {
+		path := in(dir, f.path)
+		if sub := filepath.Dir(path); !slices.Contains(dirs, sub) {
+			if err := os.Mkdir(sub, 0o777); err != nil {
+				return err
+			}
+			dirs = append(dirs, sub)
+		}
+		sum, err := writeFile(ctx, path, f)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.path, err)
+		}
+		m.Files = append(m.Files, sum)
+	}
+	if _, err := writeFile(ctx, filepath.Join(dir, fileManifest), file{fileManifest, text(m.encode())}); err != nil {
+		return fmt.Errorf("%s: %w", fileManifest, err)
+	}
+	for _, d := range slices.Backward(dirs) {
+		if err := atomicfile.SyncDir(d); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// writeFile writes and syncs a file and sums it up on the way.
+func writeFile(ctx context.Context, path string, what file) (sum fileSum, err error) {
+	if err := ctx.Err(); err != nil {
+		return sum, err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if err := what.write(ctx, io.MultiWriter(f, h)); err != nil {
+		return sum, err
+	}
+	size, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return sum, err
+	}
+	if err := f.Sync(); err != nil {
+		return sum, err
+	}
+	return fileSum{what.path, size, hex.EncodeToString(h.Sum(nil))}, f.Close()
+}
