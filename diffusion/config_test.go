@@ -151,50 +151,6 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 	}
 }
 
-func TestOptionParsers(t *testing.T) {
-	for in, want := range map[string]Variance{
-		"posterior": {true, 0}, "beta": {true, 1}, "0.3": {true, 0.3}, "0": {true, 0}, "1": {true, 1},
-	} {
-		got, err := ParseVariance(in)
-		if err != nil || got != want {
-			t.Errorf("ParseVariance(%q) = %v, %v", in, got, err)
-		}
-		if again, err := ParseVariance(got.String()); err != nil || again != want {
-			t.Errorf("%q does not survive String: %q", in, got.String())
-		}
-	}
-	if eta, hat, err := ParseEta("0.5"); eta != 0.5 || hat || err != nil {
-		t.Error(eta, hat, err)
-	}
-	if eta, hat, err := ParseEta("hat"); eta != 0 || !hat || err != nil {
-		t.Error(eta, hat, err)
-	}
-	for _, p := range []Spacing{Leading, Trailing, Linspace, Quad} {
-		if got, err := ParseSpacing(string(p)); got != p || err != nil {
-			t.Error(got, err)
-		}
-	}
-	for _, p := range []Clip{ClipNone, ClipStatic, ClipDynamic} {
-		if got, err := ParseClip(string(p)); got != p || err != nil {
-			t.Error(got, err)
-		}
-	}
-	for _, bad := range []string{"", "1.5", "-0.1", "NaN", "small"} {
-		if _, err := ParseVariance(bad); err == nil || !strings.Contains(err.Error(), "posterior, beta") {
-			t.Errorf("ParseVariance(%q): %v", bad, err)
-		}
-		if _, _, err := ParseEta(bad); err == nil || !strings.Contains(err.Error(), "0 to 1, or hat") {
-			t.Errorf("ParseEta(%q): %v", bad, err)
-		}
-		if _, err := ParseClip(bad); err == nil || !strings.Contains(err.Error(), "static, dynamic, none") {
-			t.Errorf("ParseClip(%q): %v", bad, err)
-		}
-		if _, err := ParseSpacing(bad); err == nil || !strings.Contains(err.Error(), "leading, trailing, linspace, quad") {
-			t.Errorf("ParseSpacing(%q): %v", bad, err)
-		}
-	}
-}
-
 // Whatever ParseConfig takes, it writes and reads back unchanged.
 func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(`{}`))

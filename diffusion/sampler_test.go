@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"unstir/internal/rng"
 )
 
 // modelFunc is a model that sees one number at a time.
@@ -193,129 +195,6 @@ func TestNonFiniteOutputNamesStepAndImage(t *testing.T) {
 	}
 }
 
-func TestTimestepLists(t *testing.T) {
-	s := newSchedule(t, nil)
-	offset := newSchedule(t, func(c *Config) { c.StepsOffset = 1 })
-	small := newSchedule(t, func(c *Config) { c.NumTrainTimesteps = 7 })
-	for _, c := range []struct {
-		name string
-		s    *Schedule
-		o    Options
-		want []int
-	}{
-		{"ddpm", s, Options{Steps: 4}, []int{750, 500, 250, 0}},
-		{"ddpm", s, Options{Steps: 3}, []int{666, 333, 0}},
-		{"ddim", offset, Options{Steps: 4}, []int{751, 501, 251, 1}},
-		{"ddim", s, Options{Steps: 4, Spacing: Trailing}, []int{999, 749, 499, 249}},
-		{"ddim", s, Options{Steps: 3, Spacing: Trailing}, []int{999, 666, 332}},
-		{"ddim", s, Options{Steps: 16, Spacing: Trailing}, []int{999, 937, 874, 811, 749, 687, 624, 561, 499, 437, 374, 311, 249, 187, 124, 61}},
-		{"ddim", s, Options{Steps: 4, Spacing: Linspace}, []int{999, 666, 333, 0}},
-		{"ddim", s, Options{Steps: 3, Spacing: Linspace}, []int{999, 500, 0}}, // 499.5 rounds to even
-		{"ddim", s, Options{Steps: 5, Spacing: Quad}, []int{800, 450, 200, 50, 0}},
-		{"ddim-inverse", s, Options{Steps: 4}, []int{0, 250, 500, 750}},
-		{"dpm++2m", s, Options{Steps: 4}, []int{800, 600, 400, 200}},
-		{"dpm++2m", s, Options{Steps: 4, Spacing: Linspace}, []int{999, 749, 500, 250}},
-		{"heun", s, Options{Steps: 3, Spacing: Linspace}, []int{999, 500, 500, 0, 0}},
-		{"ddpm", small, Options{Steps: 7}, []int{6, 5, 4, 3, 2, 1, 0}},
-		{"ddpm", small, Options{Steps: 1}, []int{0}},
-		{"ddpm", s, Options{Timesteps: []int{900, 30, 4}}, []int{900, 30, 4}},
-	} {
-		if got := mustNew(t, c.name, c.s, c.o).Timesteps(); !slices.Equal(got, c.want) {
-			t.Errorf("%s %+v: %v, want %v", c.name, c.o, got, c.want)
-		}
-	}
-	// Any number of steps gives a falling list within range.
-	for _, p := range []Spacing{Leading, Trailing, Linspace, Quad} {
-		for _, steps := range []int{1, 2, 3, 7, 30, 48, 99, 333, 400, 749, 999, 1000} {
-			got := mustNew(t, "ddim", s, Options{Steps: steps, Spacing: p}).Timesteps()
-			if falling(got, 1000) != nil || p != Quad && len(got) != steps {
-				t.Errorf("%s, %d steps: %d timesteps %v", p, steps, len(got), got)
-			}
-		}
-	}
-}
-
-func TestImpossibleOptionsAreRefused(t *testing.T) {
-	nan := math.NaN()
-	s := newSchedule(t, nil)
-	for _, c := range []struct {
-		name string
-		o    Options
-		says string
-	}{
-		{"euler", Options{Steps: 10}, "ddpm, ddim, ddim-inverse"},
-		{"ddpm", Options{}, "steps = 0 is not possible: legal is 1 to num_train_timesteps = 1000"},
-		{"ddim", Options{Steps: 1001}, "steps = 1001"},
-		{"ddim", Options{Steps: -1}, "steps = -1"},
-		{"ddim", Options{Steps: 10, Eta: 1.5}, "eta = 1.5"},
-		{"ddim", Options{Steps: 10, Eta: nan}, "eta = NaN"},
-		{"ddim", Options{Steps: 10, Eta: 0.5, SigmaHat: true}, "exclude"},
-		{"ddpm", Options{Steps: 10, Eta: 0.5}, "only ddim"},
-		{"heun", Options{Steps: 10, SigmaHat: true}, "only ddim"},
-		{"ddim", Options{Steps: 10, Variance: VarianceBeta}, "only ddpm"},
-		{"ddpm", Options{Steps: 10, Variance: Variance{true, 2}}, "variance = 2"},
-		{"ddim", Options{Steps: 10, FinalSigmaMin: true}, "only dpm++"},
-		{"ddim", Options{Steps: 10, Spacing: "even"}, "leading, trailing"},
-		{"ddim", Options{Steps: 10, Clip: "hard"}, "static, dynamic"},
-		{"ddim", Options{Timesteps: []int{}}, "empty"},
-		{"ddim", Options{Timesteps: []int{1000, 0}}, "1000"},
-		{"ddim", Options{Timesteps: []int{900, 900}}, "900 900"},
-		{"ddim", Options{Timesteps: []int{900, -1}}, "900 -1"},
-		{"ddim", Options{Timesteps: []int{900}, Steps: 3}, "steps = 3"},
-		{"ddim", Options{Timesteps: []int{900}, Spacing: Leading}, "exclude"},
-		{"dpm++2m", Options{Steps: 1000}, "fewer steps"},
-		{"dpm++2m", Options{Steps: 10, LambdaMin: &nan}, "not a number"},
-	} {
-		if _, err := New(c.name, s, c.o); err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s %+v: %v, want an error that says %q", c.name, c.o, err, c.says)
-		}
-	}
-	offset := newSchedule(t, func(c *Config) { c.StepsOffset = 500 })
-	if _, err := New("ddim", offset, Options{Steps: 1000}); err == nil || !strings.Contains(err.Error(), "steps_offset 500") {
-		t.Errorf("timesteps beyond T: %v", err)
-	}
-	x0 := newSchedule(t, func(c *Config) { c.PredictionType = SampleX0 })
-	if _, err := New("ddim-inverse", x0, Options{Steps: 10}); err == nil || !strings.Contains(err.Error(), "set_alpha_to_one") {
-		t.Errorf("inverting a model of x_0: %v", err)
-	}
-	if _, err := NewDPMSolver(s, Options{Steps: 10}, 3, false); err == nil {
-		t.Error("order 3 is taken")
-	}
-}
-
-// What the options leave unset comes from the config.
-func TestConfigGivesTheDefaults(t *testing.T) {
-	clips := func(change func(*Config), o Options) clipper { return newSchedule(t, change).clipper(o) }
-	dynamic := func(c *Config) { c.Thresholding, c.SampleMaxValue, c.ThresholdingRatio = true, 4, 0.9 }
-	for _, c := range []struct {
-		got, want clipper
-	}{
-		{clips(nil, Options{}), clipper{ClipStatic, 1, 0.995}},
-		{clips(func(c *Config) { c.ClipSampleRange = 3 }, Options{}), clipper{ClipStatic, 3, 0.995}},
-		{clips(func(c *Config) { c.ClipSample = false }, Options{}), clipper{ClipNone, 1, 0.995}},
-		{clips(dynamic, Options{}), clipper{ClipDynamic, 4, 0.9}},
-		{clips(dynamic, Options{Clip: ClipNone}), clipper{ClipNone, 1, 0.9}},
-		{clips(nil, Options{Clip: ClipDynamic}), clipper{ClipDynamic, math.Inf(1), 0.995}},
-	} {
-		if c.got != c.want {
-			t.Errorf("clipping %+v, want %+v", c.got, c.want)
-		}
-	}
-	for kind, f := range map[string]float64{"fixed_small": 0, "fixed_small_log": 0, "fixed_large": 1, "fixed_large_log": 1} {
-		s := newSchedule(t, func(c *Config) { c.VarianceType = kind })
-		if got := s.variance(Options{}); got != f {
-			t.Errorf("%s is variance %v, want %v", kind, got, f)
-		}
-		if got := s.variance(Options{Variance: Variance{true, 0.3}}); got != 0.3 {
-			t.Errorf("%s goes before the options", kind)
-		}
-	}
-	trailing := newSchedule(t, func(c *Config) { c.TimestepSpacing = "trailing" })
-	if ts := mustNew(t, "ddpm", trailing, Options{Steps: 2}).Timesteps(); ts[0] != 999 {
-		t.Errorf("timestep_spacing trailing begins at %d", ts[0])
-	}
-}
-
 // A variance between the two is a weighted geometric mean; there is no noise
 // at the last step.
 func TestDDPMVariance(t *testing.T) {
@@ -328,8 +207,17 @@ func TestDDPMVariance(t *testing.T) {
 		want := math.Pow(s.Beta[st.t], 0.25) * math.Pow(s.BetaTilde[st.t], 0.75)
 		near(t, "sigma^2", st.sigma*st.sigma, want, 1e-9)
 	}
-	if d.steps[999].sigma != 0 {
-		t.Errorf("the last step has noise %v", d.steps[999].sigma)
+	for _, o := range []Options{{Steps: 1000}, {Steps: 10, Spacing: Trailing}, {Timesteps: []int{500, 100}}} {
+		o.Variance = VarianceBeta
+		d, err := NewDDPM(s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, st := range d.steps {
+			if last := k == len(d.steps)-1; last != (st.sigma == 0) {
+				t.Errorf("%+v: step %d of %d (t = %d) has noise %v", o, k+1, len(d.steps), st.t, st.sigma)
+			}
+		}
 	}
 }
 
@@ -382,6 +270,19 @@ func TestDynamicThresholding(t *testing.T) {
 	near(t, "quantile 1", quantile([]float64{3, 1, 2}, 1), 3, 0)
 }
 
+// Clipping cannot be undone: inversion clips only where it is told to,
+// whatever clip_sample says.
+func TestInversionDoesNotClipUnasked(t *testing.T) {
+	s := newSchedule(t, nil)
+	invert := func(c Clip) []float64 {
+		b := &Batch{N: 1, Dim: 3, X: []float64{-3, 0.5, 2}}
+		return mustSample(t, mustNew(t, "ddim-inverse", s, Options{Steps: 10, Clip: c}), toy{0.9, 0.001}, b)
+	}
+	if !slices.Equal(invert(""), invert(ClipNone)) || slices.Equal(invert(""), invert(ClipStatic)) {
+		t.Errorf("by default %v, without clipping %v, with it %v", invert(""), invert(ClipNone), invert(ClipStatic))
+	}
+}
+
 // The noise of a step depends on seed, image and step; x_T on seed and image,
 // and on nothing that the steps draw.
 func TestNoiseIsKeyed(t *testing.T) {
@@ -393,6 +294,13 @@ func TestNoiseIsKeyed(t *testing.T) {
 			NormalNoise(seed)(z, image, step)
 		}
 		return z
+	}
+	z := make([]float32, 10)
+	rng.Normal(z, 1, rng.StepNoise, 2, 3)
+	for j, v := range draw(1, 2, 3) {
+		if v != float64(z[j]) {
+			t.Fatalf("step noise of image 2 at step 3 is %v, want StepNoise's draws (2, 3): %v", v, z[j])
+		}
 	}
 	keys := [][3]int{{1, 0, -1}, {2, 0, -1}, {1, 1, -1}, {1, 0, 0}, {2, 0, 0}, {1, 1, 0}, {1, 0, 1}}
 	for i, a := range keys {
