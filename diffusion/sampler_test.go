@@ -87,6 +87,24 @@ func TestDPMSolverOfOrderOneIsDDIM(t *testing.T) {
 	}
 }
 
+// A run down to t = 0 that ends at t = 0's noise has nothing to do in its last
+// step, and does nothing.
+func TestDPMSolverThatIsAlreadyThere(t *testing.T) {
+	s := newSchedule(t, nil)
+	for _, name := range []string{"dpm++1", "dpm++2m", "dpm++2m-heun"} {
+		d := mustNew(t, name, s, Options{Steps: 1000, Spacing: Trailing, FinalSigmaMin: true})
+		var before, after []float64
+		b := initial(1, 5, 0)
+		err := d.Sample(t.Context(), toy{0.9, 0.001}, b, nil, func(st Step) error {
+			before, after = after, slices.Clone(st.X)
+			return nil
+		})
+		if err != nil || !slices.Equal(before, after) || math.IsNaN(after[0]) {
+			t.Errorf("%s: %v became %v, %v", name, before, after, err)
+		}
+	}
+}
+
 // Image i has the same bits alone and in a batch, with every sampler.
 func TestAnImageDoesNotDependOnItsBatch(t *testing.T) {
 	s := newSchedule(t, nil)
