@@ -110,12 +110,6 @@ func (o *Options) logf(format string, args ...any) {
 	}
 }
 
-func (o *Options) progress(p Progress) {
-	if o.Progress != nil {
-		o.Progress(p)
-	}
-}
-
 // Open reads the dataset that c names into memory, one byte per value.
 //
 // "mnist", "fashion-mnist" and "cifar10" are looked for in this order:

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -80,14 +79,7 @@ func (d *downloader) file(ctx context.Context, dir string, f file) (string, erro
 
 // publish gives a finished file its name.
 func publish(partial, final string) error {
-	err := os.Rename(partial, final)
-	if errors.Is(err, fs.ErrNotExist) {
-		// Another process may have finished the same download.
-		if _, e := os.Stat(final); e == nil {
-			err = nil
-		}
-	}
-	if err != nil {
+	if err := os.Rename(partial, final); err != nil {
 		return err
 	}
 	// The name lasts only when the directory is on the disk, too; not every
@@ -143,53 +135,41 @@ func unpack(path string, f file, in *input) error {
 	return publish(out.Name(), path)
 }
 
-// partialFile is a download on its way. It is written by offset, so that two
-// processes at the same download write the same bytes to the same place.
-type partialFile struct {
-	path string
-	f    *os.File
-}
+// partialFile is a download on its way. It is written by offset: where a server
+// begins anew, what is already there is written once more.
+type partialFile struct{ *os.File }
 
-func (p *partialFile) open() (err error) {
-	p.f, err = os.OpenFile(p.path, os.O_RDWR|os.O_CREATE, 0o644)
-	return err
-}
-
-func (p *partialFile) size() int64 {
-	st, err := p.f.Stat()
+func (p partialFile) size() int64 {
+	st, err := p.Stat()
 	if err != nil {
 		return 0
 	}
 	return st.Size()
 }
 
-// reset begins anew. The file is not truncated: it may already have its final
-// name through another process.
-func (p *partialFile) reset() error {
-	p.f.Close()
-	if err := os.Remove(p.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return localError{err}
-	}
-	if err := p.open(); err != nil {
+// reset begins anew.
+func (p partialFile) reset() error {
+	if err := p.Truncate(0); err != nil {
 		return localError{err}
 	}
 	return nil
 }
 
-func (p *partialFile) sum() (string, error) {
+func (p partialFile) sum() (string, error) {
 	h := sha256.New()
-	_, err := io.Copy(h, io.NewSectionReader(p.f, 0, p.size()))
+	_, err := io.Copy(h, io.NewSectionReader(p, 0, p.size()))
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
 // fetch downloads f to the file partial, which it goes on with where it exists,
 // and checks its SHA-256. The mirrors are tried in order.
 func (d *downloader) fetch(ctx context.Context, partial string, f file) (string, error) {
-	p := &partialFile{path: partial}
-	if err := p.open(); err != nil {
+	out, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
 		return "", err
 	}
-	defer func() { p.f.Close() }()
+	defer out.Close()
+	p := partialFile{out}
 	if n := p.size(); n >= f.size {
 		if sum, err := p.sum(); err == nil && sum == f.sha256 {
 			return "earlier", nil
@@ -221,7 +201,7 @@ func (d *downloader) fetch(ctx context.Context, partial string, f file) (string,
 	if n := p.size(); n > 0 {
 		kept = fmt.Sprintf("; %d of %d bytes are kept, the next attempt goes on from there", n, f.size)
 	} else {
-		p.f.Close()
+		p.Close()
 		os.Remove(partial)
 	}
 	if !reached {
@@ -232,7 +212,7 @@ func (d *downloader) fetch(ctx context.Context, partial string, f file) (string,
 }
 
 // fromMirror completes p from one mirror.
-func (d *downloader) fromMirror(ctx context.Context, p *partialFile, from string, f file) error {
+func (d *downloader) fromMirror(ctx context.Context, p partialFile, from string, f file) error {
 	best, anew := p.size(), false
 	for resumes := 0; ; resumes++ {
 		resumed := p.size() > 0
@@ -273,7 +253,7 @@ func (d *downloader) fromMirror(ctx context.Context, p *partialFile, from string
 }
 
 // get is one request: it adds what is missing to p.
-func (d *downloader) get(ctx context.Context, p *partialFile, from string, f file) error {
+func (d *downloader) get(ctx context.Context, p partialFile, from string, f file) error {
 	stalled := fmt.Errorf("no byte for %v", d.stall)
 	reqCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -311,7 +291,7 @@ func (d *downloader) get(ctx context.Context, p *partialFile, from string, f fil
 			return fmt.Errorf("it sends more than the %d bytes expected", f.size)
 		}
 		if n > 0 {
-			if _, err := p.f.WriteAt(d.buf[:n], off); err != nil {
+			if _, err := p.WriteAt(d.buf[:n], off); err != nil {
 				return localError{err}
 			}
 			off += int64(n)
@@ -320,7 +300,7 @@ func (d *downloader) get(ctx context.Context, p *partialFile, from string, f fil
 		switch {
 		case err == nil:
 		case err == io.EOF && off == f.size:
-			if err := p.f.Sync(); err != nil {
+			if err := p.Sync(); err != nil {
 				return localError{err}
 			}
 			return nil

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -86,6 +87,7 @@ func wantOnly(t *testing.T, cache string, files map[string][]byte, names ...stri
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir = slices.DeleteFunc(dir, func(e os.DirEntry) bool { return e.Name() == ".lock" })
 	if len(dir) != len(names) {
 		t.Errorf("cache holds %v, want %v", dir, names)
 	}
@@ -489,7 +491,36 @@ func TestDownloadsAtTheSameTime(t *testing.T) {
 	}
 	wg.Wait()
 	wantOnly(t, cache, files, imagesName, labelsName)
+	if got := m.log(); len(got) != 2 {
+		t.Errorf("requests %q, want each file once", got)
+	}
 }
+
+func TestWaitingForAnotherDownloadStopsWithTheContext(t *testing.T) {
+	s, _ := small(t)
+	cache := t.TempDir()
+	var o Options
+	write(t, filepath.Join(cache, MNIST, "x"), nil)
+	unlock, err := lockDir(context.Background(), filepath.Join(cache, MNIST), &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	log := writerFunc(func(p []byte) (int, error) {
+		if strings.Contains(string(p), "waiting for another download") {
+			cancel()
+		}
+		return len(p), nil
+	})
+	if _, _, err := s.open(ctx, Options{CacheDir: cache, Split: Train, Log: log}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want context canceled", err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestADownloadedArchiveIsUnpackedAndChecked(t *testing.T) {
 	members := cifarDir(t, t.TempDir())
@@ -517,7 +548,7 @@ func TestADownloadedArchiveIsUnpackedAndChecked(t *testing.T) {
 	if got := m.log(); len(got) != 1 {
 		t.Errorf("requests %q, want one for both splits", got)
 	}
-	left, _ := filepath.Glob(filepath.Join(cache, CIFAR10, "*"))
+	left, _ := filepath.Glob(filepath.Join(cache, CIFAR10, "*t*"))
 	if len(left) != 6 {
 		t.Errorf("cache holds %v, want the six files", left)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 )
 
 // The IDX format: two zero bytes, the type of a value (8 is a byte), the number
@@ -27,7 +28,7 @@ func idxName(magic uint32) string {
 
 // readIDX reads the bytes of in and their dimensions; magic is idxImages or
 // idxLabels.
-func readIDX(in *input, magic uint32) ([]byte, []int, error) {
+func readIDX(in *input, magic uint32) ([]byte, []int64, error) {
 	var head [16]byte
 	want := fmt.Sprintf("the header of %s (magic number 0x%08x)", idxName(magic), magic)
 	if err := in.read(head[:4], 0, want); err != nil {
@@ -38,7 +39,7 @@ func readIDX(in *input, magic uint32) ([]byte, []int, error) {
 			Want: fmt.Sprintf("magic number 0x%08x (%s)", magic, idxName(magic)),
 			Got:  fmt.Sprintf("0x%08x (%s)", m, idxName(m))}
 	}
-	dims := make([]int, magic&0xff)
+	dims := make([]int64, magic&0xff)
 	if err := in.read(head[4:4+4*len(dims)], 4, want); err != nil {
 		return nil, nil, err
 	}
@@ -50,7 +51,7 @@ func readIDX(in *input, magic uint32) ([]byte, []int, error) {
 				Got: fmt.Sprintf("%d in its header", d)}
 		}
 		n *= int64(d) // at most 2^32 * 2^12 * 2^12
-		dims[i] = int(d)
+		dims[i] = int64(d)
 	}
 	if n == 0 {
 		return nil, nil, &FileError{Path: in.path, Want: "at least one entry", Got: "a count of 0 in its header"}
@@ -63,6 +64,9 @@ func readIDX(in *input, magic uint32) ([]byte, []int, error) {
 		}
 		return nil, nil, &FileError{Path: in.path, Want: want, Got: got}
 	}
+	if n > min(maxSetBytes, math.MaxInt) {
+		return nil, nil, &FileError{Path: in.path, Want: fmt.Sprintf("at most %d bytes of images", int64(min(maxSetBytes, math.MaxInt))), Got: product(dims)}
+	}
 	b, err := in.body(n, headLen, want)
 	if err == nil {
 		err = in.end(headLen+n, want)
@@ -71,7 +75,7 @@ func readIDX(in *input, magic uint32) ([]byte, []int, error) {
 }
 
 // product is dims as "60000 x 28 x 28".
-func product(dims []int) string {
+func product(dims []int64) string {
 	s := ""
 	for i, d := range dims {
 		if i > 0 {
@@ -98,7 +102,7 @@ func readIDXPair(images, labels *input, classes int) (*rawSet, error) {
 			Want: fmt.Sprintf("%d labels (%s has %d images)", dims[0], images.path, dims[0]),
 			Got:  fmt.Sprintf("%d", n[0])}
 	}
-	r := &rawSet{shape: shape{1, dims[1], dims[2]}, pixels: pixels, labels: make([]int32, n[0])}
+	r := &rawSet{shape: shape{1, int(dims[1]), int(dims[2])}, pixels: pixels, labels: make([]int32, n[0])}
 	for i, l := range bytes {
 		if int(l) >= classes {
 			return nil, labelError(labels.path, i, int(l), classes)

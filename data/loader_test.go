@@ -113,8 +113,8 @@ func TestResumingEqualsGoingOn(t *testing.T) {
 		t.Error("another seed, the same order")
 	}
 	// Far into a run, where step * batch needs more than 32 bits.
-	far := load(t, numbered(9), 64, 3, true, math.MaxInt32, 2)
-	if far[1].Step != math.MaxInt32+1 {
+	far := load(t, numbered(9), 64, 3, true, 1<<30, 2)
+	if far[1].Step != 1<<30+1 {
 		t.Errorf("step %d", far[1].Step)
 	}
 }

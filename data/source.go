@@ -141,6 +141,14 @@ func (s *spec) fill(ctx context.Context, dir string, o Options) (string, error) 
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("making the cache: %w", err)
 	}
+	unlock, err := lockDir(ctx, dir, &o)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, missing = s.find(dir, o.Split); len(missing) == 0 {
+		return "cache " + dir, nil // another program has filled it
+	}
 	d := newDownloader(s, o)
 	if s.archive != nil {
 		return d.archive(ctx, dir, s)
