@@ -13,7 +13,7 @@ import (
 	"unstir/internal/atomicfile"
 )
 
-// ErrNone says that a run has no checkpoint at all.
+// ErrNone says that a directory has no checkpoint at all, not even a damaged one.
 var ErrNone = errors.New("no checkpoint")
 
 // Skipped is a checkpoint that is newer than the one taken and does not hold.

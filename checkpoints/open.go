@@ -32,11 +32,13 @@ type Model struct {
 
 // Open opens what a user may name: a run's directory (its newest checkpoint that
 // holds), a checkpoint (every file of which is checked against its manifest), a
-// diffusers pipeline, or a unet's own directory.
+// diffusers pipeline, or a unet's own directory. The error wraps fs.ErrNotExist
+// where there is nothing at path, and ErrNone where there is a directory without
+// any model; a model that is damaged is neither.
 func Open(ctx context.Context, path string) (*Model, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: no such directory (%s)", path, wanted)
+		return nil, fmt.Errorf("%s: no such directory (%s): %w", path, wanted, fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, err
@@ -64,8 +66,8 @@ func Open(ctx context.Context, path string) (*Model, error) {
 	if run, err := NewestRun(path); err == nil {
 		hint = "; it holds runs, the newest is " + run
 	}
-	return nil, fmt.Errorf("%s is not a model: it has none of checkpoints%c, manifest.json, model_index.json, unet%c and config.json (%s%s)",
-		path, filepath.Separator, filepath.Separator, wanted, hint)
+	return nil, fmt.Errorf("%s is not a model, %w: it has none of checkpoints%c, manifest.json, model_index.json, unet%c and config.json (%s%s)",
+		path, ErrNone, filepath.Separator, filepath.Separator, wanted, hint)
 }
 
 const wanted = "wanted: a run, a checkpoint, a diffusers pipeline or a unet's directory"

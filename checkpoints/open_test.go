@@ -2,6 +2,8 @@ package checkpoints
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -156,4 +158,27 @@ func TestLoadWantsATrainingState(t *testing.T) {
 	wantError(t, err, p, "training/state.json", "sampled")
 	_, err = Load(background, p+"x")
 	wantError(t, err, "no such directory")
+}
+
+// Who resumes may begin anew where there is nothing, never where something is
+// damaged.
+func TestNothingIsToldFromDamage(t *testing.T) {
+	run := t.TempDir()
+	nothing := func(err error) bool { return errors.Is(err, ErrNone) || errors.Is(err, fs.ErrNotExist) }
+	for _, path := range []string{filepath.Join(run, "none"), run} {
+		if _, err := Load(background, path); !nothing(err) {
+			t.Errorf("%s holds nothing: %v", path, err)
+		}
+	}
+	dir := mustSave(t, run, 1)
+	for _, path := range []string{fileWeights, fileState, fileManifest} {
+		if err := os.Remove(in(dir, path)); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{run, dir} {
+			if _, err := Load(background, path); err == nil || nothing(err) {
+				t.Errorf("a damaged checkpoint passes for none: %v", err)
+			}
+		}
+	}
 }
