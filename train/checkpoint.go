@@ -149,7 +149,7 @@ func (t *Trainer) restore(c *checkpoints.Model) error {
 func (t *Trainer) state() checkpoints.State {
 	return checkpoints.State{
 		Program: t.Version, Step: t.step, Steps: t.Train.Steps, ImagesSeen: int64(t.step) * int64(t.Train.BatchSize),
-		Seed: t.Seed, BatchSize: t.Train.BatchSize, Slice: t.slice(), OptimizerStep: t.step, EMAUpdates: t.step,
+		Seed: t.Seed, BatchSize: t.Train.BatchSize, Slice: t.Slice(), OptimizerStep: t.step, EMAUpdates: t.step,
 		Loss: t.last.Loss, TrainSeconds: t.seconds, CPU: kernel.ActiveLevel().String(),
 		Data: checkpoints.Data{
 			Name: t.info.Name, Source: t.info.Source, Hash: t.info.Hash, Count: t.info.Count,
@@ -160,6 +160,9 @@ func (t *Trainer) state() checkpoints.State {
 
 // save writes a checkpoint of the step that the run has reached, unless it is there, and removes older ones.
 func (t *Trainer) save(ctx context.Context) error {
+	if t.Discard {
+		return nil
+	}
 	model, err := t.Model.JSON()
 	if err != nil {
 		return fmt.Errorf("train: save: %w", err)

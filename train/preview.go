@@ -23,7 +23,7 @@ func (t *Trainer) preview(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p, err := unet.NewPredictor(model, min(n, t.slice()), t.info.Height, t.info.Width)
+	p, err := unet.NewPredictor(model, min(n, t.Slice()), t.info.Height, t.info.Width)
 	if err != nil {
 		return "", err
 	}

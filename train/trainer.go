@@ -30,6 +30,7 @@ type Setup struct {
 	Dir        string         // the run's directory
 	ConfigTOML []byte         // the resolved configuration, kept with the run
 	Version    string         // of the program, kept in checkpoints
+	Discard    bool           // keep no checkpoint, not even of the last step: for benchmarks
 	StopAt     int            // save and stop after this step; 0: go on to the end
 	OnStep     func(Progress) // called after each step; may be nil
 	Notes      io.Writer      // lines for people: what was saved where; nil: none
@@ -118,8 +119,8 @@ func prepare(s Setup) (*Trainer, error) {
 	return t, nil
 }
 
-// slice is the number of images that run through the model at a time.
-func (t *Trainer) slice() int {
+// Slice is the number of images that run through the model at a time.
+func (t *Trainer) Slice() int {
 	if t.Train.Slice > 0 {
 		return min(t.Train.Slice, t.Train.BatchSize)
 	}
@@ -142,7 +143,7 @@ func (t *Trainer) Run(ctx context.Context) error {
 	defer t.Close()
 	var err error
 	t.gradient, err = unet.NewGradient(t.Model, t.params, t.weights, unet.GradientOptions{
-		Slice: t.slice(), H: t.info.Height, W: t.info.Width,
+		Slice: t.Slice(), H: t.info.Height, W: t.info.Width,
 	})
 	if err != nil {
 		return fmt.Errorf("train: %w", err)
@@ -185,6 +186,21 @@ func (t *Trainer) Saved() string { return t.saved }
 
 // Step is the number of steps done.
 func (t *Trainer) Step() int { return t.step }
+
+// Last is what the newest step did.
+func (t *Trainer) Last() Progress { return t.last }
+
+// Parameters is the number of trainable values.
+func (t *Trainer) Parameters() int { return t.params.Count() }
+
+// FLOPs is the number of floating-point operations of one slice of a step, forward and backward, counting a
+// multiply-add twice and convolutions as if computed directly. It is 0 before Run.
+func (t *Trainer) FLOPs() float64 {
+	if t.gradient == nil {
+		return 0
+	}
+	return t.gradient.Machine().Stats().FLOPs
+}
 
 // Close gives the run's directory back. Run does so when it returns.
 func (t *Trainer) Close() {
