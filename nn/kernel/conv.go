@@ -43,7 +43,8 @@ func (s ConvShape) validate() error {
 type Conv struct {
 	s             ConvShape
 	forward, data engine
-	weights       *outer
+	weights       *outer // one of these two is nil
+	winograd      *winogradWeights
 	sums          *pixelSums
 }
 
@@ -54,13 +55,18 @@ func NewConv(s ConvShape) (*Conv, error) {
 		return nil, err
 	}
 	workers, is := Threads(), isaOf(ActiveLevel())
-	return &Conv{
+	c := &Conv{
 		s:       s,
 		forward: newEngine(s, s.forwardTaps(), false, workers, is),
 		data:    newEngine(s, s.dataTaps(), true, workers, is),
-		weights: newOuter(s, workers, is),
 		sums:    newPixelSums(s.N, s.OutH()*s.OutW(), s.K, workers, is),
-	}, nil
+	}
+	if s.suitsWinograd() {
+		c.winograd = newWinogradWeights(s, workers, is)
+	} else {
+		c.weights = newOuter(s, workers, is)
+	}
+	return c, nil
 }
 
 // newEngine chooses the engine for the convolution that the grids describe.
@@ -68,12 +74,21 @@ func newEngine(s ConvShape, grids []taps, transposed bool, workers int, is *isa)
 	if suitsFew(grids) {
 		return newFew(s.N, s.R, grids[0], transposed, workers, is)
 	}
+	if s.suitsWinograd() {
+		return newWinograd(s, transposed, workers, is)
+	}
 	return newGather(s.N, s.R, grids[0].src, grids[0].dst, grids, transposed, workers, is)
 }
 
 // Scratch is the number of floats of scratch that each of the calls needs.
 func (c *Conv) Scratch() int {
-	return 16 + max(c.forward.packedLen()+c.forward.scratch(), c.data.packedLen()+c.data.scratch(), c.weights.scratch(), c.sums.scratch())
+	n := max(c.forward.packedLen()+c.forward.scratch(), c.data.packedLen()+c.data.scratch(), c.sums.scratch())
+	if c.winograd != nil {
+		n = max(n, c.winograd.scratch())
+	} else {
+		n = max(n, c.weights.scratch())
+	}
+	return n + 16
 }
 
 // Forward computes y = x * w + bias + temb + res; bias, temb and res may be nil, and
@@ -110,7 +125,11 @@ func (c *Conv) BackwardData(dx, dy, w, scratch []float32) {
 // dy over images and pixels) and dtemb of the time embedding (the sum of dy over each
 // image's pixels), overwriting them; each may be nil.
 func (c *Conv) BackwardWeights(dw, db, dtemb, x, dy, scratch []float32) {
-	if dw != nil {
+	switch {
+	case dw != nil && c.winograd != nil:
+		c.winograd.run(dw, db, dtemb, x, dy, scratch)
+		return
+	case dw != nil:
 		c.weights.run(dw, x, dy, scratch)
 	}
 	if db != nil || dtemb != nil {

@@ -53,7 +53,6 @@ func (p *product) sumRows(sum, x []float32, rows, cols int) {
 		p.b, p.c = &x[j], &sum[j]
 		p.colsPanel(1, min(panelWidth, whole-j))
 	}
-	p.tile, p.run = tile{}, tile{}
 	clear(sum[whole:cols])
 	for i := 0; i < rows && whole < cols; i++ {
 		for j := whole; j < cols; j++ {

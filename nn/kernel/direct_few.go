@@ -94,7 +94,6 @@ func (f *few) do(worker, i int) {
 		p.c, p.cRow, p.init, p.initRow, p.add = &buf[0], uintptr(4*f.width), &zeroLine[0], 0, nil
 		p.segs, p.numSegs, p.segLen = &noOffsets[0], 1, t.src.c
 		p.rowsPanel((y1-y0)*t.src.w, f.width)
-		p.tile, p.run = tile{}, tile{}
 	}
 	for r := r0; r < r1; r++ {
 		for x := 0; x < t.cols; x++ {

@@ -128,24 +128,24 @@ func (g *gather) run(dst, src, u, bias, temb, add, scratch []float32) {
 		}
 		g.perImage = (g.flatPixels + flatRows - 1) / flatRows
 	}
-	g.initRows()
+	initRows(g.inits, bias, temb, g.images, g.dst.c)
 	chunks := g.images * g.perImage
 	g.groups = min(g.panels(), (4*Threads()+chunks-1)/chunks)
 	parallelBy(chunks*g.groups, len(g.products), g.part)
 }
 
-// initRows writes the row that every pixel of an image starts from: bias + temb.
-func (g *gather) initRows() {
-	if g.bias == nil && g.temb == nil {
+// initRows writes the row that every pixel of an image starts from: bias + temb. It
+// writes nothing when both are nil.
+func initRows(rows, bias, temb []float32, images, k int) {
+	if bias == nil && temb == nil {
 		return
 	}
-	for n := 0; n < g.images; n++ {
-		row := g.inits[n*padded(g.dst.c):][:padded(g.dst.c)]
-		clear(row)
-		copy(row, g.bias)
-		if g.temb != nil {
-			for k, v := range g.temb[n*g.dst.c : (n+1)*g.dst.c] {
-				row[k] += v
+	for n := 0; n < images; n++ {
+		row := rows[n*padded(k):][:padded(k)]
+		clear(row[copy(row, bias):])
+		if temb != nil {
+			for j, v := range temb[n*k : (n+1)*k] {
+				row[j] += v
 			}
 		}
 	}
@@ -186,7 +186,6 @@ func (g *gather) do(worker, i int) {
 			p.rowsPanel(t.cols, min(panelWidth, g.dst.c-j*panelWidth))
 		}
 	}
-	p.tile, p.run = tile{}, tile{}
 }
 
 // doFlat computes rows of a plain matrix product.
@@ -204,7 +203,6 @@ func (g *gather) doFlat(p *product, n, i, p0, p1 int) {
 		g.setOut(p, at*g.dst.c+j*panelWidth)
 		p.rowsPanel(r1-r0, min(panelWidth, g.dst.c-j*panelWidth))
 	}
-	p.tile, p.run = tile{}, tile{}
 }
 
 // doNothing writes the pixels that no tap reaches: a 1x1 filter of stride 2 has them.

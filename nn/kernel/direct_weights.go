@@ -19,7 +19,7 @@ type outer struct {
 	blocks    int // of left channels
 	lefts     int // channels of the largest block
 	groups    int // of right panels
-	pieces    int
+	pieces    *pieces
 	bandRows  int // grid rows in one go
 	products  []product
 	segs      [2][]uintptr // of a band's grid rows in windows lefts and lefts-1 channels wide
@@ -27,9 +27,8 @@ type outer struct {
 	rightLen  int
 	sumLen    int
 
-	dw, left, right, partial, bufs []float32
-	part                           func(worker, i int)
-	add                            func(i int)
+	left, right, bufs []float32
+	part              func(worker, i int)
 }
 
 type outerMode int
@@ -69,13 +68,15 @@ func newOuter(s ConvShape, workers int, is *isa) *outer {
 	o.grids = t.rows * t.cols
 	o.groups = (padded(t.dst.c)/panelWidth + outerPanels - 1) / outerPanels
 	blocks := o.blocks * o.groups
-	if o.pieces = min(max(1, 16/blocks), o.n); o.mode == matrix {
-		o.pieces = min(max(1, 16/blocks), max(1, o.grids/outerPixels))
+	most := o.n
+	if o.mode == matrix {
+		most = max(1, o.grids/outerPixels)
 	}
+	o.pieces = newPieces(min(max(1, 16/blocks), most), s.R*s.R*s.C*s.K)
 	o.bandRows = min(t.rows, max(1, outerPixels/t.cols))
 	o.sizes()
 	o.products = newProducts(workers, is)
-	o.part, o.add = o.do, o.addPieces
+	o.part = o.do
 	return o
 }
 
@@ -105,42 +106,20 @@ func (o *outer) sizes() {
 	o.sumLen = outerPanels * t.count() * o.lefts * panelWidth
 }
 
-func (o *outer) filterLen() int { return o.filter * o.filter * o.grid.src.c * o.grid.dst.c }
-
 func (o *outer) scratch() int {
-	n := len(o.products)*(o.leftLen+o.rightLen+o.sumLen) + 16
-	if o.pieces > 1 {
-		n += o.pieces * o.filterLen()
-	}
-	return n
+	return len(o.products)*(o.leftLen+o.rightLen+o.sumLen) + o.pieces.scratch() + 16
 }
 
 // run overwrites dw with the gradient.
 func (o *outer) run(dw, x, dy, scratch []float32) {
-	o.dw, o.left, o.right = dw, x, dy
+	o.left, o.right = x, dy
 	if o.swapped {
 		o.left, o.right = dy, x
 	}
 	o.bufs = aligned(scratch)
-	o.partial = o.bufs[len(o.products)*(o.leftLen+o.rightLen+o.sumLen):]
-	parallelBy(o.pieces*o.blocks*o.groups, len(o.products), o.part)
-	if o.pieces > 1 {
-		Parallel((o.filterLen()+addChunk-1)/addChunk, o.add)
-	}
-}
-
-const addChunk = 4096
-
-// addPieces adds the pieces' results for one stretch of the filter.
-func (o *outer) addPieces(i int) {
-	i0, i1 := i*addChunk, min((i+1)*addChunk, o.filterLen())
-	dw := o.dw[i0:i1]
-	copy(dw, o.partial[i0:i1])
-	for p := 1; p < o.pieces; p++ {
-		for j, v := range o.partial[p*o.filterLen()+i0 : p*o.filterLen()+i1] {
-			dw[j] += v
-		}
-	}
+	o.pieces.start(dw, o.bufs[len(o.products)*(o.leftLen+o.rightLen+o.sumLen):])
+	parallelBy(o.pieces.count*o.blocks*o.groups, len(o.products), o.part)
+	o.pieces.finish()
 }
 
 // do computes one block of one piece.
@@ -158,22 +137,17 @@ func (o *outer) do(worker, i int) {
 	}
 	clear(b.sums)
 	if o.mode == matrix {
-		for at := o.grids * piece / o.pieces; at < o.grids*(piece+1)/o.pieces; at += outerPixels {
-			b.matrixRows(at, min(at+outerPixels, o.grids*(piece+1)/o.pieces))
+		for at := o.grids * piece / o.pieces.count; at < o.grids*(piece+1)/o.pieces.count; at += outerPixels {
+			b.matrixRows(at, min(at+outerPixels, o.grids*(piece+1)/o.pieces.count))
 		}
 	} else {
-		for n := o.n * piece / o.pieces; n < o.n*(piece+1)/o.pieces; n++ {
+		for n := o.n * piece / o.pieces.count; n < o.n*(piece+1)/o.pieces.count; n++ {
 			for q := 0; q < t.rows; q += o.bandRows {
 				b.gridRows(n, q, min(q+o.bandRows, t.rows))
 			}
 		}
 	}
-	p.tile, p.run = tile{}, tile{}
-	dw := o.dw
-	if o.pieces > 1 {
-		dw = o.partial[piece*o.filterLen():][:o.filterLen()]
-	}
-	b.store(dw)
+	b.store(o.pieces.of(piece))
 }
 
 // outerBlock is left channels l0 to l1 times right channels r0 to r1; sums is

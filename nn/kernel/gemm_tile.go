@@ -53,6 +53,10 @@ type isa struct {
 	rows      [2][15]func(*byte) // tileRows for [columns/16 - 1][rows]
 	cols      [2][15]func(*byte) // tileCols
 	transpose func(dst *float32, dstRow uintptr, src *float32, srcRow uintptr, blocks int)
+
+	lanes                                                               int         // floats in a vector
+	winoPatches                                                         int         // patches that are multiplied at a time
+	winoInput, winoOutput, winoGradient, winoFilter, winoFilterGradient func(*byte) // on a *patch
 }
 
 // product is a matrix product of any size in the making; each goroutine at work on

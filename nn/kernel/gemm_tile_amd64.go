@@ -17,6 +17,9 @@ var avx512 = isa{
 			7: tileCols7x32AVX512, 8: tileCols8x32AVX512, 9: tileCols9x32AVX512, 10: tileCols10x32AVX512, 11: tileCols11x32AVX512, 12: tileCols12x32AVX512, 13: tileCols13x32AVX512, 14: tileCols14x32AVX512},
 	},
 	transpose: transpose8AVX2,
+	lanes:     16, winoPatches: 14,
+	winoInput: winoInputAVX512, winoOutput: winoOutputAVX512, winoGradient: winoGradientAVX512,
+	winoFilter: winoFilterAVX512, winoFilterGradient: winoFilterGradientAVX512,
 }
 
 var avx2 = isa{
@@ -24,6 +27,9 @@ var avx2 = isa{
 	rows:      [2][15]func(*byte){{1: tileRows1x16AVX2, 2: tileRows2x16AVX2, 3: tileRows3x16AVX2, 4: tileRows4x16AVX2, 5: tileRows5x16AVX2, 6: tileRows6x16AVX2}},
 	cols:      [2][15]func(*byte){{1: tileCols1x16AVX2, 2: tileCols2x16AVX2, 3: tileCols3x16AVX2, 4: tileCols4x16AVX2, 5: tileCols5x16AVX2, 6: tileCols6x16AVX2}},
 	transpose: transpose8AVX2,
+	lanes:     8, winoPatches: 12,
+	winoInput: winoInputAVX2, winoOutput: winoOutputAVX2, winoGradient: winoGradientAVX2,
+	winoFilter: winoFilterAVX2, winoFilterGradient: winoFilterGradientAVX2,
 }
 
 // isaOf is the functions of level l.

@@ -9,6 +9,9 @@ var generic = isa{
 	rows:      [2][15]func(*byte){{1: genericTile1, 2: genericTile2, 3: genericTile3, 4: genericTile4}},
 	cols:      [2][15]func(*byte){{1: genericTile1, 2: genericTile2, 3: genericTile3, 4: genericTile4}},
 	transpose: genericTranspose8,
+	lanes:     1, winoPatches: 16,
+	winoInput: genericWinoInput, winoOutput: genericWinoOutput, winoGradient: genericWinoGradient,
+	winoFilter: genericWinoFilter, winoFilterGradient: genericWinoFilterGradient,
 }
 
 func genericTile1(t *byte) { genericTile((*tile)(unsafe.Pointer(t)), 1) }

@@ -136,8 +136,10 @@ func (p *pool) run(n, threads int, f func(int), by func(int, int)) {
 	p.claim(0)
 }
 
-// finish closes the section, waits for the workers inside and raises a chunk's panic.
+// finish closes the section, waits for the workers inside and raises a worker's panic.
+// It also runs when a chunk panics on the caller's goroutine.
 func (p *pool) finish() {
+	p.next.Store(int64(p.n))
 	for {
 		s := p.state.Load()
 		if p.state.CompareAndSwap(s, s&^stateOpen) {
@@ -176,7 +178,6 @@ func (p *pool) await() {
 
 // claim runs chunks until none is left.
 func (p *pool) claim(worker int) {
-	defer p.catch()
 	for {
 		i := int(p.next.Add(1)) - 1
 		if i >= p.n {
@@ -190,7 +191,14 @@ func (p *pool) claim(worker int) {
 	}
 }
 
-// catch keeps the first panic of a section for its caller and ends the section.
+// join is a worker's part in a section. It ends however a chunk ends.
+func (p *pool) join(w *worker) {
+	defer p.state.Add(^uint64(0)) // leave
+	defer p.catch()
+	p.claim(w.id)
+}
+
+// catch keeps the workers' first panic of a section for its caller.
 func (p *pool) catch() {
 	if v := recover(); v != nil {
 		p.next.Store(int64(p.n))
@@ -214,10 +222,7 @@ func (p *pool) work(w *worker) {
 			continue
 		}
 		joined = s >> genShift
-		func() {
-			defer p.state.Add(^uint64(0)) // leave, however the chunk ended
-			p.claim(w.id)
-		}()
+		p.join(w)
 	}
 }
 

@@ -1,0 +1,470 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() { families["winograd"] = winograd }
+
+// winograd writes the transforms of Winograd's F(4x4, 3x3), whose meaning
+// winograd_transform.go defines.
+func winograd() {
+	for _, s := range []isa{avx512, avx2} {
+		winoInput(s)
+		winoOutput(s)
+		winoGradient(s)
+		winoFilter(s)
+		winoFilterGradient(s)
+	}
+}
+
+// Byte offsets of the fields of patch in winograd_transform.go.
+const (
+	patchImage, patchOutside, patchAdd     = 0, 8, 16
+	patchY, patchX, patchH, patchW         = 24, 32, 40, 48
+	patchRow, patchPixel, patchCount       = 56, 64, 72
+	patchData, patchPlane, patchStep       = 80, 88, 96
+	patchInit                              = 104
+	patchPixels, patchAddPixels, patchTemp = 112, 400, 528
+)
+
+// transform is a function on a patch being written.
+type transform struct {
+	isa
+	p    reg.Register
+	name string
+}
+
+func newTransform(s isa, name string) *transform {
+	TEXT(name+s.suffix, NOSPLIT, "func(p *byte)")
+	Pragma("noescape")
+	return &transform{s, Load(Param("p"), GP64()), name}
+}
+
+func (t *transform) field(offset int) reg.GPVirtual {
+	r := GP64()
+	MOVQ(Mem{Base: t.p, Disp: offset}, r)
+	return r
+}
+
+// end closes the loop over count.
+func (t *transform) end(count reg.GPVirtual) {
+	DECQ(count)
+	JNE(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// matrix is the array of 36 or fewer vectors between the two passes of a transform.
+// With 32 registers a small one stays in them; else it goes to the patch's temp.
+type matrix struct {
+	t         *transform
+	registers bool
+	v         [36]vec
+}
+
+func (t *transform) matrix(size int) *matrix {
+	return &matrix{t: t, registers: t.lanes == 16 && size <= 24}
+}
+
+func (m *matrix) set(i int, v vec) {
+	if m.registers {
+		m.v[i] = v
+	} else {
+		m.t.store(v, Mem{Base: m.t.p, Disp: patchTemp + i*m.t.bytes()})
+	}
+}
+
+func (m *matrix) get(i int) vec {
+	if m.registers {
+		return m.v[i]
+	}
+	return m.t.load(Mem{Base: m.t.p, Disp: patchTemp + i*m.t.bytes()})
+}
+
+// findPixels writes the addresses of the patch's n x n pixels to its table; those
+// outside the image get the address outside. With add, a second table gets the
+// addresses of the same pixels in another image.
+func (t *transform) findPixels(n int, add bool) {
+	y, x, h, w := t.field(patchY), t.field(patchX), t.field(patchH), t.field(patchW)
+	row, pixel, outside := t.field(patchRow), t.field(patchPixel), t.field(patchOutside)
+	first, at := GP64(), GP64()
+	var other reg.GPVirtual
+	MOVQ(row, first)
+	IMULQ(y, first)
+	MOVQ(pixel, at)
+	IMULQ(x, at)
+	ADDQ(at, first)
+	if add {
+		other = t.field(patchAdd)
+	} else {
+		ADDQ(Mem{Base: t.p, Disp: patchImage}, first)
+	}
+	none, width, col := GP64(), GP64(), GP64()
+	XORQ(none, none)
+	for i := 0; i < n; i++ {
+		MOVQ(w, width)
+		CMPQ(y, h)
+		CMOVQCC(none, width) // no column is inside a row that is outside
+		MOVQ(x, col)
+		MOVQ(first, at)
+		for j := 0; j < n; j++ {
+			address := GP64()
+			if !add {
+				MOVQ(at, address)
+				CMPQ(col, width)
+				CMOVQCC(outside, address)
+				MOVQ(address, Mem{Base: t.p, Disp: patchPixels + 8*(n*i+j)})
+			} else {
+				MOVQ(at, address)
+				ADDQ(Mem{Base: t.p, Disp: patchImage}, address)
+				CMPQ(col, width)
+				CMOVQCC(outside, address)
+				MOVQ(address, Mem{Base: t.p, Disp: patchPixels + 8*(n*i+j)})
+				LEAQ(Mem{Base: at, Index: other, Scale: 1}, address)
+				CMPQ(col, width)
+				CMOVQCC(outside, address)
+				MOVQ(address, Mem{Base: t.p, Disp: patchAddPixels + 8*(n*i+j)})
+			}
+			if j+1 < n {
+				ADDQ(pixel, at)
+				INCQ(col)
+			}
+		}
+		if i+1 < n {
+			ADDQ(row, first)
+			INCQ(y)
+		}
+	}
+}
+
+// pixel is the memory of pixel i of the table at, at channel offset off.
+func (t *transform) pixel(at, i int, off reg.GPVirtual) Mem {
+	return Mem{Base: t.field(at + 8*i), Index: off, Scale: 1}
+}
+
+// times is n times step.
+func times(n int, step reg.GPVirtual) reg.GPVirtual {
+	r := GP64()
+	IMUL3Q(I8(n), step, r)
+	return r
+}
+
+// inputRow is one row of B^T d, six elements to six, handing each result to put as
+// soon as it is there.
+type inputRow struct {
+	isa
+	two, four, five vec
+}
+
+func (s isa) inputRow() inputRow {
+	return inputRow{s, s.constant(2), s.constant(4), s.constant(5)}
+}
+
+func (r inputRow) oneTwo(d [6]vec) (a, b vec) {
+	t1, t2 := r.fnma(r.four, d[2], r.copy(d[4])), r.fnma(r.four, d[1], r.copy(d[3]))
+	return r.add(t1, t2), r.sub(t1, t2)
+}
+
+func (r inputRow) threeFour(d [6]vec) (a, b vec) {
+	t1, t2 := r.sub(d[4], d[2]), r.sub(d[3], d[1])
+	return r.fma(r.two, t2, r.copy(t1)), r.fnma(r.two, t2, t1)
+}
+
+// zero and last change d[4] and d[5].
+func (r inputRow) zero(d [6]vec) vec { return r.fma(r.four, d[0], r.fnma(r.five, d[2], d[4])) }
+func (r inputRow) last(d [6]vec) vec { return r.fma(r.four, d[1], r.fnma(r.five, d[3], d[5])) }
+
+func (r inputRow) all(d [6]vec, put func(i int, v vec)) {
+	a, b := r.oneTwo(d)
+	put(1, a)
+	put(2, b)
+	a, b = r.threeFour(d)
+	put(3, a)
+	put(4, b)
+	put(0, r.zero(d))
+	put(5, r.last(d))
+}
+
+// winoInput: V = B^T d B of a 6x6 patch.
+func winoInput(s isa) {
+	t := newTransform(s, "winoInput")
+	t.findPixels(6, false)
+	v, plane, count, off := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64()
+	plane3, plane5 := times(3, plane), times(5, plane)
+	plane6 := times(6, plane)
+	r := s.inputRow()
+	XORQ(off, off)
+	Label("loop")
+	q := GP64()
+	storeRow := func(d [6]vec) {
+		r.all(d, func(i int, v vec) {
+			m := Mem{Base: q}
+			switch i {
+			case 1:
+				m.Index, m.Scale = plane, 1
+			case 2:
+				m.Index, m.Scale = plane, 2
+			case 3:
+				m.Index, m.Scale = plane3, 1
+			case 4:
+				m.Index, m.Scale = plane, 4
+			case 5:
+				m.Index, m.Scale = plane5, 1
+			}
+			s.store(v, m)
+		})
+		ADDQ(plane6, q)
+	}
+	load := func(i, j int) vec { return s.load(t.pixel(patchPixels, 6*i+j, off)) }
+	if s.lanes == 16 {
+		// Two rows at a time fit the registers; a pixel is loaded up to three times.
+		var a, b [6]vec
+		MOVQ(v, q)
+		ADDQ(plane6, q)
+		for j := range a {
+			a[j], b[j] = r.oneTwo([6]vec{1: load(1, j), load(2, j), load(3, j), load(4, j)})
+		}
+		storeRow(a)
+		storeRow(b)
+		for j := range a {
+			a[j], b[j] = r.threeFour([6]vec{1: load(1, j), load(2, j), load(3, j), load(4, j)})
+		}
+		storeRow(a)
+		storeRow(b)
+		for j := range a {
+			a[j] = r.last([6]vec{1: load(1, j), 3: load(3, j), 5: load(5, j)})
+		}
+		storeRow(a)
+		for j := range a {
+			a[j] = r.zero([6]vec{0: load(0, j), 2: load(2, j), 4: load(4, j)})
+		}
+		MOVQ(v, q)
+		storeRow(a)
+	} else {
+		m := t.matrix(36)
+		for j := 0; j < 6; j++ {
+			var d [6]vec
+			for i := range d {
+				d[i] = load(i, j)
+			}
+			r.all(d, func(i int, v vec) { m.set(6*i+j, v) })
+		}
+		MOVQ(v, q)
+		for i := 0; i < 6; i++ {
+			var d [6]vec
+			for j := range d {
+				d[j] = m.get(6*i + j)
+			}
+			storeRow(d)
+		}
+	}
+	ADDQ(I32(s.bytes()), off)
+	ADDQ(I32(s.bytes()), v)
+	t.end(count)
+}
+
+// winoOutput: y = A^T M A + init (+ add), a 4x4 patch.
+func winoOutput(s isa) {
+	t := newTransform(s, "winoOutput")
+	t.findPixels(4, true)
+	mm, plane, count, off := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64()
+	init := t.field(patchInit)
+	plane6 := times(6, plane)
+	two, four, eight := s.constant(2), s.constant(4), s.constant(8)
+	row := func(m [6]vec, put func(i int, v vec)) {
+		s1, e1 := s.add(m[1], m[2]), s.sub(m[1], m[2])
+		s2, e2 := s.add(m[3], m[4]), s.sub(m[3], m[4])
+		put(0, s.add(s.add(m[0], s1), s2))
+		put(1, s.fma(two, e2, s.copy(e1)))
+		put(2, s.fma(four, s2, s1))
+		put(3, s.add(s.fma(eight, e2, e1), m[5]))
+	}
+	XORQ(off, off)
+	Label("loop")
+	c := t.matrix(24)
+	q, column := GP64(), GP64()
+	MOVQ(mm, column)
+	for j := 0; j < 6; j++ {
+		var d [6]vec
+		MOVQ(column, q)
+		for i := range d {
+			d[i] = s.load(Mem{Base: q})
+			if i < 5 {
+				ADDQ(plane6, q)
+			}
+		}
+		row(d, func(i int, v vec) { c.set(6*i+j, v) })
+		if j < 5 {
+			ADDQ(plane, column)
+		}
+	}
+	for i := 0; i < 4; i++ {
+		var d [6]vec
+		for j := range d {
+			d[j] = c.get(6*i + j)
+		}
+		row(d, func(j int, y vec) {
+			VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
+			skip := fmt.Sprintf("store%d", 4*i+j)
+			CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
+			JEQ(LabelRef(skip))
+			VADDPS(t.pixel(patchAddPixels, 4*i+j, off), y, y)
+			Label(skip)
+			s.store(y, t.pixel(patchPixels, 4*i+j, off))
+		})
+	}
+	ADDQ(I32(s.bytes()), off)
+	ADDQ(I32(s.bytes()), mm)
+	t.end(count)
+}
+
+// winoGradient: W = A dy A^T of a 4x4 patch.
+func winoGradient(s isa) {
+	t := newTransform(s, "winoGradient")
+	t.findPixels(4, false)
+	w, plane, count, off := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64()
+	two, four := s.constant(2), s.constant(4)
+	row := func(y [4]vec, put func(i int, v vec)) {
+		put(0, y[0])
+		put(5, y[3])
+		e, o := s.add(y[0], y[2]), s.add(y[1], y[3])
+		put(1, s.add(e, o))
+		put(2, s.sub(e, o))
+		e = s.fma(four, y[2], s.copy(y[0]))
+		o = s.mul(two, s.fma(four, y[3], s.copy(y[1])))
+		put(3, s.add(e, o))
+		put(4, s.sub(e, o))
+	}
+	XORQ(off, off)
+	Label("loop")
+	c := t.matrix(24)
+	for j := 0; j < 4; j++ {
+		var d [4]vec
+		for i := range d {
+			d[i] = s.load(t.pixel(patchPixels, 4*i+j, off))
+		}
+		row(d, func(i int, v vec) { c.set(4*i+j, v) })
+	}
+	q := GP64()
+	MOVQ(w, q)
+	plane3, plane5, plane6 := times(3, plane), times(5, plane), times(6, plane)
+	for i := 0; i < 6; i++ {
+		var d [4]vec
+		for j := range d {
+			d[j] = c.get(4*i + j)
+		}
+		row(d, func(j int, v vec) {
+			m := Mem{Base: q}
+			switch j {
+			case 1:
+				m.Index, m.Scale = plane, 1
+			case 2:
+				m.Index, m.Scale = plane, 2
+			case 3:
+				m.Index, m.Scale = plane3, 1
+			case 4:
+				m.Index, m.Scale = plane, 4
+			case 5:
+				m.Index, m.Scale = plane5, 1
+			}
+			s.store(v, m)
+		})
+		if i < 5 {
+			ADDQ(plane6, q)
+		}
+	}
+	ADDQ(I32(s.bytes()), off)
+	ADDQ(I32(s.bytes()), w)
+	t.end(count)
+}
+
+// winoFilter: U = G g G^T, one vector of output channels of count input channels.
+func winoFilter(s isa) {
+	t := newTransform(s, "winoFilter")
+	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
+	u, plane, step, count := t.field(patchData), t.field(patchPlane), t.field(patchStep), t.field(patchCount)
+	quarter, sixth, part := s.constant(0.25), s.constant(-1./6), s.constant(1./24)
+	four := s.constant(4)
+	row := func(g [3]vec, put func(i int, v vec)) {
+		put(0, s.mul(quarter, g[0]))
+		put(5, g[2])
+		e := s.add(g[0], g[2])
+		put(1, s.mul(sixth, s.add(e, g[1])))
+		put(2, s.mul(sixth, s.sub(e, g[1])))
+		e = s.fma(four, g[2], s.copy(g[0]))
+		o := s.add(g[1], g[1])
+		put(3, s.mul(part, s.add(e, o)))
+		put(4, s.mul(part, s.sub(e, o)))
+	}
+	Label("loop")
+	c := t.matrix(18)
+	q := GP64()
+	for j := 0; j < 3; j++ {
+		var g [3]vec
+		for i := range g {
+			IMUL3Q(I8(3*i+j), tap, q)
+			g[i] = s.load(Mem{Base: w, Index: q, Scale: 1})
+		}
+		row(g, func(i int, v vec) { c.set(3*i+j, v) })
+	}
+	for i := 0; i < 6; i++ {
+		var g [3]vec
+		for j := range g {
+			g[j] = c.get(3*i + j)
+		}
+		row(g, func(j int, v vec) {
+			IMUL3Q(I8(6*i+j), plane, q)
+			s.store(v, Mem{Base: u, Index: q, Scale: 1})
+		})
+	}
+	ADDQ(channel, w)
+	ADDQ(step, u)
+	t.end(count)
+}
+
+// winoFilterGradient: dg = G^T dU G, one vector of output channels of count input
+// channels.
+func winoFilterGradient(s isa) {
+	t := newTransform(s, "winoFilterGradient")
+	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
+	u, plane, step, count := t.field(patchData), t.field(patchPlane), t.field(patchStep), t.field(patchCount)
+	quarter, minus, part := s.constant(0.25), s.constant(-1./6), s.constant(1./24)
+	sixth, twelfth := s.constant(1./6), s.constant(1./12)
+	row := func(u [6]vec, put func(i int, v vec)) {
+		s1, e1 := s.add(u[1], u[2]), s.sub(u[2], u[1])
+		s2, e2 := s.add(u[3], u[4]), s.sub(u[3], u[4])
+		low := s.mul(minus, s1)
+		put(0, s.fma(quarter, u[0], s.fma(part, s2, s.copy(low))))
+		put(1, s.fma(twelfth, e2, s.mul(sixth, e1)))
+		put(2, s.add(u[5], s.fma(sixth, s2, low)))
+	}
+	Label("loop")
+	c := t.matrix(18)
+	q := GP64()
+	for j := 0; j < 6; j++ {
+		var d [6]vec
+		for i := range d {
+			IMUL3Q(I8(6*i+j), plane, q)
+			d[i] = s.load(Mem{Base: u, Index: q, Scale: 1})
+		}
+		row(d, func(i int, v vec) { c.set(6*i+j, v) })
+	}
+	for i := 0; i < 3; i++ {
+		var d [6]vec
+		for j := range d {
+			d[j] = c.get(6*i + j)
+		}
+		row(d, func(j int, v vec) {
+			IMUL3Q(I8(3*i+j), tap, q)
+			s.store(v, Mem{Base: w, Index: q, Scale: 1})
+		})
+	}
+	ADDQ(channel, w)
+	ADDQ(step, u)
+	t.end(count)
+}

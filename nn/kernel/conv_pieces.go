@@ -1,0 +1,57 @@
+package kernel
+
+// pieces is a filter gradient that is computed over several pieces of the images,
+// which are then added in order.
+type pieces struct {
+	count, size int // pieces, and floats of the gradient
+
+	dw, partial []float32
+	add         func(i int)
+}
+
+const addChunk = 4096 // floats of the gradient in one chunk of the addition
+
+func newPieces(count, size int) *pieces {
+	p := &pieces{count: count, size: size}
+	p.add = p.addChunk
+	return p
+}
+
+// scratch is the number of floats for the pieces' results.
+func (p *pieces) scratch() int {
+	if p.count == 1 {
+		return 0
+	}
+	return p.count * p.size
+}
+
+// start sets where the gradient goes.
+func (p *pieces) start(dw, scratch []float32) {
+	p.dw, p.partial = dw, scratch[:p.scratch()]
+}
+
+// of is where piece i's gradient is to be written.
+func (p *pieces) of(i int) []float32 {
+	if p.count == 1 {
+		return p.dw
+	}
+	return p.partial[i*p.size : (i+1)*p.size]
+}
+
+// finish adds the pieces.
+func (p *pieces) finish() {
+	if p.count > 1 {
+		Parallel((p.size+addChunk-1)/addChunk, p.add)
+	}
+}
+
+func (p *pieces) addChunk(i int) {
+	i0, i1 := i*addChunk, min((i+1)*addChunk, p.size)
+	dw := p.dw[i0:i1]
+	copy(dw, p.partial[i0:i1])
+	for q := 1; q < p.count; q++ {
+		for j, v := range p.of(q)[i0:i1] {
+			dw[j] += v
+		}
+	}
+}

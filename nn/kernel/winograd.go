@@ -1,0 +1,288 @@
+package kernel
+
+import "unsafe"
+
+// winograd is the engine for 3x3 convolutions of stride 1 with one row and column of
+// padding on each side, by F(4x4, 3x3). A chunk of work transforms a block of patches
+// to V [36][patches][src.c] and then, for each panel of output channels, multiplies
+// it with the transformed filter to M [36][patches][32] and transforms that back.
+//
+// The packed filter U is [dst.c/32][36][src.c][32].
+type winograd struct {
+	n, h, w        int
+	src, dst       int // channels
+	transposed     bool
+	patchRows      int
+	patchCols      int
+	block          int // most patches in a chunk
+	vRow           int // floats between V's patches
+	workers        []winogradWorker
+	zeros          []float32
+	memory, packed int // floats of a worker's scratch, and of its packBuf
+
+	dstData, srcData, u, filter, bias, temb, add, inits, bufs []float32
+	blocks, groups                                            int
+
+	packPart, part func(worker, i int)
+}
+
+// winogradWorker is what each goroutine has of its own.
+type winogradWorker struct {
+	mul     product
+	patch   patch
+	packBuf []float32
+	tail    [winoPoints * 16]float32 // a patch's channels beyond the last multiple of 16
+	_       [64]byte
+}
+
+const packChannels = 16 // input channels of a filter in one chunk of packing, times 32 outputs
+
+// suitsWinograd tells whether the shape is one for Winograd's algorithm: where it
+// applies, and where it was measured to be the faster one. With fewer channels the
+// transforms cost more than they save.
+func (s ConvShape) suitsWinograd() bool {
+	return s.R == 3 && s.Stride == 1 && s.PadTop == 1 && s.PadLeft == 1 && s.PadBottom == 1 && s.PadRight == 1 &&
+		s.C >= 8 && s.K >= 8 && !directOnly.Load()
+}
+
+func newWinograd(s ConvShape, transposed bool, workers int, is *isa) *winograd {
+	g := &winograd{n: s.N, h: s.H, w: s.W, src: s.C, dst: s.K, transposed: transposed}
+	if transposed {
+		g.src, g.dst = s.K, s.C
+	}
+	g.patchRows, g.patchCols = (s.H+winoOut-1)/winoOut, (s.W+winoOut-1)/winoOut
+	g.block = is.winoPatches
+	g.vRow = oddLines(g.src)
+	g.memory = winoPoints*(g.block*g.vRow+16) + winoPoints*(g.block*panelWidth+16) + padded(g.dst) + 16
+	g.zeros = aligned(make([]float32, padded(max(g.src, g.dst))+panelWidth+16))
+	g.workers = newWinogradWorkers(workers, is)
+	if transposed || g.dst%16 != 0 {
+		for i := range g.workers {
+			g.workers[i].packBuf = make([]float32, 9*packChannels*panelWidth)
+		}
+	}
+	g.packPart, g.part = g.doPack, g.do
+	return g
+}
+
+func newWinogradWorkers(n int, is *isa) []winogradWorker {
+	w := make([]winogradWorker, n)
+	for i := range w {
+		w[i].mul.isa = is
+	}
+	return w
+}
+
+// oddLines is c rounded up to an odd number of 64-byte lines, so that the rows of a
+// block spread over all sets of the cache.
+func oddLines(c int) int { return ((c+15)/16 | 1) * 16 }
+
+func (g *winograd) panels() int    { return padded(g.dst) / panelWidth }
+func (g *winograd) packedLen() int { return padded(g.dst) * winoPoints * g.src }
+func (g *winograd) scratch() int   { return g.n*padded(g.dst) + len(g.workers)*g.memory + 16 }
+
+func (g *winograd) pack(u, w []float32) {
+	g.u, g.filter = u, w
+	parallelBy(g.panels()*((g.src+packChannels-1)/packChannels), len(g.workers), g.packPart)
+}
+
+// doPack transforms some input channels of one panel of the filter.
+func (g *winograd) doPack(worker, i int) {
+	j := i % g.panels() * panelWidth
+	c0 := i / g.panels() * packChannels
+	c1 := min(c0+packChannels, g.src)
+	cols := min(panelWidth, g.dst-j)
+	w := &g.workers[worker]
+	p := &w.patch
+	buf := w.packBuf
+	if buf == nil {
+		p.row, p.pixel, buf = uintptr(4*g.src*g.dst), uintptr(4*g.dst), g.filter[c0*g.dst+j:]
+	} else {
+		g.copyFilter(w, buf, c0, c1, j, cols)
+		p.row, p.pixel = uintptr(4*(c1-c0)*panelWidth), 4*panelWidth
+	}
+	p.count, p.plane, p.step = c1-c0, uintptr(4*g.src*panelWidth), 4*panelWidth
+	to := g.u[(j*winoPoints*g.src)+c0*panelWidth:]
+	for k := 0; k < (cols+15)&^15; k += w.mul.lanes {
+		p.image, p.data = &buf[k], &to[k]
+		p.call(w.mul.winoFilter)
+	}
+}
+
+// copyFilter writes the filter's input channels c0 to c1 and output channels from j
+// on, padded, as [9][channels][32]. The gradient of the input is the convolution
+// with the filter turned by 180 degrees, inputs and outputs changing roles.
+func (g *winograd) copyFilter(w *winogradWorker, buf []float32, c0, c1, j, cols int) {
+	for tap := 0; tap < 9; tap++ {
+		part := buf[tap*(c1-c0)*panelWidth:]
+		if g.transposed {
+			w.mul.packTransposed(part[:(c1-c0)*panelWidth], g.filter[((8-tap)*g.dst+j)*g.src+c0:], g.src, c1-c0, cols)
+		} else {
+			packPanel(part, g.filter[(tap*g.src+c0)*g.dst+j:], g.dst, c1-c0, cols)
+		}
+	}
+}
+
+func (g *winograd) run(dst, src, u, bias, temb, add, scratch []float32) {
+	g.dstData, g.srcData, g.u, g.bias, g.temb, g.add = dst, src, u, bias, temb, add
+	scratch = aligned(scratch)
+	g.inits, g.bufs = scratch[:g.n*padded(g.dst)], scratch[g.n*padded(g.dst):]
+	initRows(g.inits, bias, temb, g.n, g.dst)
+	// How the work is cut changes no bits. Few patches are cut evenly among the
+	// threads, and panels too where there are even fewer.
+	patches, threads := g.n*g.patchRows*g.patchCols, min(len(g.workers), Threads())
+	g.blocks = (patches + g.block - 1) / g.block
+	if g.blocks < 4*threads {
+		g.blocks = min((g.blocks+threads-1)/threads*threads, max(1, patches/4))
+	}
+	g.groups = min(g.panels(), max(1, 2*threads/g.blocks))
+	parallelBy(g.blocks*g.groups, len(g.workers), g.part)
+}
+
+// do computes one block of patches for one group of panels.
+func (g *winograd) do(worker, i int) {
+	patches := g.n * g.patchRows * g.patchCols
+	b, group := i/g.groups, i%g.groups
+	t0, t1 := patches*b/g.blocks, patches*(b+1)/g.blocks
+	w := &g.workers[worker]
+	mem := g.bufs[worker*g.memory : (worker+1)*g.memory]
+	vPlane, mPlane := (t1-t0)*g.vRow+16, (t1-t0)*panelWidth+16
+	v, m := mem[:winoPoints*vPlane], mem[winoPoints*vPlane:][:winoPoints*mPlane]
+	dump := mem[len(mem)-padded(g.dst)-16:]
+
+	p := &w.patch
+	p.outside, p.plane = &g.zeros[0], uintptr(4*vPlane)
+	p.h, p.w, p.row, p.pixel = g.h, g.w, uintptr(4*g.w*g.src), uintptr(4*g.src)
+	for t := t0; t < t1; t++ {
+		n := g.locate(p, t)
+		p.y--
+		p.x--
+		w.transform(g.srcData[n*g.h*g.w*g.src:], v[(t-t0)*g.vRow:], g.src, w.mul.winoInput, winoIn)
+	}
+	q := &w.mul
+	q.a, q.aRow, q.aCol, q.aStep = &v[0], uintptr(4*g.vRow), 4, uintptr(4*vPlane)
+	q.segs, q.numSegs, q.segLen = &noOffsets[0], 1, g.src
+	q.bRow, q.bStep = 4*panelWidth, uintptr(4*g.src*panelWidth)
+	q.c, q.cRow, q.cStep = &m[0], 4*panelWidth, uintptr(4*mPlane)
+	q.init, q.initRow, q.add = &zeroLine[0], 0, nil
+	p.outside, p.plane = &dump[0], uintptr(4*mPlane)
+	p.row, p.pixel = uintptr(4*g.w*g.dst), uintptr(4*g.dst)
+	for j := g.panels() * group / g.groups; j < g.panels()*(group+1)/g.groups; j++ {
+		q.b = &g.u[j*winoPoints*g.src*panelWidth]
+		cols := min(panelWidth, g.dst-j*panelWidth)
+		q.planes(t1-t0, cols)
+		for t := t0; t < t1; t++ {
+			g.output(w, m[(t-t0)*panelWidth:], t, j*panelWidth, cols)
+		}
+	}
+}
+
+// locate sets p's position to that of output patch t and returns its image.
+func (g *winograd) locate(p *patch, t int) (n int) {
+	per := g.patchRows * g.patchCols
+	p.y, p.x = winoOut*(t%per/g.patchCols), winoOut*(t%g.patchCols)
+	return t / per
+}
+
+// output transforms the patch at m back and writes it to channels k to k+cols of
+// output patch t.
+func (g *winograd) output(w *winogradWorker, m []float32, t, k, cols int) {
+	p := &w.patch
+	n := g.locate(p, t)
+	image := n * g.h * g.w * g.dst
+	p.init, p.add = &g.zeros[0], nil
+	if g.bias != nil || g.temb != nil {
+		p.init = &g.inits[n*padded(g.dst)+k]
+	}
+	if whole := cols &^ 15; whole > 0 {
+		p.image, p.data, p.count = &g.dstData[image+k], &m[0], whole/w.mul.lanes
+		if g.add != nil {
+			p.add = &g.add[image+k]
+		}
+		p.call(w.mul.winoOutput)
+		p.init = move(p.init, uintptr(4*whole))
+		m, k, cols = m[whole:], k+whole, cols-whole
+	}
+	if cols == 0 {
+		return
+	}
+	there := p.view
+	p.view = tailView(winoOut)
+	p.image, p.add, p.data, p.count = &w.tail[0], nil, &m[0], 16/w.mul.lanes
+	p.call(w.mul.winoOutput)
+	p.view = there
+	for i := 0; i < winoOut*winoOut; i++ {
+		y, x := p.y+i/winoOut, p.x+i%winoOut
+		if y >= g.h || x >= g.w {
+			continue
+		}
+		at := image + (y*g.w+x)*g.dst + k
+		for c, v := range w.tail[16*i : 16*i+cols] {
+			if g.add != nil {
+				v += g.add[at+c]
+			}
+			g.dstData[at+c] = v
+		}
+	}
+}
+
+// tailView is the view of a patch of size x size pixels of 16 channels in tail.
+func tailView(size int) view {
+	return view{h: size, w: size, row: uintptr(64 * size), pixel: 64}
+}
+
+// transform applies f, which reads patches of size x size pixels, to c channels of
+// the patch of the image at w.patch's view. It reads no further than image's end.
+func (w *winogradWorker) transform(image, data []float32, c int, f func(*byte), size int) {
+	p := &w.patch
+	whole := c &^ 15
+	if whole > 0 {
+		p.image, p.data, p.count = &image[0], &data[0], whole/w.mul.lanes
+		p.call(f)
+	}
+	if whole == c {
+		return
+	}
+	for i := 0; i < size*size; i++ {
+		y, x := p.y+i/size, p.x+i%size
+		to := w.tail[16*i : 16*i+16]
+		clear(to)
+		if uint(y) < uint(p.h) && uint(x) < uint(p.w) {
+			at := y*int(p.row/4) + x*int(p.pixel/4) + whole
+			copy(to, image[at:at+c-whole])
+		}
+	}
+	there := p.view
+	p.view = tailView(size)
+	p.image, p.data, p.count = &w.tail[0], &data[whole], 16/w.mul.lanes
+	p.call(f)
+	p.view = there
+}
+
+// planesWork limits the work of one call of a register tile over many planes.
+const planesWork = winoPoints * 256
+
+// planes computes rows x cols elements of each of the 36 products.
+func (p *product) planes(rows, cols int) {
+	tiles := (rows + p.maxRows - 1) / p.maxRows
+	step := min(winoPoints, max(1, planesWork/p.segLen))
+	p.run = p.tile
+	r := &p.run
+	for j := 0; j < cols; {
+		width := 16
+		if cols-j > 16 {
+			width = p.maxCols
+		}
+		for q := 0; q < tiles; q++ {
+			i0, i1 := rows*q/tiles, rows*(q+1)/tiles
+			for k := 0; k < winoPoints; k += step {
+				r.count = min(step, winoPoints-k)
+				r.a = move(p.a, uintptr(i0)*p.aRow+uintptr(k)*p.aStep)
+				r.b = move(p.b, uintptr(4*j)+uintptr(k)*p.bStep)
+				r.c = move(p.c, uintptr(i0)*p.cRow+uintptr(4*j)+uintptr(k)*p.cStep)
+				p.isa.rows[width/16-1][i1-i0]((*byte)(unsafe.Pointer(r)))
+			}
+		}
+		j += width
+	}
+}

@@ -1,0 +1,222 @@
+package kernel
+
+import "unsafe"
+
+// Winograd's F(4x4, 3x3) computes a 4x4 patch of outputs from a 6x6 patch of inputs
+// with 36 multiplications per pair of channels where the direct sum takes 144
+// (A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2016,
+// eq. 8 and 10 with m = 4, r = 3):
+//
+//	y = A^T [(G g G^T) * (B^T d B)] A
+//
+// with the interpolation points 0, 1, -1, 2, -2 and infinity. Its transpose gives
+// the gradient of the filter: dg = G^T [(B^T d B) * (A dy A^T)] G. Summed over
+// channels (or patches), the elementwise product is 36 matrix products, one per
+// point of the 6x6 grid.
+
+// patch is the argument of the transforms. An image patch has its first pixel at
+// (y, x) of an image of h x w pixels; pixels outside read as outside, which points
+// at zeros, or are written to outside. Transformed data has 36 planes. Steps are
+// in bytes, and count is in vectors or, for the filter, in input channels.
+//
+// The order of the fields is known to _generate/winograd.go.
+type patch struct {
+	image, outside *float32
+	add            *float32 // winoOutput: the image to add, or nil
+	view
+	count int
+	data  *float32 // plane 0
+	plane uintptr
+	step  uintptr  // filter: between input channels of data
+	init  *float32 // winoOutput: what every pixel starts from
+
+	pixels    [36]uintptr // the transforms' own
+	addPixels [16]uintptr
+	temp      [36 * 16]float32
+}
+
+// view is where a patch lies: its first pixel, the image's size, and the steps
+// between rows and between pixels; for the filter, between taps and input channels.
+type view struct {
+	y, x, h, w int
+	row, pixel uintptr
+}
+
+const (
+	winoOut    = 4  // rows and columns of an output patch
+	winoIn     = 6  // of an input patch
+	winoPoints = 36 // planes
+	winoSum    = 7  // the plane of A dy A^T that is the sum of dy: point (1, 1)
+)
+
+// call runs one of the transforms.
+func (p *patch) call(f func(*byte)) { f((*byte)(unsafe.Pointer(p))) }
+
+// The plain Go transforms, whose vectors are single floats.
+
+// at is the address of the patch's pixel (i, j), or outside.
+func (p *patch) at(image *float32, i, j int) *float32 {
+	y, x := p.y+i, p.x+j
+	if uint(y) >= uint(p.h) || uint(x) >= uint(p.w) {
+		return p.outside
+	}
+	return move(image, uintptr(y)*p.row+uintptr(x)*p.pixel)
+}
+
+// winoInputRow is B^T d.
+func winoInputRow(d0, d1, d2, d3, d4, d5 float32) (r [6]float32) {
+	a, b := d4-float32(4*d2), d3-float32(4*d1)
+	r[1], r[2] = a+b, a-b
+	a, b = d4-d2, float32(2*(d3-d1))
+	r[3], r[4] = a+b, a-b
+	r[0] = d4 - float32(5*d2) + float32(4*d0)
+	r[5] = d5 - float32(5*d3) + float32(4*d1)
+	return r
+}
+
+// winoOutputRow is A^T m.
+func winoOutputRow(m *[6]float32) (y [4]float32) {
+	s1, e1, s2, e2 := m[1]+m[2], m[1]-m[2], m[3]+m[4], m[3]-m[4]
+	y[0] = m[0] + s1 + s2
+	y[1] = e1 + float32(2*e2)
+	y[2] = s1 + float32(4*s2)
+	y[3] = e1 + float32(8*e2) + m[5]
+	return y
+}
+
+// winoGradientRow is A y.
+func winoGradientRow(y0, y1, y2, y3 float32) (r [6]float32) {
+	e, o := y0+y2, y1+y3
+	r[0], r[1], r[2], r[5] = y0, e+o, e-o, y3
+	e, o = y0+float32(4*y2), float32(2*(y1+float32(4*y3)))
+	r[3], r[4] = e+o, e-o
+	return r
+}
+
+// winoFilterRow is G g.
+func winoFilterRow(g0, g1, g2 float32) (r [6]float32) {
+	e := g0 + g2
+	r[0], r[1], r[2], r[5] = float32(0.25*g0), float32((-1./6)*(e+g1)), float32((-1./6)*(e-g1)), g2
+	e = g0 + float32(4*g2)
+	o := g1 + g1
+	r[3], r[4] = float32((1./24)*(e+o)), float32((1./24)*(e-o))
+	return r
+}
+
+// winoFilterGradientRow is G^T u.
+func winoFilterGradientRow(u *[6]float32) (g [3]float32) {
+	s1, e1, s2, e2 := u[1]+u[2], u[2]-u[1], u[3]+u[4], u[3]-u[4]
+	low := float32((-1. / 6) * s1)
+	g[0] = low + float32((1./24)*s2) + float32(0.25*u[0])
+	g[1] = float32((1./6)*e1) + float32((1./12)*e2)
+	g[2] = low + float32((1./6)*s2) + u[5]
+	return g
+}
+
+func genericWinoInput(t *byte) {
+	p := (*patch)(unsafe.Pointer(t))
+	var at [36]*float32
+	for i := range at {
+		at[i] = p.at(p.image, i/6, i%6)
+	}
+	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
+		var half [6][6]float32
+		for j := range half {
+			half[j] = winoInputRow(read(at[j], c), read(at[6+j], c), read(at[12+j], c), read(at[18+j], c), read(at[24+j], c), read(at[30+j], c))
+		}
+		plane := c
+		for i := range half {
+			for _, v := range winoInputRow(half[0][i], half[1][i], half[2][i], half[3][i], half[4][i], half[5][i]) {
+				*move(p.data, plane) = v
+				plane += p.plane
+			}
+		}
+	}
+}
+
+func genericWinoOutput(t *byte) {
+	p := (*patch)(unsafe.Pointer(t))
+	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
+		var half [4][6]float32
+		for j := 0; j < 6; j++ {
+			var m [6]float32
+			for i := range m {
+				m[i] = read(p.data, c+uintptr(6*i+j)*p.plane)
+			}
+			for i, v := range winoOutputRow(&m) {
+				half[i][j] = v
+			}
+		}
+		for i := range half {
+			for j, v := range winoOutputRow(&half[i]) {
+				v += read(p.init, c)
+				if p.add != nil {
+					v += read(p.at(p.add, i, j), c)
+				}
+				*move(p.at(p.image, i, j), c) = v
+			}
+		}
+	}
+}
+
+func genericWinoGradient(t *byte) {
+	p := (*patch)(unsafe.Pointer(t))
+	var at [16]*float32
+	for i := range at {
+		at[i] = p.at(p.image, i/4, i%4)
+	}
+	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
+		var half [4][6]float32
+		for j := range half {
+			half[j] = winoGradientRow(read(at[j], c), read(at[4+j], c), read(at[8+j], c), read(at[12+j], c))
+		}
+		plane := c
+		for i := 0; i < 6; i++ {
+			for _, v := range winoGradientRow(half[0][i], half[1][i], half[2][i], half[3][i]) {
+				*move(p.data, plane) = v
+				plane += p.plane
+			}
+		}
+	}
+}
+
+func genericWinoFilter(t *byte) {
+	p := (*patch)(unsafe.Pointer(t))
+	for c := uintptr(0); c < uintptr(p.count); c++ {
+		var half [3][6]float32
+		for j := range half {
+			tap := func(i int) float32 { return read(p.image, c*p.pixel+uintptr(3*i+j)*p.row) }
+			half[j] = winoFilterRow(tap(0), tap(1), tap(2))
+		}
+		at := c * p.step
+		for i := 0; i < 6; i++ {
+			for _, v := range winoFilterRow(half[0][i], half[1][i], half[2][i]) {
+				*move(p.data, at) = v
+				at += p.plane
+			}
+		}
+	}
+}
+
+func genericWinoFilterGradient(t *byte) {
+	p := (*patch)(unsafe.Pointer(t))
+	for c := uintptr(0); c < uintptr(p.count); c++ {
+		var half [3][6]float32
+		for j := 0; j < 6; j++ {
+			var u [6]float32
+			for i := range u {
+				u[i] = read(p.data, c*p.step+uintptr(6*i+j)*p.plane)
+			}
+			for i, v := range winoFilterGradientRow(&u) {
+				half[i][j] = v
+			}
+		}
+		at := c * p.pixel
+		for i := range half {
+			for _, v := range winoFilterGradientRow(&half[i]) {
+				*move(p.image, at) = v
+				at += p.row
+			}
+		}
+	}
+}
