@@ -118,7 +118,8 @@ func openCIFARArchive(ctx context.Context, archive string, names []string, class
 }
 
 // walkArchive calls f with each member of a .tar.gz whose base name is
-// names[i], once each, and fails where one is missing.
+// names[i], and fails where one is missing. Of two with one name the later one
+// counts, as when tar unpacks them.
 func walkArchive(ctx context.Context, archive string, names []string, f func(i int, size int64, in *input) error) error {
 	in, err := openInput(ctx, archive)
 	if err != nil {
@@ -136,7 +137,7 @@ func walkArchive(ctx context.Context, archive string, names []string, f func(i i
 			return archiveError(in, err)
 		}
 		i := slices.Index(names, path.Base(h.Name))
-		if i < 0 || h.Typeflag != tar.TypeReg || seen[i] {
+		if i < 0 || h.Typeflag != tar.TypeReg {
 			continue
 		}
 		seen[i] = true

@@ -103,6 +103,22 @@ func TestBadCIFARNamesFileExpectedAndFound(t *testing.T) {
 	}
 }
 
+func TestOfTwoMembersWithOneNameTheLaterCounts(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := range 2 {
+		body := cifarBytes(1+i, 50*i)
+		w.WriteHeader(&tar.Header{Name: "test_batch.bin", Mode: 0o644, Size: int64(len(body)), Typeflag: tar.TypeReg})
+		w.Write(body)
+	}
+	w.Close()
+	path := write(t, filepath.Join(t.TempDir(), "a.tar.gz"), gz(b.Bytes()))
+	r, err := openCIFARArchive(context.Background(), path, []string{"test_batch.bin"}, 10)
+	if err != nil || r.count() != 2 || r.pixels[0] != 50 {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestBadArchiveNamesFileExpectedAndFound(t *testing.T) {
 	files := cifarDir(t, t.TempDir())
 	bad := map[string][]byte{}

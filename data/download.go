@@ -205,10 +205,10 @@ func (d *downloader) fetch(ctx context.Context, partial string, f file) (string,
 		os.Remove(partial)
 	}
 	if !reached {
-		return "", fmt.Errorf("%w to download %s (%s)%s", errNoNetwork, f.name, strings.Join(failures, "; "), kept)
+		return "", fmt.Errorf("%w to download %s (%s)%s%s", errNoNetwork, f.name, strings.Join(failures, "; "), kept, byHand)
 	}
-	return "", fmt.Errorf("downloading %s failed at every mirror (%s)%s; data.dir or --data-dir can name a directory that holds the files",
-		f.name, strings.Join(failures, "; "), kept)
+	return "", fmt.Errorf("downloading %s failed at every mirror (%s)%s%s",
+		f.name, strings.Join(failures, "; "), kept, byHand)
 }
 
 // fromMirror completes p from one mirror.

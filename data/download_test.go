@@ -428,6 +428,41 @@ func TestAStallIsWaitedForAsLongAsItSays(t *testing.T) {
 	})
 }
 
+// slowBody gives ten bytes every 20 seconds.
+type slowBody struct {
+	io.Reader
+	ctx context.Context
+}
+
+func (b slowBody) Read(p []byte) (int, error) {
+	select {
+	case <-time.After(20 * time.Second):
+		return b.Reader.Read(p[:10])
+	case <-b.ctx.Done():
+		return 0, b.ctx.Err()
+	}
+}
+
+func (slowBody) Close() error { return nil }
+
+func TestASlowTransferIsNoStall(t *testing.T) {
+	s, files := small(t)
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			n++
+			body := files[path.Base(r.URL.Path)]
+			return &http.Response{StatusCode: 200, Request: r, ContentLength: int64(len(body)), Header: http.Header{},
+				Body: slowBody{bytes.NewReader(body), r.Context()}}, nil
+		})}
+		o := Options{CacheDir: dir, Split: Train, Client: client, Mirrors: []string{"http://slow"}}
+		if _, _, err := s.open(context.Background(), o); err != nil || n != 2 {
+			t.Errorf("%d requests, %v", n, err)
+		}
+	})
+}
+
 // A server that answers once and is silent afterwards is no missing network:
 // the embedded set must not stand in.
 func TestAMirrorThatFallsSilentIsAnError(t *testing.T) {

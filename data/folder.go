@@ -117,7 +117,7 @@ func (f *folder) label() {
 			f.classes = append(f.classes, c)
 		}
 	}
-	slices.Sort(f.classes)
+	// The paths are sorted, directory by directory, so the classes are, too.
 	if f.classes = slices.Compact(f.classes); len(f.classes) == 0 {
 		f.classes = nil
 		return

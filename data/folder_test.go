@@ -147,7 +147,7 @@ func TestBadImagesAreNamed(t *testing.T) {
 		{"m.jpg", []byte("GIF89a"), []string{"a PNG or JPEG image", "6 bytes that do not decode"}},
 		{"m.png", good[:len(good)-30], []string{"a whole png image", "do not decode"}},
 		{"m.jpg", photo[:len(photo)-20], []string{"a whole jpeg image", "do not decode"}},
-		{"m.png", pngHeader(30000, 30000), []string{"30000 x 30000 in the header of a png file of 33 bytes"}},
+		{"m.png", append(pngHeader(9000, 8000), make([]byte, 10000)...), []string{"1 to 67108864 pixels", "8000 x 9000 in the header"}},
 		{"m.png", pngHeader(1000, 1000), []string{"1000 x 1000 in the header of a png file of 33 bytes"}},
 	}
 	for _, tt := range tests {

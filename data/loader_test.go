@@ -122,7 +122,10 @@ func TestResumingEqualsGoingOn(t *testing.T) {
 func TestFlipMirrorsHalfOfTheImages(t *testing.T) {
 	batches := load(t, numbered(20), 50, 1, true, 0, 80)
 	flipped, total, per := 0, 0, map[int]int{}
+	ofSlot := make([]int, 50)
+	mixed := 0
 	for _, b := range batches {
+		inBatch := 0
 		for i, index := range b.Index {
 			x := b.X[12*i : 12*(i+1)]
 			mirrored := x[0] > x[1]
@@ -138,8 +141,21 @@ func TestFlipMirrorsHalfOfTheImages(t *testing.T) {
 			if mirrored {
 				flipped++
 				per[index]++
+				ofSlot[i]++
+				inBatch++
 			}
 			total++
+		}
+		if inBatch > 10 && inBatch < 40 {
+			mixed++
+		}
+	}
+	if mixed != len(batches) {
+		t.Errorf("%d of %d batches mirror some images and some not", mixed, len(batches))
+	}
+	for slot, n := range ofSlot {
+		if n < 15 || n > 65 {
+			t.Errorf("place %d of the batch is mirrored %d times of 80", slot, n)
 		}
 	}
 	// Five standard deviations about a half, of all and of each image's 200.

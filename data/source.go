@@ -14,6 +14,9 @@ import (
 	"strings"
 )
 
+// byHand ends an error about files that could not be had.
+const byHand = "; data.dir or --data-dir can name a directory that holds the files"
+
 // open finds the dataset's files and reads them. It returns where they were, in
 // words.
 func (s *spec) open(ctx context.Context, o Options) (*rawSet, string, error) {
@@ -24,15 +27,15 @@ func (s *spec) open(ctx context.Context, o Options) (*rawSet, string, error) {
 	if root == "" {
 		base, err := os.UserCacheDir()
 		if err != nil {
-			return nil, "", fmt.Errorf("no place for downloads (%w): name a directory that holds the files (data.dir or --data-dir)", err)
+			return nil, "", fmt.Errorf("no place for downloads (%w)%s", err, byHand)
 		}
 		root = filepath.Join(base, "unstir")
 	}
 	dir := filepath.Join(root, s.name)
 	from, err := s.fill(ctx, dir, o)
 	if s.embedded && o.Split == Train && errors.Is(err, errNoNetwork) {
-		o.logf("data: %s: %v: going on with the %d images that are embedded in the program, instead of 60,000 (data.dir or --data-dir names a directory that holds the files)",
-			s.name, err, embeddedCount)
+		o.logf("data: %s: no network: going on with the %d images that are embedded in the program instead of all 60,000 [%v]",
+			s.name, embeddedCount, err)
 		return openEmbedded(ctx)
 	}
 	if err != nil {
@@ -136,7 +139,7 @@ func (s *spec) fill(ctx context.Context, dir string, o Options) (string, error) 
 		return "cache " + dir, nil
 	}
 	if o.Offline {
-		return "", fmt.Errorf("%s has no %s and downloads are off: %w", dir, missing[0], errNoNetwork)
+		return "", fmt.Errorf("%w: downloads are off and %s has no %s%s", errNoNetwork, dir, missing[0], byHand)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("making the cache: %w", err)
