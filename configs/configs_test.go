@@ -180,8 +180,8 @@ func TestFitRefusesOtherData(t *testing.T) {
 		want string
 	}{
 		{nil, data.Info{Name: "folder", Channels: 1, Height: 27, Width: 30},
-			"small.toml: the dataset folder does not fit the model: images of 27x30 do not fit a model of 2 levels, which halves them 1 times: " +
-				"both sides must be multiples of 2; the nearest legal sizes are 26 or 28 rows and 30 columns; set data.size, or give model.block_out_channels fewer levels"},
+			"small.toml: the dataset folder does not fit the model: images of 27x30 do not fit a model of 2 levels: " +
+				"both sides must be multiples of 2, as each level but the first halves them; the nearest legal sizes are 26 or 28 rows and 30 columns; set data.size, or give model.block_out_channels fewer levels"},
 		{[]string{"model.in_channels=3"}, info,
 			"--set model.in_channels=3: model.in_channels is 3, but that of the dataset mnist is 1; leave the key out to take it from the data"},
 		{[]string{"model.out_channels=2", "model.sample_size=[28,32]"}, info,

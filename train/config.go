@@ -80,7 +80,7 @@ func (c Config) Validate() error {
 		{"train.slice", c.Slice, c.Slice >= 0, "at least 1, or 0 to choose by the model's shape"},
 		{"train.lr", c.LR, c.LR > 0 && finite(c.LR), "a positive number"},
 		{"train.lr_schedule", fmt.Sprintf("%q", c.LRSchedule), c.LRSchedule == "constant" || c.LRSchedule == "cosine", `"constant" or "cosine"`},
-		{"train.warmup_steps", c.WarmupSteps, c.WarmupSteps >= 0 && c.WarmupSteps <= c.Steps, fmt.Sprintf("from 0 to train.steps = %d", c.Steps)},
+		{"train.warmup_steps", c.WarmupSteps, c.WarmupSteps >= 0, "at least 0"},
 		{"train.weight_decay", c.WeightDecay, c.WeightDecay >= 0 && finite(c.WeightDecay), "0 or a positive number"},
 		{"train.beta1", c.Beta1, c.Beta1 >= 0 && c.Beta1 < 1, "in [0, 1)"},
 		{"train.beta2", c.Beta2, c.Beta2 >= 0 && c.Beta2 < 1, "in [0, 1)"},

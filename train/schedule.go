@@ -3,12 +3,13 @@ package train
 import "math"
 
 // LearningRate is the learning rate of step n = 1, 2, ...: it rises linearly to c.LR at step c.WarmupSteps, and
-// then stays or falls as half a cosine wave to zero at step c.Steps.
+// then stays or falls as half a cosine wave to zero at step c.Steps. A run that is shorter than the warm-up ends
+// during it.
 func (c Config) LearningRate(n int) float64 {
 	if n < c.WarmupSteps {
 		return c.LR * float64(n) / float64(c.WarmupSteps)
 	}
-	if c.LRSchedule == "constant" || c.Steps == c.WarmupSteps {
+	if c.LRSchedule == "constant" || c.Steps <= c.WarmupSteps {
 		return c.LR
 	}
 	progress := min(1, float64(n-c.WarmupSteps)/float64(c.Steps-c.WarmupSteps))

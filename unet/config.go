@@ -176,4 +176,9 @@ func (s *Size) UnmarshalTOML(v any) error {
 }
 
 // MarshalTOML writes what UnmarshalTOML reads.
-func (s Size) MarshalTOML() ([]byte, error) { return s.MarshalJSON() }
+func (s Size) MarshalTOML() ([]byte, error) {
+	if s.H == s.W {
+		return []byte(fmt.Sprint(s.H)), nil
+	}
+	return []byte(fmt.Sprintf("[%d, %d]", s.H, s.W)), nil
+}

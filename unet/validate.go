@@ -2,9 +2,13 @@ package unet
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
+
+// maxLevels keeps the sides of images, which are multiples of 2^(levels-1), within reason.
+const maxLevels = 13
 
 // Levels is the number of resolutions; an image must be divisible by 2^(Levels-1).
 func (c Config) Levels() int { return len(c.BlockOutChannels) }
@@ -71,8 +75,10 @@ func (c Config) Validate() error {
 		return bad("mid_block_scale_factor", c.MidBlockScaleFactor, "only 1 is supported")
 	case !(c.Dropout >= 0 && c.Dropout < 1):
 		return bad("dropout", c.Dropout, "it must be in [0, 1)")
-	case !(c.NormEps > 0):
-		return bad("norm_eps", c.NormEps, "it must be positive")
+	case !(c.NormEps > 0) || math.IsInf(c.NormEps, 0):
+		return bad("norm_eps", c.NormEps, "it must be positive and finite")
+	case math.IsNaN(c.FreqShift) || math.IsInf(c.FreqShift, 0):
+		return bad("freq_shift", c.FreqShift, "it must be finite")
 	}
 	if err := c.validateBlocks(bad); err != nil {
 		return err
@@ -89,8 +95,8 @@ func quoted(values []string) string {
 }
 
 func (c Config) validateBlocks(bad func(key string, value any, legal string, args ...any) error) error {
-	if c.Levels() < 1 {
-		return bad("block_out_channels", c.BlockOutChannels, "it must have one number of channels for each level")
+	if c.Levels() < 1 || c.Levels() > maxLevels {
+		return bad("block_out_channels", c.BlockOutChannels, "it must have one number of channels for each of 1 to %d levels", maxLevels)
 	}
 	types := []struct {
 		key   string
@@ -157,6 +163,6 @@ func (c Config) CheckSize(h, w int) error {
 		}
 		return fmt.Sprintf("%d or %d", low, low+m)
 	}
-	return fmt.Errorf("unet: images of %dx%d do not fit a model of %d levels, which halves them %d times: both sides must be multiples of %d; the nearest legal sizes are %s rows and %s columns",
-		h, w, c.Levels(), c.Levels()-1, m, nearest(h), nearest(w))
+	return fmt.Errorf("unet: images of %dx%d do not fit a model of %d levels: both sides must be multiples of %d, as each level but the first halves them; the nearest legal sizes are %s rows and %s columns",
+		h, w, c.Levels(), m, nearest(h), nearest(w))
 }
