@@ -29,17 +29,20 @@ const (
 // Attention is the plan of one attention. It serves one goroutine at a time. q, k, v, o and their gradients are
 // [N, S, Heads*D], lse is [N, Heads, S].
 //
-// One task is a head of an image: no scores of more than a block of queries exist at a time, and none are kept for
+// One task is a head of an image, or a few: no scores of more than a block of queries exist at a time, and none are kept for
 // the backward pass, which computes them again from lse. Wide heads are matrix products (attention_wide.go); heads of few
 // channels go sixteen queries at a time (attention_lanes.go).
 type Attention struct {
 	s      AttentionShape
-	scale  float32
-	block  int // queries of a block
-	width  int // floats of a row of scores: S rounded up to whole vectors
-	ld     int // floats from a position to the next
-	perJob int // floats of scratch of a worker
-	spaces int // heads that can be in work at a time
+	scale  float32     // 1/sqrt(D)
+	scales [16]float32 // sixteen times
+	block  int         // queries of a block
+	width  int         // floats of a row of scores: S rounded up to whole vectors
+	ld     int         // floats from a position to the next
+	perJob int         // floats of scratch of a worker
+	spaces int         // workers that can be at work at a time
+	group  int         // heads of a task
+	cuts   int         // tasks of a wide head's forward pass
 
 	o, lse, q, k, v         []float32
 	dq, dk, dv, do, scratch []float32
@@ -53,12 +56,22 @@ func NewAttention(s AttentionShape) (*Attention, error) {
 		return nil, err
 	}
 	a := &Attention{s: s, scale: float32(1 / math.Sqrt(float64(s.D))), ld: s.Heads * s.D}
-	a.spaces = min(s.N*s.Heads, Threads())
+	for i := range a.scales {
+		a.scales[i] = a.scale
+	}
 	if s.D <= attentionLanes {
+		a.group = min(s.Heads, 16/gcd(16, s.D)) // whole cache lines of the outputs
+		a.spaces = min(a.tasks(), Threads())
 		a.perJob = a.lanesScratch()
-		a.forward, a.backward = a.forwardLanes, a.backwardLanes
+		a.forward = func(worker, task int) { a.each(worker, task, a.forwardLanes) }
+		a.backward = func(worker, task int) { a.each(worker, task, a.backwardLanes) }
 		return a, nil
 	}
+	a.group, a.cuts = 1, 1
+	if n := s.N * s.Heads; n < Threads() { // no sum crosses queries, so the bits do not change
+		a.cuts = max(1, min((Threads()+n-1)/n, s.S/wideRows))
+	}
+	a.spaces = min(a.tasks()*a.cuts, Threads())
 	a.width = (s.S + 15) &^ 15
 	a.block = min(s.S, max(1, attentionScores/a.width))
 	a.perJob = a.wideScratch()
@@ -72,7 +85,7 @@ func (a *Attention) Scratch() int { return a.spaces * a.perJob }
 // Forward computes o, and lse: the logarithm of each query's sum of exp(score).
 func (a *Attention) Forward(o, lse, q, k, v, scratch []float32) {
 	a.o, a.lse, a.q, a.k, a.v, a.scratch = o, lse, q, k, v, scratch
-	parallelBy(a.s.N*a.s.Heads, a.spaces, a.forward)
+	parallelBy(a.tasks()*max(1, a.cuts), a.spaces, a.forward)
 	a.release()
 }
 
@@ -81,7 +94,7 @@ func (a *Attention) Forward(o, lse, q, k, v, scratch []float32) {
 func (a *Attention) Backward(dq, dk, dv, do, o, lse, q, k, v, scratch []float32) {
 	a.o, a.lse, a.q, a.k, a.v, a.scratch = o, lse, q, k, v, scratch
 	a.dq, a.dk, a.dv, a.do = dq, dk, dv, do
-	parallelBy(a.s.N*a.s.Heads, a.spaces, a.backward)
+	parallelBy(a.tasks(), a.spaces, a.backward)
 	a.release()
 }
 
@@ -90,9 +103,19 @@ func (a *Attention) release() {
 	a.dq, a.dk, a.dv, a.do = nil, nil, nil, nil
 }
 
-// head is where the task's head of its image begins in q, k, v and o.
-func (a *Attention) head(task int) int {
-	return task/a.s.Heads*a.s.S*a.ld + task%a.s.Heads*a.s.D
+// tasks is how many groups of heads there are.
+func (a *Attention) tasks() int { return (a.s.N*a.s.Heads + a.group - 1) / a.group }
+
+// each runs f over the heads of a task.
+func (a *Attention) each(worker, task int, f func(worker, head int)) {
+	for h := task * a.group; h < min((task+1)*a.group, a.s.N*a.s.Heads); h++ {
+		f(worker, h)
+	}
+}
+
+// begin is where a head (image*Heads + head) begins in q, k, v and o.
+func (a *Attention) begin(head int) int {
+	return head/a.s.Heads*a.s.S*a.ld + head%a.s.Heads*a.s.D
 }
 
 // space is the scratch of a worker.

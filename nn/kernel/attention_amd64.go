@@ -11,13 +11,13 @@ func softmaxRowsAVX512(p *float32, largest *float32, sum *float32, rows int, wid
 func softmaxBackRowsAVX512(p *float32, ds *float32, lse *float32, delta *float32, rows int, width int, scale float32)
 
 //go:noescape
-func laneScoresAVX512(p *float32, a *float32, lanes *float32, ld int, rows int, d int)
+func laneScoresAVX512(p *float32, a *float32, lanes *float32, high *float32, ld int, rows int, d int)
 
 //go:noescape
-func laneSoftmaxAVX512(p *float32, lse *float32, rows int, scale float32)
+func laneExpAVX512(p *float32, high *float32, lse *float32, inverse *float32, rows int, scale float32)
 
 //go:noescape
-func laneSumAVX512(out *float32, a *float32, p *float32, ld int, rows int, d int)
+func laneSumAVX512(out *float32, a *float32, p *float32, factor *float32, ld int, rows int, d int)
 
 //go:noescape
 func laneGradientsAVX512(p *float32, ds *float32, lse *float32, delta *float32, rows int, scale float32)
@@ -29,13 +29,16 @@ func softmaxRowsAVX2(p *float32, largest *float32, sum *float32, rows int, width
 func softmaxBackRowsAVX2(p *float32, ds *float32, lse *float32, delta *float32, rows int, width int, scale float32)
 
 //go:noescape
-func laneScoresAVX2(p *float32, a *float32, lanes *float32, ld int, rows int, d int)
+func laneScoresAVX2(p *float32, a *float32, lanes *float32, high *float32, ld int, rows int, d int)
 
 //go:noescape
-func laneSoftmaxAVX2(p *float32, lse *float32, rows int, scale float32)
+func laneExpAVX2(p *float32, high *float32, lse *float32, inverse *float32, rows int, scale float32)
 
 //go:noescape
-func laneSumAVX2(out *float32, a *float32, p *float32, ld int, rows int, d int)
+func laneSumAVX2(out *float32, a *float32, p *float32, factor *float32, ld int, rows int, d int)
 
 //go:noescape
 func laneGradientsAVX2(p *float32, ds *float32, lse *float32, delta *float32, rows int, scale float32)
+
+//go:noescape
+func packRowsAVX2(dst *float32, src *float32, ld int, rows int, d int)

@@ -198,228 +198,248 @@ columns:
 	VZEROUPPER
 	RET
 
-// func laneScoresAVX512(p *float32, a *float32, lanes *float32, ld int, rows int, d int)
+// func laneScoresAVX512(p *float32, a *float32, lanes *float32, high *float32, ld int, rows int, d int)
 // Requires: AVX, AVX512F
-TEXT ·laneScoresAVX512(SB), NOSPLIT, $0-48
-	MOVQ p+0(FP), AX
-	MOVQ a+8(FP), CX
-	MOVQ lanes+16(FP), DX
-	MOVQ ld+24(FP), BX
-	MOVQ rows+32(FP), SI
-	MOVQ d+40(FP), DI
-	LEAQ (BX)(BX*2), R8
+TEXT ·laneScoresAVX512(SB), NOSPLIT, $0-56
+	MOVQ         p+0(FP), AX
+	MOVQ         a+8(FP), CX
+	MOVQ         lanes+16(FP), DX
+	MOVQ         high+24(FP), BX
+	MOVQ         ld+32(FP), SI
+	MOVQ         rows+40(FP), DI
+	MOVQ         d+48(FP), R8
+	LEAQ         (SI)(SI*2), R9
+	MOVL         $0xff800000, R10
+	VPBROADCASTD R10, Z0
+	VMOVAPS      Z0, Z0
 
-rows4:
-	CMPQ   SI, $+4
-	JLT    rows4end
-	MOVQ   CX, R9
-	MOVQ   DX, R10
-	MOVQ   DI, R11
-	VPXORD Z0, Z0, Z0
+rows8:
+	CMPQ   DI, $+8
+	JLT    rows8end
+	MOVQ   CX, R10
+	LEAQ   (R10)(SI*4), R11
+	MOVQ   DX, R12
+	MOVQ   R8, R13
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
 
-rows4d:
-	VMOVUPS          (R10), Z4
-	VFMADD231PS.BCST (R9), Z4, Z0
-	VFMADD231PS.BCST (R9)(BX*1), Z4, Z1
-	VFMADD231PS.BCST (R9)(BX*2), Z4, Z2
-	VFMADD231PS.BCST (R9)(R8*1), Z4, Z3
+rows8d:
+	VMOVUPS          (R12), Z10
+	VFMADD231PS.BCST (R10), Z10, Z1
+	VFMADD231PS.BCST (R10)(SI*1), Z10, Z2
+	VFMADD231PS.BCST (R10)(SI*2), Z10, Z3
+	VFMADD231PS.BCST (R10)(R9*1), Z10, Z4
+	VFMADD231PS.BCST (R11), Z10, Z5
+	VFMADD231PS.BCST (R11)(SI*1), Z10, Z6
+	VFMADD231PS.BCST (R11)(SI*2), Z10, Z7
+	VFMADD231PS.BCST (R11)(R9*1), Z10, Z8
+	ADDQ             $+4, R10
+	ADDQ             $+4, R11
+	ADDQ             $+64, R12
+	DECQ             R13
+	JNE              rows8d
+	VMOVUPS          Z1, (AX)
+	VMAXPS           Z1, Z0, Z0
+	VMOVUPS          Z2, 64(AX)
+	VMAXPS           Z2, Z0, Z0
+	VMOVUPS          Z3, 128(AX)
+	VMAXPS           Z3, Z0, Z0
+	VMOVUPS          Z4, 192(AX)
+	VMAXPS           Z4, Z0, Z0
+	VMOVUPS          Z5, 256(AX)
+	VMAXPS           Z5, Z0, Z0
+	VMOVUPS          Z6, 320(AX)
+	VMAXPS           Z6, Z0, Z0
+	VMOVUPS          Z7, 384(AX)
+	VMAXPS           Z7, Z0, Z0
+	VMOVUPS          Z8, 448(AX)
+	VMAXPS           Z8, Z0, Z0
+	ADDQ             $0x00000200, AX
+	LEAQ             (CX)(SI*4), CX
+	LEAQ             (CX)(SI*4), CX
+	SUBQ             $+8, DI
+	JMP              rows8
+
+rows8end:
+rows1:
+	CMPQ   DI, $+1
+	JLT    rows1end
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   R8, R11
+	VPXORD Z9, Z9, Z9
+
+rows1d:
+	VMOVUPS          (R10), Z1
+	VFMADD231PS.BCST (R9), Z1, Z9
 	ADDQ             $+4, R9
 	ADDQ             $+64, R10
 	DECQ             R11
-	JNE              rows4d
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	VMOVUPS          Z2, 128(AX)
-	VMOVUPS          Z3, 192(AX)
-	ADDQ             $0x00000100, AX
-	LEAQ             (CX)(BX*4), CX
-	SUBQ             $+4, SI
-	JMP              rows4
-
-rows4end:
-rows1:
-	CMPQ   SI, $+1
-	JLT    rows1end
-	MOVQ   CX, R8
-	MOVQ   DX, R9
-	MOVQ   DI, R10
-	VPXORD Z5, Z5, Z5
-
-rows1d:
-	VMOVUPS          (R9), Z0
-	VFMADD231PS.BCST (R8), Z0, Z5
-	ADDQ             $+4, R8
-	ADDQ             $+64, R9
-	DECQ             R10
 	JNE              rows1d
-	VMOVUPS          Z5, (AX)
+	VMOVUPS          Z9, (AX)
+	VMAXPS           Z9, Z0, Z0
 	ADDQ             $0x00000040, AX
-	ADDQ             BX, CX
-	SUBQ             $+1, SI
+	ADDQ             SI, CX
+	SUBQ             $+1, DI
 	JMP              rows1
 
 rows1end:
+	TESTQ   BX, BX
+	JEQ     return
+	VMOVUPS Z0, (BX)
+
+return:
 	VZEROUPPER
 	RET
 
-// func laneSoftmaxAVX512(p *float32, lse *float32, rows int, scale float32)
+// func laneExpAVX512(p *float32, high *float32, lse *float32, inverse *float32, rows int, scale float32)
 // Requires: AVX, AVX512F, SSE
-TEXT ·laneSoftmaxAVX512(SB), NOSPLIT, $0-28
-	MOVSS        scale+24(FP), X0
+TEXT ·laneExpAVX512(SB), NOSPLIT, $0-44
+	MOVSS        scale+40(FP), X0
 	VBROADCASTSS X0, Z0
+	MOVL         $0xc2ae999a, AX
+	VPBROADCASTD AX, Z2
+	MOVL         $0x42ae999a, AX
+	VPBROADCASTD AX, Z3
+	MOVL         $0x3fb8aa3b, AX
+	VPBROADCASTD AX, Z4
+	MOVL         $0x4b40007f, AX
+	VPBROADCASTD AX, Z5
+	MOVL         $0x3f318000, AX
+	VPBROADCASTD AX, Z6
+	MOVL         $0xb95e8083, AX
+	VPBROADCASTD AX, Z7
+	MOVL         $0x3ab511e6, AX
+	VPBROADCASTD AX, Z8
+	MOVL         $0x3c091d10, AX
+	VPBROADCASTD AX, Z9
+	MOVL         $0x3d2aac79, AX
+	VPBROADCASTD AX, Z10
+	MOVL         $0x3e2aaa49, AX
+	VPBROADCASTD AX, Z11
+	MOVL         $0x3efffffe, AX
+	VPBROADCASTD AX, Z12
+	MOVL         $0x3f800000, AX
+	VPBROADCASTD AX, Z13
 	MOVQ         p+0(FP), AX
-	MOVQ         lse+8(FP), CX
-	MOVQ         rows+16(FP), DX
-	SHLQ         $0x06, DX
-	VMOVUPS      (AX), Z2
-	XORQ         BX, BX
-
-largest:
-	VMAXPS       (AX)(BX*1), Z2, Z2
-	ADDQ         $+64, BX
-	CMPQ         BX, DX
-	JNE          largest
-	MOVL         $0xc2ae999a, BX
-	VPBROADCASTD BX, Z3
-	MOVL         $0x42ae999a, BX
-	VPBROADCASTD BX, Z4
-	MOVL         $0x3fb8aa3b, BX
-	VPBROADCASTD BX, Z5
-	MOVL         $0x4b40007f, BX
-	VPBROADCASTD BX, Z6
-	MOVL         $0x3f318000, BX
-	VPBROADCASTD BX, Z7
-	MOVL         $0xb95e8083, BX
-	VPBROADCASTD BX, Z8
-	MOVL         $0x3ab511e6, BX
-	VPBROADCASTD BX, Z9
-	MOVL         $0x3c091d10, BX
-	VPBROADCASTD BX, Z10
-	MOVL         $0x3d2aac79, BX
-	VPBROADCASTD BX, Z11
-	MOVL         $0x3e2aaa49, BX
-	VPBROADCASTD BX, Z12
-	MOVL         $0x3efffffe, BX
-	VPBROADCASTD BX, Z13
-	MOVL         $0x3f800000, BX
-	VPBROADCASTD BX, Z14
+	MOVQ         high+8(FP), CX
+	MOVQ         lse+16(FP), DX
+	MOVQ         inverse+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	VMOVUPS      (CX), Z14
 	VPXORD       Z1, Z1, Z1
-	XORQ         BX, BX
 
-exp:
-	VMOVUPS      (AX)(BX*1), Z15
-	VSUBPS       Z2, Z15, Z15
+rows:
+	VMOVUPS      (AX), Z15
+	VSUBPS       Z14, Z15, Z15
 	VMULPS       Z0, Z15, Z15
-	VMINPS       Z15, Z4, Z15
-	VMAXPS       Z15, Z3, Z15
-	VMOVUPS      Z6, Z16
-	VFMADD231PS  Z5, Z15, Z16
-	VSUBPS       Z6, Z16, Z17
+	VMINPS       Z15, Z3, Z15
+	VMAXPS       Z15, Z2, Z15
+	VMOVUPS      Z5, Z16
+	VFMADD231PS  Z4, Z15, Z16
+	VSUBPS       Z5, Z16, Z17
+	VFNMADD231PS Z6, Z17, Z15
 	VFNMADD231PS Z7, Z17, Z15
-	VFNMADD231PS Z8, Z17, Z15
-	VMOVUPS      Z9, Z17
+	VMOVUPS      Z8, Z17
+	VFMADD213PS  Z9, Z15, Z17
 	VFMADD213PS  Z10, Z15, Z17
 	VFMADD213PS  Z11, Z15, Z17
 	VFMADD213PS  Z12, Z15, Z17
 	VFMADD213PS  Z13, Z15, Z17
-	VFMADD213PS  Z14, Z15, Z17
-	VFMADD213PS  Z14, Z15, Z17
+	VFMADD213PS  Z13, Z15, Z17
 	VPSLLD       $0x17, Z16, Z16
 	VMULPS       Z16, Z17, Z17
-	VMOVUPS      Z17, (AX)(BX*1)
+	VMOVUPS      Z17, (AX)
 	VADDPS       Z17, Z1, Z1
-	ADDQ         $+64, BX
-	CMPQ         BX, DX
-	JNE          exp
-	VMOVUPS      Z14, Z3
-	VDIVPS       Z1, Z3, Z3
-	MOVL         $0x3f3504f3, BX
-	VPBROADCASTD BX, Z4
-	VPSUBD       Z4, Z1, Z4
-	VPSRAD       $0x17, Z4, Z4
-	VPSLLD       $0x17, Z4, Z5
-	VPSUBD       Z5, Z1, Z5
-	MOVL         $0x3f800000, BX
-	VPBROADCASTD BX, Z6
-	VSUBPS       Z6, Z5, Z5
-	VCVTDQ2PS    Z4, Z4
-	MOVL         $0x3d8a2be6, BX
-	VPBROADCASTD BX, Z6
+	ADDQ         $+64, AX
+	DECQ         SI
+	JNE          rows
+	VMOVUPS      Z13, Z2
+	VDIVPS       Z1, Z2, Z2
+	VMOVUPS      Z2, (BX)
+	MOVL         $0x3f3504f3, AX
+	VPBROADCASTD AX, Z2
+	VPSUBD       Z2, Z1, Z2
+	VPSRAD       $0x17, Z2, Z2
+	VPSLLD       $0x17, Z2, Z3
+	VPSUBD       Z3, Z1, Z3
+	MOVL         $0x3f800000, AX
+	VPBROADCASTD AX, Z4
+	VSUBPS       Z4, Z3, Z3
+	VCVTDQ2PS    Z2, Z2
+	MOVL         $0x3d8a2be6, AX
+	VPBROADCASTD AX, Z4
+	VMOVUPS      Z4, Z4
+	MOVL         $0xbdef1e10, AX
+	VPBROADCASTD AX, Z5
+	VFMADD213PS  Z5, Z3, Z4
+	MOVL         $0x3df37830, AX
+	VPBROADCASTD AX, Z5
+	VFMADD213PS  Z5, Z3, Z4
+	MOVL         $0xbdfe1102, AX
+	VPBROADCASTD AX, Z5
+	VFMADD213PS  Z5, Z3, Z4
+	MOVL         $0x3e119bb4, AX
+	VPBROADCASTD AX, Z5
+	VFMADD213PS  Z5, Z3, Z4
+	MOVL         $0xbe2aae27, AX
+	VPBROADCASTD AX, Z5
+	VFMADD213PS  Z5, Z3, Z4
+	MOVL         $0x3e4cd25b, AX
+	VPBROADCASTD AX, Z5
+	VFMADD213PS  Z5, Z3, Z4
+	MOVL         $0xbe800003, AX
+	VPBROADCASTD AX, Z5
+	VFMADD213PS  Z5, Z3, Z4
+	MOVL         $0x3eaaaaa4, AX
+	VPBROADCASTD AX, Z5
+	VFMADD213PS  Z5, Z3, Z4
+	VMULPS       Z3, Z3, Z5
+	VMULPS       Z3, Z5, Z6
+	VMULPS       Z6, Z4, Z4
+	MOVL         $0xb95e8083, AX
+	VPBROADCASTD AX, Z6
 	VMOVUPS      Z6, Z6
-	MOVL         $0xbdef1e10, BX
-	VPBROADCASTD BX, Z7
-	VFMADD213PS  Z7, Z5, Z6
-	MOVL         $0x3df37830, BX
-	VPBROADCASTD BX, Z7
-	VFMADD213PS  Z7, Z5, Z6
-	MOVL         $0xbdfe1102, BX
-	VPBROADCASTD BX, Z7
-	VFMADD213PS  Z7, Z5, Z6
-	MOVL         $0x3e119bb4, BX
-	VPBROADCASTD BX, Z7
-	VFMADD213PS  Z7, Z5, Z6
-	MOVL         $0xbe2aae27, BX
-	VPBROADCASTD BX, Z7
-	VFMADD213PS  Z7, Z5, Z6
-	MOVL         $0x3e4cd25b, BX
-	VPBROADCASTD BX, Z7
-	VFMADD213PS  Z7, Z5, Z6
-	MOVL         $0xbe800003, BX
-	VPBROADCASTD BX, Z7
-	VFMADD213PS  Z7, Z5, Z6
-	MOVL         $0x3eaaaaa4, BX
-	VPBROADCASTD BX, Z7
-	VFMADD213PS  Z7, Z5, Z6
-	VMULPS       Z5, Z5, Z7
-	VMULPS       Z5, Z7, Z8
-	VMULPS       Z8, Z6, Z6
-	MOVL         $0xb95e8083, BX
-	VPBROADCASTD BX, Z8
-	VMOVUPS      Z8, Z8
-	VFMADD231PS  Z8, Z4, Z6
-	MOVL         $0x3f000000, BX
-	VPBROADCASTD BX, Z8
-	VMOVUPS      Z8, Z8
-	VFNMADD231PS Z7, Z8, Z6
-	VADDPS       Z5, Z6, Z6
-	MOVL         $0x3f318000, BX
-	VPBROADCASTD BX, Z5
-	VMOVUPS      Z5, Z5
-	VFMADD231PS  Z5, Z4, Z6
+	VFMADD231PS  Z6, Z2, Z4
+	MOVL         $0x3f000000, AX
+	VPBROADCASTD AX, Z6
+	VMOVUPS      Z6, Z6
+	VFNMADD231PS Z5, Z6, Z4
+	VADDPS       Z3, Z4, Z4
+	MOVL         $0x3f318000, AX
+	VPBROADCASTD AX, Z3
+	VMOVUPS      Z3, Z3
+	VFMADD231PS  Z3, Z2, Z4
 	VSUBPS       Z1, Z1, Z1
-	VADDPS       Z1, Z6, Z6
-	VFMADD231PS  Z2, Z0, Z6
-	VMOVUPS      Z6, (CX)
-	XORQ         BX, BX
-
-divide:
-	VMULPS  (AX)(BX*1), Z3, Z0
-	VMOVUPS Z0, (AX)(BX*1)
-	ADDQ    $+64, BX
-	CMPQ    BX, DX
-	JNE     divide
+	VADDPS       Z1, Z4, Z4
+	VFMADD231PS  Z14, Z0, Z4
+	VMOVUPS      Z4, (DX)
 	VZEROUPPER
 	RET
 
-// func laneSumAVX512(out *float32, a *float32, p *float32, ld int, rows int, d int)
+// func laneSumAVX512(out *float32, a *float32, p *float32, factor *float32, ld int, rows int, d int)
 // Requires: AVX, AVX512F
-TEXT ·laneSumAVX512(SB), NOSPLIT, $0-48
+TEXT ·laneSumAVX512(SB), NOSPLIT, $0-56
 	MOVQ out+0(FP), AX
 	MOVQ a+8(FP), CX
 	MOVQ p+16(FP), DX
-	MOVQ ld+24(FP), BX
-	MOVQ rows+32(FP), SI
-	MOVQ d+40(FP), DI
+	MOVQ factor+24(FP), BX
+	MOVQ ld+32(FP), SI
+	MOVQ rows+40(FP), DI
+	MOVQ d+48(FP), R8
 
 columns8:
-	CMPQ   DI, $+8
+	CMPQ   R8, $+8
 	JLT    columns8end
-	MOVQ   CX, R8
-	MOVQ   DX, R9
-	MOVQ   SI, R10
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   DI, R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -430,52 +450,63 @@ columns8:
 	VPXORD Z7, Z7, Z7
 
 columns8row:
-	VMOVUPS          (R9), Z8
-	VFMADD231PS.BCST (R8), Z8, Z0
-	VFMADD231PS.BCST 4(R8), Z8, Z1
-	VFMADD231PS.BCST 8(R8), Z8, Z2
-	VFMADD231PS.BCST 12(R8), Z8, Z3
-	VFMADD231PS.BCST 16(R8), Z8, Z4
-	VFMADD231PS.BCST 20(R8), Z8, Z5
-	VFMADD231PS.BCST 24(R8), Z8, Z6
-	VFMADD231PS.BCST 28(R8), Z8, Z7
-	ADDQ             BX, R8
-	ADDQ             $+64, R9
-	DECQ             R10
+	VMOVUPS          (R10), Z8
+	VFMADD231PS.BCST (R9), Z8, Z0
+	VFMADD231PS.BCST 4(R9), Z8, Z1
+	VFMADD231PS.BCST 8(R9), Z8, Z2
+	VFMADD231PS.BCST 12(R9), Z8, Z3
+	VFMADD231PS.BCST 16(R9), Z8, Z4
+	VFMADD231PS.BCST 20(R9), Z8, Z5
+	VFMADD231PS.BCST 24(R9), Z8, Z6
+	VFMADD231PS.BCST 28(R9), Z8, Z7
+	ADDQ             SI, R9
+	ADDQ             $+64, R10
+	DECQ             R11
 	JNE              columns8row
+	VMOVUPS          (BX), Z8
+	VMULPS           Z8, Z0, Z0
 	VMOVUPS          Z0, (AX)
+	VMULPS           Z8, Z1, Z1
 	VMOVUPS          Z1, 64(AX)
+	VMULPS           Z8, Z2, Z2
 	VMOVUPS          Z2, 128(AX)
+	VMULPS           Z8, Z3, Z3
 	VMOVUPS          Z3, 192(AX)
+	VMULPS           Z8, Z4, Z4
 	VMOVUPS          Z4, 256(AX)
+	VMULPS           Z8, Z5, Z5
 	VMOVUPS          Z5, 320(AX)
+	VMULPS           Z8, Z6, Z6
 	VMOVUPS          Z6, 384(AX)
+	VMULPS           Z8, Z7, Z7
 	VMOVUPS          Z7, 448(AX)
 	ADDQ             $0x00000200, AX
 	ADDQ             $0x00000020, CX
-	SUBQ             $+8, DI
+	SUBQ             $+8, R8
 	JMP              columns8
 
 columns8end:
 columns1:
-	CMPQ   DI, $+1
+	CMPQ   R8, $+1
 	JLT    columns1end
-	MOVQ   CX, R8
-	MOVQ   DX, R9
-	MOVQ   SI, R10
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   DI, R11
 	VPXORD Z9, Z9, Z9
 
 columns1row:
-	VMOVUPS          (R9), Z0
-	VFMADD231PS.BCST (R8), Z0, Z9
-	ADDQ             BX, R8
-	ADDQ             $+64, R9
-	DECQ             R10
+	VMOVUPS          (R10), Z0
+	VFMADD231PS.BCST (R9), Z0, Z9
+	ADDQ             SI, R9
+	ADDQ             $+64, R10
+	DECQ             R11
 	JNE              columns1row
+	VMOVUPS          (BX), Z0
+	VMULPS           Z0, Z9, Z9
 	VMOVUPS          Z9, (AX)
 	ADDQ             $0x00000040, AX
 	ADDQ             $0x00000004, CX
-	SUBQ             $+1, DI
+	SUBQ             $+1, R8
 	JMP              columns1
 
 columns1end:
@@ -551,7 +582,6 @@ gradients:
 	VMOVUPS (CX)(DI*1), Z0
 	VSUBPS  Z13, Z0, Z0
 	VMULPS  (AX)(DI*1), Z0, Z0
-	VMULPS  Z12, Z0, Z0
 	VMOVUPS Z0, (CX)(DI*1)
 	ADDQ    $+64, DI
 	CMPQ    DI, SI
@@ -937,20 +967,265 @@ columns:
 	VZEROUPPER
 	RET
 
-// func laneScoresAVX2(p *float32, a *float32, lanes *float32, ld int, rows int, d int)
-// Requires: AVX, FMA3
-TEXT ·laneScoresAVX2(SB), NOSPLIT, $0-48
-	MOVQ p+0(FP), AX
-	MOVQ a+8(FP), CX
-	MOVQ lanes+16(FP), DX
-	MOVQ ld+24(FP), BX
-	MOVQ rows+32(FP), SI
-	MOVQ d+40(FP), DI
-	LEAQ (BX)(BX*2), R8
+// func laneScoresAVX2(p *float32, a *float32, lanes *float32, high *float32, ld int, rows int, d int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·laneScoresAVX2(SB), NOSPLIT, $0-56
+	MOVQ         p+0(FP), AX
+	MOVQ         a+8(FP), CX
+	MOVQ         lanes+16(FP), DX
+	MOVQ         high+24(FP), BX
+	MOVQ         ld+32(FP), SI
+	MOVQ         rows+40(FP), DI
+	MOVQ         d+48(FP), R8
+	LEAQ         (SI)(SI*2), R9
+	MOVL         $0xff800000, R10
+	VMOVD        R10, X0
+	VPBROADCASTD X0, Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y0
 
 rows4:
-	CMPQ   SI, $+4
+	CMPQ   DI, $+4
 	JLT    rows4end
+	MOVQ   CX, R10
+	MOVQ   DX, R11
+	MOVQ   R8, R12
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+
+rows4d:
+	VMOVUPS      (R11), Y10
+	VMOVUPS      32(R11), Y11
+	VBROADCASTSS (R10), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (R10)(SI*1), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (R10)(SI*2), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (R10)(R9*1), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         $+4, R10
+	ADDQ         $+64, R11
+	DECQ         R12
+	JNE          rows4d
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	VMAXPS       Y2, Y1, Y1
+	VMAXPS       Y3, Y0, Y0
+	VMOVUPS      Y4, 64(AX)
+	VMOVUPS      Y5, 96(AX)
+	VMAXPS       Y4, Y1, Y1
+	VMAXPS       Y5, Y0, Y0
+	VMOVUPS      Y6, 128(AX)
+	VMOVUPS      Y7, 160(AX)
+	VMAXPS       Y6, Y1, Y1
+	VMAXPS       Y7, Y0, Y0
+	VMOVUPS      Y8, 192(AX)
+	VMOVUPS      Y9, 224(AX)
+	VMAXPS       Y8, Y1, Y1
+	VMAXPS       Y9, Y0, Y0
+	ADDQ         $0x00000100, AX
+	LEAQ         (CX)(SI*4), CX
+	SUBQ         $+4, DI
+	JMP          rows4
+
+rows4end:
+rows1:
+	CMPQ   DI, $+1
+	JLT    rows1end
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   R8, R11
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+rows1d:
+	VMOVUPS      (R10), Y4
+	VMOVUPS      32(R10), Y5
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $+4, R9
+	ADDQ         $+64, R10
+	DECQ         R11
+	JNE          rows1d
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	VMAXPS       Y2, Y1, Y1
+	VMAXPS       Y3, Y0, Y0
+	ADDQ         $0x00000040, AX
+	ADDQ         SI, CX
+	SUBQ         $+1, DI
+	JMP          rows1
+
+rows1end:
+	TESTQ   BX, BX
+	JEQ     return
+	VMOVUPS Y1, (BX)
+	VMOVUPS Y0, 32(BX)
+
+return:
+	VZEROUPPER
+	RET
+
+// func laneExpAVX2(p *float32, high *float32, lse *float32, inverse *float32, rows int, scale float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·laneExpAVX2(SB), NOSPLIT, $0-44
+	MOVSS        scale+40(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVL         $0xc2ae999a, AX
+	VMOVD        AX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x42ae999a, AX
+	VMOVD        AX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         p+0(FP), AX
+	MOVQ         high+8(FP), CX
+	MOVQ         lse+16(FP), DX
+	MOVQ         inverse+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	VMOVUPS      (CX), Y3
+	VMOVUPS      32(CX), Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+
+rows:
+	VMOVUPS      (AX), Y7
+	VSUBPS       Y3, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMINPS       Y7, Y2, Y7
+	VMAXPS       Y7, Y1, Y7
+	VMOVUPS      attentionConstants<>+32(SB), Y8
+	VFMADD231PS  attentionConstants<>+0(SB), Y7, Y8
+	VSUBPS       attentionConstants<>+32(SB), Y8, Y9
+	VFNMADD231PS attentionConstants<>+64(SB), Y9, Y7
+	VFNMADD231PS attentionConstants<>+96(SB), Y9, Y7
+	VMOVUPS      attentionConstants<>+128(SB), Y9
+	VFMADD213PS  attentionConstants<>+160(SB), Y7, Y9
+	VFMADD213PS  attentionConstants<>+192(SB), Y7, Y9
+	VFMADD213PS  attentionConstants<>+224(SB), Y7, Y9
+	VFMADD213PS  attentionConstants<>+256(SB), Y7, Y9
+	VFMADD213PS  attentionConstants<>+288(SB), Y7, Y9
+	VFMADD213PS  attentionConstants<>+288(SB), Y7, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      32(AX), Y7
+	VSUBPS       Y4, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMINPS       Y7, Y2, Y7
+	VMAXPS       Y7, Y1, Y7
+	VMOVUPS      attentionConstants<>+32(SB), Y8
+	VFMADD231PS  attentionConstants<>+0(SB), Y7, Y8
+	VSUBPS       attentionConstants<>+32(SB), Y8, Y9
+	VFNMADD231PS attentionConstants<>+64(SB), Y9, Y7
+	VFNMADD231PS attentionConstants<>+96(SB), Y9, Y7
+	VMOVUPS      attentionConstants<>+128(SB), Y9
+	VFMADD213PS  attentionConstants<>+160(SB), Y7, Y9
+	VFMADD213PS  attentionConstants<>+192(SB), Y7, Y9
+	VFMADD213PS  attentionConstants<>+224(SB), Y7, Y9
+	VFMADD213PS  attentionConstants<>+256(SB), Y7, Y9
+	VFMADD213PS  attentionConstants<>+288(SB), Y7, Y9
+	VFMADD213PS  attentionConstants<>+288(SB), Y7, Y9
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y9, Y9
+	VMOVUPS      Y9, 32(AX)
+	VADDPS       Y9, Y6, Y6
+	ADDQ         $+64, AX
+	DECQ         SI
+	JNE          rows
+	VMOVUPS      attentionConstants<>+288(SB), Y1
+	VDIVPS       Y5, Y1, Y1
+	VMOVUPS      Y1, (BX)
+	VPSUBD       attentionConstants<>+320(SB), Y5, Y1
+	VPSRAD       $0x17, Y1, Y1
+	VPSLLD       $0x17, Y1, Y2
+	VPSUBD       Y2, Y5, Y2
+	VSUBPS       attentionConstants<>+288(SB), Y2, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMOVUPS      attentionConstants<>+352(SB), Y7
+	VFMADD213PS  attentionConstants<>+384(SB), Y2, Y7
+	VFMADD213PS  attentionConstants<>+416(SB), Y2, Y7
+	VFMADD213PS  attentionConstants<>+448(SB), Y2, Y7
+	VFMADD213PS  attentionConstants<>+480(SB), Y2, Y7
+	VFMADD213PS  attentionConstants<>+512(SB), Y2, Y7
+	VFMADD213PS  attentionConstants<>+544(SB), Y2, Y7
+	VFMADD213PS  attentionConstants<>+576(SB), Y2, Y7
+	VFMADD213PS  attentionConstants<>+608(SB), Y2, Y7
+	VMULPS       Y2, Y2, Y8
+	VMULPS       Y2, Y8, Y9
+	VMULPS       Y9, Y7, Y7
+	VMOVUPS      attentionConstants<>+96(SB), Y9
+	VFMADD231PS  Y9, Y1, Y7
+	VMOVUPS      attentionConstants<>+640(SB), Y9
+	VFNMADD231PS Y8, Y9, Y7
+	VADDPS       Y2, Y7, Y7
+	VMOVUPS      attentionConstants<>+64(SB), Y2
+	VFMADD231PS  Y2, Y1, Y7
+	VSUBPS       Y5, Y5, Y1
+	VADDPS       Y1, Y7, Y7
+	VFMADD231PS  Y3, Y0, Y7
+	VMOVUPS      Y7, (DX)
+	VMOVUPS      attentionConstants<>+288(SB), Y1
+	VDIVPS       Y6, Y1, Y1
+	VMOVUPS      Y1, 32(BX)
+	VPSUBD       attentionConstants<>+320(SB), Y6, Y1
+	VPSRAD       $0x17, Y1, Y1
+	VPSLLD       $0x17, Y1, Y2
+	VPSUBD       Y2, Y6, Y2
+	VSUBPS       attentionConstants<>+288(SB), Y2, Y2
+	VCVTDQ2PS    Y1, Y1
+	VMOVUPS      attentionConstants<>+352(SB), Y3
+	VFMADD213PS  attentionConstants<>+384(SB), Y2, Y3
+	VFMADD213PS  attentionConstants<>+416(SB), Y2, Y3
+	VFMADD213PS  attentionConstants<>+448(SB), Y2, Y3
+	VFMADD213PS  attentionConstants<>+480(SB), Y2, Y3
+	VFMADD213PS  attentionConstants<>+512(SB), Y2, Y3
+	VFMADD213PS  attentionConstants<>+544(SB), Y2, Y3
+	VFMADD213PS  attentionConstants<>+576(SB), Y2, Y3
+	VFMADD213PS  attentionConstants<>+608(SB), Y2, Y3
+	VMULPS       Y2, Y2, Y5
+	VMULPS       Y2, Y5, Y7
+	VMULPS       Y7, Y3, Y3
+	VMOVUPS      attentionConstants<>+96(SB), Y7
+	VFMADD231PS  Y7, Y1, Y3
+	VMOVUPS      attentionConstants<>+640(SB), Y7
+	VFNMADD231PS Y5, Y7, Y3
+	VADDPS       Y2, Y3, Y3
+	VMOVUPS      attentionConstants<>+64(SB), Y2
+	VFMADD231PS  Y2, Y1, Y3
+	VSUBPS       Y6, Y6, Y1
+	VADDPS       Y1, Y3, Y3
+	VFMADD231PS  Y4, Y0, Y3
+	VMOVUPS      Y3, 32(DX)
+	VZEROUPPER
+	RET
+
+// func laneSumAVX2(out *float32, a *float32, p *float32, factor *float32, ld int, rows int, d int)
+// Requires: AVX, FMA3
+TEXT ·laneSumAVX2(SB), NOSPLIT, $0-56
+	MOVQ out+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ p+16(FP), DX
+	MOVQ factor+24(FP), BX
+	MOVQ ld+32(FP), SI
+	MOVQ rows+40(FP), DI
+	MOVQ d+48(FP), R8
+
+columns4:
+	CMPQ   R8, $+4
+	JLT    columns4end
 	MOVQ   CX, R9
 	MOVQ   DX, R10
 	MOVQ   DI, R11
@@ -963,301 +1238,77 @@ rows4:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 
-rows4d:
+columns4row:
 	VMOVUPS      (R10), Y8
 	VMOVUPS      32(R10), Y9
 	VBROADCASTSS (R9), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (R9)(BX*1), Y10
+	VBROADCASTSS 4(R9), Y10
 	VFMADD231PS  Y8, Y10, Y2
 	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (R9)(BX*2), Y10
+	VBROADCASTSS 8(R9), Y10
 	VFMADD231PS  Y8, Y10, Y4
 	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (R9)(R8*1), Y10
+	VBROADCASTSS 12(R9), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         $+4, R9
+	ADDQ         SI, R9
 	ADDQ         $+64, R10
 	DECQ         R11
-	JNE          rows4d
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	VMOVUPS      Y4, 128(AX)
-	VMOVUPS      Y5, 160(AX)
-	VMOVUPS      Y6, 192(AX)
-	VMOVUPS      Y7, 224(AX)
-	ADDQ         $0x00000100, AX
-	LEAQ         (CX)(BX*4), CX
-	SUBQ         $+4, SI
-	JMP          rows4
-
-rows4end:
-rows1:
-	CMPQ   SI, $+1
-	JLT    rows1end
-	MOVQ   CX, R8
-	MOVQ   DX, R9
-	MOVQ   DI, R10
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-
-rows1d:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R8), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
-	ADDQ         $+4, R8
-	ADDQ         $+64, R9
-	DECQ         R10
-	JNE          rows1d
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         $0x00000040, AX
-	ADDQ         BX, CX
-	SUBQ         $+1, SI
-	JMP          rows1
-
-rows1end:
-	VZEROUPPER
-	RET
-
-// func laneSoftmaxAVX2(p *float32, lse *float32, rows int, scale float32)
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·laneSoftmaxAVX2(SB), NOSPLIT, $0-28
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVQ         p+0(FP), AX
-	MOVQ         lse+8(FP), CX
-	MOVQ         rows+16(FP), DX
-	SHLQ         $0x06, DX
-	VMOVUPS      (AX), Y1
-	VMOVUPS      32(AX), Y2
-	XORQ         BX, BX
-
-largest:
-	VMAXPS       (AX)(BX*1), Y1, Y1
-	VMAXPS       32(AX)(BX*1), Y2, Y2
-	ADDQ         $+64, BX
-	CMPQ         BX, DX
-	JNE          largest
-	MOVL         $0xc2ae999a, BX
-	VMOVD        BX, X3
-	VPBROADCASTD X3, Y3
-	MOVL         $0x42ae999a, BX
-	VMOVD        BX, X4
-	VPBROADCASTD X4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	XORQ         BX, BX
-
-exp:
-	VMOVUPS      (AX)(BX*1), Y7
-	VSUBPS       Y1, Y7, Y7
-	VMULPS       Y0, Y7, Y7
-	VMINPS       Y7, Y4, Y7
-	VMAXPS       Y7, Y3, Y7
-	VMOVUPS      attentionConstants<>+32(SB), Y8
-	VFMADD231PS  attentionConstants<>+0(SB), Y7, Y8
-	VSUBPS       attentionConstants<>+32(SB), Y8, Y9
-	VFNMADD231PS attentionConstants<>+64(SB), Y9, Y7
-	VFNMADD231PS attentionConstants<>+96(SB), Y9, Y7
-	VMOVUPS      attentionConstants<>+128(SB), Y9
-	VFMADD213PS  attentionConstants<>+160(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+192(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+224(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+256(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+288(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+288(SB), Y7, Y9
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y9, Y9
-	VMOVUPS      Y9, (AX)(BX*1)
-	VADDPS       Y9, Y5, Y5
-	VMOVUPS      32(AX)(BX*1), Y7
-	VSUBPS       Y2, Y7, Y7
-	VMULPS       Y0, Y7, Y7
-	VMINPS       Y7, Y4, Y7
-	VMAXPS       Y7, Y3, Y7
-	VMOVUPS      attentionConstants<>+32(SB), Y8
-	VFMADD231PS  attentionConstants<>+0(SB), Y7, Y8
-	VSUBPS       attentionConstants<>+32(SB), Y8, Y9
-	VFNMADD231PS attentionConstants<>+64(SB), Y9, Y7
-	VFNMADD231PS attentionConstants<>+96(SB), Y9, Y7
-	VMOVUPS      attentionConstants<>+128(SB), Y9
-	VFMADD213PS  attentionConstants<>+160(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+192(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+224(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+256(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+288(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+288(SB), Y7, Y9
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y9, Y9
-	VMOVUPS      Y9, 32(AX)(BX*1)
-	VADDPS       Y9, Y6, Y6
-	ADDQ         $+64, BX
-	CMPQ         BX, DX
-	JNE          exp
-	VMOVUPS      attentionConstants<>+288(SB), Y3
-	VDIVPS       Y5, Y3, Y3
-	VPSUBD       attentionConstants<>+320(SB), Y5, Y4
-	VPSRAD       $0x17, Y4, Y4
-	VPSLLD       $0x17, Y4, Y7
-	VPSUBD       Y7, Y5, Y7
-	VSUBPS       attentionConstants<>+288(SB), Y7, Y7
-	VCVTDQ2PS    Y4, Y4
-	VMOVUPS      attentionConstants<>+352(SB), Y8
-	VFMADD213PS  attentionConstants<>+384(SB), Y7, Y8
-	VFMADD213PS  attentionConstants<>+416(SB), Y7, Y8
-	VFMADD213PS  attentionConstants<>+448(SB), Y7, Y8
-	VFMADD213PS  attentionConstants<>+480(SB), Y7, Y8
-	VFMADD213PS  attentionConstants<>+512(SB), Y7, Y8
-	VFMADD213PS  attentionConstants<>+544(SB), Y7, Y8
-	VFMADD213PS  attentionConstants<>+576(SB), Y7, Y8
-	VFMADD213PS  attentionConstants<>+608(SB), Y7, Y8
-	VMULPS       Y7, Y7, Y9
-	VMULPS       Y7, Y9, Y10
-	VMULPS       Y10, Y8, Y8
-	VMOVUPS      attentionConstants<>+96(SB), Y10
-	VFMADD231PS  Y10, Y4, Y8
-	VMOVUPS      attentionConstants<>+640(SB), Y10
-	VFNMADD231PS Y9, Y10, Y8
-	VADDPS       Y7, Y8, Y8
-	VMOVUPS      attentionConstants<>+64(SB), Y7
-	VFMADD231PS  Y7, Y4, Y8
-	VSUBPS       Y5, Y5, Y4
-	VADDPS       Y4, Y8, Y8
-	VFMADD231PS  Y1, Y0, Y8
-	VMOVUPS      Y8, (CX)
-	VMOVUPS      attentionConstants<>+288(SB), Y1
-	VDIVPS       Y6, Y1, Y1
-	VPSUBD       attentionConstants<>+320(SB), Y6, Y4
-	VPSRAD       $0x17, Y4, Y4
-	VPSLLD       $0x17, Y4, Y5
-	VPSUBD       Y5, Y6, Y5
-	VSUBPS       attentionConstants<>+288(SB), Y5, Y5
-	VCVTDQ2PS    Y4, Y4
-	VMOVUPS      attentionConstants<>+352(SB), Y7
-	VFMADD213PS  attentionConstants<>+384(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+416(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+448(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+480(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+512(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+544(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+576(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+608(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y8
-	VMULPS       Y5, Y8, Y9
-	VMULPS       Y9, Y7, Y7
-	VMOVUPS      attentionConstants<>+96(SB), Y9
-	VFMADD231PS  Y9, Y4, Y7
-	VMOVUPS      attentionConstants<>+640(SB), Y9
-	VFNMADD231PS Y8, Y9, Y7
-	VADDPS       Y5, Y7, Y7
-	VMOVUPS      attentionConstants<>+64(SB), Y5
-	VFMADD231PS  Y5, Y4, Y7
-	VSUBPS       Y6, Y6, Y4
-	VADDPS       Y4, Y7, Y7
-	VFMADD231PS  Y2, Y0, Y7
-	VMOVUPS      Y7, 32(CX)
-	XORQ         BX, BX
-
-divide:
-	VMULPS  (AX)(BX*1), Y3, Y0
-	VMOVUPS Y0, (AX)(BX*1)
-	VMULPS  32(AX)(BX*1), Y1, Y0
-	VMOVUPS Y0, 32(AX)(BX*1)
-	ADDQ    $+64, BX
-	CMPQ    BX, DX
-	JNE     divide
-	VZEROUPPER
-	RET
-
-// func laneSumAVX2(out *float32, a *float32, p *float32, ld int, rows int, d int)
-// Requires: AVX, FMA3
-TEXT ·laneSumAVX2(SB), NOSPLIT, $0-48
-	MOVQ out+0(FP), AX
-	MOVQ a+8(FP), CX
-	MOVQ p+16(FP), DX
-	MOVQ ld+24(FP), BX
-	MOVQ rows+32(FP), SI
-	MOVQ d+40(FP), DI
-
-columns4:
-	CMPQ   DI, $+4
-	JLT    columns4end
-	MOVQ   CX, R8
-	MOVQ   DX, R9
-	MOVQ   SI, R10
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-
-columns4row:
-	VMOVUPS      (R9), Y8
-	VMOVUPS      32(R9), Y9
-	VBROADCASTSS (R8), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS 4(R8), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS 8(R8), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS 12(R8), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         BX, R8
-	ADDQ         $+64, R9
-	DECQ         R10
 	JNE          columns4row
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VMULPS       Y8, Y0, Y0
+	VMULPS       Y9, Y1, Y1
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y8, Y2, Y2
+	VMULPS       Y9, Y3, Y3
 	VMOVUPS      Y2, 64(AX)
 	VMOVUPS      Y3, 96(AX)
+	VMULPS       Y8, Y4, Y4
+	VMULPS       Y9, Y5, Y5
 	VMOVUPS      Y4, 128(AX)
 	VMOVUPS      Y5, 160(AX)
+	VMULPS       Y8, Y6, Y6
+	VMULPS       Y9, Y7, Y7
 	VMOVUPS      Y6, 192(AX)
 	VMOVUPS      Y7, 224(AX)
 	ADDQ         $0x00000100, AX
 	ADDQ         $0x00000010, CX
-	SUBQ         $+4, DI
+	SUBQ         $+4, R8
 	JMP          columns4
 
 columns4end:
 columns1:
-	CMPQ   DI, $+1
+	CMPQ   R8, $+1
 	JLT    columns1end
-	MOVQ   CX, R8
-	MOVQ   DX, R9
-	MOVQ   SI, R10
+	MOVQ   CX, R9
+	MOVQ   DX, R10
+	MOVQ   DI, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 
 columns1row:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R8), Y4
+	VMOVUPS      (R10), Y2
+	VMOVUPS      32(R10), Y3
+	VBROADCASTSS (R9), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
-	ADDQ         BX, R8
-	ADDQ         $+64, R9
-	DECQ         R10
+	ADDQ         SI, R9
+	ADDQ         $+64, R10
+	DECQ         R11
 	JNE          columns1row
+	VMOVUPS      (BX), Y2
+	VMOVUPS      32(BX), Y3
+	VMULPS       Y2, Y0, Y0
+	VMULPS       Y3, Y1, Y1
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000004, CX
-	SUBQ         $+1, DI
+	SUBQ         $+1, R8
 	JMP          columns1
 
 columns1end:
@@ -1337,15 +1388,39 @@ gradients:
 	VMOVUPS (CX)(DI*1), Y0
 	VSUBPS  Y3, Y0, Y0
 	VMULPS  (AX)(DI*1), Y0, Y0
-	VMULPS  Y2, Y0, Y0
 	VMOVUPS Y0, (CX)(DI*1)
 	VMOVUPS 32(CX)(DI*1), Y0
 	VSUBPS  Y4, Y0, Y0
 	VMULPS  32(AX)(DI*1), Y0, Y0
-	VMULPS  Y2, Y0, Y0
 	VMOVUPS Y0, 32(CX)(DI*1)
 	ADDQ    $+64, DI
 	CMPQ    DI, SI
 	JNE     gradients
+	VZEROUPPER
+	RET
+
+// func packRowsAVX2(dst *float32, src *float32, ld int, rows int, d int)
+// Requires: AVX
+TEXT ·packRowsAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ ld+16(FP), DX
+	MOVQ rows+24(FP), BX
+	MOVQ d+32(FP), SI
+	SHLQ $0x02, SI
+
+rows:
+	XORQ DI, DI
+
+columns:
+	VMOVUPS (CX)(DI*1), Y0
+	VMOVUPS Y0, (AX)(DI*1)
+	ADDQ    $+32, DI
+	CMPQ    DI, SI
+	JNE     columns
+	ADDQ    SI, AX
+	ADDQ    DX, CX
+	DECQ    BX
+	JNE     rows
 	VZEROUPPER
 	RET

@@ -24,36 +24,40 @@ func softmaxBackRows(p, ds, lse, delta []float32, rows, width int, scale float32
 	}
 }
 
-func laneScores(p, a, lanes []float32, ld, rows, d int) {
+func laneScores(p, a, lanes, high []float32, ld, rows, d int) {
+	var h *float32
+	if high != nil {
+		h = &high[0]
+	}
 	switch ActiveLevel() {
 	case AVX512:
-		laneScoresAVX512(&p[0], &a[0], &lanes[0], 4*ld, rows, d)
+		laneScoresAVX512(&p[0], &a[0], &lanes[0], h, 4*ld, rows, d)
 	case AVX2:
-		laneScoresAVX2(&p[0], &a[0], &lanes[0], 4*ld, rows, d)
+		laneScoresAVX2(&p[0], &a[0], &lanes[0], h, 4*ld, rows, d)
 	default:
-		laneScoresGo(p, a, lanes, ld, rows, d)
+		laneScoresGo(p, a, lanes, high, ld, rows, d)
 	}
 }
 
-func laneSum(out, a, p []float32, ld, rows, d int) {
+func laneSum(out, a, p, factor []float32, ld, rows, d int) {
 	switch ActiveLevel() {
 	case AVX512:
-		laneSumAVX512(&out[0], &a[0], &p[0], 4*ld, rows, d)
+		laneSumAVX512(&out[0], &a[0], &p[0], &factor[0], 4*ld, rows, d)
 	case AVX2:
-		laneSumAVX2(&out[0], &a[0], &p[0], 4*ld, rows, d)
+		laneSumAVX2(&out[0], &a[0], &p[0], &factor[0], 4*ld, rows, d)
 	default:
-		laneSumGo(out, a, p, ld, rows, d)
+		laneSumGo(out, a, p, factor, ld, rows, d)
 	}
 }
 
-func laneSoftmax(p, lse []float32, rows int, scale float32) {
+func laneExp(p, high, lse, inverse []float32, rows int, scale float32) {
 	switch ActiveLevel() {
 	case AVX512:
-		laneSoftmaxAVX512(&p[0], &lse[0], rows, scale)
+		laneExpAVX512(&p[0], &high[0], &lse[0], &inverse[0], rows, scale)
 	case AVX2:
-		laneSoftmaxAVX2(&p[0], &lse[0], rows, scale)
+		laneExpAVX2(&p[0], &high[0], &lse[0], &inverse[0], rows, scale)
 	default:
-		laneSoftmaxGo(p, lse, rows, scale)
+		laneExpGo(p, high, lse, inverse, rows, scale)
 	}
 }
 
@@ -90,4 +94,12 @@ func fromLanes(rows, lanes []float32, ld, d int) {
 	if done < d {
 		fromLanesGo(rows[done:], lanes[16*done:], ld, d-done)
 	}
+}
+
+func packRows(dst, src []float32, ld, rows, d int) {
+	if ActiveLevel() == Generic || d%8 != 0 {
+		packRowsGo(dst, src, ld, rows, d)
+		return
+	}
+	packRowsAVX2(&dst[0], &src[0], 4*ld, rows, d)
 }

@@ -47,8 +47,12 @@ func softmaxBackRowsGo(p, ds, lse, delta []float32, rows, width int, scale float
 
 // Lanes: sixteen queries (or keys) side by side, [.., 16], against rows of a, which are ld floats apart.
 
-// laneScoresGo sets p[r] = sum over i < d of a[r*ld+i] * lanes[i].
-func laneScoresGo(p, a, lanes []float32, ld, rows, d int) {
+// laneScoresGo sets p[r] = sum over i < d of a[r*ld+i] * lanes[i], and high, unless nil, to the largest of each lane.
+func laneScoresGo(p, a, lanes, high []float32, ld, rows, d int) {
+	var largest [16]float32
+	for l := range largest {
+		largest[l] = float32(math.Inf(-1))
+	}
 	for r := 0; r < rows; r++ {
 		var acc [16]float32
 		for i, k := range a[r*ld : r*ld+d] {
@@ -58,11 +62,17 @@ func laneScoresGo(p, a, lanes []float32, ld, rows, d int) {
 			}
 		}
 		copy(p[16*r:], acc[:])
+		for l, x := range acc {
+			if x > largest[l] {
+				largest[l] = x
+			}
+		}
 	}
+	copy(high, largest[:])
 }
 
-// laneSumGo sets out[i] = sum over rows of a[r*ld+i] * p[r], for i < d.
-func laneSumGo(out, a, p []float32, ld, rows, d int) {
+// laneSumGo sets out[i] = factor * sum over rows of a[r*ld+i] * p[r], for i < d.
+func laneSumGo(out, a, p, factor []float32, ld, rows, d int) {
 	clear(out[:16*d])
 	for r := 0; r < rows; r++ {
 		w := p[16*r : 16*r+16]
@@ -73,26 +83,20 @@ func laneSumGo(out, a, p []float32, ld, rows, d int) {
 			}
 		}
 	}
+	for i := range out[:16*d] {
+		out[i] *= factor[i&15]
+	}
 }
 
-// laneSoftmaxGo turns the products p [rows, 16] into the softmax, down the rows, of scale times them, and sets lse.
-func laneSoftmaxGo(p, lse []float32, rows int, scale float32) {
+// laneExpGo sets p [rows, 16] to exp(scale*(p - high)), inverse to 1 over their sum down the rows, and lse.
+func laneExpGo(p, high, lse, inverse []float32, rows int, scale float32) {
 	for l := 0; l < 16; l++ {
-		high := p[l]
-		for i := l; i < 16*rows; i += 16 {
-			if p[i] > high {
-				high = p[i]
-			}
-		}
 		var sum float32
 		for i := l; i < 16*rows; i += 16 {
-			p[i] = expGo(scale * (p[i] - high))
+			p[i] = expGo(scale * (p[i] - high[l]))
 			sum += p[i]
 		}
-		for i := l; i < 16*rows; i += 16 {
-			p[i] *= 1 / sum
-		}
-		lse[l] = lseOf(high, sum, scale)
+		lse[l], inverse[l] = lseOf(high[l], sum, scale), 1/sum
 	}
 }
 
@@ -101,7 +105,7 @@ func lseOf(largest, sum, scale float32) float32 {
 	return float32(float64(float64(scale)*float64(largest)) + math.Log(float64(sum)))
 }
 
-// laneGradientsGo sets p = exp(scale*p - lse), delta = sum down the rows of p*ds, and ds = p*(ds - delta)*scale.
+// laneGradientsGo sets p = exp(scale*p - lse), delta = sum down the rows of p*ds, and ds = p*(ds - delta).
 func laneGradientsGo(p, ds, lse, delta []float32, rows int, scale float32) {
 	clear(delta[:16])
 	for i := 0; i < 16*rows; i++ {
@@ -109,7 +113,14 @@ func laneGradientsGo(p, ds, lse, delta []float32, rows int, scale float32) {
 		delta[i&15] += float32(p[i] * ds[i])
 	}
 	for i := 0; i < 16*rows; i++ {
-		ds[i] = float32(p[i]*(ds[i]-delta[i&15])) * scale
+		ds[i] = p[i] * (ds[i] - delta[i&15])
+	}
+}
+
+// packRowsGo copies rows of d floats that are ld apart into one run.
+func packRowsGo(dst, src []float32, ld, rows, d int) {
+	for r := 0; r < rows; r++ {
+		copy(dst[r*d:(r+1)*d], src[r*ld:])
 	}
 }
 

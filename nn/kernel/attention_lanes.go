@@ -8,24 +8,42 @@ package kernel
 // A head's positions are taken sixteen at a time; the last sixteen overlap those before them where S is no multiple, and
 // the positions in both get the same bits twice. Fewer than sixteen positions are copied into a padded block.
 
+var ones = [16]float32{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}
+
 // lanesSpace is the scratch of a worker.
 type lanesSpace struct {
-	p, ds      []float32 // [S, 16] scores and their gradients
-	a, b       []float32 // [D, 16] operands
-	out        []float32 // [D, 16]
-	rows       []float32 // [16, D] of a head with fewer positions
-	lse, delta []float32 // [S + 16]
+	p, ds        []float32 // [S, 16] scores and their gradients
+	q, k, v, do  []float32 // [S, D] a head without gaps
+	a, b, out    []float32 // [D, 16] lanes
+	rows         []float32 // [16, D] of a head with fewer positions
+	lse, delta   []float32 // [S + 16]
+	high, factor []float32 // [16]
 }
 
-func (a *Attention) lanesScratch() int { return 32*a.s.S + 64*a.s.D + 2*(a.s.S+16) }
+func (a *Attention) lanesScratch() int {
+	s, d := a.s.S, a.s.D
+	return 2*16*s + 4*s*d + 4*16*d + 2*(s+16) + 2*16
+}
 
 func (a *Attention) lanesSpace(worker int) (l lanesSpace) {
 	mem, s, d := a.space(worker), a.s.S, a.s.D
 	cut := func(n int) []float32 { part := mem[:n:n]; mem = mem[n:]; return part }
 	l.p, l.ds = cut(16*s), cut(16*s)
+	l.q, l.k, l.v, l.do = cut(s*d), cut(s*d), cut(s*d), cut(s*d)
 	l.a, l.b, l.out, l.rows = cut(16*d), cut(16*d), cut(16*d), cut(16*d)
 	l.lse, l.delta = cut(s+16), cut(s+16)
+	l.high, l.factor = cut(16), cut(16)
 	return l
+}
+
+// pack returns the head at x without the gaps between its positions: rows at a stride of a large power of two would
+// share a few lines of the first-level cache.
+func (a *Attention) pack(buffer, x []float32) []float32 {
+	if a.s.Heads == 1 {
+		return x
+	}
+	packRows(buffer, x, a.ld, a.s.S, a.s.D)
+	return buffer
 }
 
 // blocks is how many blocks of sixteen cover the positions; block i begins at first(i).
@@ -33,21 +51,19 @@ func (a *Attention) blocks() int { return (a.s.S + 15) / 16 }
 
 func (a *Attention) first(i int) int { return max(0, min(16*i, a.s.S-16)) }
 
-// gather writes the sixteen positions from first on, of the head at x, as lanes.
+// gather writes the sixteen positions from first on, of a packed head, as lanes.
 func (a *Attention) gather(lanes, x []float32, first int, l *lanesSpace) {
 	d := a.s.D
 	if a.s.S >= 16 {
-		toLanes(lanes, x[first*a.ld:], a.ld, d)
+		toLanes(lanes, x[first*d:], d, d)
 		return
 	}
 	clear(l.rows)
-	for r := 0; r < a.s.S; r++ {
-		copy(l.rows[r*d:(r+1)*d], x[r*a.ld:])
-	}
+	copy(l.rows, x[:a.s.S*d])
 	toLanes(lanes, l.rows, d, d)
 }
 
-// scatter is the way back.
+// scatter is the way back, to the head at x in its place.
 func (a *Attention) scatter(x, lanes []float32, first int, l *lanesSpace) {
 	d := a.s.D
 	if a.s.S >= 16 {
@@ -60,50 +76,50 @@ func (a *Attention) scatter(x, lanes []float32, first int, l *lanesSpace) {
 	}
 }
 
-func (a *Attention) forwardLanes(worker, task int) {
-	s, d, ld := a.s.S, a.s.D, a.ld
-	at := a.head(task)
-	q, k, v, o := a.q[at:], a.k[at:], a.v[at:], a.o[at:]
-	lse := a.lse[task*s : (task+1)*s]
+func (a *Attention) forwardLanes(worker, head int) {
+	s, d := a.s.S, a.s.D
+	at := a.begin(head)
 	l := a.lanesSpace(worker)
+	q, k, v := a.pack(l.q, a.q[at:]), a.pack(l.k, a.k[at:]), a.pack(l.v, a.v[at:])
+	lse := a.lse[head*s : (head+1)*s]
 	for i := range a.blocks() {
 		first := a.first(i)
 		a.gather(l.a, q, first, &l)
-		laneScores(l.p, k, l.a, ld, s, d)
-		laneSoftmax(l.p, l.lse, s, a.scale)
+		laneScores(l.p, k, l.a, l.high, d, s, d)
+		laneExp(l.p, l.high, l.lse, l.factor, s, a.scale)
 		copy(lse[first:], l.lse[:16])
-		laneSum(l.out, v, l.p, ld, s, d)
-		a.scatter(o, l.out, first, &l)
+		laneSum(l.out, v, l.p, l.factor, d, s, d)
+		a.scatter(a.o[at:], l.out, first, &l)
 	}
 }
 
-func (a *Attention) backwardLanes(worker, task int) {
-	s, d, ld := a.s.S, a.s.D, a.ld
-	at := a.head(task)
-	q, k, v, do := a.q[at:], a.k[at:], a.v[at:], a.do[at:]
+func (a *Attention) backwardLanes(worker, head int) {
+	s, d := a.s.S, a.s.D
+	at := a.begin(head)
 	l := a.lanesSpace(worker)
-	copy(l.lse, a.lse[task*s:(task+1)*s])
+	q, k, v, do := a.pack(l.q, a.q[at:]), a.pack(l.k, a.k[at:]), a.pack(l.v, a.v[at:]), a.pack(l.do, a.do[at:])
+	copy(l.lse, a.lse[head*s:(head+1)*s])
 	clear(l.lse[s:])
 	for i := range a.blocks() { // sixteen queries against all keys
 		first := a.first(i)
 		a.gather(l.a, q, first, &l)
 		a.gather(l.b, do, first, &l)
-		laneScores(l.p, k, l.a, ld, s, d)
-		laneScores(l.ds, v, l.b, ld, s, d)
+		laneScores(l.p, k, l.a, nil, d, s, d)
+		laneScores(l.ds, v, l.b, nil, d, s, d)
 		laneGradients(l.p, l.ds, l.lse[first:], l.delta[first:], s, a.scale)
-		laneSum(l.out, k, l.ds, ld, s, d)
+		laneSum(l.out, k, l.ds, a.scales[:], d, s, d)
 		a.scatter(a.dq[at:], l.out, first, &l)
 	}
 	for i := range a.blocks() { // sixteen keys against all queries
 		first := a.first(i)
 		a.gather(l.a, k, first, &l)
 		a.gather(l.b, v, first, &l)
-		laneScores(l.p, q, l.a, ld, s, d)
-		laneScores(l.ds, do, l.b, ld, s, d)
+		laneScores(l.p, q, l.a, nil, d, s, d)
+		laneScores(l.ds, do, l.b, nil, d, s, d)
 		softmaxBackRows(l.p, l.ds, l.lse, l.delta, s, 16, a.scale)
-		laneSum(l.out, do, l.p, ld, s, d)
+		laneSum(l.out, do, l.p, ones[:], d, s, d)
 		a.scatter(a.dv[at:], l.out, first, &l)
-		laneSum(l.out, q, l.ds, ld, s, d)
+		laneSum(l.out, q, l.ds, ones[:], d, s, d)
 		a.scatter(a.dk[at:], l.out, first, &l)
 	}
 }

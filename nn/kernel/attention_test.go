@@ -180,7 +180,7 @@ func TestAttentionPassesNaN(t *testing.T) {
 func TestAttentionBitsDependOnTheShapeOnly(t *testing.T) {
 	defer SetThreads(Threads())
 	forLevels(t, func(t *testing.T, _ Level) {
-		for _, s := range []AttentionShape{{3, 49, 2, 8}, {3, 30, 1, 64}} {
+		for _, s := range []AttentionShape{{3, 49, 3, 8}, {3, 30, 1, 64}, {3, 200, 1, 40}} {
 			SetThreads(1)
 			d := newAttentionData(testRand(5), s, 1)
 			d.run(t)

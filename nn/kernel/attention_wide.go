@@ -4,7 +4,10 @@ import "math"
 
 // Attention by matrix products, for heads of many channels.
 
-const softmaxBatch = 64 // rows of one call of the softmax kernels
+const (
+	softmaxBatch = 64 // rows of one call of the softmax kernels
+	wideRows     = 64 // queries that make it worth to share a head between threads
+)
 
 // wideScratch: two blocks of scores, and enough for every product of a block.
 func (a *Attention) wideScratch() int {
@@ -17,14 +20,17 @@ func (a *Attention) wideSpace(worker int) (scores, grads, gemm []float32) {
 	return mem[:n], mem[n : 2*n], mem[2*n:]
 }
 
+// forwardWide is a head, or one of the cuts of its queries.
 func (a *Attention) forwardWide(worker, task int) {
 	s, d, ld := a.s.S, a.s.D, a.ld
-	at := a.head(task)
+	head, cut := task/a.cuts, task%a.cuts
+	at := a.begin(head)
 	q, k, v, o := a.q[at:], a.k[at:], a.v[at:], a.o[at:]
-	lse := a.lse[task*s : (task+1)*s]
+	lse := a.lse[head*s : (head+1)*s]
 	p, _, gemm := a.wideSpace(worker)
-	for first := 0; first < s; first += a.block {
-		rows := min(a.block, s-first)
+	end := s * (cut + 1) / a.cuts
+	for first := s * cut / a.cuts; first < end; first += a.block {
+		rows := min(a.block, end-first)
 		Gemm(p, a.width, q[first*ld:], ld, false, k, ld, true, rows, s, d, false, gemm)
 		a.softmax(p, lse[first:first+rows])
 		Gemm(o[first*ld:], ld, p, a.width, false, v, ld, false, rows, d, s, false, gemm)
@@ -51,12 +57,12 @@ func (a *Attention) softmax(p, lse []float32) {
 	}
 }
 
-func (a *Attention) backwardWide(worker, task int) {
+func (a *Attention) backwardWide(worker, head int) {
 	s, d, ld := a.s.S, a.s.D, a.ld
-	at := a.head(task)
+	at := a.begin(head)
 	q, k, v, o, do := a.q[at:], a.k[at:], a.v[at:], a.o[at:], a.do[at:]
 	dq, dk, dv := a.dq[at:], a.dk[at:], a.dv[at:]
-	lse := a.lse[task*s : (task+1)*s]
+	lse := a.lse[head*s : (head+1)*s]
 	p, ds, gemm := a.wideSpace(worker)
 	for first := 0; first < s; first += a.block {
 		rows, more := min(a.block, s-first), first > 0

@@ -16,10 +16,11 @@ func init() {
 			softmaxRows(s)
 			softmaxBackRows(s)
 			laneScores(s)
-			laneSoftmax(s)
+			laneExp(s)
 			laneSum(s)
 			laneGradients(s)
 		}
+		packRows()
 	}
 }
 
@@ -175,20 +176,29 @@ func softmaxBackRows(s isa) {
 	done()
 }
 
-// laneScores: laneScoresGo in attention_go.go. Four rows of a at a time, then the rest one by one; ld counts bytes.
+// laneScores: laneScoresGo in attention_go.go. Eight (AVX2: four) rows of a at a time, then the rest one by one; ld counts
+// bytes. high is a pointer that may be nil.
 func laneScores(s isa) {
-	s.text("laneScores", "p, a, lanes *float32, ld, rows, d int")
-	p := pointers("p", "a", "lanes")
+	s.text("laneScores", "p, a, lanes, high *float32, ld, rows, d int")
+	p := pointers("p", "a", "lanes", "high")
 	ld, rows, d := Load(Param("ld"), GP64()).(reg.GPVirtual), Load(Param("rows"), GP64()), Load(Param("d"), GP64())
 	ld3 := GP64()
 	LEAQ(Mem{Base: ld, Index: ld, Scale: 2}, ld3)
-	for _, n := range []int{4, 1} {
+	minusInf := s.constant(float32(math.Inf(-1)))
+	var high []vec
+	for v := 0; v < 16; v += s.lanes {
+		high = append(high, s.copy(minusInf))
+	}
+	for _, n := range []int{s.lanes / 2, 1} {
 		name := fmt.Sprintf("rows%d", n)
 		Label(name)
 		CMPQ(rows, I8(int8(n)))
 		JLT(LabelRef(name + "end"))
-		row, lane, left := GP64(), GP64(), GP64()
+		row, lower, lane, left := GP64(), GP64(), GP64(), GP64()
 		MOVQ(p[1], row)
+		if n > 4 {
+			LEAQ(Mem{Base: row, Index: ld, Scale: 4}, lower)
+		}
 		MOVQ(p[2], lane)
 		MOVQ(d, left)
 		var acc [][]vec
@@ -197,26 +207,49 @@ func laneScores(s isa) {
 		}
 		Label(name + "d")
 		q := s.loadGroup(Mem{Base: lane})
-		for i, m := range []Mem{{Base: row}, {Base: row, Index: ld, Scale: 1}, {Base: row, Index: ld, Scale: 2}, {Base: row, Index: ld3, Scale: 1}}[:n] {
+		for i := range acc {
+			m := Mem{Base: row}
+			if i >= 4 {
+				m.Base = lower
+			}
+			switch i % 4 {
+			case 1, 2:
+				m.Index, m.Scale = ld, uint8(i%4)
+			case 3:
+				m.Index, m.Scale = ld3, 1
+			}
 			s.broadcastFMA(m, q, acc[i])
 		}
 		ADDQ(I8(4), row)
+		if n > 4 {
+			ADDQ(I8(4), lower)
+		}
 		ADDQ(I8(64), lane)
 		DECQ(left)
 		JNE(LabelRef(name + "d"))
 		for i := range acc {
 			s.storeGroup(acc[i], Mem{Base: p[0], Disp: 64 * i})
+			for v := range high {
+				maxInto(high[v], acc[i][v])
+			}
 		}
 		ADDQ(U32(uint32(64*n)), p[0])
-		if n == 4 {
-			LEAQ(Mem{Base: p[1], Index: ld, Scale: 4}, p[1])
-		} else {
+		if n == 1 {
 			ADDQ(ld, p[1])
+		} else {
+			LEAQ(Mem{Base: p[1], Index: ld, Scale: 4}, p[1])
+		}
+		if n > 4 {
+			LEAQ(Mem{Base: p[1], Index: ld, Scale: 4}, p[1])
 		}
 		SUBQ(I8(int8(n)), rows)
 		JMP(LabelRef(name))
 		Label(name + "end")
 	}
+	TESTQ(p[3], p[3])
+	JEQ(LabelRef("return"))
+	s.storeGroup(high, Mem{Base: p[3]})
+	Label("return")
 	done()
 }
 
@@ -235,8 +268,8 @@ func (s isa) broadcastFMA(m Mem, x, acc []vec) {
 
 // laneSum: laneSumGo in attention_go.go. Eight (AVX2: four) columns of a at a time, then the rest one by one; ld counts bytes.
 func laneSum(s isa) {
-	s.text("laneSum", "out, a, p *float32, ld, rows, d int")
-	p := pointers("out", "a", "p")
+	s.text("laneSum", "out, a, p, factor *float32, ld, rows, d int")
+	p := pointers("out", "a", "p", "factor")
 	ld, rows, d := Load(Param("ld"), GP64()), Load(Param("rows"), GP64()), Load(Param("d"), GP64())
 	for _, n := range []int{s.lanes / 2, 1} {
 		name := fmt.Sprintf("columns%d", n)
@@ -260,7 +293,11 @@ func laneSum(s isa) {
 		ADDQ(I8(64), weight)
 		DECQ(left)
 		JNE(LabelRef(name + "row"))
+		factor := s.loadGroup(Mem{Base: p[3]})
 		for i := range acc {
+			for v := range factor {
+				VMULPS(factor[v], acc[i][v], acc[i][v])
+			}
 			s.storeGroup(acc[i], Mem{Base: p[0], Disp: 64 * i})
 		}
 		ADDQ(U32(uint32(64*n)), p[0])
@@ -272,56 +309,35 @@ func laneSum(s isa) {
 	done()
 }
 
-// laneSoftmax: laneSoftmaxGo in attention_go.go.
-func laneSoftmax(s isa) {
-	s.text("laneSoftmax", "p, lse *float32, rows int, scale float32")
+// laneExp: laneExpGo in attention_go.go.
+func laneExp(s isa) {
+	s.text("laneExp", "p, high, lse, inverse *float32, rows int, scale float32")
 	scale := s.broadcast("scale")
-	p := pointers("p", "lse")
-	bytes, i := Load(Param("rows"), GP64()), GP64()
-	SHLQ(U8(6), bytes)
-	at := Mem{Base: p[0], Index: i, Scale: 1}
-	rows := func(label string, body func()) {
-		XORQ(i, i)
-		Label(label)
-		body()
-		ADDQ(I8(64), i)
-		CMPQ(i, bytes)
-		JNE(LabelRef(label))
-	}
-	largest := s.loadGroup(Mem{Base: p[0]})
-	rows("largest", func() {
-		for v, m := range s.group(at) {
-			VMAXPS(m, largest[v], largest[v])
-		}
-	})
 	e := newExponential(s, false)
-	sum := s.zeroGroup()
-	rows("exp", func() {
-		for v, m := range s.group(at) {
-			x := s.load(m)
-			VSUBPS(largest[v], x, x)
-			VMULPS(scale, x, x)
-			x = e.value(x)
-			s.store(x, m)
-			VADDPS(x, sum[v], sum[v])
-		}
-	})
-	var inverse []vec
-	for v, m := range s.group(Mem{Base: p[1]}) {
+	p := pointers("p", "high", "lse", "inverse")
+	rows := Load(Param("rows"), GP64())
+	high, sum := s.loadGroup(Mem{Base: p[1]}), s.zeroGroup()
+	Label("rows")
+	for v, m := range s.group(Mem{Base: p[0]}) {
+		x := s.load(m)
+		VSUBPS(high[v], x, x)
+		VMULPS(scale, x, x)
+		x = e.value(x)
+		s.store(x, m)
+		VADDPS(x, sum[v], sum[v])
+	}
+	ADDQ(I8(64), p[0])
+	DECQ(rows)
+	JNE(LabelRef("rows"))
+	lse, inverse := s.group(Mem{Base: p[2]}), s.group(Mem{Base: p[3]})
+	for v := range sum {
 		one := s.take(e.one)
 		VDIVPS(sum[v], one, one)
-		inverse = append(inverse, one)
-		lse := logarithm(s, sum[v])
-		s.fma(scale, largest[v], lse)
-		s.store(lse, m)
+		s.store(one, inverse[v])
+		x := logarithm(s, sum[v])
+		s.fma(scale, high[v], x)
+		s.store(x, lse[v])
 	}
-	rows("divide", func() {
-		for v, m := range s.group(at) {
-			x := s.vec()
-			VMULPS(m, inverse[v], x)
-			s.store(x, m)
-		}
-	})
 	done()
 }
 
@@ -385,12 +401,33 @@ func laneGradients(s isa) {
 		d := s.load(m)
 		VSUBPS(delta[v], d, d)
 		VMULPS(scores[v], d, d)
-		VMULPS(scale, d, d)
 		s.store(d, m)
 	}
 	ADDQ(I8(64), i)
 	CMPQ(i, bytes)
 	JNE(LabelRef("gradients"))
+	done()
+}
+
+// packRows copies rows of d floats, a multiple of 8, that are ld bytes apart, into one run.
+func packRows() {
+	s := avx2
+	s.text("packRows", "dst, src *float32, ld, rows, d int")
+	p := pointers("dst", "src")
+	ld, rows, d := Load(Param("ld"), GP64()), Load(Param("rows"), GP64()), Load(Param("d"), GP64())
+	SHLQ(U8(2), d)
+	i := GP64()
+	Label("rows")
+	XORQ(i, i)
+	Label("columns")
+	s.store(s.load(Mem{Base: p[1], Index: i, Scale: 1}), Mem{Base: p[0], Index: i, Scale: 1})
+	ADDQ(I8(32), i)
+	CMPQ(i, d)
+	JNE(LabelRef("columns"))
+	ADDQ(d, p[0])
+	ADDQ(ld, p[1])
+	DECQ(rows)
+	JNE(LabelRef("rows"))
 	done()
 }
 
