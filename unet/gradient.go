@@ -20,8 +20,8 @@ type Gradient struct {
 	slice    int
 	h, w     int
 	in       inputs
-	target   *G.Node
-	weight   *G.Node
+	target   []float32 // [slice, H, W, out] what the output should be
+	weight   []float32 // [slice] of each image in the loss
 	loss     *G.Node
 	dx       *G.Node // gradient of the images, when wanted
 	run      *nn.RunState
@@ -69,12 +69,13 @@ func (d *Gradient) build(weights []float32, o GradientOptions, attempt int) (err
 		return err
 	}
 	d.in = in
-	d.target = g.Input("target", d.slice, d.h, d.w, d.config.OutChannels)
-	d.weight = g.Input("weight", d.slice)
-	d.loss = g.Root().In("loss").SquaredError(out, d.target, d.weight, d.perImage)
+	target := g.Input("target", d.slice, d.h, d.w, d.config.OutChannels)
+	weight := g.Input("weight", d.slice)
+	d.target, d.weight = nn.Data(target), nn.Data(weight)
+	d.loss = g.Root().In("loss").SquaredError(out, target, weight, d.perImage)
 	var extra G.Nodes
 	if o.InputGrad {
-		extra = G.Nodes{d.in.x}
+		extra = G.Nodes{d.in.image}
 	}
 	grads, err := g.Grad(d.loss, extra...)
 	if err != nil {
@@ -153,20 +154,23 @@ func (d *Gradient) Run(ctx context.Context, e Example, perImage []float64) (loss
 func (d *Gradient) fill(e Example, first, m int, scale float64) {
 	pixels := d.h * d.w
 	dimIn, dimOut := d.config.InChannels*pixels, d.config.OutChannels*pixels
-	for _, n := range []*G.Node{d.in.x, d.in.time, d.target, d.weight} {
-		clear(nn.Data(n))
+	if m < d.slice {
+		clear(d.in.x)
+		clear(d.in.time)
+		clear(d.in.labels)
+		clear(d.target)
 	}
 	var labels []int
 	if d.in.labels != nil {
 		labels = e.Labels[first : first+m]
 	}
 	d.config.feed(d.in, e.X[first*dimIn:(first+m)*dimIn], e.T[first:first+m], labels, pixels)
-	toNHWC(nn.Data(d.target)[:m*dimOut], e.Target[first*dimOut:(first+m)*dimOut], m, d.config.OutChannels, pixels)
-	weight := nn.Data(d.weight)
-	for i := range weight[:m] {
-		weight[i] = float32(scale)
+	toNHWC(d.target[:m*dimOut], e.Target[first*dimOut:(first+m)*dimOut], m, d.config.OutChannels, pixels)
+	clear(d.weight)
+	for i := range d.weight[:m] {
+		d.weight[i] = float32(scale)
 		if e.Weight != nil {
-			weight[i] = float32(scale * e.Weight[first+i])
+			d.weight[i] = float32(scale * e.Weight[first+i])
 		}
 	}
 }

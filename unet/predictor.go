@@ -91,7 +91,7 @@ func (p *Predictor) Predict(ctx context.Context, out, x []float32, t []int) erro
 // places of a graph's inputs.
 func (c Config) feed(in inputs, x []float32, t, labels []int, pixels int) {
 	n, dim := len(t), c.InChannels*pixels
-	data := nn.Data(in.x)[:n*dim]
+	data := in.x[:n*dim]
 	toNHWC(data, x, n, c.InChannels, pixels)
 	if c.CenterInputSample {
 		for i, v := range data {
@@ -100,12 +100,12 @@ func (c Config) feed(in inputs, x []float32, t, labels []int, pixels int) {
 	}
 	half := c.BlockOutChannels[0]
 	for i, ti := range t {
-		c.sinusoid(nn.Data(in.time)[i*half:(i+1)*half], ti)
+		c.sinusoid(in.time[i*half:(i+1)*half], ti)
 	}
 	if in.labels == nil {
 		return
 	}
-	oneHot := nn.Data(in.labels)[:n*c.NumClassEmbeds]
+	oneHot := in.labels[:n*c.NumClassEmbeds]
 	clear(oneHot)
 	for i := range t {
 		oneHot[i*c.NumClassEmbeds+labels[i]] = 1

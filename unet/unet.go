@@ -10,11 +10,12 @@ import (
 	"unstir/nn"
 )
 
-// inputs are the nodes that data is written into.
+// inputs is the memory that data is written into before a run.
 type inputs struct {
-	x      *G.Node // [N, H, W, in] images
-	time   *G.Node // [N, channels of the first block] sines and cosines of t
-	labels *G.Node // [N, num_class_embeds] one-hot labels; nil where the model is not conditional
+	x      []float32 // [N, H, W, in] images
+	time   []float32 // [N, channels of the first block] sines and cosines of t
+	labels []float32 // [N, num_class_embeds] one-hot labels; nil where the model is not conditional
+	image  *G.Node   // the node of x
 }
 
 // network builds a UNet in a graph.
@@ -25,22 +26,24 @@ type network struct {
 
 // forward builds the prediction [N, H, W, out] for n images of h x w pixels.
 func (c Config) forward(g *nn.Graph, n, h, w int, wantInputGrad bool) (in inputs, out *G.Node, err error) {
-	in.x = g.Input("x", n, h, w, c.InChannels)
-	in.time = g.Input("time", n, c.BlockOutChannels[0])
+	in.image = g.Input("x", n, h, w, c.InChannels)
+	time := g.Input("time", n, c.BlockOutChannels[0])
+	in.x, in.time = nn.Data(in.image), nn.Data(time)
 	if wantInputGrad {
-		g.WantGrad(in.x)
+		g.WantGrad(in.image)
 	}
 	u := &network{Config: c}
 	s := g.Root()
 
-	temb := u.timeEmbedding(s.In("time_embedding"), in.time)
+	temb := u.timeEmbedding(s.In("time_embedding"), time)
 	if c.NumClassEmbeds > 0 {
-		in.labels = g.Input("labels", n, c.NumClassEmbeds)
-		temb = s.In("class_embedding").Add(temb, s.In("class_embedding").Embedding(in.labels, c.timeDim()))
+		labels := g.Input("labels", n, c.NumClassEmbeds)
+		in.labels = nn.Data(labels)
+		temb = s.In("class_embedding").Add(temb, s.In("class_embedding").Embedding(labels, c.timeDim()))
 	}
 	u.temb = s.In("time_embedding.act").SiLU(temb)
 
-	x := s.In("conv_in").Conv(in.x, c.BlockOutChannels[0], nn.ConvOptions{Size: 3, Pad: nn.Same})
+	x := s.In("conv_in").Conv(in.image, c.BlockOutChannels[0], nn.ConvOptions{Size: 3, Pad: nn.Same})
 	skips := []*G.Node{x}
 	last := c.Levels() - 1
 	for i := range c.BlockOutChannels {

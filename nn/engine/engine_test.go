@@ -1,0 +1,220 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math/rand"
+	"strconv"
+	"strings"
+	"testing"
+
+	G "gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+func input(g *G.ExprGraph, name string, v ...float32) *G.Node {
+	return G.NewTensor(g, tensor.Float32, 1, G.WithShape(len(v)), G.WithName(name), G.WithValue(tensor.New(tensor.WithShape(len(v)), tensor.WithBacking(v))))
+}
+
+// scale is y = k x, with the sum of x as its by-product.
+func scale(t *testing.T, x *G.Node, k float32, inPlace bool) *G.Node {
+	t.Helper()
+	op := &Op{
+		Name: "scale", Dims: []int{1}, Shape: x.Shape(), Extras: []int{1}, Scratch: 3, Wrt: []bool{true},
+		Kernel: func(c *Call) {
+			var sum float32
+			for i, v := range c.In[0] {
+				sum += v
+				c.Out[i] = k * v
+			}
+			for i := range c.Scratch {
+				c.Scratch[i] = -1 // scratch must not overlap anything alive
+			}
+			if c.Extra[0] != nil {
+				c.Extra[0][0] = sum
+			}
+		},
+		Diff: func(in G.Nodes, _, dy *G.Node) (G.Nodes, error) { return G.Nodes{scale(t, dy, k, inPlace)}, nil },
+	}
+	if inPlace {
+		op.InPlace = []int{0}
+	}
+	n, err := Apply(op, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestByproductsAndPinning(t *testing.T) {
+	for _, accumulate := range []bool{false, true} {
+		g := G.NewGraph()
+		x := input(g, "x", 1, 2, 3)
+		y := scale(t, x, 2, false)
+		sum, err := Extra(y, 0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z := scale(t, y, 10, true)
+		pinnedZ, pinnedSum := make([]float32, 3), make([]float32, 1)
+		m, err := New(G.Nodes{y, z, sum}, Options{
+			Pin: map[*G.Node][]float32{z: pinnedZ, sum: pinnedSum}, Accumulate: accumulate,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for run := 1; run <= 3; run++ {
+			m.Fresh = run == 1
+			if err := m.RunAll(); err != nil {
+				t.Fatal(err)
+			}
+			times := float32(1)
+			if accumulate {
+				times = float32(run)
+			}
+			if pinnedZ[2] != 60*times || pinnedSum[0] != 6*times {
+				t.Errorf("accumulate %v, run %d: pinned %v and %v", accumulate, run, pinnedZ, pinnedSum)
+			}
+			if got := m.Value(y); got[1] != 4 {
+				t.Errorf("an output was overwritten: %v", got)
+			}
+		}
+	}
+}
+
+// Gradients that meet in a node are added, in place, without touching what is still needed.
+func TestFanIn(t *testing.T) {
+	g := G.NewGraph()
+	x := input(g, "x", 1, 2, 3)
+	a := scale(t, x, 2, true)
+	b := scale(t, x, 3, true)
+	c := scale(t, x, 5, true)
+	sum := G.Must(G.Add(G.Must(G.Add(a, b)), c))
+	m, err := New(G.Nodes{sum, b}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := m.RunAll(); err != nil {
+			t.Fatal(err)
+		}
+		if s, v := m.Value(sum), m.Value(b); s[2] != 30 || v[2] != 9 {
+			t.Errorf("sum %v, b %v", s, v)
+		}
+		if got, _ := floats(x.Value()); got[0] != 1 || got[2] != 3 {
+			t.Errorf("the input was overwritten: %v", got)
+		}
+	}
+}
+
+// A long chain lives in two buffers.
+func TestArenaIsReused(t *testing.T) {
+	g := G.NewGraph()
+	x := input(g, "x", make([]float32, 1024)...)
+	y := x
+	for range 20 {
+		y = scale(t, y, 1.5, false)
+	}
+	m, err := New(G.Nodes{y}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := m.Stats()
+	if want := 4 * (2*1024 + align); s.Arena > want {
+		t.Errorf("the arena has %d bytes, want at most %d", s.Arena, want)
+	}
+	if s.Naive < 20*4*1024 || s.LowerBound > s.Arena {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// Random lifetimes never overlap in memory, and the arena stays near the bound.
+func TestPlacement(t *testing.T) {
+	r := rand.New(rand.NewSource(1))
+	for range 200 {
+		var spans []*span
+		for range 1 + r.Intn(60) {
+			from := r.Intn(40)
+			spans = append(spans, &span{from: from, to: from + r.Intn(10), size: 1 + r.Intn(500)})
+		}
+		total := place(spans)
+		for i, a := range spans {
+			if a.offset+a.size > total || a.offset%align != 0 {
+				t.Fatalf("span %+v in an arena of %d", a, total)
+			}
+			for _, b := range spans[:i] {
+				if a.from <= b.to && b.from <= a.to && a.offset < b.offset+b.size && b.offset < a.offset+a.size {
+					t.Fatalf("%+v and %+v overlap", a, b)
+				}
+			}
+		}
+		if bound := peak(spans, 60); total < bound || total > 2*bound {
+			t.Fatalf("an arena of %d for %d alive at once", total, bound)
+		}
+	}
+}
+
+func TestFailures(t *testing.T) {
+	g := G.NewGraph()
+	x := input(g, "x", 1)
+	op := &Op{Name: "broken", Dims: []int{1}, Shape: tensor.Shape{1}, Kernel: func(*Call) { panic("no luck") }}
+	y, err := Apply(op, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Apply(op, x); err == nil {
+		t.Error("an operation was applied twice")
+	}
+	m, err := New(G.Nodes{y}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.RunAll(); err == nil || !strings.Contains(err.Error(), "broken") || !strings.Contains(err.Error(), "no luck") {
+		t.Errorf("a panic became %v", err)
+	}
+	if _, err := op.Do(x.Value()); err == nil || !strings.Contains(err.Error(), "no luck") {
+		t.Errorf("under the tape a panic became %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := m.Run(ctx); !errors.Is(err, ErrStopped) || !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled run gave %v", err)
+	}
+	unbound := G.NewTensor(g, tensor.Float32, 1, G.WithShape(1), G.WithName("unbound"))
+	if _, err := New(G.Nodes{scale(t, unbound, 1, false)}, Options{}); err == nil || !strings.Contains(err.Error(), "unbound") {
+		t.Errorf("an input without a value gave %v", err)
+	}
+	stock := G.Must(G.Square(x))
+	if _, err := New(G.Nodes{stock}, Options{}); err == nil {
+		t.Error("a stock operation was planned")
+	}
+}
+
+func TestCheckHashesFindsMergedNodes(t *testing.T) {
+	g := G.NewGraph()
+	x := input(g, "x", 1, 2)
+	scale(t, x, 2, false)
+	if err := CheckHashes(g); err != nil {
+		t.Error(err)
+	}
+	// Among some 80,000 names two share a 32-bit hash.
+	named := func(g *G.ExprGraph, i int) *G.Node {
+		return G.NewTensor(g, tensor.Float32, 1, G.WithShape(1), G.WithName(strconv.Itoa(i)))
+	}
+	seen, scratch := map[uint32]int{}, G.NewGraph()
+	for i := 0; ; i++ {
+		hash := named(scratch, i).Hashcode()
+		if j, ok := seen[hash]; ok {
+			named(g, i)
+			if err := CheckHashes(g); err != nil {
+				t.Errorf("one of the two alone: %v", err)
+			}
+			named(g, j)
+			break
+		}
+		seen[hash] = i
+	}
+	if CheckHashes(g) == nil {
+		t.Error("two nodes with one hash were not found")
+	}
+}

@@ -1,0 +1,239 @@
+package unet
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"testing"
+
+	"unstir/internal/rng"
+	"unstir/nn/kernel"
+)
+
+// smallConfig has every kind of layer: three levels, attention, shortcuts, odd numbers of channels.
+func smallConfig() Config {
+	c := Defaults()
+	c.SampleSize = Size{H: 28, W: 20}
+	c.InChannels, c.OutChannels = 3, 3
+	c.BlockOutChannels = []int{16, 24, 40}
+	c.DownBlockTypes = []string{"DownBlock2D", "DownBlock2D", "AttnDownBlock2D"}
+	c.UpBlockTypes = []string{"AttnUpBlock2D", "UpBlock2D", "UpBlock2D"}
+	c.LayersPerBlock, c.NormNumGroups, c.AttentionHeadDim, c.Dropout = 1, 4, 8, 0.1
+	return c
+}
+
+// randomModel has no zero weights: New's would hide what the residual branches do.
+func randomModel(t *testing.T, c Config) *Model {
+	t.Helper()
+	params, err := Layout(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Model{Config: c, Params: params, flat: make([]float32, params.Len())}
+	for i := range params.List {
+		w := params.View(m.flat, i)
+		rng.Normal(w, 3, rng.Weights, uint64(i), 0)
+		for j := range w {
+			w[j] *= 0.2
+		}
+	}
+	return m
+}
+
+func noise(n int, key uint64) []float32 {
+	x := make([]float32, n)
+	rng.Normal(x, key, rng.InitialNoise, 0, 0)
+	return x
+}
+
+func predict(t *testing.T, m *Model, batch int, x []float32, ts []int) []float32 {
+	t.Helper()
+	p, err := NewPredictor(m, batch, m.Config.SampleSize.H, m.Config.SampleSize.W)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]float32, len(x))
+	if err := p.Predict(context.Background(), out, x, ts); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func equalBits(t *testing.T, what string, a, b []float32) {
+	t.Helper()
+	for i := range a {
+		if math.Float32bits(a[i]) != math.Float32bits(b[i]) {
+			t.Fatalf("%s: element %d is %v and %v", what, i, a[i], b[i])
+		}
+	}
+}
+
+// withThreads runs f with a number of threads.
+func withThreads(n int, f func()) {
+	old := kernel.Threads()
+	kernel.SetThreads(n)
+	defer kernel.SetThreads(old)
+	f()
+}
+
+// An image's prediction is the same alone and in any batch, on any number of threads, at both SIMD levels.
+func TestPredictionBits(t *testing.T) {
+	m := randomModel(t, smallConfig())
+	const n = 5
+	dim := 3 * 28 * 20
+	x, ts := noise(n*dim, 1), []int{0, 10, 400, 998, 999}
+	want := predict(t, m, n, x, ts)
+	for _, batch := range []int{1, 2, 4} {
+		equalBits(t, fmt.Sprintf("batch %d", batch), predict(t, m, batch, x, ts), want)
+	}
+	for _, threads := range []int{1, 2, 3} {
+		withThreads(threads, func() {
+			equalBits(t, fmt.Sprintf("%d threads", threads), predict(t, m, n, x, ts), want)
+		})
+	}
+	eachSIMDLevel(t, func(level kernel.Level) {
+		equalBits(t, level.String(), predict(t, m, n, x, ts), want)
+	})
+}
+
+// eachSIMDLevel runs f at AVX2 and at AVX-512 where the machine has both.
+func eachSIMDLevel(t *testing.T, f func(kernel.Level)) {
+	t.Helper()
+	active := kernel.ActiveLevel()
+	if active < kernel.AVX2 {
+		return
+	}
+	defer func() {
+		if err := kernel.SetLevel(active); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, level := range []kernel.Level{kernel.AVX2, kernel.AVX512} {
+		if err := kernel.SetLevel(level); err == nil {
+			f(level)
+		}
+	}
+}
+
+func gradient(t *testing.T, m *Model, slice, n int) (float64, []float32) {
+	t.Helper()
+	h, w := m.Config.SampleSize.H, m.Config.SampleSize.W
+	d, err := NewGradient(m.Config, m.Params, m.flat, GradientOptions{Slice: slice, H: h, W: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dim := m.Config.InChannels * h * w
+	e := Example{X: noise(n*dim, 1), Target: noise(n*dim, 2), T: make([]int, n), Seed: 4, Step: 5}
+	for i := range e.T {
+		e.T[i] = 37 * i
+	}
+	loss, err := d.Run(context.Background(), e, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loss, d.Grad()
+}
+
+// The gradient is the same on any number of threads and at both SIMD levels; with plain Go, and cut into other
+// slices, it agrees within rounding.
+func TestGradientBits(t *testing.T) {
+	m := randomModel(t, smallConfig())
+	loss, want := gradient(t, m, 2, 5)
+	check := func(what string) {
+		l, g := gradient(t, m, 2, 5)
+		if math.Float64bits(l) != math.Float64bits(loss) {
+			t.Errorf("%s: loss %v and %v", what, l, loss)
+		}
+		equalBits(t, what, g, want)
+	}
+	check("again")
+	for _, threads := range []int{1, 2, 3} {
+		withThreads(threads, func() { check(fmt.Sprintf("%d threads", threads)) })
+	}
+	eachSIMDLevel(t, func(level kernel.Level) { check(level.String()) })
+
+	near := func(what string, l float64, g []float32) {
+		if e := math.Abs(l/loss - 1); e > 1e-5 {
+			t.Errorf("%s: the loss is off by %.2g", what, e)
+		}
+		for i, p := range m.Params.List {
+			a, b := m.Params.View(g, i), m.Params.View(want, i)
+			var diff, largest float64
+			for j := range a {
+				diff = math.Max(diff, math.Abs(float64(a[j]-b[j])))
+				largest = math.Max(largest, math.Abs(float64(b[j])))
+			}
+			if !(diff <= 1e-3*largest+1e-6) {
+				t.Errorf("%s: the gradient of %s is off by %.2g where its largest value is %.2g", what, p.Name, diff, largest)
+			}
+		}
+	}
+	l, g := gradient(t, m, 5, 5)
+	near("one slice", l, g)
+	active := kernel.ActiveLevel()
+	if err := kernel.SetLevel(kernel.Generic); err != nil {
+		t.Fatal(err)
+	}
+	defer kernel.SetLevel(active)
+	l, g = gradient(t, m, 2, 5)
+	near("plain Go", l, g)
+}
+
+// After the first, steps of training and sampling allocate nothing.
+func TestStepsDoNotAllocate(t *testing.T) {
+	m := randomModel(t, smallConfig())
+	h, w := m.Config.SampleSize.H, m.Config.SampleSize.W
+	const n = 3
+	dim := 3 * h * w
+	d, err := NewGradient(m.Config, m.Params, m.flat, GradientOptions{Slice: 2, H: h, W: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := NewPredictor(m, n, h, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := Example{X: noise(n*dim, 1), Target: noise(n*dim, 2), T: []int{1, 2, 3}}
+	out, ctx := make([]float32, n*dim), context.Background()
+	step := func() {
+		if _, err := d.Run(ctx, e, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Predict(ctx, out, e.X, e.T); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 20 {
+		step()
+	}
+	runtime.ReadMemStats(&after)
+	// The runtime itself allocates a little now and then (a timer, a stack of the pool's workers).
+	if got := after.Mallocs - before.Mallocs; got > 20 {
+		t.Errorf("20 steps made %d allocations", got)
+	}
+}
+
+func TestSizesThatDoNotFit(t *testing.T) {
+	c := smallConfig()
+	for _, x := range []struct {
+		h, w int
+		want string
+	}{
+		{28, 28, ""},
+		{30, 28, "28 or 32 rows and 28 columns"},
+		{3, 29, "4 rows and 28 or 32 columns"},
+	} {
+		err := c.CheckSize(x.h, x.w)
+		switch {
+		case x.want == "" && err != nil:
+			t.Error(err)
+		case x.want != "" && (err == nil || !containsAll(err.Error(), x.want)):
+			t.Errorf("%dx%d: %v, want %q", x.h, x.w, err, x.want)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package unet
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func containsAll(s string, parts ...string) bool {
+	for _, p := range parts {
+		if !strings.Contains(s, p) {
+			return false
+		}
+	}
+	return true
+}
+
+// A configuration of diffusers, old or new, survives being read, written and read again.
+func TestConfigRoundTrip(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("testdata", "unet_tiny", "unet", "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := `{"_class_name": "UNet2DModel", "_diffusers_version": "0.0.4", "act_fn": "silu", "attention_head_dim": null,
+		"block_out_channels": [128, 256], "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+		"up_block_types": ["AttnUpBlock2D", "UpBlock2D"], "freq_shift": 1, "flip_sin_to_cos": false, "norm_eps": 1e-06,
+		"downsample_padding": 0, "sample_size": [32, 48]}`
+	for _, text := range []string{string(data), old} {
+		c, err := ParseConfig([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := c.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseConfig(out)
+		if err != nil {
+			t.Fatalf("%v in %s", err, out)
+		}
+		if !reflect.DeepEqual(c, again) {
+			t.Errorf("read %+v, after writing %+v", c, again)
+		}
+	}
+	c, err := ParseConfig([]byte(old))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.AttentionHeadDim != 0 || c.SampleSize != (Size{32, 48}) || c.LayersPerBlock != 2 || !c.AddAttention || c.InChannels != 3 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// What cannot be built is refused with the key, the value and what is legal.
+func TestConfigRefusals(t *testing.T) {
+	ok := `"block_out_channels": [32, 64], "down_block_types": ["DownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "UpBlock2D"]`
+	for _, x := range []struct{ text, want string }{
+		{`{` + ok + `, "dual_cross_attention": true}`, `unknown field "dual_cross_attention"`},
+		{`{` + ok + `, "_class_name": "UNet2DConditionModel"}`, `only "UNet2DModel"`},
+		{`{` + ok + `, "time_embedding_type": "fourier"}`, `time_embedding_type is "fourier"`},
+		{`{` + ok + `, "downsample_type": "resnet"}`, `downsample_type is "resnet"`},
+		{`{` + ok + `, "act_fn": "gelu"}`, `act_fn is "gelu"`},
+		{`{` + ok + `, "class_embed_type": "timestep"}`, `class_embed_type is "timestep"`},
+		{`{` + ok + `, "norm_num_groups": 24}`, `each must be a multiple of norm_num_groups = 24`},
+		{`{` + ok + `, "norm_num_groups": null}`, `norm_num_groups must not be null`},
+		{`{` + ok + `, "mid_block_scale_factor": 2}`, `mid_block_scale_factor is 2`},
+		{`{` + ok + `, "attention_head_dim": 7}`, `attention_head_dim is 7; it must divide the 64 channels`},
+		{`{` + ok + `, "dropout": 1}`, `dropout is 1; it must be in [0, 1)`},
+		{`{` + ok + `, "downsample_padding": 2}`, `downsample_padding is 2`},
+		{`{` + ok + `, "sample_size": 33}`, `32 or 34 rows`},
+		{`{"block_out_channels": [32, 64], "down_block_types": ["SkipDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "UpBlock2D"]}`, `"SkipDownBlock2D"; supported: "DownBlock2D", "AttnDownBlock2D"`},
+		{`{"block_out_channels": [32], "down_block_types": ["DownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D"]}`, `it must have 1 entries`},
+		{`[1]`, "configuration"},
+	} {
+		if _, err := ParseConfig([]byte(x.text)); err == nil || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%s: %v, want %q", x.text, err, x.want)
+		}
+	}
+}
+
+func TestOlderNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"mid_block.attentions.0.to_q.weight":       "mid_block.attentions.0.query.weight",
+		"up_blocks.1.attentions.2.to_out.0.bias":   "up_blocks.1.attentions.2.proj_attn.bias",
+		"down_blocks.0.resnets.0.conv1.weight":     "",
+		"mid_block.attentions.0.group_norm.weight": "",
+	} {
+		if got, ok := OlderName(name); got != want || ok != (want != "") {
+			t.Errorf("OlderName(%q) = %q, %v; want %q", name, got, ok, want)
+		}
+	}
+}
