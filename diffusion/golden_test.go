@@ -54,7 +54,7 @@ func goldenDir(t *testing.T, dir string) {
 			})
 		}
 	}
-	if ran == 0 {
+	if ran == 0 && dir == "testdata" {
 		t.Fatalf("no scheduler manifests in %s", dir)
 	}
 }
