@@ -34,9 +34,9 @@ type outer struct {
 type outerMode int
 
 const (
-	windows outerMode = iota // left is copied with its padding, each tap at its offset
-	patches                  // the elements under all taps are copied side by side, one row a grid point
-	matrix                   // left is read in place: a 1x1 filter
+	outerWindows outerMode = iota // left is copied with its padding, each tap at its offset
+	outerPatches                  // the elements under all taps are copied side by side, one row a grid point
+	outerMatrix                   // left is read in place: a 1x1 filter
 )
 
 const (
@@ -53,12 +53,12 @@ func newOuter(s ConvShape, workers int, is *isa) *outer {
 	t := &o.grid
 	switch {
 	case t.count() == 1 && t.step == 1 && t.inside() && t.src.h == t.dst.h && t.src.w == t.dst.w:
-		o.mode = matrix
+		o.mode = outerMatrix
 		o.lefts = 64
 		t.rows, t.cols = 1, s.N*t.dst.h*t.dst.w
 		o.n = 1
 	case t.src.c < 8:
-		o.mode = patches
+		o.mode = outerPatches
 		o.lefts = t.src.c
 	default:
 		o.lefts = 32
@@ -69,7 +69,7 @@ func newOuter(s ConvShape, workers int, is *isa) *outer {
 	o.groups = (padded(t.dst.c)/panelWidth + outerPanels - 1) / outerPanels
 	blocks := o.blocks * o.groups
 	most := o.n
-	if o.mode == matrix {
+	if o.mode == outerMatrix {
 		most = max(1, o.grids/outerPixels)
 	}
 	o.pieces = newPieces(min(max(1, 16/blocks), most), s.R*s.R*s.C*s.K)
@@ -84,19 +84,19 @@ func newOuter(s ConvShape, workers int, is *isa) *outer {
 func (o *outer) sizes() {
 	t := &o.grid
 	points := o.bandRows * t.cols
-	if o.mode == matrix {
+	if o.mode == outerMatrix {
 		points = outerPixels
 	}
 	h, w := t.window(0, o.bandRows)
 	switch o.mode {
-	case windows:
+	case outerWindows:
 		o.leftLen = h * w * o.lefts
 		for i := 0; i < o.bandRows; i++ {
 			for k := range o.segs {
 				o.segs[k] = append(o.segs[k], uintptr(4*i*t.step*w*(o.lefts-k)))
 			}
 		}
-	case patches:
+	case outerPatches:
 		o.leftLen = points * t.count() * t.src.c
 	}
 	if t.dst.c%16 != 0 {
@@ -136,7 +136,7 @@ func (o *outer) do(worker, i int) {
 		r0: group * outerPanels * panelWidth, r1: min((group+1)*outerPanels*panelWidth, t.dst.c),
 	}
 	clear(b.sums)
-	if o.mode == matrix {
+	if o.mode == outerMatrix {
 		for at := o.grids * piece / o.pieces.count; at < o.grids*(piece+1)/o.pieces.count; at += outerPixels {
 			b.matrixRows(at, min(at+outerPixels, o.grids*(piece+1)/o.pieces.count))
 		}
@@ -172,7 +172,7 @@ func (b *outerBlock) matrixRows(q0, q1 int) {
 func (b *outerBlock) gridRows(n, q0, q1 int) {
 	t, p := &b.grid, b.p
 	b.setRight((n*t.rows+q0)*t.cols, (n*t.rows+q1)*t.cols)
-	if b.mode == patches {
+	if b.mode == outerPatches {
 		b.copyPatches(n, q0, q1)
 		rows := t.count() * t.src.c
 		p.a, p.aRow, p.aCol = &b.left[0], 4, uintptr(4*rows)

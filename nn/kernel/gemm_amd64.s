@@ -5,11 +5,37 @@
 #include "textflag.h"
 
 // func tileRows1x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows1x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -65,11 +91,37 @@ done:
 	RET
 
 // func tileRows1x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows1x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -120,11 +172,37 @@ done:
 	RET
 
 // func tileRows2x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows2x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -192,11 +270,37 @@ done:
 	RET
 
 // func tileRows2x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows2x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -255,11 +359,37 @@ done:
 	RET
 
 // func tileRows3x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows3x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -339,11 +469,37 @@ done:
 	RET
 
 // func tileRows3x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows3x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -410,11 +566,37 @@ done:
 	RET
 
 // func tileRows4x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows4x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -507,11 +689,37 @@ done:
 	RET
 
 // func tileRows4x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows4x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -587,11 +795,37 @@ done:
 	RET
 
 // func tileRows5x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows5x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -696,11 +930,37 @@ done:
 	RET
 
 // func tileRows5x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows5x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -784,11 +1044,37 @@ done:
 	RET
 
 // func tileRows6x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows6x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -906,11 +1192,37 @@ done:
 	RET
 
 // func tileRows6x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows6x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -1003,11 +1315,37 @@ done:
 	RET
 
 // func tileRows7x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows7x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -1139,11 +1477,37 @@ done:
 	RET
 
 // func tileRows7x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows7x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -1246,11 +1610,37 @@ done:
 	RET
 
 // func tileRows8x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows8x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -1394,11 +1784,37 @@ done:
 	RET
 
 // func tileRows8x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows8x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -1509,11 +1925,37 @@ done:
 	RET
 
 // func tileRows9x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows9x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -1669,11 +2111,37 @@ done:
 	RET
 
 // func tileRows9x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows9x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -1792,11 +2260,37 @@ done:
 	RET
 
 // func tileRows10x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows10x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -1964,11 +2458,37 @@ done:
 	RET
 
 // func tileRows10x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows10x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -2095,11 +2615,37 @@ done:
 	RET
 
 // func tileRows11x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows11x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -2279,11 +2825,37 @@ done:
 	RET
 
 // func tileRows11x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows11x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -2418,11 +2990,37 @@ done:
 	RET
 
 // func tileRows12x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows12x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -2614,11 +3212,37 @@ done:
 	RET
 
 // func tileRows12x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows12x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -2761,11 +3385,37 @@ done:
 	RET
 
 // func tileRows13x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows13x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -2971,11 +3621,37 @@ done:
 	RET
 
 // func tileRows13x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows13x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -3128,11 +3804,37 @@ done:
 	RET
 
 // func tileRows14x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows14x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -3350,11 +4052,37 @@ done:
 	RET
 
 // func tileRows14x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows14x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -3515,11 +4243,37 @@ done:
 	RET
 
 // func tileRows1x16AVX2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileRows1x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Y0
@@ -3575,11 +4329,37 @@ done:
 	RET
 
 // func tileRows2x16AVX2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileRows2x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Y0
@@ -3647,11 +4427,37 @@ done:
 	RET
 
 // func tileRows3x16AVX2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileRows3x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Y0
@@ -3731,11 +4537,37 @@ done:
 	RET
 
 // func tileRows4x16AVX2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileRows4x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Y0
@@ -3828,11 +4660,37 @@ done:
 	RET
 
 // func tileRows5x16AVX2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileRows5x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Y0
@@ -3937,11 +4795,37 @@ done:
 	RET
 
 // func tileRows6x16AVX2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileRows6x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Y0
@@ -4059,11 +4943,37 @@ done:
 	RET
 
 // func tileCols1x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols1x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -4119,11 +5029,37 @@ done:
 	RET
 
 // func tileCols1x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols1x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -4174,11 +5110,37 @@ done:
 	RET
 
 // func tileCols2x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols2x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -4246,11 +5208,37 @@ done:
 	RET
 
 // func tileCols2x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols2x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -4309,11 +5297,37 @@ done:
 	RET
 
 // func tileCols3x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols3x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -4393,11 +5407,37 @@ done:
 	RET
 
 // func tileCols3x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols3x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -4464,11 +5504,37 @@ done:
 	RET
 
 // func tileCols4x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols4x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -4560,11 +5626,37 @@ done:
 	RET
 
 // func tileCols4x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols4x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -4639,11 +5731,37 @@ done:
 	RET
 
 // func tileCols5x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols5x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -4747,11 +5865,37 @@ done:
 	RET
 
 // func tileCols5x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols5x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -4834,11 +5978,37 @@ done:
 	RET
 
 // func tileCols6x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols6x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -4954,11 +6124,37 @@ done:
 	RET
 
 // func tileCols6x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols6x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -5049,11 +6245,37 @@ done:
 	RET
 
 // func tileCols7x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols7x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -5181,11 +6403,37 @@ done:
 	RET
 
 // func tileCols7x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols7x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -5284,11 +6532,37 @@ done:
 	RET
 
 // func tileCols8x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols8x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -5428,11 +6702,37 @@ done:
 	RET
 
 // func tileCols8x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols8x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -5539,11 +6839,37 @@ done:
 	RET
 
 // func tileCols9x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols9x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -5695,11 +7021,37 @@ done:
 	RET
 
 // func tileCols9x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols9x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -5814,11 +7166,37 @@ done:
 	RET
 
 // func tileCols10x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols10x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -5982,11 +7360,37 @@ done:
 	RET
 
 // func tileCols10x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols10x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -6109,11 +7513,37 @@ done:
 	RET
 
 // func tileCols11x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols11x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -6289,11 +7719,37 @@ done:
 	RET
 
 // func tileCols11x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols11x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -6424,11 +7880,37 @@ done:
 	RET
 
 // func tileCols12x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols12x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -6616,11 +8098,37 @@ done:
 	RET
 
 // func tileCols12x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols12x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -6759,11 +8267,37 @@ done:
 	RET
 
 // func tileCols13x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols13x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -6963,11 +8497,37 @@ done:
 	RET
 
 // func tileCols13x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols13x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -7114,11 +8674,37 @@ done:
 	RET
 
 // func tileCols14x32AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols14x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -7330,11 +8916,37 @@ done:
 	RET
 
 // func tileCols14x16AVX512(t *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCols14x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Z0
@@ -7489,11 +9101,37 @@ done:
 	RET
 
 // func tileCols1x16AVX2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileCols1x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Y0
@@ -7549,11 +9187,37 @@ done:
 	RET
 
 // func tileCols2x16AVX2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileCols2x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Y0
@@ -7621,11 +9285,37 @@ done:
 	RET
 
 // func tileCols3x16AVX2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileCols3x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Y0
@@ -7705,11 +9395,37 @@ done:
 	RET
 
 // func tileCols4x16AVX2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileCols4x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Y0
@@ -7801,11 +9517,37 @@ done:
 	RET
 
 // func tileCols5x16AVX2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileCols5x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Y0
@@ -7909,11 +9651,37 @@ done:
 	RET
 
 // func tileCols6x16AVX2(t *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileCols6x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
+	MOVQ  144(AX), CX
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch0
+	MOVQ       CX, 144(AX)
+
+prefetched0:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        prefetch1
+	MOVQ       CX, 160(AX)
+
+prefetched1:
 	MOVQ    24(AX), CX
 	MOVQ    72(AX), DX
 	VMOVUPS (CX), Y0

@@ -17,7 +17,7 @@ import "unsafe"
 //
 // All offsets and steps are in bytes. Functions named tileRows want aCol = 4,
 // those named tileCols want aRow = 4. This is done count times, a, b and c moving
-// on by their steps in between. The call changes a, b, c and count. A tile lives on
+// on by their steps in between. The call changes a, b, c, count and prefetch. A tile lives on
 // the heap, and the garbage collector looks at its pointers, so none of them may
 // point past the end of an array, not even when nothing is read there.
 //
@@ -31,6 +31,15 @@ type tile struct {
 	numSegs, segLen     int
 	count               int
 	aStep, bStep, cStep uintptr
+
+	prefetch [2]stream
+}
+
+// stream is memory to fetch into the second-level cache on the side: lines of 64
+// bytes from address on with every tile; then address moves on. Any address will do.
+type stream struct {
+	address uintptr
+	lines   int
 }
 
 // panelWidth is the number of columns of a packed panel of B. Each panel is stored
@@ -106,6 +115,7 @@ func (p *product) panel(kernels *[2][15]func(*byte), rows, cols int) {
 		}
 		j += width
 	}
+	p.prefetch = p.run.prefetch
 }
 
 // edgeTile runs f into p.edge and copies the cols columns that exist to C.

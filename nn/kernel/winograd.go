@@ -7,23 +7,50 @@ import "unsafe"
 // to V [36][patches][src.c] and then, for each panel of output channels, multiplies
 // it with the transformed filter to M [36][patches][32] and transforms that back.
 //
-// The packed filter U is [dst.c/32][36][src.c][32].
+// The packed filter U is [dst.c/32][36][src.c][32], each plane with a line of 64 bytes
+// to spare, so that the planes do not all fall into the same set of the cache.
 type winograd struct {
-	n, h, w        int
-	src, dst       int // channels
-	transposed     bool
-	patchRows      int
-	patchCols      int
-	block          int // most patches in a chunk
-	vRow           int // floats between V's patches
-	workers        []winogradWorker
-	zeros          []float32
-	memory, packed int // floats of a worker's scratch, and of its packBuf
+	patchGrid
+	src, dst   int // channels
+	transposed bool
+	block      int // most patches in a chunk
+	vRow       int // floats between V's patches
+	workers    []winogradWorker
+	zeros      []float32
+	workerLen  int // floats of a worker's scratch
 
 	dstData, srcData, u, filter, bias, temb, add, inits, bufs []float32
-	blocks, groups                                            int
+	blocks, chunks, groups                                    int
 
 	packPart, part func(worker, i int)
+}
+
+// patchGrid is how images are cut into output patches, numbered image by image and row
+// by row.
+type patchGrid struct {
+	n, h, w    int // images, and their size
+	rows, cols int // patches of an image
+}
+
+func newPatchGrid(s ConvShape) patchGrid {
+	return patchGrid{s.N, s.H, s.W, (s.H + winoOut - 1) / winoOut, (s.W + winoOut - 1) / winoOut}
+}
+
+func (g *patchGrid) perImage() int { return g.rows * g.cols }
+
+// locate sets p's position to that of patch t and returns the patch's image.
+func (g *patchGrid) locate(p *patch, t int) (n int) {
+	p.y, p.x = winoOut*(t/g.cols%g.rows), winoOut*(t%g.cols)
+	return t / g.perImage()
+}
+
+// memory is the part of images of c channels that patches t0 to t1 are the first to
+// use, to be fetched in the given number of steps.
+func (g *patchGrid) memory(images []float32, c, t0, t1, steps int) stream {
+	row := func(t int) int { return t/g.perImage()*g.h + winoOut*(t/g.cols%g.rows) }
+	y0, y1 := row(t0), min(row(t1-1)+winoOut+1, g.n*g.h)
+	lines := (y1 - y0) * g.w * c / 16
+	return stream{uintptr(unsafe.Pointer(&images[y0*g.w*c])), (lines + steps - 1) / steps}
 }
 
 // winogradWorker is what each goroutine has of its own.
@@ -46,14 +73,13 @@ func (s ConvShape) suitsWinograd() bool {
 }
 
 func newWinograd(s ConvShape, transposed bool, workers int, is *isa) *winograd {
-	g := &winograd{n: s.N, h: s.H, w: s.W, src: s.C, dst: s.K, transposed: transposed}
+	g := &winograd{patchGrid: newPatchGrid(s), src: s.C, dst: s.K, transposed: transposed}
 	if transposed {
 		g.src, g.dst = s.K, s.C
 	}
-	g.patchRows, g.patchCols = (s.H+winoOut-1)/winoOut, (s.W+winoOut-1)/winoOut
 	g.block = is.winoPatches
 	g.vRow = oddLines(g.src)
-	g.memory = winoPoints*(g.block*g.vRow+16) + winoPoints*(g.block*panelWidth+16) + padded(g.dst) + 16
+	g.workerLen = winoPoints*(g.block*g.vRow+16) + winoPoints*(g.block*panelWidth+16) + padded(g.dst) + 16
 	g.zeros = aligned(make([]float32, padded(max(g.src, g.dst))+panelWidth+16))
 	g.workers = newWinogradWorkers(workers, is)
 	if transposed || g.dst%16 != 0 {
@@ -78,8 +104,9 @@ func newWinogradWorkers(n int, is *isa) []winogradWorker {
 func oddLines(c int) int { return ((c+15)/16 | 1) * 16 }
 
 func (g *winograd) panels() int    { return padded(g.dst) / panelWidth }
-func (g *winograd) packedLen() int { return padded(g.dst) * winoPoints * g.src }
-func (g *winograd) scratch() int   { return g.n*padded(g.dst) + len(g.workers)*g.memory + 16 }
+func (g *winograd) packedLen() int { return g.panels() * winoPoints * g.uPlane() }
+func (g *winograd) uPlane() int    { return g.src*panelWidth + 16 }
+func (g *winograd) scratch() int   { return g.n*padded(g.dst) + len(g.workers)*g.workerLen + 16 }
 
 func (g *winograd) pack(u, w []float32) {
 	g.u, g.filter = u, w
@@ -101,8 +128,8 @@ func (g *winograd) doPack(worker, i int) {
 		g.copyFilter(w, buf, c0, c1, j, cols)
 		p.row, p.pixel = uintptr(4*(c1-c0)*panelWidth), 4*panelWidth
 	}
-	p.count, p.plane, p.step = c1-c0, uintptr(4*g.src*panelWidth), 4*panelWidth
-	to := g.u[(j*winoPoints*g.src)+c0*panelWidth:]
+	p.count, p.plane, p.step = c1-c0, uintptr(4*g.uPlane()), 4*panelWidth
+	to := g.u[j/panelWidth*winoPoints*g.uPlane()+c0*panelWidth:]
 	for k := 0; k < (cols+15)&^15; k += w.mul.lanes {
 		p.image, p.data = &buf[k], &to[k]
 		p.call(w.mul.winoFilter)
@@ -130,22 +157,40 @@ func (g *winograd) run(dst, src, u, bias, temb, add, scratch []float32) {
 	initRows(g.inits, bias, temb, g.n, g.dst)
 	// How the work is cut changes no bits. Few patches are cut evenly among the
 	// threads, and panels too where there are even fewer.
-	patches, threads := g.n*g.patchRows*g.patchCols, min(len(g.workers), Threads())
+	patches, threads := g.n*g.perImage(), min(len(g.workers), Threads())
 	g.blocks = (patches + g.block - 1) / g.block
 	if g.blocks < 4*threads {
 		g.blocks = min((g.blocks+threads-1)/threads*threads, max(1, patches/4))
 	}
 	g.groups = min(g.panels(), max(1, 2*threads/g.blocks))
-	parallelBy(g.blocks*g.groups, len(g.workers), g.part)
+	g.chunks = min(g.blocks, 8*threads)
+	parallelBy(g.chunks*g.groups, len(g.workers), g.part)
 }
 
-// do computes one block of patches for one group of panels.
+// do computes the patches of one chunk, block by block, for one group of panels.
 func (g *winograd) do(worker, i int) {
-	patches := g.n * g.patchRows * g.patchCols
-	b, group := i/g.groups, i%g.groups
-	t0, t1 := patches*b/g.blocks, patches*(b+1)/g.blocks
+	patches := g.n * g.perImage()
+	chunk, group := i/g.groups, i%g.groups
+	b0, b1 := g.blocks*chunk/g.chunks, g.blocks*(chunk+1)/g.chunks
+	j0, j1 := g.panels()*group/g.groups, g.panels()*(group+1)/g.groups
+	q := &g.workers[worker].mul
+	for b := b0; b < b1; b++ {
+		t0, t1 := patches*b/g.blocks, patches*(b+1)/g.blocks
+		q.prefetch = [2]stream{}
+		if b+1 < b1 {
+			t2 := patches * (b + 2) / g.blocks
+			calls := (j1 - j0) * q.calls(t1-t0, panelWidth)
+			q.prefetch[0] = g.memory(g.srcData, g.src, t1, t2, calls)
+			q.prefetch[1] = g.memory(g.dstData, g.dst, t1, t2, calls)
+		}
+		g.doBlock(worker, t0, t1, j0, j1)
+	}
+}
+
+// doBlock computes patches t0 to t1 for panels j0 to j1.
+func (g *winograd) doBlock(worker, t0, t1, j0, j1 int) {
 	w := &g.workers[worker]
-	mem := g.bufs[worker*g.memory : (worker+1)*g.memory]
+	mem := g.bufs[worker*g.workerLen : (worker+1)*g.workerLen]
 	vPlane, mPlane := (t1-t0)*g.vRow+16, (t1-t0)*panelWidth+16
 	v, m := mem[:winoPoints*vPlane], mem[winoPoints*vPlane:][:winoPoints*mPlane]
 	dump := mem[len(mem)-padded(g.dst)-16:]
@@ -162,26 +207,19 @@ func (g *winograd) do(worker, i int) {
 	q := &w.mul
 	q.a, q.aRow, q.aCol, q.aStep = &v[0], uintptr(4*g.vRow), 4, uintptr(4*vPlane)
 	q.segs, q.numSegs, q.segLen = &noOffsets[0], 1, g.src
-	q.bRow, q.bStep = 4*panelWidth, uintptr(4*g.src*panelWidth)
+	q.bRow, q.bStep = 4*panelWidth, uintptr(4*g.uPlane())
 	q.c, q.cRow, q.cStep = &m[0], 4*panelWidth, uintptr(4*mPlane)
 	q.init, q.initRow, q.add = &zeroLine[0], 0, nil
 	p.outside, p.plane = &dump[0], uintptr(4*mPlane)
 	p.row, p.pixel = uintptr(4*g.w*g.dst), uintptr(4*g.dst)
-	for j := g.panels() * group / g.groups; j < g.panels()*(group+1)/g.groups; j++ {
-		q.b = &g.u[j*winoPoints*g.src*panelWidth]
+	for j := j0; j < j1; j++ {
+		q.b = &g.u[j*winoPoints*g.uPlane()]
 		cols := min(panelWidth, g.dst-j*panelWidth)
 		q.planes(t1-t0, cols)
 		for t := t0; t < t1; t++ {
 			g.output(w, m[(t-t0)*panelWidth:], t, j*panelWidth, cols)
 		}
 	}
-}
-
-// locate sets p's position to that of output patch t and returns its image.
-func (g *winograd) locate(p *patch, t int) (n int) {
-	per := g.patchRows * g.patchCols
-	p.y, p.x = winoOut*(t%per/g.patchCols), winoOut*(t%g.patchCols)
-	return t / per
 }
 
 // output transforms the patch at m back and writes it to channels k to k+cols of
@@ -285,4 +323,11 @@ func (p *product) planes(rows, cols int) {
 		}
 		j += width
 	}
+	p.prefetch = r.prefetch
+}
+
+// calls is the number of register tiles that planes computes for the given numbers
+// of rows and columns.
+func (p *product) calls(rows, cols int) int {
+	return winoPoints * ((rows + p.maxRows - 1) / p.maxRows) * ((cols + p.maxCols - 1) / p.maxCols)
 }

@@ -9,16 +9,16 @@ package kernel
 // W's plane (1, 1) holds the sum of each patch of dy, which gives the gradients of
 // the time embedding and the bias.
 type winogradWeights struct {
-	s                    ConvShape
-	patchRows, patchCols int
-	chans, blocks        int // input channels of a block, a multiple of 16; blocks
-	width, groups        int // panels of a group; groups
-	pieces               *pieces
-	block                int // most patches at a time
-	vRow, wRow           int
-	dLen, vLen, wLen     int
-	workers              []winogradWorker
-	zeros                []float32
+	s ConvShape
+	patchGrid
+	chans, blocks    int // input channels of a block, a multiple of 16; blocks
+	width, groups    int // panels of a group; groups
+	pieces           *pieces
+	block            int // most patches at a time
+	vRow, wRow       int
+	dLen, vLen, wLen int
+	workers          []winogradWorker
+	zeros            []float32
 
 	dw, x, dy, images, bufs []float32
 	part                    func(worker, i int)
@@ -27,7 +27,7 @@ type winogradWeights struct {
 const weightPatches = 64 // patches in one product
 
 func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
-	g := &winogradWeights{s: s, patchRows: (s.H + winoOut - 1) / winoOut, patchCols: (s.W + winoOut - 1) / winoOut}
+	g := &winogradWeights{s: s, patchGrid: newPatchGrid(s)}
 	panels := padded(s.K) / panelWidth
 	// The number of pieces is part of the result, so it comes from the shape. The
 	// blocks are not: they are made smaller when there are many threads.
@@ -42,7 +42,7 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 		}
 	}
 	g.blocks, g.groups = (s.C+g.chans-1)/g.chans, (panels+g.width-1)/g.width
-	g.block = min(weightPatches, (s.N+g.pieces.count-1)/g.pieces.count*g.patchRows*g.patchCols)
+	g.block = min(weightPatches, (s.N+g.pieces.count-1)/g.pieces.count*g.perImage())
 	g.vRow, g.wRow = oddLines(g.chans), oddLines(g.width*panelWidth)
 	g.dLen = winoPoints * (g.width*g.chans*panelWidth + 16)
 	g.vLen, g.wLen = winoPoints*(g.block*g.vRow+16), winoPoints*(g.block*g.wRow+16)
@@ -94,12 +94,13 @@ func (g *winogradWeights) do(worker, i int) {
 	}
 	bufs := g.bufs[worker*(g.dLen+g.vLen+g.wLen):]
 	b.d, b.v, b.w = bufs[:g.dLen], bufs[g.dLen:][:g.vLen], bufs[g.dLen+g.vLen:][:g.wLen]
-	per := g.patchRows * g.patchCols
+	per := g.perImage()
 	first, end := g.s.N*piece/g.pieces.count*per, g.s.N*(piece+1)/g.pieces.count*per
 	rounds := (end - first + g.block - 1) / g.block
 	for q := 0; q < rounds; q++ {
 		t0, t1 := first+(end-first)*q/rounds, first+(end-first)*(q+1)/rounds
 		b.transformPatches(t0, t1)
+		b.prefetchPatches(t1, min(t1+t1-t0, end))
 		b.multiply(t1-t0, q == 0)
 		if g.images != nil && block == 0 {
 			b.sumImages(t0, t1)
@@ -123,17 +124,32 @@ func (b *weightsBlock) wPlane() int { return b.block*b.wRow + 16 }
 // transformPatches transforms patches t0 to t1 of x and dy.
 func (b *weightsBlock) transformPatches(t0, t1 int) {
 	s, p := &b.s, &b.patch
-	per := b.patchRows * b.patchCols
 	p.outside, p.h, p.w = &b.zeros[0], s.H, s.W
 	for t := t0; t < t1; t++ {
-		image := t / per * s.H * s.W
-		p.y, p.x = winoOut*(t%per/b.patchCols), winoOut*(t%b.patchCols)
+		image := b.locate(p, t) * s.H * s.W
 		p.row, p.pixel, p.plane = uintptr(4*s.W*s.K), uintptr(4*s.K), uintptr(4*b.wPlane())
 		b.transform(b.dy[image*s.K+b.k0:], b.w[(t-t0)*b.wRow:], b.k1-b.k0, b.mul.winoGradient, winoOut)
 		p.y--
 		p.x--
 		p.row, p.pixel, p.plane = uintptr(4*s.W*s.C), uintptr(4*s.C), uintptr(4*b.vPlane())
 		b.transform(b.x[image*s.C+b.c0:], b.v[(t-t0)*b.vRow:], b.c1-b.c0, b.mul.winoInput, winoIn)
+	}
+}
+
+// prefetchPatches arranges for multiply to fetch the images under patches t0 to t1,
+// where the block is all channels of them.
+func (b *weightsBlock) prefetchPatches(t0, t1 int) {
+	p := &b.mul
+	p.prefetch = [2]stream{}
+	if t0 >= t1 {
+		return
+	}
+	steps := winoPoints * ((b.c1 - b.c0 + p.maxRows - 1) / p.maxRows) * ((b.k1 - b.k0 + p.maxCols - 1) / p.maxCols)
+	if b.blocks == 1 {
+		p.prefetch[0] = b.memory(b.x, b.s.C, t0, t1, steps)
+	}
+	if b.groups == 1 {
+		p.prefetch[1] = b.memory(b.dy, b.s.K, t0, t1, steps)
 	}
 }
 
@@ -159,7 +175,7 @@ func (b *weightsBlock) multiply(n int, first bool) {
 // sumImages adds the patches' sums of dy to those of their images.
 func (b *weightsBlock) sumImages(t0, t1 int) {
 	p := &b.mul
-	per, K := b.patchRows*b.patchCols, b.s.K
+	per, K := b.perImage(), b.s.K
 	p.a, p.aRow, p.aCol = &one[0], 4, 0
 	for t := t0; t < t1; {
 		n := t / per

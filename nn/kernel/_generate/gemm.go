@@ -32,6 +32,7 @@ const (
 	tileCRow, tileInitRow, tileAddRow          = 64, 72, 80
 	tileSegs, tileNumSegs, tileSegLen          = 88, 96, 104
 	tileCount, tileAStep, tileBStep, tileCStep = 112, 120, 128, 136
+	tilePrefetch                               = 144 // and 160: address and lines
 )
 
 // registerTile writes the kernel for a tile of rows x (nv vectors); its argument is a
@@ -49,6 +50,20 @@ func registerTile(s isa, along bool, rows, nv int) {
 	field := func(offset int) reg.GPVirtual { r := GP64(); MOVQ(Mem{Base: t, Disp: offset}, r); return r }
 
 	Label("tile")
+	for i := 0; i < 2; i++ {
+		at := tilePrefetch + 16*i
+		address, lines := field(at), field(at+8)
+		loop, done := fmt.Sprintf("prefetch%d", i), fmt.Sprintf("prefetched%d", i)
+		TESTQ(lines, lines)
+		JEQ(LabelRef(done))
+		Label(loop)
+		PREFETCHT1(Mem{Base: address})
+		ADDQ(I8(64), address)
+		DECQ(lines)
+		JNE(LabelRef(loop))
+		MOVQ(address, Mem{Base: t, Disp: at})
+		Label(done)
+	}
 	acc := make([][]vec, rows)
 	row, step := field(tileInit), field(tileInitRow)
 	for i := range acc {
