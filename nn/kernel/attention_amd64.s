@@ -75,17 +75,19 @@ exp:
 	VSUBPS        Z3, Z16, Z17
 	VFNMADD231PS  Z4, Z17, Z15
 	VFNMADD231PS  Z5, Z17, Z15
-	VMOVUPS       Z6, Z17
-	VFMADD213PS   Z7, Z15, Z17
-	VFMADD213PS   Z8, Z15, Z17
-	VFMADD213PS   Z9, Z15, Z17
-	VFMADD213PS   Z10, Z15, Z17
-	VFMADD213PS   Z11, Z15, Z17
-	VFMADD213PS   Z11, Z15, Z17
+	VMULPS        Z15, Z15, Z17
+	VMOVUPS       Z8, Z18
+	VMOVUPS       Z10, Z19
+	VFMADD231PS   Z7, Z15, Z18
+	VFMADD231PS   Z6, Z17, Z18
+	VFMADD231PS   Z9, Z15, Z19
+	VFMADD213PS   Z19, Z17, Z18
+	VADDPS        Z11, Z15, Z15
+	VFMADD213PS   Z15, Z17, Z18
 	VPSLLD        $0x17, Z16, Z16
-	VMULPS        Z16, Z17, Z17
-	VMOVUPS       Z17, (AX)(DI*1)
-	VADDPS        Z17, Z13, Z13
+	VMULPS        Z16, Z18, Z18
+	VMOVUPS       Z18, (AX)(DI*1)
+	VADDPS        Z18, Z13, Z13
 	ADDQ          $+64, DI
 	CMPQ          DI, SI
 	JNE           exp
@@ -171,19 +173,21 @@ columns:
 	VSUBPS       Z3, Z16, Z17
 	VFNMADD231PS Z4, Z17, Z15
 	VFNMADD231PS Z5, Z17, Z15
-	VMOVUPS      Z6, Z17
-	VFMADD213PS  Z7, Z15, Z17
-	VFMADD213PS  Z8, Z15, Z17
-	VFMADD213PS  Z9, Z15, Z17
-	VFMADD213PS  Z10, Z15, Z17
-	VFMADD213PS  Z11, Z15, Z17
-	VFMADD213PS  Z11, Z15, Z17
+	VMULPS       Z15, Z15, Z17
+	VMOVUPS      Z8, Z18
+	VMOVUPS      Z10, Z19
+	VFMADD231PS  Z7, Z15, Z18
+	VFMADD231PS  Z6, Z17, Z18
+	VFMADD231PS  Z9, Z15, Z19
+	VFMADD213PS  Z19, Z17, Z18
+	VADDPS       Z11, Z15, Z15
+	VFMADD213PS  Z15, Z17, Z18
 	VPSLLD       $0x17, Z16, Z16
-	VMULPS       Z16, Z17, Z17
-	VMOVUPS      Z17, (AX)(R8*1)
+	VMULPS       Z16, Z18, Z18
+	VMOVUPS      Z18, (AX)(R8*1)
 	VMOVUPS      (CX)(R8*1), Z15
 	VSUBPS       Z14, Z15, Z15
-	VMULPS       Z17, Z15, Z15
+	VMULPS       Z18, Z15, Z15
 	VMULPS       Z12, Z15, Z15
 	VMOVUPS      Z15, (CX)(R8*1)
 	ADDQ         $+64, R8
@@ -346,17 +350,19 @@ rows:
 	VSUBPS       Z5, Z16, Z17
 	VFNMADD231PS Z6, Z17, Z15
 	VFNMADD231PS Z7, Z17, Z15
-	VMOVUPS      Z8, Z17
-	VFMADD213PS  Z9, Z15, Z17
-	VFMADD213PS  Z10, Z15, Z17
-	VFMADD213PS  Z11, Z15, Z17
-	VFMADD213PS  Z12, Z15, Z17
-	VFMADD213PS  Z13, Z15, Z17
-	VFMADD213PS  Z13, Z15, Z17
+	VMULPS       Z15, Z15, Z17
+	VMOVUPS      Z10, Z18
+	VMOVUPS      Z12, Z19
+	VFMADD231PS  Z9, Z15, Z18
+	VFMADD231PS  Z8, Z17, Z18
+	VFMADD231PS  Z11, Z15, Z19
+	VFMADD213PS  Z19, Z17, Z18
+	VADDPS       Z13, Z15, Z15
+	VFMADD213PS  Z15, Z17, Z18
 	VPSLLD       $0x17, Z16, Z16
-	VMULPS       Z16, Z17, Z17
-	VMOVUPS      Z17, (AX)
-	VADDPS       Z17, Z1, Z1
+	VMULPS       Z16, Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VADDPS       Z18, Z1, Z1
 	ADDQ         $+64, AX
 	DECQ         SI
 	JNE          rows
@@ -561,17 +567,19 @@ exp:
 	VSUBPS       Z3, Z15, Z16
 	VFNMADD231PS Z4, Z16, Z14
 	VFNMADD231PS Z5, Z16, Z14
-	VMOVUPS      Z6, Z16
-	VFMADD213PS  Z7, Z14, Z16
-	VFMADD213PS  Z8, Z14, Z16
-	VFMADD213PS  Z9, Z14, Z16
-	VFMADD213PS  Z10, Z14, Z16
-	VFMADD213PS  Z11, Z14, Z16
-	VFMADD213PS  Z11, Z14, Z16
+	VMULPS       Z14, Z14, Z16
+	VMOVUPS      Z8, Z17
+	VMOVUPS      Z10, Z18
+	VFMADD231PS  Z7, Z14, Z17
+	VFMADD231PS  Z6, Z16, Z17
+	VFMADD231PS  Z9, Z14, Z18
+	VFMADD213PS  Z18, Z16, Z17
+	VADDPS       Z11, Z14, Z14
+	VFMADD213PS  Z14, Z16, Z17
 	VPSLLD       $0x17, Z15, Z15
-	VMULPS       Z15, Z16, Z16
-	VMOVUPS      Z16, (AX)(DI*1)
-	VFMADD231PS  (CX)(DI*1), Z16, Z13
+	VMULPS       Z15, Z17, Z17
+	VMOVUPS      Z17, (AX)(DI*1)
+	VFMADD231PS  (CX)(DI*1), Z17, Z13
 	ADDQ         $+64, DI
 	CMPQ         DI, SI
 	JNE          exp
@@ -645,17 +653,19 @@ exp:
 	VSUBPS       attentionConstants<>+32(SB), Y7, Y8
 	VFNMADD231PS attentionConstants<>+64(SB), Y8, Y6
 	VFNMADD231PS attentionConstants<>+96(SB), Y8, Y6
-	VMOVUPS      attentionConstants<>+128(SB), Y8
-	VFMADD213PS  attentionConstants<>+160(SB), Y6, Y8
-	VFMADD213PS  attentionConstants<>+192(SB), Y6, Y8
-	VFMADD213PS  attentionConstants<>+224(SB), Y6, Y8
-	VFMADD213PS  attentionConstants<>+256(SB), Y6, Y8
-	VFMADD213PS  attentionConstants<>+288(SB), Y6, Y8
-	VFMADD213PS  attentionConstants<>+288(SB), Y6, Y8
+	VMULPS       Y6, Y6, Y8
+	VMOVUPS      attentionConstants<>+192(SB), Y9
+	VMOVUPS      attentionConstants<>+256(SB), Y10
+	VFMADD231PS  attentionConstants<>+160(SB), Y6, Y9
+	VFMADD231PS  attentionConstants<>+128(SB), Y8, Y9
+	VFMADD231PS  attentionConstants<>+224(SB), Y6, Y10
+	VFMADD213PS  Y10, Y8, Y9
+	VADDPS       attentionConstants<>+288(SB), Y6, Y6
+	VFMADD213PS  Y6, Y8, Y9
 	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y8, Y8
-	VMOVUPS      Y8, (AX)(DI*1)
-	VADDPS       Y8, Y4, Y4
+	VMULPS       Y7, Y9, Y9
+	VMOVUPS      Y9, (AX)(DI*1)
+	VADDPS       Y9, Y4, Y4
 	VMOVUPS      32(AX)(DI*1), Y6
 	VSUBPS       Y3, Y6, Y6
 	VMULPS       Y2, Y6, Y6
@@ -666,17 +676,19 @@ exp:
 	VSUBPS       attentionConstants<>+32(SB), Y7, Y8
 	VFNMADD231PS attentionConstants<>+64(SB), Y8, Y6
 	VFNMADD231PS attentionConstants<>+96(SB), Y8, Y6
-	VMOVUPS      attentionConstants<>+128(SB), Y8
-	VFMADD213PS  attentionConstants<>+160(SB), Y6, Y8
-	VFMADD213PS  attentionConstants<>+192(SB), Y6, Y8
-	VFMADD213PS  attentionConstants<>+224(SB), Y6, Y8
-	VFMADD213PS  attentionConstants<>+256(SB), Y6, Y8
-	VFMADD213PS  attentionConstants<>+288(SB), Y6, Y8
-	VFMADD213PS  attentionConstants<>+288(SB), Y6, Y8
+	VMULPS       Y6, Y6, Y8
+	VMOVUPS      attentionConstants<>+192(SB), Y9
+	VMOVUPS      attentionConstants<>+256(SB), Y10
+	VFMADD231PS  attentionConstants<>+160(SB), Y6, Y9
+	VFMADD231PS  attentionConstants<>+128(SB), Y8, Y9
+	VFMADD231PS  attentionConstants<>+224(SB), Y6, Y10
+	VFMADD213PS  Y10, Y8, Y9
+	VADDPS       attentionConstants<>+288(SB), Y6, Y6
+	VFMADD213PS  Y6, Y8, Y9
 	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y8, Y8
-	VMOVUPS      Y8, 32(AX)(DI*1)
-	VADDPS       Y8, Y5, Y5
+	VMULPS       Y7, Y9, Y9
+	VMOVUPS      Y9, 32(AX)(DI*1)
+	VADDPS       Y9, Y5, Y5
 	ADDQ         $+64, DI
 	CMPQ         DI, SI
 	JNE          exp
@@ -916,19 +928,21 @@ columns:
 	VSUBPS       attentionConstants<>+32(SB), Y6, Y7
 	VFNMADD231PS attentionConstants<>+64(SB), Y7, Y5
 	VFNMADD231PS attentionConstants<>+96(SB), Y7, Y5
-	VMOVUPS      attentionConstants<>+128(SB), Y7
-	VFMADD213PS  attentionConstants<>+160(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+192(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+224(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+256(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+288(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+288(SB), Y5, Y7
+	VMULPS       Y5, Y5, Y7
+	VMOVUPS      attentionConstants<>+192(SB), Y8
+	VMOVUPS      attentionConstants<>+256(SB), Y9
+	VFMADD231PS  attentionConstants<>+160(SB), Y5, Y8
+	VFMADD231PS  attentionConstants<>+128(SB), Y7, Y8
+	VFMADD231PS  attentionConstants<>+224(SB), Y5, Y9
+	VFMADD213PS  Y9, Y7, Y8
+	VADDPS       attentionConstants<>+288(SB), Y5, Y5
+	VFMADD213PS  Y5, Y7, Y8
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMOVUPS      Y7, (AX)(R8*1)
+	VMULPS       Y6, Y8, Y8
+	VMOVUPS      Y8, (AX)(R8*1)
 	VMOVUPS      (CX)(R8*1), Y5
 	VSUBPS       Y4, Y5, Y5
-	VMULPS       Y7, Y5, Y5
+	VMULPS       Y8, Y5, Y5
 	VMULPS       Y2, Y5, Y5
 	VMOVUPS      Y5, (CX)(R8*1)
 	VMOVUPS      32(AX)(R8*1), Y5
@@ -940,19 +954,21 @@ columns:
 	VSUBPS       attentionConstants<>+32(SB), Y6, Y7
 	VFNMADD231PS attentionConstants<>+64(SB), Y7, Y5
 	VFNMADD231PS attentionConstants<>+96(SB), Y7, Y5
-	VMOVUPS      attentionConstants<>+128(SB), Y7
-	VFMADD213PS  attentionConstants<>+160(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+192(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+224(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+256(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+288(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+288(SB), Y5, Y7
+	VMULPS       Y5, Y5, Y7
+	VMOVUPS      attentionConstants<>+192(SB), Y8
+	VMOVUPS      attentionConstants<>+256(SB), Y9
+	VFMADD231PS  attentionConstants<>+160(SB), Y5, Y8
+	VFMADD231PS  attentionConstants<>+128(SB), Y7, Y8
+	VFMADD231PS  attentionConstants<>+224(SB), Y5, Y9
+	VFMADD213PS  Y9, Y7, Y8
+	VADDPS       attentionConstants<>+288(SB), Y5, Y5
+	VFMADD213PS  Y5, Y7, Y8
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMOVUPS      Y7, 32(AX)(R8*1)
+	VMULPS       Y6, Y8, Y8
+	VMOVUPS      Y8, 32(AX)(R8*1)
 	VMOVUPS      32(CX)(R8*1), Y5
 	VSUBPS       Y4, Y5, Y5
-	VMULPS       Y7, Y5, Y5
+	VMULPS       Y8, Y5, Y5
 	VMULPS       Y2, Y5, Y5
 	VMOVUPS      Y5, 32(CX)(R8*1)
 	ADDQ         $+64, R8
@@ -1110,17 +1126,19 @@ rows:
 	VSUBPS       attentionConstants<>+32(SB), Y8, Y9
 	VFNMADD231PS attentionConstants<>+64(SB), Y9, Y7
 	VFNMADD231PS attentionConstants<>+96(SB), Y9, Y7
-	VMOVUPS      attentionConstants<>+128(SB), Y9
-	VFMADD213PS  attentionConstants<>+160(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+192(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+224(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+256(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+288(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+288(SB), Y7, Y9
+	VMULPS       Y7, Y7, Y9
+	VMOVUPS      attentionConstants<>+192(SB), Y10
+	VMOVUPS      attentionConstants<>+256(SB), Y11
+	VFMADD231PS  attentionConstants<>+160(SB), Y7, Y10
+	VFMADD231PS  attentionConstants<>+128(SB), Y9, Y10
+	VFMADD231PS  attentionConstants<>+224(SB), Y7, Y11
+	VFMADD213PS  Y11, Y9, Y10
+	VADDPS       attentionConstants<>+288(SB), Y7, Y7
+	VFMADD213PS  Y7, Y9, Y10
 	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y9, Y9
-	VMOVUPS      Y9, (AX)
-	VADDPS       Y9, Y5, Y5
+	VMULPS       Y8, Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VADDPS       Y10, Y5, Y5
 	VMOVUPS      32(AX), Y7
 	VSUBPS       Y4, Y7, Y7
 	VMULPS       Y0, Y7, Y7
@@ -1131,17 +1149,19 @@ rows:
 	VSUBPS       attentionConstants<>+32(SB), Y8, Y9
 	VFNMADD231PS attentionConstants<>+64(SB), Y9, Y7
 	VFNMADD231PS attentionConstants<>+96(SB), Y9, Y7
-	VMOVUPS      attentionConstants<>+128(SB), Y9
-	VFMADD213PS  attentionConstants<>+160(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+192(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+224(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+256(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+288(SB), Y7, Y9
-	VFMADD213PS  attentionConstants<>+288(SB), Y7, Y9
+	VMULPS       Y7, Y7, Y9
+	VMOVUPS      attentionConstants<>+192(SB), Y10
+	VMOVUPS      attentionConstants<>+256(SB), Y11
+	VFMADD231PS  attentionConstants<>+160(SB), Y7, Y10
+	VFMADD231PS  attentionConstants<>+128(SB), Y9, Y10
+	VFMADD231PS  attentionConstants<>+224(SB), Y7, Y11
+	VFMADD213PS  Y11, Y9, Y10
+	VADDPS       attentionConstants<>+288(SB), Y7, Y7
+	VFMADD213PS  Y7, Y9, Y10
 	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y9, Y9
-	VMOVUPS      Y9, 32(AX)
-	VADDPS       Y9, Y6, Y6
+	VMULPS       Y8, Y10, Y10
+	VMOVUPS      Y10, 32(AX)
+	VADDPS       Y10, Y6, Y6
 	ADDQ         $+64, AX
 	DECQ         SI
 	JNE          rows
@@ -1346,17 +1366,19 @@ exp:
 	VSUBPS       attentionConstants<>+32(SB), Y6, Y7
 	VFNMADD231PS attentionConstants<>+64(SB), Y7, Y5
 	VFNMADD231PS attentionConstants<>+96(SB), Y7, Y5
-	VMOVUPS      attentionConstants<>+128(SB), Y7
-	VFMADD213PS  attentionConstants<>+160(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+192(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+224(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+256(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+288(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+288(SB), Y5, Y7
+	VMULPS       Y5, Y5, Y7
+	VMOVUPS      attentionConstants<>+192(SB), Y8
+	VMOVUPS      attentionConstants<>+256(SB), Y9
+	VFMADD231PS  attentionConstants<>+160(SB), Y5, Y8
+	VFMADD231PS  attentionConstants<>+128(SB), Y7, Y8
+	VFMADD231PS  attentionConstants<>+224(SB), Y5, Y9
+	VFMADD213PS  Y9, Y7, Y8
+	VADDPS       attentionConstants<>+288(SB), Y5, Y5
+	VFMADD213PS  Y5, Y7, Y8
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMOVUPS      Y7, (AX)(DI*1)
-	VFMADD231PS  (CX)(DI*1), Y7, Y3
+	VMULPS       Y6, Y8, Y8
+	VMOVUPS      Y8, (AX)(DI*1)
+	VFMADD231PS  (CX)(DI*1), Y8, Y3
 	VMOVUPS      32(AX)(DI*1), Y5
 	VFMSUB213PS  32(DX), Y2, Y5
 	VMINPS       Y5, Y1, Y5
@@ -1366,17 +1388,19 @@ exp:
 	VSUBPS       attentionConstants<>+32(SB), Y6, Y7
 	VFNMADD231PS attentionConstants<>+64(SB), Y7, Y5
 	VFNMADD231PS attentionConstants<>+96(SB), Y7, Y5
-	VMOVUPS      attentionConstants<>+128(SB), Y7
-	VFMADD213PS  attentionConstants<>+160(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+192(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+224(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+256(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+288(SB), Y5, Y7
-	VFMADD213PS  attentionConstants<>+288(SB), Y5, Y7
+	VMULPS       Y5, Y5, Y7
+	VMOVUPS      attentionConstants<>+192(SB), Y8
+	VMOVUPS      attentionConstants<>+256(SB), Y9
+	VFMADD231PS  attentionConstants<>+160(SB), Y5, Y8
+	VFMADD231PS  attentionConstants<>+128(SB), Y7, Y8
+	VFMADD231PS  attentionConstants<>+224(SB), Y5, Y9
+	VFMADD213PS  Y9, Y7, Y8
+	VADDPS       attentionConstants<>+288(SB), Y5, Y5
+	VFMADD213PS  Y5, Y7, Y8
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMOVUPS      Y7, 32(AX)(DI*1)
-	VFMADD231PS  32(CX)(DI*1), Y7, Y4
+	VMULPS       Y6, Y8, Y8
+	VMOVUPS      Y8, 32(AX)(DI*1)
+	VFMADD231PS  32(CX)(DI*1), Y8, Y4
 	ADDQ         $+64, DI
 	CMPQ         DI, SI
 	JNE          exp

@@ -16,7 +16,7 @@ type Vec struct {
 	off, cs        int
 	rowsPerTask    int
 	value          float32
-	add, addTo     func(int)
+	add            func(int)
 	silu, siluBack func(int)
 	up, upBack     func(int)
 	concat, slice  func(int)
@@ -210,12 +210,10 @@ func expParts(x float32) (p, scale float32) {
 	n := t - expRound
 	r := x - float32(n*expLn2Hi)
 	r -= float32(n * expLn2Lo)
-	p = float32(expC6*r) + expC5
-	p = float32(p*r) + expC4
-	p = float32(p*r) + expC3
-	p = float32(p*r) + expC2
-	p = float32(p*r) + 1
-	p = float32(p*r) + 1
+	square := r * r
+	p = float32(expC6*square) + (float32(expC5*r) + expC4)
+	p = float32(p*square) + (float32(expC3*r) + expC2)
+	p = float32(p*square) + (r + 1)
 	return p, math.Float32frombits(math.Float32bits(t)<<23 + 0x3f800000)
 }
 

@@ -99,8 +99,6 @@ TEXT ·siluAVX512(SB), NOSPLIT, $0-24
 	VPBROADCASTD AX, Z10
 	MOVL         $0x3f800000, AX
 	VPBROADCASTD AX, Z11
-	MOVL         $0xbf800000, AX
-	VPBROADCASTD AX, Z12
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         n+16(FP), DX
@@ -110,26 +108,28 @@ TEXT ·siluAVX512(SB), NOSPLIT, $0-24
 	NEGQ         DX
 
 loop:
-	VMOVUPS     (CX)(DX*1), Z13
-	VMOVAPS     Z13, Z14
-	VMINPS      Z14, Z1, Z14
-	VMAXPS      Z14, Z0, Z14
-	VMOVUPS     Z3, Z15
-	VFMADD231PS Z2, Z14, Z15
-	VSUBPS      Z3, Z15, Z16
-	VFMADD231PS Z4, Z16, Z14
-	VFMADD231PS Z5, Z16, Z14
-	VMOVUPS     Z6, Z16
-	VFMADD213PS Z7, Z14, Z16
-	VFMADD213PS Z8, Z14, Z16
-	VFMADD213PS Z9, Z14, Z16
-	VFMADD213PS Z10, Z14, Z16
-	VFMADD213PS Z12, Z14, Z16
+	VMOVUPS     (CX)(DX*1), Z12
+	VMOVAPS     Z12, Z13
+	VMINPS      Z13, Z1, Z13
+	VMAXPS      Z13, Z0, Z13
+	VMOVUPS     Z3, Z14
+	VFMADD231PS Z2, Z13, Z14
+	VSUBPS      Z3, Z14, Z15
+	VFMADD231PS Z4, Z15, Z13
+	VFMADD231PS Z5, Z15, Z13
+	VMULPS      Z13, Z13, Z15
+	VMOVUPS     Z8, Z16
+	VMOVUPS     Z10, Z17
+	VFMADD231PS Z7, Z13, Z16
+	VFMADD231PS Z6, Z15, Z16
+	VFMADD231PS Z9, Z13, Z17
+	VFMADD213PS Z17, Z15, Z16
+	VSUBPS      Z13, Z11, Z13
+	VFMADD213PS Z13, Z15, Z16
+	VPSLLD      $0x17, Z14, Z14
 	VFMADD213PS Z11, Z14, Z16
-	VPSLLD      $0x17, Z15, Z15
-	VFMADD213PS Z11, Z15, Z16
-	VDIVPS      Z16, Z13, Z13
-	VMOVUPS     Z13, (AX)(DX*1)
+	VDIVPS      Z16, Z12, Z12
+	VMOVUPS     Z12, (AX)(DX*1)
 	ADDQ        $+64, DX
 	JNE         loop
 	VZEROUPPER
@@ -162,8 +162,6 @@ TEXT ·siluBackAVX512(SB), NOSPLIT, $0-32
 	VPBROADCASTD AX, Z10
 	MOVL         $0x3f800000, AX
 	VPBROADCASTD AX, Z11
-	MOVL         $0xbf800000, AX
-	VPBROADCASTD AX, Z12
 	MOVQ         dx+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         dy+16(FP), DX
@@ -175,32 +173,33 @@ TEXT ·siluBackAVX512(SB), NOSPLIT, $0-32
 	NEGQ         BX
 
 loop:
-	VMOVUPS     (CX)(BX*1), Z13
-	VMOVAPS     Z13, Z14
-	VMINPS      Z14, Z1, Z14
-	VMAXPS      Z14, Z0, Z14
-	VMOVUPS     Z3, Z15
-	VFMADD231PS Z2, Z14, Z15
-	VSUBPS      Z3, Z15, Z16
-	VFMADD231PS Z4, Z16, Z14
-	VFMADD231PS Z5, Z16, Z14
-	VMOVUPS     Z6, Z16
-	VFMADD213PS Z7, Z14, Z16
-	VFMADD213PS Z8, Z14, Z16
-	VFMADD213PS Z9, Z14, Z16
-	VFMADD213PS Z10, Z14, Z16
-	VFMADD213PS Z12, Z14, Z16
-	VFMADD213PS Z11, Z14, Z16
-	VPSLLD      $0x17, Z15, Z15
-	VMULPS      Z15, Z16, Z16
-	VADDPS      Z11, Z16, Z15
-	VMOVUPS     Z11, Z14
-	VDIVPS      Z15, Z14, Z14
+	VMOVUPS     (CX)(BX*1), Z12
+	VMOVAPS     Z12, Z13
+	VMINPS      Z13, Z1, Z13
+	VMAXPS      Z13, Z0, Z13
+	VMOVUPS     Z3, Z14
+	VFMADD231PS Z2, Z13, Z14
+	VSUBPS      Z3, Z14, Z15
+	VFMADD231PS Z4, Z15, Z13
+	VFMADD231PS Z5, Z15, Z13
+	VMULPS      Z13, Z13, Z15
+	VMOVUPS     Z8, Z16
+	VMOVUPS     Z10, Z17
+	VFMADD231PS Z7, Z13, Z16
+	VFMADD231PS Z6, Z15, Z16
+	VFMADD231PS Z9, Z13, Z17
+	VFMADD213PS Z17, Z15, Z16
+	VSUBPS      Z13, Z11, Z13
+	VFMADD213PS Z13, Z15, Z16
+	VPSLLD      $0x17, Z14, Z14
 	VMULPS      Z14, Z16, Z16
-	VFMADD213PS Z11, Z16, Z13
-	VMULPS      Z14, Z13, Z13
-	VMULPS      (DX)(BX*1), Z13, Z13
-	VMOVUPS     Z13, (AX)(BX*1)
+	VADDPS      Z11, Z16, Z14
+	VDIVPS      Z14, Z11, Z13
+	VMULPS      Z13, Z16, Z16
+	VFMADD213PS Z11, Z16, Z12
+	VMULPS      Z13, Z12, Z12
+	VMULPS      (DX)(BX*1), Z12, Z12
+	VMOVUPS     Z12, (AX)(BX*1)
 	ADDQ        $+64, BX
 	JNE         loop
 	VZEROUPPER
@@ -394,16 +393,19 @@ loop:
 	VSUBPS      elementwiseConstants<>+32(SB), Y4, Y5
 	VFMADD231PS elementwiseConstants<>+64(SB), Y5, Y3
 	VFMADD231PS elementwiseConstants<>+96(SB), Y5, Y3
-	VMOVUPS     elementwiseConstants<>+128(SB), Y5
-	VFMADD213PS elementwiseConstants<>+160(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+192(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+224(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+256(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+320(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+288(SB), Y3, Y5
+	VMULPS      Y3, Y3, Y5
+	VMOVUPS     elementwiseConstants<>+192(SB), Y6
+	VMOVUPS     elementwiseConstants<>+256(SB), Y7
+	VFMADD231PS elementwiseConstants<>+160(SB), Y3, Y6
+	VFMADD231PS elementwiseConstants<>+128(SB), Y5, Y6
+	VFMADD231PS elementwiseConstants<>+224(SB), Y3, Y7
+	VFMADD213PS Y7, Y5, Y6
+	VMOVUPS     elementwiseConstants<>+288(SB), Y7
+	VSUBPS      Y3, Y7, Y3
+	VFMADD213PS Y3, Y5, Y6
 	VPSLLD      $0x17, Y4, Y4
-	VFMADD213PS elementwiseConstants<>+288(SB), Y4, Y5
-	VDIVPS      Y5, Y2, Y2
+	VFMADD213PS elementwiseConstants<>+288(SB), Y4, Y6
+	VDIVPS      Y6, Y2, Y2
 	VMOVUPS     Y2, (AX)(DX*1)
 	VMOVUPS     32(CX)(DX*1), Y2
 	VMOVAPS     Y2, Y3
@@ -414,16 +416,19 @@ loop:
 	VSUBPS      elementwiseConstants<>+32(SB), Y4, Y5
 	VFMADD231PS elementwiseConstants<>+64(SB), Y5, Y3
 	VFMADD231PS elementwiseConstants<>+96(SB), Y5, Y3
-	VMOVUPS     elementwiseConstants<>+128(SB), Y5
-	VFMADD213PS elementwiseConstants<>+160(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+192(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+224(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+256(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+320(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+288(SB), Y3, Y5
+	VMULPS      Y3, Y3, Y5
+	VMOVUPS     elementwiseConstants<>+192(SB), Y6
+	VMOVUPS     elementwiseConstants<>+256(SB), Y7
+	VFMADD231PS elementwiseConstants<>+160(SB), Y3, Y6
+	VFMADD231PS elementwiseConstants<>+128(SB), Y5, Y6
+	VFMADD231PS elementwiseConstants<>+224(SB), Y3, Y7
+	VFMADD213PS Y7, Y5, Y6
+	VMOVUPS     elementwiseConstants<>+288(SB), Y7
+	VSUBPS      Y3, Y7, Y3
+	VFMADD213PS Y3, Y5, Y6
 	VPSLLD      $0x17, Y4, Y4
-	VFMADD213PS elementwiseConstants<>+288(SB), Y4, Y5
-	VDIVPS      Y5, Y2, Y2
+	VFMADD213PS elementwiseConstants<>+288(SB), Y4, Y6
+	VDIVPS      Y6, Y2, Y2
 	VMOVUPS     Y2, 32(AX)(DX*1)
 	ADDQ        $+64, DX
 	JNE         loop
@@ -510,15 +515,7 @@ DATA elementwiseConstants<>+304(SB)/4, $0x3f800000
 DATA elementwiseConstants<>+308(SB)/4, $0x3f800000
 DATA elementwiseConstants<>+312(SB)/4, $0x3f800000
 DATA elementwiseConstants<>+316(SB)/4, $0x3f800000
-DATA elementwiseConstants<>+320(SB)/4, $0xbf800000
-DATA elementwiseConstants<>+324(SB)/4, $0xbf800000
-DATA elementwiseConstants<>+328(SB)/4, $0xbf800000
-DATA elementwiseConstants<>+332(SB)/4, $0xbf800000
-DATA elementwiseConstants<>+336(SB)/4, $0xbf800000
-DATA elementwiseConstants<>+340(SB)/4, $0xbf800000
-DATA elementwiseConstants<>+344(SB)/4, $0xbf800000
-DATA elementwiseConstants<>+348(SB)/4, $0xbf800000
-GLOBL elementwiseConstants<>(SB), RODATA|NOPTR, $352
+GLOBL elementwiseConstants<>(SB), RODATA|NOPTR, $320
 
 // func siluBackAVX2(dx *float32, x *float32, dy *float32, n int)
 // Requires: AVX, AVX2, FMA3
@@ -549,20 +546,23 @@ loop:
 	VSUBPS      elementwiseConstants<>+32(SB), Y4, Y5
 	VFMADD231PS elementwiseConstants<>+64(SB), Y5, Y3
 	VFMADD231PS elementwiseConstants<>+96(SB), Y5, Y3
-	VMOVUPS     elementwiseConstants<>+128(SB), Y5
-	VFMADD213PS elementwiseConstants<>+160(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+192(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+224(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+256(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+320(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+288(SB), Y3, Y5
+	VMULPS      Y3, Y3, Y5
+	VMOVUPS     elementwiseConstants<>+192(SB), Y6
+	VMOVUPS     elementwiseConstants<>+256(SB), Y7
+	VFMADD231PS elementwiseConstants<>+160(SB), Y3, Y6
+	VFMADD231PS elementwiseConstants<>+128(SB), Y5, Y6
+	VFMADD231PS elementwiseConstants<>+224(SB), Y3, Y7
+	VFMADD213PS Y7, Y5, Y6
+	VMOVUPS     elementwiseConstants<>+288(SB), Y7
+	VSUBPS      Y3, Y7, Y3
+	VFMADD213PS Y3, Y5, Y6
 	VPSLLD      $0x17, Y4, Y4
-	VMULPS      Y4, Y5, Y5
-	VADDPS      elementwiseConstants<>+288(SB), Y5, Y4
+	VMULPS      Y4, Y6, Y6
+	VADDPS      elementwiseConstants<>+288(SB), Y6, Y4
 	VMOVUPS     elementwiseConstants<>+288(SB), Y3
 	VDIVPS      Y4, Y3, Y3
-	VMULPS      Y3, Y5, Y5
-	VFMADD213PS elementwiseConstants<>+288(SB), Y5, Y2
+	VMULPS      Y3, Y6, Y6
+	VFMADD213PS elementwiseConstants<>+288(SB), Y6, Y2
 	VMULPS      Y3, Y2, Y2
 	VMULPS      (DX)(BX*1), Y2, Y2
 	VMOVUPS     Y2, (AX)(BX*1)
@@ -575,20 +575,23 @@ loop:
 	VSUBPS      elementwiseConstants<>+32(SB), Y4, Y5
 	VFMADD231PS elementwiseConstants<>+64(SB), Y5, Y3
 	VFMADD231PS elementwiseConstants<>+96(SB), Y5, Y3
-	VMOVUPS     elementwiseConstants<>+128(SB), Y5
-	VFMADD213PS elementwiseConstants<>+160(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+192(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+224(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+256(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+320(SB), Y3, Y5
-	VFMADD213PS elementwiseConstants<>+288(SB), Y3, Y5
+	VMULPS      Y3, Y3, Y5
+	VMOVUPS     elementwiseConstants<>+192(SB), Y6
+	VMOVUPS     elementwiseConstants<>+256(SB), Y7
+	VFMADD231PS elementwiseConstants<>+160(SB), Y3, Y6
+	VFMADD231PS elementwiseConstants<>+128(SB), Y5, Y6
+	VFMADD231PS elementwiseConstants<>+224(SB), Y3, Y7
+	VFMADD213PS Y7, Y5, Y6
+	VMOVUPS     elementwiseConstants<>+288(SB), Y7
+	VSUBPS      Y3, Y7, Y3
+	VFMADD213PS Y3, Y5, Y6
 	VPSLLD      $0x17, Y4, Y4
-	VMULPS      Y4, Y5, Y5
-	VADDPS      elementwiseConstants<>+288(SB), Y5, Y4
+	VMULPS      Y4, Y6, Y6
+	VADDPS      elementwiseConstants<>+288(SB), Y6, Y4
 	VMOVUPS     elementwiseConstants<>+288(SB), Y3
 	VDIVPS      Y4, Y3, Y3
-	VMULPS      Y3, Y5, Y5
-	VFMADD213PS elementwiseConstants<>+288(SB), Y5, Y2
+	VMULPS      Y3, Y6, Y6
+	VFMADD213PS elementwiseConstants<>+288(SB), Y6, Y2
 	VMULPS      Y3, Y2, Y2
 	VMULPS      32(DX)(BX*1), Y2, Y2
 	VMOVUPS     Y2, 32(AX)(BX*1)

@@ -39,7 +39,7 @@ func TestSiLUIsItsDefinition(t *testing.T) {
 		for i, f := range x {
 			z := float64(f)
 			s := 1 / (1 + math.Exp(-z))
-			if want := z * s; math.Abs(float64(y[i])-want) > 4e-7*math.Abs(want)+2e-36*max(1, math.Abs(z)) {
+			if want := z * s; math.Abs(float64(y[i])-want) > 2.5e-7*math.Abs(want)+2e-36*max(1, math.Abs(z)) {
 				t.Fatalf("SiLU(%v) = %v, not %v", f, y[i], want)
 			}
 			if math.IsInf(z, 0) {

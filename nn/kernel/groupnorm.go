@@ -61,13 +61,13 @@ type GroupNorm struct {
 	spaces  int // images that can be in work at a time
 
 	y, x, gamma, beta, ss, mean, rstd []float32
-	dx, dgamma, dbeta, dss, dy        []float32
+	dx, dss, dy                       []float32
 	sums                              []float32 // [N, 2, C]: each image's part of dgamma and dbeta
 	scratch                           []float32
 
-	forwardImage, backwardImage                              func(worker, i int)
-	statsTask, foldTask, applyTask                           func(i int)
-	prepareTask, sumsTask, backFoldTask, backTask, addUpTask func(i int)
+	forwardImage, backwardImage                   func(worker, i int)
+	statsTask, foldTask, applyTask                func(i int)
+	prepareTask, sumsTask, backFoldTask, backTask func(i int)
 }
 
 // NewGroupNorm makes a plan; it returns an error when the shape makes no sense.

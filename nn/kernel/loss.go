@@ -11,7 +11,6 @@ type Loss struct {
 	upstream     float64
 	forward      func(int)
 	backward     func(int)
-	out          []float32
 }
 
 // NewLoss returns the loss of n images of dim numbers each.
