@@ -182,6 +182,11 @@ func (v *Vec) sliceRows(task int) {
 	}
 }
 
+// Dropout sets dst = x/keep where u < keep and 0 elsewhere, on the calling goroutine; u is uniform in [0, 1). dst may be x.
+func Dropout(dst, x, u []float32, keep float32) {
+	dropoutVec(dst, x[:len(dst)], u[:len(dst)], keep, 1/keep)
+}
+
 // The exponential of every kernel: e^x = 2^n * p(r), n = round(x*log2(e)), r = x - n*ln(2), |r| <= ln(2)/2,
 // p a polynomial of degree 6 that is 1 + r + ... exactly (minimax, relative error 3e-9). With the float32 rounding of
 // its evaluation the relative error is at most 2 ulp. x is clamped to +-expClamp, so that the result and its inverse are
@@ -280,5 +285,17 @@ func scaledDiffGo(dst, a, b []float32, k float32) {
 	a, b = a[:len(dst)], b[:len(dst)]
 	for i := range dst {
 		dst[i] = k * (a[i] - b[i])
+	}
+}
+
+// dropoutGo: dst = x*scale where u < keep, else 0.
+func dropoutGo(dst, x, u []float32, keep, scale float32) {
+	x, u = x[:len(dst)], u[:len(dst)]
+	for i, v := range x {
+		if u[i] < keep {
+			dst[i] = v * scale
+		} else {
+			dst[i] = 0
+		}
 	}
 }

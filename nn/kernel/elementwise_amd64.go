@@ -54,3 +54,6 @@ func dotAVX2(lanes *float64, a *float32, b *float32, n int)
 
 //go:noescape
 func sumPairsAVX2(dst *float32, top *float32, bottom *float32, w int, c int)
+
+//go:noescape
+func dropoutAVX2(dst *float32, x *float32, u *float32, n int, keep float32, scale float32)

@@ -748,3 +748,36 @@ channels:
 	JNE     pixel
 	VZEROUPPER
 	RET
+
+// func dropoutAVX2(dst *float32, x *float32, u *float32, n int, keep float32, scale float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·dropoutAVX2(SB), NOSPLIT, $0-40
+	MOVSS        keep+32(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        scale+36(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         u+16(FP), DX
+	MOVQ         n+24(FP), BX
+	SHLQ         $0x02, BX
+	ADDQ         BX, AX
+	ADDQ         BX, CX
+	ADDQ         BX, DX
+	NEGQ         BX
+
+loop:
+	VMOVUPS (DX)(BX*1), Y2
+	VCMPPS  $0x01, Y0, Y2, Y2
+	VMULPS  (CX)(BX*1), Y1, Y3
+	VANDPS  Y2, Y3, Y3
+	VMOVUPS Y3, (AX)(BX*1)
+	VMOVUPS 32(DX)(BX*1), Y2
+	VCMPPS  $0x01, Y0, Y2, Y2
+	VMULPS  32(CX)(BX*1), Y1, Y3
+	VANDPS  Y2, Y3, Y3
+	VMOVUPS Y3, 32(AX)(BX*1)
+	ADDQ    $+64, BX
+	JNE     loop
+	VZEROUPPER
+	RET

@@ -105,6 +105,17 @@ func sumPairs(dst, top, bottom []float32, w, c int) {
 	sumPairsAVX2(&dst[0], &top[0], &bottom[0], w, c)
 }
 
+func dropoutVec(dst, x, u []float32, keep, scale float32) {
+	n := len(dst) &^ 15
+	if ActiveLevel() == Generic {
+		n = 0
+	}
+	if n > 0 {
+		dropoutAVX2(&dst[0], &x[0], &u[0], n, keep, scale)
+	}
+	dropoutGo(dst[n:], x[n:], u[n:], keep, scale) // one rounding: the same bits
+}
+
 // The squares and products of float32 are exact in float64, so the tails may be plain Go.
 
 func sumSquaresLanes(lanes *[16]float64, x []float32) {

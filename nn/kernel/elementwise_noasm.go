@@ -11,3 +11,4 @@ func sumPairs(dst, top, bottom []float32, w, c int)          { sumPairsGo(dst, t
 func sumSquaresLanes(lanes *[16]float64, x []float32)        { sumSquaresGo(lanes, x) }
 func sumSquaredDiffLanes(lanes *[16]float64, a, b []float32) { sumSquaredDiffGo(lanes, a, b) }
 func dotLanes(lanes *[16]float64, a, b []float32)            { dotGo(lanes, a, b) }
+func dropoutVec(dst, x, u []float32, keep, scale float32)    { dropoutGo(dst, x, u, keep, scale) }

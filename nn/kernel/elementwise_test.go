@@ -117,6 +117,29 @@ func TestAddScaleCopyFill(t *testing.T) {
 	})
 }
 
+func TestDropoutKeepsWhatIsDrawnBelowKeep(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		r, keep := testRand(7), float32(0.7)
+		for _, n := range vecLengths {
+			x, u, dst := randoms(r, n), randoms(r, n), garbage(n)
+			for i := range u {
+				u[i] = (u[i] + 1) / 2
+			}
+			u[n/2] = keep // not below: dropped
+			Dropout(dst, x, u, keep)
+			for i, y := range dst {
+				want := float32(0)
+				if u[i] < keep {
+					want = x[i] * (1 / keep)
+				}
+				if y != want {
+					t.Fatalf("%d elements: x = %v, u = %v: %v, not %v", n, x[i], u[i], y, want)
+				}
+			}
+		}
+	})
+}
+
 func TestUpsampleAndItsGradient(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r, v := testRand(3), NewVec()

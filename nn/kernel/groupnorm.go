@@ -273,30 +273,28 @@ func (g *GroupNorm) fold(s normSpace, image int) {
 	repeat(s.off, c)
 }
 
-// moments returns mean and 1/sqrt(variance+eps) of the group of per channels from first on.
+// moments returns mean and 1/sqrt(variance+eps) of the group of per channels from first on: the lanes' sums, moved to a
+// common centre, which again is a sample of the group.
 func (g *GroupNorm) moments(sum, sq, around []float32, first, per int) (mean, rstd float64) {
+	centre := float64(around[first])
+	var total, m2 float64
+	for base := first; base < g.lanes; base += g.s.C {
+		n := float64(g.laneRows(base))
+		a, q := around[base:base+per], sq[base:base+per]
+		for l, f := range sum[base : base+per] {
+			d, s := float64(a[l])-centre, float64(f)
+			nd := float64(n * d)
+			total += s + nd
+			m2 += float64(q[l]) + float64(d*(2*s+nd))
+		}
+	}
 	count := float64(g.s.HW * per)
-	for base := first; base < g.lanes; base += g.s.C {
-		n := float64(g.laneRows(base))
-		var s float64
-		for l := base; l < base+per; l++ {
-			s += float64(sum[l]) + float64(n*float64(around[l]))
-		}
-		mean += s
-	}
-	mean /= count
-	var m2 float64
-	for base := first; base < g.lanes; base += g.s.C {
-		n := float64(g.laneRows(base))
-		for l := base; l < base+per; l++ {
-			d := float64(around[l]) - mean
-			m2 += float64(sq[l]) + float64(d*(2*float64(sum[l])+float64(n*d)))
-		}
-	}
+	shift := total / count
+	m2 -= float64(total * shift)
 	if m2 < 0 { // rounding; NaN passes
 		m2 = 0
 	}
-	return mean, 1 / math.Sqrt(m2/count+g.s.Eps)
+	return centre + shift, 1 / math.Sqrt(m2/count+g.s.Eps)
 }
 
 // laneRows is how many pixels a lane has summed.
@@ -313,14 +311,16 @@ func (g *GroupNorm) factors(s normSpace, image int) {
 	ss := g.imageSS(g.ss, image)
 	for q := 0; q < g.s.Groups; q++ {
 		mean, rstd := float64(g.mean[image*g.s.Groups+q]), float64(g.rstd[image*g.s.Groups+q])
+		scale, off := s.scale[:g.s.C], s.off[:g.s.C]
+		gamma, beta := g.gamma[:g.s.C], g.beta[:g.s.C]
 		for c := q * per; c < (q+1)*per; c++ {
-			a := rstd * float64(g.gamma[c])
-			b := float64(g.beta[c]) - float64(mean*a)
+			a := rstd * float64(gamma[c])
+			b := float64(beta[c]) - float64(mean*a)
 			if ss != nil {
 				k := 1 + float64(ss[c])
 				a, b = a*k, float64(b*k)+float64(ss[g.s.C+c])
 			}
-			s.scale[c], s.off[c] = float32(a), float32(b)
+			scale[c], off[c] = float32(a), float32(b)
 		}
 	}
 }
@@ -356,8 +356,10 @@ func (g *GroupNorm) apply(s normSpace, image, p int) {
 func (g *GroupNorm) prepare(s normSpace, image int) {
 	per := g.s.C / g.s.Groups
 	g.factors(s, image)
-	for c := 0; c < g.s.C; c++ {
-		s.mean[c] = g.mean[image*g.s.Groups+c/per]
+	for q, mean := range g.mean[image*g.s.Groups : (image+1)*g.s.Groups] {
+		for c := q * per; c < (q+1)*per; c++ {
+			s.mean[c] = mean
+		}
 	}
 	repeat(s.scale, g.s.C)
 	repeat(s.off, g.s.C)
@@ -412,7 +414,7 @@ func (g *GroupNorm) backFold(s normSpace, image int) {
 			s1, s2 := float64(sum[i]), float64(dot[i])*rstd // sums of dz and of dz*xhat
 			if ss != nil {
 				k += float64(ss[i])
-				dss[i] = float32(float64(g.gamma[i])*s2 + float64(float64(g.beta[i])*s1))
+				dss[i] = float32(float64(float64(g.gamma[i])*s2) + float64(float64(g.beta[i])*s1))
 				dss[c+i] = sum[i]
 			}
 			dgamma[i], dbeta[i] = float32(k*s2), float32(k*s1)
@@ -423,7 +425,7 @@ func (g *GroupNorm) backFold(s normSpace, image int) {
 		}
 		count := float64(g.s.HW * per)
 		b := -rstd * rstd * (m2 / count)
-		off := -rstd*(m1/count) - float64(b*mean)
+		off := -float64(rstd*(m1/count)) - float64(b*mean)
 		for i := q * per; i < (q+1)*per; i++ {
 			s.b[i], s.c[i] = float32(b), float32(off)
 		}

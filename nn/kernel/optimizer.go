@@ -100,7 +100,7 @@ func (a *AdamW) Step(w, m, v, ema, g []float32, s AdamWStep) {
 		oneLessBeta1: float32(1 - s.Beta1),
 		beta2:        float32(s.Beta2),
 		oneLessBeta2: float32(1 - s.Beta2),
-		decay:        float32(1 - s.LR*s.WeightDecay),
+		decay:        float32(1 - float64(s.LR*s.WeightDecay)),
 		stepSize:     float32(s.LR / (1 - math.Pow(s.Beta1, t))),
 		rootScale:    float32(1 / math.Sqrt(1-math.Pow(s.Beta2, t))),
 		eps:          float32(s.Eps),

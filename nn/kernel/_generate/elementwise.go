@@ -13,6 +13,7 @@ func init() {
 			elementwise(s)
 		}
 		sumPairs()
+		dropout()
 	}
 }
 
@@ -196,5 +197,20 @@ func sumPairs() {
 	LEAQ(Mem{Base: p[2], Index: c, Scale: 2}, p[2])
 	DECQ(w)
 	JNE(LabelRef("pixel"))
+	done()
+}
+
+// dropout emits y = x*scale where u < keep, else 0; one width serves both levels.
+func dropout() {
+	s := avx2
+	s.text("dropout", "dst, x, u *float32, n int, keep, scale float32")
+	keep, scale := s.broadcast("keep"), s.broadcast("scale")
+	s.each(pointers("dst", "x", "u"), func(at []Mem) {
+		drawn, y := s.load(at[2]), s.vec()
+		VCMPPS(U8(1), keep, drawn, drawn) // u < keep
+		VMULPS(at[1], scale, y)
+		VANDPS(drawn, y, y)
+		s.store(y, at[0])
+	})
 	done()
 }
