@@ -62,7 +62,8 @@ func DefaultSteps(sampler string, s *diffusion.Schedule) int {
 	return min(50, s.T)
 }
 
-// Sample makes images. It stops when ctx is done.
+// Sample makes images in [-1, 1]: what a sampler leaves beyond is clamped, as diffusers' pipelines do, except the
+// x_T that an inversion makes. It stops when ctx is done.
 func (p *Pipeline) Sample(ctx context.Context, o SampleOptions) (*Samples, error) {
 	c, h, w := p.Shape()
 	dim := c * h * w
@@ -129,7 +130,11 @@ func (p *Pipeline) sampleBatch(ctx context.Context, o SampleOptions, s diffusion
 	if err := s.Sample(ctx, q.Float64(), b, diffusion.NormalNoise(noise), observe); err != nil {
 		return err
 	}
+	_, inverts := s.(*diffusion.DDIMInverse)
 	for i, v := range b.X {
+		if !inverts {
+			v = max(-1, min(1, v))
+		}
 		out[i] = float32(v)
 	}
 	return nil

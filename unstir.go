@@ -97,7 +97,7 @@ func (p *Pipeline) Predict(ctx context.Context, x []float32, t []int, labels []i
 	return out, q.Predict(ctx, out, x, t)
 }
 
-// Samples are n images [n, C, H, W] of about [-1, 1].
+// Samples are n images [n, C, H, W], in [-1, 1] unless they are encodings.
 type Samples struct {
 	N, C, H, W int
 	Data       []float32

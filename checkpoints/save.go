@@ -256,34 +256,47 @@ func modelIndex(version string) []byte {
 // writeAll writes the files and, last, their manifest into a new directory, and
 // makes all of it durable.
 func writeAll(ctx context.Context, dir string, files []file) error {
-	if err := os.Mkdir(dir, 0o777); err != nil {
+	sums, err := writeFiles(ctx, dir, files)
+	if err != nil {
 		return err
 	}
+	m := manifest{Version: manifestVersion, Files: sums}
+	if _, err := writeFile(ctx, filepath.Join(dir, fileManifest), file{fileManifest, text(m.encode())}); err != nil {
+		return fmt.Errorf("%s: %w", fileManifest, err)
+	}
+	if err := atomicfile.SyncDir(dir); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// writeFiles writes the files into a new directory and its subdirectories and
+// makes them durable.
+func writeFiles(ctx context.Context, dir string, files []file) (sums []fileSum, err error) {
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		return nil, err
+	}
 	dirs := []string{dir}
-	m := manifest{Version: manifestVersion}
 	for _, f := range files {
 		path := in(dir, f.path)
 		if sub := filepath.Dir(path); !slices.Contains(dirs, sub) {
 			if err := os.Mkdir(sub, 0o777); err != nil {
-				return err
+				return nil, err
 			}
 			dirs = append(dirs, sub)
 		}
 		sum, err := writeFile(ctx, path, f)
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.path, err)
+			return nil, fmt.Errorf("%s: %w", f.path, err)
 		}
-		m.Files = append(m.Files, sum)
-	}
-	if _, err := writeFile(ctx, filepath.Join(dir, fileManifest), file{fileManifest, text(m.encode())}); err != nil {
-		return fmt.Errorf("%s: %w", fileManifest, err)
+		sums = append(sums, sum)
 	}
 	for _, d := range slices.Backward(dirs) {
 		if err := atomicfile.SyncDir(d); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return ctx.Err()
+	return sums, ctx.Err()
 }
 
 // writeFile writes and syncs a file and sums it up on the way.

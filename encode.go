@@ -1,0 +1,68 @@
+package unstir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"unstir/diffusion"
+)
+
+// EncodeOptions say how images are encoded. The zero value of each field but Steps means its default.
+type EncodeOptions struct {
+	Steps   int               // of the inversion and of the DDIM run that decodes; default 50
+	Spacing diffusion.Spacing // of the timesteps; default: the model's
+	Labels  []int             // [N] classes, for a class-conditional model
+	Batch   int               // images that are encoded together; it changes the speed and the memory only
+
+	// OnStep is called after each update of each batch; an error of it stops the run. May be nil.
+	OnStep func(SampleStep) error
+}
+
+// Encode turns images x [N, C, H, W] in [-1, 1] into the x_T from which the deterministic DDIM sampler with as many
+// steps makes them again: Sample with Sampler "ddim" and this XT. The inversion (Song, Meng and Ermon, 2021, section
+// 4.3) takes the model's guess one step too early, so the images come back changed a little, less with more steps;
+// docs/interchange.md has figures.
+func (p *Pipeline) Encode(ctx context.Context, x []float32, o EncodeOptions) (*Samples, error) {
+	c, h, w := p.Shape()
+	dim := c * h * w
+	if len(x) == 0 || len(x)%dim != 0 {
+		return nil, fmt.Errorf("unstir: encode %d values; an image of %dx%dx%d has %d", len(x), c, h, w, dim)
+	}
+	return p.Sample(ctx, SampleOptions{
+		N: len(x) / dim, Sampler: "ddim-inverse", Steps: o.Steps, Batch: o.Batch, Labels: o.Labels, XT: x,
+		Settings: diffusion.Options{Spacing: o.Spacing}, OnStep: o.OnStep,
+	})
+}
+
+// InitialNoise is the x_T [C, H, W] that Sample starts image i of a seed from.
+func (p *Pipeline) InitialNoise(seed uint64, i int) []float32 {
+	c, h, w := p.Shape()
+	wide := make([]float64, c*h*w)
+	diffusion.InitialNoise(wide, seed, i)
+	x := make([]float32, len(wide))
+	for j, v := range wide {
+		x[j] = float32(v)
+	}
+	return x
+}
+
+// Score is the model's estimate of grad log q(x_t) = -eps / sqrt(1 - alphaBar_t), the score of the noisy images'
+// density (Song et al., "Score-Based Generative Modeling", 2021), at x [n, C, H, W] and one timestep each. The
+// arguments are Predict's; eps is derived from what the model predicts.
+func (p *Pipeline) Score(ctx context.Context, x []float32, t []int, labels []int) ([]float32, error) {
+	out, err := p.Predict(ctx, x, t, labels)
+	if err != nil {
+		return nil, err
+	}
+	if len(out) != len(x) {
+		return nil, errors.New("unstir: the model predicts other channels than it sees: there is no score")
+	}
+	dim := len(x) / len(t)
+	for i, ti := range t {
+		part := out[i*dim : (i+1)*dim]
+		diffusion.PredictEps(p.Schedule, part, x[i*dim:(i+1)*dim], part, ti)
+		diffusion.Score(p.Schedule, part, part, ti)
+	}
+	return out, nil
+}

@@ -1,0 +1,95 @@
+package unstir
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"path/filepath"
+	"testing"
+
+	"unstir/diffusion"
+	"unstir/internal/golden"
+)
+
+// ddimFixture is a recorded DDIM run through a UNet; unet/testdata/README.md describes it.
+type ddimFixture struct {
+	*golden.Fixture
+	DDIM struct {
+		S          int               `json:"S"`
+		Eta        float64           `json:"eta"`
+		Spacing    diffusion.Spacing `json:"timestep_spacing"`
+		Clip       bool              `json:"clip_sample"`
+		AlphaToOne bool              `json:"set_alpha_to_one"`
+	} `json:"ddim"`
+}
+
+// pipeline is the fixture's model with the schedule that the run was made with.
+func (f *ddimFixture) pipeline(t *testing.T) *Pipeline {
+	t.Helper()
+	p, err := Open(context.Background(), f.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := p.Schedule.Config
+	c.ClipSample, c.SetAlphaToOne = f.DDIM.Clip, f.DDIM.AlphaToOne
+	if p.Schedule, err = diffusion.NewSchedule(c); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// DDIM through a UNet, from weights in a file to the image, is the reference's run at every step.
+func TestGoldenDDIMRun(t *testing.T) {
+	hasRun := func(keys map[string]json.RawMessage) bool { return keys["ddim"] != nil }
+	for _, f := range golden.Find(t, hasRun, filepath.Join("unet", "testdata")) {
+		t.Run(f.Name(), func(t *testing.T) {
+			run := &ddimFixture{Fixture: f}
+			f.Decode(t, run)
+			run.compare(t)
+		})
+	}
+}
+
+func (f *ddimFixture) compare(t *testing.T) {
+	p := f.pipeline(t)
+	xT, traj, steps := f.Float32s(t, "ddim.x_T"), f.Floats(t, "ddim.traj_f64"), f.Ints(t, "ddim.timesteps")
+	n := f.Shape(t, "ddim.x_T")[0]
+	size := len(xT)
+	limit := golden.Tolerance(1e-3, 5e-3)
+	if f.DDIM.Eta != 0 {
+		t.Fatalf("eta = %g: the recorded run must not draw noise", f.DDIM.Eta)
+	}
+	if len(steps) != f.DDIM.S || len(traj) != f.DDIM.S*size {
+		t.Fatalf("%d timesteps and %d values of a run of %d steps", len(steps), len(traj), f.DDIM.S)
+	}
+	worst := 0.0
+	got, err := p.Sample(context.Background(), SampleOptions{
+		N: n, Sampler: "ddim", Steps: f.DDIM.S, XT: xT, Settings: diffusion.Options{Spacing: f.DDIM.Spacing},
+		OnStep: func(s SampleStep) error {
+			if s.N != n {
+				return errors.New("the run was cut into batches")
+			}
+			if s.T != steps[s.Index] {
+				t.Errorf("step %d is at t = %d, want %d", s.Index, s.T, steps[s.Index])
+			}
+			e := golden.MaxErr(s.X, traj[s.Index*size:(s.Index+1)*size])
+			if worst = math.Max(worst, e); !(e <= limit) {
+				t.Errorf("x after step %d is off by %.2g, more than %g", s.Index, e, limit)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	final := traj[len(traj)-size:]
+	for i, v := range final {
+		final[i] = max(-1, min(1, v)) // samples leave the pipeline so
+	}
+	e := golden.MaxErr(got.Data, final)
+	t.Logf("%d steps: x within %.2g, the samples within %.2g", f.DDIM.S, worst, e)
+	if !(e <= limit) {
+		t.Errorf("the samples are off by %.2g, more than %g", e, limit)
+	}
+}
