@@ -1,0 +1,114 @@
+package kernel
+
+// The backward pass of group norm: the gradient of z and its sums in one pass, then dx in a second.
+
+func (g *GroupNorm) backwardWhole(s normSpace, image int) {
+	g.prepare(s, image)
+	for p := 0; p < g.pieces; p++ {
+		g.backSums(s, image, p)
+	}
+	g.backFold(s, image)
+	for p := 0; p < g.pieces; p++ {
+		g.backApply(s, image, p)
+	}
+}
+
+// prepare sets the factors that the backward pass starts from.
+func (g *GroupNorm) prepare(s normSpace, image int) {
+	per := g.s.C / g.s.Groups
+	g.factors(s, image)
+	for q, mean := range g.mean[image*g.s.Groups : (image+1)*g.s.Groups] {
+		for c := q * per; c < (q+1)*per; c++ {
+			s.mean[c] = mean
+		}
+	}
+	repeat(s.scale, g.s.C)
+	repeat(s.off, g.s.C)
+	repeat(s.mean, g.s.C)
+}
+
+// backSums sums dz and dz*(x-mean) of each lane over a piece. With SiLU it leaves dz = dy*silu'(z) in dx.
+func (g *GroupNorm) backSums(s normSpace, image, p int) {
+	x, dy, dx := g.image(g.x, image), g.image(g.dy, image), g.image(g.dx, image)
+	lo, hi, rows := g.piece(p)
+	sum := s.parts[2*p*g.lanes : (2*p+1)*g.lanes]
+	dot := s.parts[(2*p+1)*g.lanes : (2*p+2)*g.lanes]
+	clear(sum)
+	clear(dot)
+	g.sumRows(s, sum, dot, dx[lo:hi], dy[lo:hi], x[lo:hi], rows)
+	if g.hasTail(p) {
+		g.padTail(s.in, x, nil)
+		g.padTail(s.in2, dy, nil)
+		g.sumRows(s, sum, dot, s.out, s.in2, s.in, 1)
+		if g.s.SiLU {
+			copy(dx[g.size-g.tail:], s.out[:g.tail])
+		}
+	}
+}
+
+func (g *GroupNorm) sumRows(s normSpace, sum, dot, dz, dy, x []float32, rows int) {
+	if g.s.SiLU {
+		normBackSumsSiLU(sum, dot, dz, dy, x, s.scale, s.off, s.mean, rows)
+	} else {
+		normBackSums(sum, dot, dy, x, s.mean, rows)
+	}
+}
+
+// backFold turns the lanes' sums into the image's gradients of gamma, beta and ss, and into the factors of
+//
+//	dx = rstd*(k*dz - mean(k*dz) - xhat*mean(k*dz*xhat)), k = gamma*(1+scale), means over the group.
+func (g *GroupNorm) backFold(s normSpace, image int) {
+	sum, dot := g.addParts(s)
+	c := g.s.C
+	for l := c; l < g.lanes; l += c { // a channel's lanes, in order
+		addGo(sum[:c], sum[:c], sum[l:l+c])
+		addGo(dot[:c], dot[:c], dot[l:l+c])
+	}
+	per := c / g.s.Groups
+	ss, dss := g.imageSS(g.ss, image), g.imageSS(g.dss, image)
+	dgamma, dbeta := g.sums[2*image*c:][:c], g.sums[(2*image+1)*c:][:c]
+	for q := 0; q < g.s.Groups; q++ {
+		mean, rstd := float64(g.mean[image*g.s.Groups+q]), float64(g.rstd[image*g.s.Groups+q])
+		var m1, m2 float64
+		for i := q * per; i < (q+1)*per; i++ {
+			k := 1.0
+			s1, s2 := float64(sum[i]), float64(dot[i])*rstd // sums of dz and of dz*xhat
+			if ss != nil {
+				k += float64(ss[i])
+				dss[i] = float32(float64(float64(g.gamma[i])*s2) + float64(float64(g.beta[i])*s1))
+				dss[c+i] = sum[i]
+			}
+			dgamma[i], dbeta[i] = float32(k*s2), float32(k*s1)
+			k *= float64(g.gamma[i])
+			m1 += float64(k * s1)
+			m2 += float64(k * s2)
+			s.a[i] = float32(rstd * k)
+		}
+		count := float64(g.s.HW * per)
+		b := -rstd * rstd * (m2 / count)
+		off := -float64(rstd*(m1/count)) - float64(b*mean)
+		for i := q * per; i < (q+1)*per; i++ {
+			s.b[i], s.c[i] = float32(b), float32(off)
+		}
+	}
+	repeat(s.a, c)
+	repeat(s.b, c)
+	repeat(s.c, c)
+}
+
+// backApply writes dx for a piece; with SiLU dz is already there.
+func (g *GroupNorm) backApply(s normSpace, image, p int) {
+	x, dx := g.image(g.x, image), g.image(g.dx, image)
+	dz := dx
+	if !g.s.SiLU {
+		dz = g.image(g.dy, image)
+	}
+	lo, hi, rows := g.piece(p)
+	normBackApply(dx[lo:hi], dz[lo:hi], x[lo:hi], s.a, s.b, s.c, rows)
+	if g.hasTail(p) {
+		g.padTail(s.in, x, nil)
+		g.padTail(s.in2, dz, nil)
+		normBackApply(s.out, s.in2, s.in, s.a, s.b, s.c, 1)
+		copy(dx[g.size-g.tail:], s.out[:g.tail])
+	}
+}
