@@ -20,6 +20,10 @@ import (
 	"unstir/unet"
 )
 
+// ErrChanged is wrapped by Resume's error when the run cannot go on with what it is given: the error names what
+// differs.
+var ErrChanged = errors.New("cannot go on")
+
 // Auto as the second argument of Resume goes on from the newest whole checkpoint, or begins where there is none.
 const Auto = "auto"
 
@@ -51,7 +55,7 @@ func Resume(ctx context.Context, s Setup, from string) (*Trainer, error) {
 		return nil, err
 	}
 	if err := t.same(c); err != nil {
-		return nil, fmt.Errorf("train: %s cannot go on: %w", c.Dir, err)
+		return nil, fmt.Errorf("train: %s %w: %w", c.Dir, ErrChanged, err)
 	}
 	if err := t.restore(c); err != nil {
 		return nil, fmt.Errorf("train: resume from %s: %w", c.Dir, err)
@@ -183,8 +187,9 @@ func (t *Trainer) save(ctx context.Context) error {
 		State: t.state(), UNet: model, Scheduler: scheduler, Config: t.ConfigTOML,
 		EMA: tensors(t.ema), Raw: tensors(t.weights), ExpAvg: tensors(t.expAvg), ExpAvgSq: tensors(t.expAvgSq),
 	})
-	if errors.Is(err, fs.ErrExist) {
-		return nil // this very step was saved before the run went on
+	if errors.Is(err, fs.ErrExist) { // this very step was saved before the run went on
+		t.saved = filepath.Join(checkpoints.Dir(t.Dir), fmt.Sprintf("step-%08d", t.step))
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("train: save a checkpoint of step %d: %w", t.step, err)
@@ -217,9 +222,13 @@ func (t *Trainer) openRun() error {
 	return err
 }
 
-// keep does what a step's number asks for: a line of the log, a preview, a checkpoint.
+// keep does what a step's number asks for: a line of the log, a checkpoint, a preview. A preview that cannot be
+// made does not end the run; a log that cannot be written ends it, saved if at all possible.
 func (t *Trainer) keep(ctx context.Context) error {
 	if err := t.logStep(); err != nil {
+		if failed := t.save(context.WithoutCancel(ctx)); failed != nil {
+			return fmt.Errorf("%w; and then: %w", err, failed)
+		}
 		return err
 	}
 	if t.step == t.Train.Steps {
@@ -231,30 +240,34 @@ func (t *Trainer) keep(ctx context.Context) error {
 		}
 	}
 	if every := t.Preview.Every; every > 0 && t.step%every == 0 {
-		return t.show(ctx)
+		t.show(ctx)
 	}
 	return nil
 }
 
 // show makes a preview and the plot of the loss.
-func (t *Trainer) show(ctx context.Context) error {
+func (t *Trainer) show(ctx context.Context) {
 	path, err := t.preview(ctx)
-	if ctx.Err() != nil {
-		return nil // the run is being stopped: Run saves it
+	switch {
+	case ctx.Err() != nil:
+		return // the run is being stopped: Run saves it
+	case err != nil:
+		t.note("no preview of step %d: %v", t.step, err)
+	default:
+		t.note("preview %s", path)
 	}
-	if err != nil {
-		return fmt.Errorf("train: preview of step %d: %w", t.step, err)
-	}
-	t.note("preview %s", path)
-	return t.plot()
+	t.plot()
 }
 
-func (t *Trainer) plot() error {
+// plot draws the log's loss.
+func (t *Trainer) plot() {
 	lines, err := ReadLog(filepath.Join(t.Dir, logName))
-	if err != nil {
-		return err
+	if err == nil {
+		err = plotLoss(filepath.Join(t.Dir, plotName), lines)
 	}
-	return plotLoss(filepath.Join(t.Dir, plotName), lines)
+	if err != nil {
+		t.note("no plot of the loss: %v", err)
+	}
 }
 
 func (t *Trainer) note(format string, args ...any) {
@@ -268,9 +281,7 @@ func (t *Trainer) stop(ctx context.Context) error {
 	if err := t.save(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	if err := t.plot(); err != nil {
-		return err
-	}
+	t.plot()
 	return &Stopped{Step: t.step, Checkpoint: t.saved}
 }
 
@@ -281,7 +292,9 @@ func (t *Trainer) finish(ctx context.Context) error {
 	}
 	t.note("checkpoint %s", t.saved)
 	if t.Preview.Every > 0 {
-		return t.show(ctx)
+		t.show(ctx)
+	} else {
+		t.plot()
 	}
-	return t.plot()
+	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -121,11 +122,12 @@ func runBench(c *cobra.Command, mode string, f benchFlags) error {
 		return err
 	}
 	if f.json {
-		return json.NewEncoder(os.Stdout).Encode(r)
+		return json.NewEncoder(c.OutOrStdout()).Encode(r)
 	}
-	fmt.Printf("%s: %d parameters, batch %d, %d threads, %s (%s)\n", r.Mode, r.Params, r.Batch, r.Threads, r.CPU, r.Level)
-	fmt.Printf("median of %d steps %.4f s, %.1f images/s, %.0f GFLOP/s, peak memory %.0f MB\n", len(times)-1, r.MedianS, r.ImagesPerS, r.GFLOPS, float64(r.PeakRSSBytes)/1e6)
-	return nil
+	w := c.OutOrStdout()
+	fmt.Fprintf(w, "%s: %d parameters, batch %d, %d threads, %s (%s)\n", r.Mode, r.Params, r.Batch, r.Threads, r.CPU, r.Level)
+	_, err = fmt.Fprintf(w, "median of %d steps %.4f s, %.1f images/s, %.0f GFLOP/s, peak memory %.0f MB\n", len(times)-1, r.MedianS, r.ImagesPerS, r.GFLOPS, float64(r.PeakRSSBytes)/1e6)
+	return err
 }
 
 // benchTrain times the steps of a real run on random images, whose directory is thrown away.
@@ -160,7 +162,7 @@ func benchTrain(c *cobra.Command, cfg *configs.Config, info data.Info, steps int
 		return nil, 0, err
 	}
 	if err := t.Run(c.Context()); err != nil {
-		return nil, 0, err
+		return nil, 0, cmp.Or(c.Context().Err(), err) // a run that is cut short calls itself stopped
 	}
 	r.Params, r.Slice = t.Parameters(), t.Slice()
 	slices := math.Ceil(float64(r.Batch) / float64(r.Slice))

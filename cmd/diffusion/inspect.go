@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"sort"
 	"strings"
 	"text/tabwriter"
@@ -41,11 +40,11 @@ of the checkpoint is what its manifest says. Without DIR: the newest run in runs
 }
 
 func runInspect(c *cobra.Command, dir string, plan bool, batch int) error {
-	p, err := openModel(c.Context(), dir, true)
+	p, err := openModel(c, dir, true)
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 	describeModel(w, p)
 	if err := w.Flush(); err != nil {
 		return err
@@ -124,7 +123,7 @@ func showPlan(c *cobra.Command, p *unstir.Pipeline, batch int) error {
 			return err
 		}
 	}
-	return printPlan(os.Stdout, m, batch)
+	return printPlan(c.OutOrStdout(), m, batch)
 }
 
 func printPlan(out io.Writer, m *engine.Machine, batch int) error {

@@ -5,15 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"unstir/configs"
-	"unstir/data"
 	"unstir/nn/kernel"
 )
 
@@ -24,22 +24,31 @@ const (
 	exitUsage  = 2 // wrong usage or configuration
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
-
-func run(args []string) int {
+func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	go func() { // a second Ctrl-C ends the program at once
 		<-ctx.Done()
 		stop()
 	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run runs the program: results go to stdout, everything else to stderr. It returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintln(os.Stderr, "diffusion: "+err.Error())
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") { // a config may be wrong in several places
+		fmt.Fprintln(stderr, "diffusion: "+line)
+	}
 	if isUsage(err) {
 		return exitUsage
 	}
@@ -60,22 +69,13 @@ func newRoot() *cobra.Command {
 			}
 			return nil
 		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(newTrain(), newSample(), newPredict(), newInspect(), newBench(), newPresets())
-	for _, c := range append(root.Commands(), root) {
-		c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-			return usage(fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
-		})
-		if args := c.Args; args != nil {
-			c.Args = func(c *cobra.Command, a []string) error {
-				if err := args(c, a); err != nil {
-					return usage(fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
-				}
-				return nil
-			}
-		}
-	}
+	root.SetHelpCommand(newHelp())
+	root.SetFlagErrorFunc(flagError)
+	explainArguments(root)
 	return root
 }
 
@@ -85,24 +85,6 @@ func version() string {
 		return info.Main.Version
 	}
 	return "(devel)"
-}
-
-// usageError is a mistake in how the program was called.
-type usageError struct{ err error }
-
-func (e usageError) Error() string { return e.err.Error() }
-func (e usageError) Unwrap() error { return e.err }
-
-func usage(err error) error { return usageError{err} }
-
-func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
-
-// isUsage tells wrong usage and configuration from what failed on the way.
-func isUsage(err error) bool {
-	var u usageError
-	var config *configs.Error
-	var dataset *data.ConfigError
-	return errors.As(err, &u) || errors.As(err, &config) || errors.As(err, &dataset)
 }
 
 // setThreads applies --threads; 0 leaves the number that the system allows.

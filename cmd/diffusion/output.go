@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,31 +24,67 @@ type output struct {
 // newOutput checks the path before any work is done. An empty path is the first free one of samples.png,
 // samples-2.png ...: samples are never overwritten unasked.
 func newOutput(path string, compare bool) (*output, error) {
-	for i := 1; path == ""; i++ {
-		name := "samples.png"
-		if i > 1 {
-			name = fmt.Sprintf("samples-%d.png", i)
-		}
-		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
-			path = name
+	if path == "" {
+		path = "samples.png"
+		for i := 2; exists(path); i++ {
+			path = fmt.Sprintf("samples-%d.png", i)
 		}
 	}
 	o := &output{path: path, kind: strings.ToLower(filepath.Ext(path))}
-	if strings.HasSuffix(path, string(filepath.Separator)) || isDir(path) {
+	if os.IsPathSeparator(path[len(path)-1]) || isDir(path) {
 		o.kind = ""
 	}
 	switch o.kind {
 	case ".png", ".gif", ".npy", "":
 	default:
-		return nil, fmt.Errorf("--out %s: the extension is %s; legal are .png, .gif and .npy, or none for a directory", path, o.kind)
+		return nil, fmt.Errorf("--out %s: the extension %s is none that can be written; legal are .png, .gif and .npy, or none for a directory", path, o.kind)
 	}
 	if compare && o.kind != ".png" && o.kind != ".gif" {
 		return nil, fmt.Errorf("--out %s: samplers are compared in a .png or a .gif", path)
 	}
-	if dir := filepath.Dir(path); o.kind != "" && !isDir(dir) {
-		return nil, fmt.Errorf("--out %s: there is no directory %s", path, dir)
+	if o.kind == "" && !isDir(path) && exists(path) {
+		return nil, fmt.Errorf("--out %s: it is a file; the names of files end in .png, .gif or .npy", path)
 	}
-	return o, nil
+	if o.kind == "" {
+		return o, nil
+	}
+	return o, checkFile(path)
+}
+
+// checkFile tells whether a file can be written in its directory, before anything is computed for it.
+func checkFile(path string) error {
+	dir := filepath.Dir(path)
+	if !isDir(dir) {
+		return fmt.Errorf("--out %s: there is no directory %s", path, dir)
+	}
+	f, err := os.CreateTemp(dir, ".unstir-*")
+	if err != nil {
+		return fmt.Errorf("--out %s: nothing can be written there: %w", path, withoutPath(err))
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// checkDir makes the directory, where the output is one, and refuses one with images of an earlier run that n new
+// ones would not all replace: the two would be taken for one set.
+func (o *output) checkDir(n int) error {
+	if o.kind != "" {
+		return nil
+	}
+	if err := os.MkdirAll(o.path, 0o755); err != nil {
+		return fmt.Errorf("--out %s: the directory cannot be made: %w", o.path, withoutPath(err))
+	}
+	if next := imageName(n); exists(filepath.Join(o.path, next)) {
+		return fmt.Errorf("--out %s: it has %s of an earlier run, which %d images would not replace; name another directory", o.path, next, n)
+	}
+	return checkFile(filepath.Join(o.path, imageName(0)))
+}
+
+// imageName is the name of image i in a directory.
+func imageName(i int) string { return fmt.Sprintf("%05d.png", i) }
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func isDir(path string) bool {
@@ -118,7 +153,7 @@ func (o *output) write(texts [][2]string) (string, error) {
 		err = o.writeDir(list)
 	}
 	if err != nil {
-		return "", fmt.Errorf("write %s: %w", o.path, err)
+		return "", fmt.Errorf("--out %s: %w", o.path, err)
 	}
 	return o.path, nil
 }
@@ -206,7 +241,7 @@ func (o *output) writeDir(texts []images.Text) error {
 			return err
 		}
 		numbered := append(append([]images.Text(nil), texts...), images.Text{Key: "image", Value: fmt.Sprint(i)})
-		if err := images.WritePNG(filepath.Join(o.path, fmt.Sprintf("%05d.png", i)), m, numbered); err != nil {
+		if err := images.WritePNG(filepath.Join(o.path, imageName(i)), m, numbered); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -27,16 +28,13 @@ func newPredict() *cobra.Command {
 		RunE:    func(c *cobra.Command, _ []string) error { return runPredict(c, f) },
 	}
 	p := c.Flags()
-	p.StringVar(&f.model, "model", "", "run, checkpoint or pipeline `DIR`ectory (default: the newest run in runs/)")
-	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights")
+	p.StringVar(&f.model, "model", "", "`DIR` of a run, a checkpoint or a pipeline (default: the newest run in runs)")
+	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false takes the weights as trained")
 	p.StringVar(&f.x, "x", "", "images: a .npy `FILE` of float32 [N, C, H, W]")
-	p.StringVar(&f.t, "t", "", "timestep, or one for each image: 10 or 10,500,999")
+	p.StringVar(&f.t, "t", "", "`TIMESTEP`, or one for each image: 10 or 10,500,999")
 	p.StringVar(&f.out, "out", "", "the prediction: a .npy `FILE`")
-	p.StringVar(&f.label, "label", "", "classes for a class-conditional model, repeated over the images")
+	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, repeated over the images")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
-	for _, name := range []string{"x", "t", "out"} {
-		_ = c.MarkFlagRequired(name) // fails only for a flag that does not exist
-	}
 	return c
 }
 
@@ -44,20 +42,26 @@ func runPredict(c *cobra.Command, f predictFlags) error {
 	if err := setThreads(f.threads); err != nil {
 		return err
 	}
-	if !strings.HasSuffix(f.out, ".npy") {
-		return usagef("--out %s: it must end in .npy", f.out)
+	for _, need := range []struct{ flag, value, want string }{
+		{"x", f.x, "a .npy file of images"}, {"t", f.t, "a timestep, or one for each image"}, {"out", f.out, "a .npy file to write"},
+	} {
+		if need.value == "" {
+			return usagef("--%s is missing: %s", need.flag, need.want)
+		}
 	}
-	p, err := openModel(c.Context(), f.model, f.ema)
+	if !strings.EqualFold(filepath.Ext(f.out), ".npy") {
+		return usagef("--out %s: the name must end in .npy", f.out)
+	}
+	if err := checkFile(f.out); err != nil {
+		return usage(err)
+	}
+	p, err := openModel(c, f.model, f.ema)
 	if err != nil {
 		return err
 	}
-	ch, h, w := p.Shape()
-	x, err := npy.ReadFile[float32](f.x)
-	if err == nil {
-		err = x.CheckShape(-1, ch, h, w)
-	}
+	x, err := readImages("--x", f.x, p)
 	if err != nil {
-		return fmt.Errorf("--x: %w", err)
+		return err
 	}
 	t, err := timesteps(f.t, x.Shape[0], p.Schedule.T)
 	if err != nil {
@@ -71,12 +75,13 @@ func runPredict(c *cobra.Command, f predictFlags) error {
 	if err != nil {
 		return err
 	}
+	_, h, w := p.Shape()
 	shape := []int{x.Shape[0], p.Model().Config.OutChannels, h, w}
 	if err := npy.WriteFile(f.out, npy.Array[float32]{Shape: shape, Data: out}); err != nil {
-		return err
+		return fmt.Errorf("--out %s: %w", f.out, err)
 	}
-	fmt.Println(f.out)
-	return nil
+	_, err = fmt.Fprintln(c.OutOrStdout(), f.out)
+	return err
 }
 
 // timesteps reads --t: one timestep for all n images, or n.

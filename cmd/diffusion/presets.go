@@ -17,7 +17,7 @@ func newPresets() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				for _, name := range configs.Presets() {
-					fmt.Println(name)
+					fmt.Fprintln(c.OutOrStdout(), name)
 				}
 				return nil
 			}
@@ -25,7 +25,7 @@ func newPresets() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			_, err = fmt.Printf("%s", text)
+			_, err = c.OutOrStdout().Write(text)
 			return err
 		},
 	}

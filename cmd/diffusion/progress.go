@@ -2,62 +2,84 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/cheggaaa/pb/v3"
 	"github.com/mattn/go-isatty"
 )
 
-// meter shows progress on stderr: a bar on a terminal, a plain line now and then elsewhere.
+// meter shows how far a piece of work is: a bar on a terminal, a plain line now and then elsewhere. Lines that are
+// written to it stand above the bar.
 type meter struct {
-	bar   *pb.ProgressBar
+	out   *barWriter
+	bar   *pb.ProgressBar // nil where out is no terminal
 	what  string
 	total int
 	start time.Time
-	last  time.Time
-	first int // where the bar began: time left is judged by what this process has done
+	first int // where the work began: the time left is judged by what this process has done
 	now   int
+	shown time.Time // plain lines: when the last one was written
+	ended bool
 }
 
-const plainEvery = 10 * time.Second
+// A plain line is written after a second and then every ten.
+const (
+	plainFirst = time.Second
+	plainEvery = 10 * time.Second
+)
 
 // newMeter begins at `from` of `total`.
-func newMeter(what string, from, total int) *meter {
-	m := &meter{what: what, total: total, first: from, now: from, start: time.Now(), last: time.Now()}
-	if !isatty.IsTerminal(os.Stderr.Fd()) {
+func newMeter(w io.Writer, what string, from, total int) *meter {
+	start := time.Now()
+	m := &meter{
+		out: &barWriter{w: w}, what: what, total: total, first: from, now: from,
+		start: start, shown: start.Add(plainFirst - plainEvery),
+	}
+	f, ok := w.(*os.File)
+	if !ok || !isatty.IsTerminal(f.Fd()) && !isatty.IsCygwinTerminal(f.Fd()) {
 		return m
 	}
 	m.bar = pb.New(total)
-	m.bar.SetTemplateString(`{{string . "what"}} {{bar . "[" "=" ">" " " "]"}} {{percent . }} {{string . "note"}} {{string . "left"}}`)
+	m.bar.SetTemplateString(`{{string . "what"}} {{bar . "[" "=" ">" " " "]"}} {{percent . }} {{string . "note"}}{{string . "left"}}`)
+	m.bar.Set(pb.Terminal, true).Set(pb.ReturnSymbol, "\r").Set(pb.Color, false)
 	m.bar.Set("what", what).SetCurrent(int64(from))
-	m.bar.SetWriter(os.Stderr)
+	m.bar.SetWriter(m.out)
 	m.bar.Start()
 	return m
 }
 
-// left is the time left, judged by the speed so far.
+// left is the time left, judged by the speed so far; "" where there is nothing to judge by, or nothing left.
 func (m *meter) left() string {
 	done := m.now - m.first
-	if done <= 0 {
+	if done <= 0 || m.now >= m.total {
 		return ""
 	}
 	per := time.Since(m.start) / time.Duration(done)
-	return "left " + (per * time.Duration(m.total-m.now)).Round(time.Second).String()
+	return ", " + (per * time.Duration(m.total-m.now)).Round(time.Second).String() + " left"
 }
 
-// set shows where the work stands. The first few calls are always shown.
+// set shows where the work stands.
 func (m *meter) set(now int, note string) {
 	m.now = now
 	if m.bar != nil {
 		m.bar.Set("note", note).Set("left", m.left()).SetCurrent(int64(now))
 		return
 	}
-	if time.Since(m.last) < plainEvery && now != m.total {
+	switch {
+	case m.ended, now < m.total && time.Since(m.shown) < plainEvery:
 		return
+	case now >= m.total:
+		m.ended = true
 	}
-	m.last = time.Now()
-	fmt.Fprintf(os.Stderr, "%s %.1f%% %s %s\n", m.what, 100*float64(now)/float64(max(m.total, 1)), note, m.left())
+	m.shown = time.Now()
+	if note != "" {
+		note = ", " + note
+	}
+	fmt.Fprintf(m.out, "%s %.1f%%%s%s\n", m.what, 100*float64(now)/float64(max(m.total, 1)), note, m.left())
 }
 
 // done ends the bar.
@@ -67,10 +89,26 @@ func (m *meter) done() {
 	}
 }
 
-// Write prints a line between the bar's: a note about a file that was written.
+// Write writes a line above the bar: a note about a file that was written.
 func (m *meter) Write(p []byte) (int, error) {
-	if m.bar != nil {
-		fmt.Fprint(os.Stderr, "\r\033[K")
+	if m.bar == nil {
+		return m.out.Write(p)
 	}
-	return os.Stderr.Write(p)
+	clear := "\r" + strings.Repeat(" ", max(0, m.bar.Width()-1)) + "\r"
+	if _, err := m.out.Write(append([]byte(clear), p...)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// barWriter lets one write through at a time: the bar draws itself in a goroutine of its own.
+type barWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (b *barWriter) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.w.Write(p)
 }

@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"unstir"
-	"unstir/checkpoints"
 	"unstir/diffusion"
-	"unstir/internal/npy"
 )
 
 type sampleFlags struct {
@@ -41,23 +40,23 @@ The output's name says what is written: .png a grid, .gif the walk from noise to
 		RunE: func(c *cobra.Command, _ []string) error { return runSample(c, f) },
 	}
 	p := c.Flags()
-	p.StringVar(&f.model, "model", "", "run, checkpoint or pipeline `DIR`ectory (default: the newest run in runs/)")
-	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false: the weights as trained")
-	p.StringVar(&f.sampler, "sampler", "ddpm", "sampler: "+strings.Join(diffusion.Names(), ", "))
+	p.StringVar(&f.model, "model", "", "`DIR` of a run, a checkpoint or a pipeline (default: the newest run in runs)")
+	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false takes the weights as trained")
+	p.StringVar(&f.sampler, "sampler", "ddpm", "`NAME` of the sampler: "+strings.Join(diffusion.Names(), ", "))
 	p.StringVar(&f.compare, "compare", "", "several `SAMPLERS`, such as ddpm,ddim, side by side from one x_T")
-	p.IntVar(&f.steps, "steps", 0, "sampling steps (default: all for ddpm, 50 for the others)")
-	p.StringVar(&f.eta, "eta", "", "ddim: noise from 0 (none, the default) to 1 (as ddpm), or hat")
-	p.StringVar(&f.variance, "variance", "", "ddpm: posterior, beta, or a number from 0 (posterior) to 1 (beta)")
-	p.StringVar(&f.clip, "clip", "", "clipping of the guess of x_0: static, dynamic or none")
+	p.IntVar(&f.steps, "steps", 0, "sampling `STEPS` (default: all for ddpm, 50 for the others)")
+	p.StringVar(&f.eta, "eta", "", "ddim: the steps' noise, a `NUMBER` from 0 (none, the default) to 1 (as ddpm), or hat")
+	p.StringVar(&f.variance, "variance", "", "ddpm: the noise's variance, posterior, beta, or a `NUMBER` from 0 (posterior) to 1 (beta)")
+	p.StringVar(&f.clip, "clip", "", "what is done to each guess of x_0, a `KIND` of static, dynamic or none")
 	p.BoolVar(&f.rederive, "rederive-eps", false, "ddim: take eps from the clipped x_0")
-	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
-	p.IntVar(&f.n, "n", 64, "images")
-	p.IntVar(&f.batch, "batch", 0, "images sampled together; changes speed and memory, not the images")
+	p.StringVar(&f.spacing, "spacing", "", "how fewer than all steps are spread, a `KIND` of leading, trailing, linspace or quad")
+	p.IntVar(&f.n, "n", 64, "number of images")
+	p.IntVar(&f.batch, "batch", 0, "images sampled together (default 16); changes speed and memory, not the images")
 	p.Uint64Var(&f.seed, "seed", 0, "seed of the noise")
 	p.Uint64Var(&f.stepSeed, "step-seed", 0, "seed of the steps' noise alone: one x_T leads to many images")
 	p.StringVar(&f.noise, "noise", "", "read x_T [N, C, H, W] from a .npy `FILE`")
-	p.StringVar(&f.label, "label", "", "classes for a class-conditional model, such as 3 or 0,1,2; repeated over the images")
-	p.StringVar(&f.out, "out", "", "`FILE` or directory to write (default samples.png, or the next free name)")
+	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, such as 3 or 0,1,2; repeated over the images")
+	p.StringVar(&f.out, "out", "", "`FILE` or directory to write (default samples.png, or the next free of samples-2.png, samples-3.png ...)")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
 	return c
 }
@@ -67,178 +66,159 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	if err := setThreads(f.threads); err != nil {
 		return err
 	}
-	if err := f.check(c); err != nil {
+	names, err := f.check(c)
+	if err != nil {
 		return err
 	}
 	options, err := f.options(c)
 	if err != nil {
 		return usage(err)
 	}
-	p, err := openModel(ctx, f.model, f.ema)
-	if err != nil {
-		return err
-	}
-	if err := f.complete(c, p, &options); err != nil {
-		return err
-	}
-	samplers := []string{f.sampler}
-	if f.compare != "" {
-		samplers = strings.Split(f.compare, ",")
-	}
-	out, err := newOutput(f.out, len(samplers) > 1)
+	out, err := newOutput(f.out, len(names) > 1)
 	if err != nil {
 		return usage(err)
 	}
-	for _, name := range samplers {
-		o := options
-		o.Sampler = name
-		if _, err := p.NewSampler(o); err != nil {
-			return usage(err)
-		}
-	}
-	for _, name := range samplers {
-		if err := sampleOne(ctx, p, name, options, out); err != nil {
-			return err
-		}
-	}
-	path, err := out.write(f.provenance(p, samplers, options))
+	p, err := openModel(c, f.model, f.ema)
 	if err != nil {
 		return err
 	}
-	fmt.Println(path)
-	return nil
+	if err := f.complete(p, &options); err != nil {
+		return err
+	}
+	if err := out.checkDir(options.N); err != nil {
+		return usage(err)
+	}
+	for _, name := range names {
+		if _, err := p.NewSampler(optionsFor(name, options)); err != nil {
+			return usage(err)
+		}
+	}
+	for _, name := range names {
+		if err := sampleOne(ctx, p, optionsFor(name, options), out, c.ErrOrStderr()); err != nil {
+			return err
+		}
+	}
+	path, err := out.write(f.provenance(p, names, options))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(c.OutOrStdout(), path)
+	return err
 }
 
-// check finds what is wrong with the flags by themselves.
-func (f sampleFlags) check(c *cobra.Command) error {
+// takers are the flags that only one sampler has a use for.
+var takers = []struct{ flag, sampler string }{{"eta", "ddim"}, {"rederive-eps", "ddim"}, {"variance", "ddpm"}}
+
+// check finds what is wrong with the flags by themselves, and lists the samplers to run.
+func (f sampleFlags) check(c *cobra.Command) (names []string, err error) {
+	given := c.Flags().Changed
+	names = []string{f.sampler}
+	flag := "--sampler"
+	if f.compare != "" {
+		flag = "--compare"
+		names = strings.Split(f.compare, ",")
+		for i, name := range names {
+			names[i] = strings.TrimSpace(name)
+		}
+	}
 	switch {
 	case f.n < 1:
-		return usagef("--n %d: it must be at least 1", f.n)
+		return nil, usagef("--n %d: it must be at least 1", f.n)
 	case f.batch < 0:
-		return usagef("--batch %d: it must be at least 1, or 0 to choose", f.batch)
-	case c.Flags().Changed("steps") && f.steps < 1:
-		return usagef("--steps %d: it must be at least 1", f.steps)
-	case f.compare != "" && c.Flags().Changed("sampler"):
-		return usagef("--compare names the samplers: leave --sampler out")
-	case f.noise != "" && c.Flags().Changed("n"):
-		return usagef("--noise says how many images there are: leave --n out")
+		return nil, usagef("--batch %d: it must be at least 1, or 0 to choose", f.batch)
+	case given("steps") && f.steps < 1:
+		return nil, usagef("--steps %d: it must be at least 1", f.steps)
+	case f.compare != "" && given("sampler"):
+		return nil, usagef("--compare names the samplers: leave --sampler out")
+	case f.noise != "" && given("n"):
+		return nil, usagef("--noise says how many images there are: leave --n out")
 	}
-	return nil
+	for _, name := range names {
+		if !slices.Contains(diffusion.Names(), name) {
+			return nil, usagef("%s: there is no sampler %q; the samplers are %s", flag, name, strings.Join(diffusion.Names(), ", "))
+		}
+		if name == "ddim-inverse" && f.noise == "" {
+			return nil, usagef("%s: ddim-inverse turns images into noise; --noise must name a .npy file of images in [-1, 1]", flag)
+		}
+	}
+	for _, t := range takers {
+		if given(t.flag) && !slices.Contains(names, t.sampler) {
+			return nil, usagef("--%s has no meaning for %s; the sampler that takes it is %s", t.flag, strings.Join(names, " and "), t.sampler)
+		}
+	}
+	return names, nil
 }
 
 // options are what the flags say; what they leave open follows the scheduler's configuration.
 func (f sampleFlags) options(c *cobra.Command) (unstir.SampleOptions, error) {
 	o := unstir.SampleOptions{N: f.n, Steps: f.steps, Seed: f.seed, Batch: f.batch}
-	o.Settings.RederiveEps = f.rederive
+	s := &o.Settings
+	s.RederiveEps = f.rederive
 	if c.Flags().Changed("step-seed") {
 		o.StepSeed = &f.stepSeed
 	}
-	var err error
+	var errs [4]error // each begins with the name of what is wrong, which is the flag's
 	if f.eta != "" {
-		if o.Settings.Eta, o.Settings.SigmaHat, err = diffusion.ParseEta(f.eta); err != nil {
-			return o, fmt.Errorf("--eta: %w", err)
-		}
+		s.Eta, s.SigmaHat, errs[0] = diffusion.ParseEta(f.eta)
 	}
 	if f.variance != "" {
-		if o.Settings.Variance, err = diffusion.ParseVariance(f.variance); err != nil {
-			return o, fmt.Errorf("--variance: %w", err)
-		}
+		s.Variance, errs[1] = diffusion.ParseVariance(f.variance)
 	}
 	if f.clip != "" {
-		if o.Settings.Clip, err = diffusion.ParseClip(f.clip); err != nil {
-			return o, fmt.Errorf("--clip: %w", err)
-		}
+		s.Clip, errs[2] = diffusion.ParseClip(f.clip)
 	}
 	if f.spacing != "" {
-		if o.Settings.Spacing, err = diffusion.ParseSpacing(f.spacing); err != nil {
-			return o, fmt.Errorf("--spacing: %w", err)
+		s.Spacing, errs[3] = diffusion.ParseSpacing(f.spacing)
+	}
+	for _, err := range errs {
+		if err != nil {
+			return o, fmt.Errorf("--%w", err)
 		}
 	}
 	return o, nil
 }
 
+// optionsFor leaves out what a sampler has no use for: samplers that are compared share the flags.
+func optionsFor(sampler string, o unstir.SampleOptions) unstir.SampleOptions {
+	o.Sampler = sampler
+	if sampler != "ddim" {
+		o.Settings.Eta, o.Settings.SigmaHat, o.Settings.RederiveEps = 0, false, false
+	}
+	if sampler != "ddpm" {
+		o.Settings.Variance = diffusion.Variance{}
+	}
+	return o
+}
+
 // complete adds what depends on the model: x_T from a file, and labels.
-func (f sampleFlags) complete(c *cobra.Command, p *unstir.Pipeline, o *unstir.SampleOptions) error {
+func (f sampleFlags) complete(p *unstir.Pipeline, o *unstir.SampleOptions) error {
+	if T := p.Schedule.T; f.steps > T {
+		return usagef("--steps %d: it must be at most %d, the number of timesteps that the model was trained on", f.steps, T)
+	}
 	if f.noise != "" {
-		ch, h, w := p.Shape()
-		a, err := npy.ReadFile[float32](f.noise)
-		if err == nil {
-			err = a.CheckShape(-1, ch, h, w)
-		}
+		x, err := readImages("--noise", f.noise, p)
 		if err != nil {
-			return fmt.Errorf("--noise %s: %w", f.noise, err)
+			return err
 		}
-		o.XT, o.N = a.Data, a.Shape[0]
+		o.XT, o.N = x.Data, x.Shape[0]
 	}
 	labels, err := labelsFor(p, f.label, o.N)
 	o.Labels = labels
 	return err
 }
 
-// labelsFor repeats a list of classes over n images; nil for a model without classes.
-func labelsFor(p *unstir.Pipeline, list string, n int) ([]int, error) {
-	classes := p.Model().Config.NumClassEmbeds
-	switch {
-	case classes == 0 && list == "":
-		return nil, nil
-	case classes == 0:
-		return nil, usagef("--label: the model is not class-conditional")
-	case list == "":
-		return nil, usagef("--label is missing: the model is class-conditional, with classes 0 to %d", classes-1)
-	}
-	var set []int
-	for _, s := range strings.Split(list, ",") {
-		l, err := strconv.Atoi(strings.TrimSpace(s))
-		if err != nil || l < 0 || l >= classes {
-			return nil, usagef("--label %q: the classes are 0 to %d", s, classes-1)
-		}
-		set = append(set, l)
-	}
-	labels := make([]int, n)
-	for i := range labels {
-		labels[i] = set[i%len(set)]
-	}
-	return labels, nil
-}
-
-// runsDir is where runs go unless --out says otherwise.
-const runsDir = "runs"
-
-// openModel opens the model named, or the newest run's.
-func openModel(ctx context.Context, path string, ema bool) (*unstir.Pipeline, error) {
-	if path == "" {
-		run, err := checkpoints.NewestRun(runsDir)
-		if err != nil {
-			return nil, fmt.Errorf("no --model is given, and the newest run cannot be taken: %w", err)
-		}
-		path = run
-	}
-	var options []unstir.OpenOption
-	if !ema {
-		options = append(options, unstir.WithRawWeights())
-	}
-	p, err := unstir.Open(ctx, path, options...)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range p.Source.Skipped {
-		fmt.Fprintf(os.Stderr, "skipped a damaged checkpoint: %v\n", s.Err)
-	}
-	fmt.Fprintf(os.Stderr, "model %s\n", p.Source.Dir)
-	return p, nil
-}
-
 // sampleOne runs one sampler and hands its walk and its images to the output.
-func sampleOne(ctx context.Context, p *unstir.Pipeline, name string, o unstir.SampleOptions, out *output) error {
-	o.Sampler = name
-	const parts = 1000 // of the bar
-	bar := newMeter(name, 0, parts)
-	done := 0.0 // images, counting those half-way by their steps
+func sampleOne(ctx context.Context, p *unstir.Pipeline, o unstir.SampleOptions, out *output, stderr io.Writer) error {
+	const parts = 1000 // of the bar, for each image
+	bar := newMeter(stderr, o.Sampler, 0, parts*o.N)
 	ch, h, w := p.Shape()
-	walk := out.begin(name, o.N, ch, h, w)
+	walk := out.begin(o.Sampler, o.N, ch, h, w)
 	o.OnStep = func(st unstir.SampleStep) error {
-		done += float64(st.N) / float64(st.Total)
-		bar.set(int(parts*done/float64(o.N)+0.5), fmt.Sprintf("%d images, t = %d", o.N, st.T))
+		images := "1 image"
+		if o.N > 1 {
+			images = fmt.Sprintf("images %d to %d of %d", st.First+1, st.First+st.N, o.N)
+		}
+		bar.set(parts*st.First+parts*st.N*(st.Index+1)/st.Total, fmt.Sprintf("%s, t = %d", images, st.T))
 		walk.step(st)
 		return nil
 	}
@@ -293,6 +273,9 @@ func (f sampleFlags) provenance(p *unstir.Pipeline, samplers []string, o unstir.
 	}
 	if f.rederive {
 		kv = append(kv, [2]string{"rederive eps", "true"})
+	}
+	for i := range kv { // a PNG's texts have to be UTF-8, and a path need not be
+		kv[i][1] = strings.ToValidUTF8(kv[i][1], "\uFFFD")
 	}
 	return kv
 }

@@ -1,11 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"math"
 	"path/filepath"
 	"strings"
 	"time"
@@ -40,13 +41,13 @@ Ctrl-C saves a checkpoint; --resume auto goes on from the newest one, with the s
 		RunE: func(c *cobra.Command, _ []string) error { return runTrain(c, f) },
 	}
 	p := c.Flags()
-	p.StringVar(&f.config, "config", "", "configuration `FILE`, or the name of a preset (see diffusion presets)")
-	p.StringArrayVar(&f.sets, "set", nil, "override a key of the configuration: `KEY=VALUE`, repeatable")
-	p.StringVar(&f.out, "out", "", "the run's `DIR`ectory (default runs/NAME)")
-	p.StringVar(&f.dataDir, "data-dir", "", "`DIR`ectory with the dataset, or with a directory of its name")
-	p.StringVar(&f.resume, "resume", "", "go on: \"auto\" for the run's newest checkpoint, or a checkpoint's `DIR`ectory")
-	p.IntVar(&f.steps, "steps", 0, "length of the run in steps (sets train.steps)")
-	p.IntVar(&f.stopAt, "stop-at", 0, "save and stop at this step, as Ctrl-C would; the schedule stays that of the whole run")
+	p.StringVar(&f.config, "config", "", "configuration: a `FILE`, or the name of a preset (see diffusion presets); with --resume, that of the run")
+	p.StringArrayVar(&f.sets, "set", nil, "override a key of the configuration, as in train.lr=1e-4: `KEY=VALUE`, repeatable")
+	p.StringVar(&f.out, "out", "", "`DIR` of the run (default runs/NAME)")
+	p.StringVar(&f.dataDir, "data-dir", "", "`DIR` with the dataset's files, or with a directory of its name that has them (sets data.dir)")
+	p.StringVar(&f.resume, "resume", "", "go on: auto for the run's newest checkpoint (a run that has none begins), or the `DIR` of a run or checkpoint")
+	p.IntVar(&f.steps, "steps", 0, "length of the run in `STEPS` (sets train.steps)")
+	p.IntVar(&f.stopAt, "stop-at", 0, "save and stop at this `STEP`, as Ctrl-C would; the learning rate stays that of the whole run")
 	p.Uint64Var(&f.seed, "seed", 0, "seed of all randomness (sets seed)")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows. The numbers do not depend on it")
 	return c
@@ -61,10 +62,50 @@ func (f trainFlags) settings(c *cobra.Command) []string {
 	if c.Flags().Changed("seed") {
 		sets = append(sets, fmt.Sprintf("seed=%d", f.seed))
 	}
-	if f.dataDir != "" {
-		sets = append(sets, fmt.Sprintf("data.dir=%q", f.dataDir))
-	}
 	return sets
+}
+
+// check finds what is wrong with the flags by themselves.
+func (f trainFlags) check(c *cobra.Command) error {
+	switch {
+	case c.Flags().Changed("stop-at") && f.stopAt < 1:
+		return usagef("--stop-at %d: it must be at least 1", f.stopAt)
+	case c.Flags().Changed("steps") && f.steps < 1:
+		return usagef("--steps %d: it must be at least 1", f.steps)
+	case f.resume != "" && f.resume != train.Auto && !isDir(f.resume):
+		return usagef("--resume %s: there is no such directory; legal is auto, or the directory of a run or of a checkpoint", f.resume)
+	case c.Flags().Changed("seed") && f.seed > math.MaxInt64:
+		return usagef("--seed %d: it must be at most %d, the largest integer of TOML", f.seed, math.MaxInt64)
+	}
+	return nil
+}
+
+// load reads the configuration and settles the run's directory.
+func (f trainFlags) load(c *cobra.Command) (cfg *configs.Config, dir string, err error) {
+	config, dir := f.config, f.out
+	if config == "" {
+		if config, dir, err = f.ofRun(); err != nil {
+			return nil, "", err
+		}
+	}
+	if cfg, err = configs.Load(config, f.settings(c)); err != nil {
+		return nil, "", err
+	}
+	if f.stopAt > cfg.Train.Steps {
+		return nil, "", usagef("--stop-at %d is beyond the run's last step, train.steps = %d", f.stopAt, cfg.Train.Steps)
+	}
+	if dir == "" {
+		dir = filepath.Join("runs", cfg.Name)
+	}
+	if f.dataDir != "" {
+		cfg.Data.Dir = f.dataDir
+	}
+	if cfg.Data.Dir != "" { // the run may go on from another working directory
+		if cfg.Data.Dir, err = filepath.Abs(cfg.Data.Dir); err != nil {
+			return nil, "", fmt.Errorf("data.dir: %w", err)
+		}
+	}
+	return cfg, dir, nil
 }
 
 func runTrain(c *cobra.Command, f trainFlags) error {
@@ -72,28 +113,17 @@ func runTrain(c *cobra.Command, f trainFlags) error {
 	if err := setThreads(f.threads); err != nil {
 		return err
 	}
-	if c.Flags().Changed("stop-at") && f.stopAt < 1 {
-		return usagef("--stop-at %d: it must be at least 1", f.stopAt)
+	if err := f.check(c); err != nil {
+		return err
 	}
-	config := f.config
-	if config == "" && f.resume != "" && f.out != "" {
-		config = filepath.Join(f.out, "config.toml")
-	}
-	if config == "" {
-		return usagef("--config is missing: a file, or one of the presets %s", strings.Join(configs.Presets(), ", "))
-	}
-	cfg, err := configs.Load(config, f.settings(c))
+	cfg, dir, err := f.load(c)
 	if err != nil {
 		return err
 	}
-	if f.stopAt > cfg.Train.Steps {
-		return usagef("--stop-at %d is beyond the run's last step, train.steps = %d", f.stopAt, cfg.Train.Steps)
+	if err := f.checkDir(ctx, dir, cfg); err != nil {
+		return err
 	}
-	dir := f.out
-	if dir == "" {
-		dir = filepath.Join("runs", cfg.Name)
-	}
-	dataset, err := openData(ctx, cfg)
+	dataset, err := openData(c, cfg)
 	if err != nil {
 		return err
 	}
@@ -104,36 +134,33 @@ func runTrain(c *cobra.Command, f trainFlags) error {
 	if err != nil {
 		return err
 	}
-	var bar *meter
+	lines := &notes{w: c.ErrOrStderr()}
 	setup := train.Setup{
 		Seed: cfg.Seed, Data: dataset, Flip: cfg.Data.Flip, Model: cfg.Model, Scheduler: cfg.Scheduler,
 		Train: cfg.Train, EMA: cfg.EMA, Checkpoint: cfg.Checkpoint, Preview: cfg.Preview,
 		Dir: dir, ConfigTOML: resolved, Version: version(), StopAt: f.stopAt,
-		OnStep: func(p train.Progress) {
-			bar.set(p.Step, fmt.Sprintf("step %d/%d  loss %.4f  %.0f images/s", p.Step, p.Steps, p.Loss, p.ImagesPerSecond))
-		},
-		Notes: lateWriter{&bar},
+		OnStep: lines.step, Notes: lines,
 	}
 	t, err := newTrainer(ctx, setup, f.resume)
 	if err != nil {
 		return err
 	}
-	describeRun(dir, cfg, dataset.Info(), t)
-	bar = newMeter("train", t.Step(), cfg.Train.Steps)
-	start := time.Now()
-	err = t.Run(ctx)
-	bar.done()
-	return report(err, dir, f, t, start)
-}
-
-// lateWriter writes to a meter that does not exist yet, or to stderr.
-type lateWriter struct{ m **meter }
-
-func (w lateWriter) Write(p []byte) (int, error) {
-	if *w.m == nil {
-		return os.Stderr.Write(p)
+	defer t.Close()
+	describeRun(lines, dir, cfg, dataset.Info(), t)
+	if t.Step() == cfg.Train.Steps {
+		fmt.Fprintf(c.OutOrStdout(), "the run is complete: step %d of %d; saved %s\nto go on, give it more: diffusion train --out %s --resume auto --steps N\n",
+			t.Step(), cfg.Train.Steps, t.Saved(), quote(dir))
+		return nil
 	}
-	return (*w.m).Write(p)
+	start := time.Now()
+	lines.bar = newMeter(c.ErrOrStderr(), "train", t.Step(), cfg.Train.Steps)
+	told := context.AfterFunc(ctx, func() {
+		fmt.Fprintln(lines, "stopping: a checkpoint is being saved; Ctrl-C again ends the program at once, without it")
+	})
+	err = t.Run(ctx)
+	told()
+	lines.bar.done()
+	return report(c.OutOrStdout(), err, dir, t, time.Since(start))
 }
 
 func newTrainer(ctx context.Context, s train.Setup, resume string) (*train.Trainer, error) {
@@ -143,55 +170,92 @@ func newTrainer(ctx context.Context, s train.Setup, resume string) (*train.Train
 	return train.Resume(ctx, s, resume)
 }
 
+// notes shows lines for people, above the bar while there is one.
+type notes struct {
+	w   io.Writer
+	bar *meter
+	per float64 // seconds an image takes, smoothed
+}
+
+func (n *notes) Write(p []byte) (int, error) {
+	if n.bar != nil {
+		return n.bar.Write(p)
+	}
+	return n.w.Write(p)
+}
+
+// step shows a training step on the bar. The speed is a mean over the last ten steps or so.
+func (n *notes) step(p train.Progress) {
+	per := 1 / p.ImagesPerSecond
+	if n.per == 0 {
+		n.per = per
+	}
+	n.per = 0.9*n.per + 0.1*per
+	n.bar.set(p.Step, fmt.Sprintf("step %d/%d, loss %.4f, %.0f images/s", p.Step, p.Steps, p.Loss, 1/n.per))
+}
+
 // openData opens the configuration's dataset and shows what that takes.
-func openData(ctx context.Context, cfg *configs.Config) (data.Dataset, error) {
-	var bar *meter
-	what := ""
-	defer func() {
-		if bar != nil {
-			bar.done()
+func openData(c *cobra.Command, cfg *configs.Config) (data.Dataset, error) {
+	lines := &notes{w: c.ErrOrStderr()}
+	end := func() {
+		if lines.bar != nil {
+			lines.bar.done()
 		}
-	}()
-	return data.Open(ctx, cfg.Data, data.Options{
-		Log: os.Stderr,
+	}
+	defer func() { end() }()
+	return data.Open(c.Context(), cfg.Data, data.Options{
+		Log: lines,
 		Progress: func(p data.Progress) {
 			if p.Total <= 0 {
 				return
 			}
-			if p.What != what {
-				if bar != nil {
-					bar.done()
-				}
-				what, bar = p.What, newMeter(p.What, 0, int(p.Total))
+			if lines.bar == nil || lines.bar.what != p.What {
+				end()
+				lines.bar = newMeter(c.ErrOrStderr(), p.What, 0, int(p.Total))
 			}
-			bar.set(int(p.Done), p.Unit)
+			lines.bar.set(int(p.Done), "")
 		},
 	})
 }
 
-func describeRun(dir string, cfg *configs.Config, info data.Info, t *train.Trainer) {
-	fmt.Fprintf(os.Stderr, "run %s: %s, %d images of %dx%dx%d from %s; %d parameters; batch %d in slices of %d\n",
-		dir, info.Name, info.Count, info.Channels, info.Height, info.Width, info.Source, t.Parameters(), cfg.Train.BatchSize, t.Slice())
-	if t.Step() > 0 {
-		fmt.Fprintf(os.Stderr, "going on from step %d (%s)\n", t.Step(), t.Saved())
+func describeRun(w io.Writer, dir string, cfg *configs.Config, info data.Info, t *train.Trainer) {
+	fmt.Fprintf(w, "run %s\n", dir)
+	fmt.Fprintf(w, "data %s: %d images of %dx%dx%d, from %s\n", info.Name, info.Count, info.Channels, info.Height, info.Width, info.Source)
+	fmt.Fprintf(w, "model of %d parameters; batches of %d images in slices of %d\n", t.Parameters(), cfg.Train.BatchSize, t.Slice())
+	if t.Saved() == "" {
+		return
+	}
+	fmt.Fprintf(w, "going on from step %d, %s\n", t.Step(), t.Saved())
+	for _, change := range changedSince(t.Saved(), cfg) {
+		fmt.Fprintf(w, "changed: %s\n", change)
 	}
 }
 
-// report says what the run left, on stdout, and how to go on when it was stopped.
-func report(err error, dir string, f trainFlags, t *train.Trainer, start time.Time) error {
+// report says what the run left, and how to go on when it was stopped or failed.
+func report(w io.Writer, err error, dir string, t *train.Trainer, took time.Duration) error {
+	goOn := fmt.Sprintf("go on with: diffusion train --out %s --resume auto", quote(dir))
+	took = took.Round(time.Second)
 	var stopped *train.Stopped
-	if err != nil && !errors.As(err, &stopped) {
-		return err
-	}
-	took := time.Since(start).Round(time.Second)
-	var out io.Writer = os.Stdout
-	if stopped != nil {
-		fmt.Fprintf(out, "stopped at step %d after %v; saved %s\n", stopped.Step, took, stopped.Checkpoint)
-		fmt.Fprintf(out, "go on with: diffusion train --out %s --resume auto\n", dir)
+	switch {
+	case errors.As(err, &stopped):
+		fmt.Fprintf(w, "stopped at step %d after %v; saved %s\n%s\n", stopped.Step, took, stopped.Checkpoint, goOn)
 		return nil
+	case err != nil && strings.Contains(err.Error(), cmp.Or(t.Saved(), "no checkpoint")):
+		return err
+	case err != nil && t.Saved() == "":
+		return fmt.Errorf("%w; no checkpoint was saved before", err)
+	case err != nil:
+		return fmt.Errorf("%w; the newest checkpoint is %s, %s", err, t.Saved(), goOn)
 	}
-	p := t.Last()
-	fmt.Fprintf(out, "step %d, loss %.4f, %v; saved %s\n", p.Step, p.Loss, took, t.Saved())
-	fmt.Fprintf(out, "sample with: diffusion sample --model %s --sampler ddim\n", dir)
+	fmt.Fprintf(w, "step %d, loss %.4f, %v; saved %s\n", t.Last().Step, t.Last().Loss, took, t.Saved())
+	fmt.Fprintf(w, "sample with: diffusion sample --model %s --sampler ddim\n", quote(dir))
 	return nil
+}
+
+// quote writes a path so that a shell takes it for one word.
+func quote(path string) string {
+	if strings.ContainsAny(path, " \t\"'$&;()<>|*?`!#~") {
+		return `"` + path + `"`
+	}
+	return path
 }
