@@ -61,7 +61,7 @@ func NewConv(s ConvShape) (*Conv, error) {
 		data:    newEngine(s, s.dataTaps(), true, workers, is),
 		sums:    newPixelSums(s.N, s.OutH()*s.OutW(), s.K, workers, is),
 	}
-	if s.suitsWinograd() {
+	if s.suitsWinograd(s.C, s.K) {
 		c.winograd = newWinogradWeights(s, workers, is)
 	} else {
 		c.weights = newOuter(s, workers, is)
@@ -74,7 +74,7 @@ func newEngine(s ConvShape, grids []taps, transposed bool, workers int, is *isa)
 	if suitsFew(grids) {
 		return newFew(s.N, s.R, grids[0], transposed, workers, is)
 	}
-	if s.suitsWinograd() {
+	if s.suitsWinograd(grids[0].src.c, grids[0].dst.c) {
 		return newWinograd(s, transposed, workers, is)
 	}
 	return newGather(s.N, s.R, grids[0].src, grids[0].dst, grids, transposed, workers, is)
@@ -119,6 +119,20 @@ func (c *Conv) BackwardData(dx, dy, w, scratch []float32) {
 	u := scratch[:c.data.packedLen()]
 	c.data.pack(u, w)
 	c.data.run(dx, dy, u, nil, nil, nil, scratch[len(u):])
+}
+
+// PreparedDataLen, PrepareData and BackwardDataPrepared are to BackwardData what
+// PreparedLen, Prepare and ForwardPrepared are to Forward: they save work when the
+// same filter meets several slices of a batch.
+func (c *Conv) PreparedDataLen() int { return c.data.packedLen() }
+
+// PrepareData writes the form of the filter w that BackwardDataPrepared reads to u.
+func (c *Conv) PrepareData(u, w []float32) { c.data.pack(u, w) }
+
+// BackwardDataPrepared is BackwardData with a filter that was prepared once; it gives
+// the same bits.
+func (c *Conv) BackwardDataPrepared(dx, dy, u, scratch []float32) {
+	c.data.run(dx, dy, u, nil, nil, nil, scratch)
 }
 
 // BackwardWeights computes the gradient dw of the filter, db of the bias (the sum of

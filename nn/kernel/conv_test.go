@@ -9,9 +9,9 @@ import (
 
 // convData is a shape with random operands, and room for the results.
 type convData struct {
-	s                             ConvShape
-	x, w, bias, temb, res, dy     []float32
-	y, dx, dw, db, dtemb, scratch []float32
+	s                         ConvShape
+	x, w, bias, temb, res, dy []float32
+	y, dx, dw, db, dtemb      []float32
 }
 
 func newConvData(r *rand.Rand, s ConvShape) *convData {
@@ -112,7 +112,7 @@ func (d *convData) check() error {
 		rms := math.Sqrt(squares / float64(len(c.want)))
 		for i, x := range c.got {
 			bound := float64(c.terms+4) * 0x1p-24 * c.abs[i]
-			if !c.sum && s.R == 3 && s.Stride == 1 {
+			if !c.sum && s.R == 3 && s.Stride == 1 && !directOnly.Load() {
 				bound = max(bound, 2e-4*rms)
 			}
 			if e := math.Abs(float64(x) - c.want[i]); !(e <= bound) {
@@ -203,6 +203,95 @@ func TestConvOptionalOperands(t *testing.T) {
 	})
 }
 
+// Direct convolutions can be had for every shape, and keep to the tighter bound.
+func TestConvDirect(t *testing.T) {
+	old := directOnly.Swap(true)
+	defer directOnly.Store(old)
+	forLevels(t, func(t *testing.T, _ Level) {
+		r := testRand(10)
+		for _, s := range convShapes(r) {
+			d := newConvData(r, s)
+			if err := d.run(); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.check(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// A plan goes on working, with the same bits, when the number of threads changes.
+func TestConvSurvivesSetThreads(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		r := testRand(11)
+		for _, s := range convShapes(r)[:20] {
+			d := newConvData(r, s)
+			var c *Conv
+			var scratch []float32
+			var first map[string][]float32
+			withThreads(t, []int{2, 1, 5, 3}, func(threads int) {
+				if c == nil {
+					var err error
+					if c, err = NewConv(s); err != nil {
+						t.Fatal(err)
+					}
+					scratch = garbage(c.Scratch())
+				}
+				c.Forward(d.y, d.x, d.w, d.bias, d.temb, d.res, scratch)
+				c.BackwardData(d.dx, d.dy, d.w, scratch)
+				c.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, scratch)
+				if first == nil {
+					first = d.copyResults()
+				}
+				for name, got := range d.results() {
+					if err := sameBits(got, first[name]); err != nil {
+						t.Errorf("%+v: %s with %d threads after 2: %v", s, name, threads, err)
+					}
+				}
+			})
+		}
+	})
+}
+
+// Calls stay inside their slices: nothing around them changes, and scratch suffices.
+func TestConvStaysInsideItsSlices(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		r := testRand(12)
+		for _, s := range convShapes(r) {
+			d := newConvData(r, s)
+			c, err := NewConv(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const guard = 32
+			var guarded [][]float32
+			fenced := func(n int) []float32 {
+				x := make([]float32, n+2*guard)
+				for i := range x {
+					x[i] = 12345
+				}
+				guarded = append(guarded, x)
+				return x[guard : guard+n : guard+n]
+			}
+			scratch, u := fenced(c.Scratch()), fenced(c.PreparedLen())
+			y, dx, dw, db, dtemb := fenced(len(d.y)), fenced(len(d.dx)), fenced(len(d.dw)), fenced(len(d.db)), fenced(len(d.dtemb))
+			c.Forward(y, d.x, d.w, d.bias, d.temb, d.res, scratch)
+			c.Prepare(u, d.w)
+			c.ForwardPrepared(y, d.x, u, d.w, d.bias, d.temb, d.res, scratch)
+			c.BackwardData(dx, d.dy, d.w, scratch)
+			c.BackwardWeights(dw, db, dtemb, d.x, d.dy, scratch)
+			for i, x := range guarded {
+				for j := 0; j < guard; j++ {
+					if x[j] != 12345 || x[len(x)-1-j] != 12345 {
+						t.Fatalf("%+v: wrote outside slice %d", s, i)
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestConvBitsDoNotDependOnThreads(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(5)
@@ -272,6 +361,13 @@ func TestConvPreparedGivesTheSameBits(t *testing.T) {
 			c.ForwardPrepared(y, d.x, u, d.w, d.bias, d.temb, d.res, scratch)
 			c.Forward(d.y, d.x, d.w, d.bias, d.temb, d.res, scratch)
 			if err := sameBits(y, d.y); err != nil {
+				t.Errorf("%+v: %v", s, err)
+			}
+			u, dx := garbage(c.PreparedDataLen()), garbage(len(d.dx))
+			c.PrepareData(u, d.w)
+			c.BackwardDataPrepared(dx, d.dy, u, scratch)
+			c.BackwardData(d.dx, d.dy, d.w, scratch)
+			if err := sameBits(dx, d.dx); err != nil {
 				t.Errorf("%+v: %v", s, err)
 			}
 		}

@@ -96,10 +96,62 @@ func (f *few) do(worker, i int) {
 		p.rowsPanel((y1-y0)*t.src.w, f.width)
 	}
 	for r := r0; r < r1; r++ {
-		for x := 0; x < t.cols; x++ {
+		f.row(buf, n, r, y0)
+	}
+}
+
+// row adds up the destination pixels of grid row r; buf's first row is source row y0.
+func (f *few) row(buf []float32, n, r, y0 int) {
+	t := &f.grid
+	x := 0
+	if y := t.top + r*t.step; y >= 0 && y+3 <= t.src.h && t.count() == 9 {
+		line := t.src.w * f.width
+		rows := buf[(y-y0)*line:][:3*line]
+		for ; t.left+x*t.step < 0 && x < t.cols; x++ {
 			f.pixel(buf, n, r, x, y0)
 		}
+		for ; x < t.cols && t.left+x*t.step+3 <= t.src.w; x++ {
+			f.innerPixel(rows[(t.left+x*t.step)*f.width:], line, n, r, x)
+		}
 	}
+	for ; x < t.cols; x++ {
+		f.pixel(buf, n, r, x, y0)
+	}
+}
+
+// innerPixel is pixel where all nine taps are inside; rows starts at the first tap's
+// source pixel.
+func (f *few) innerPixel(rows []float32, line, n, r, x int) {
+	t := &f.grid
+	at := ((n*t.dst.h+r)*t.dst.w + x) * t.dst.c
+	row0, row1, row2 := rows, rows[line:], rows[2*line:]
+	next := f.width + t.dst.c // from one tap of a row to the next
+	col := 0
+	for k := 0; k < t.dst.c; k++ {
+		sum := f.start(n, k)
+		for _, row := range [...][]float32{row0, row1, row2} {
+			sum += row[col]
+			sum += row[col+next]
+			sum += row[col+2*next]
+			col += 3 * t.dst.c
+		}
+		col -= 9*t.dst.c - 1
+		if f.add != nil {
+			sum += f.add[at+k]
+		}
+		f.dstData[at+k] = sum
+	}
+}
+
+// start is what destination channel k of image n starts from: bias + temb.
+func (f *few) start(n, k int) (sum float32) {
+	if f.bias != nil {
+		sum = f.bias[k]
+	}
+	if f.temb != nil {
+		sum += f.temb[n*f.grid.dst.c+k]
+	}
+	return sum
 }
 
 // pixel adds up one destination pixel; buf's first row is source row y0.
@@ -107,13 +159,7 @@ func (f *few) pixel(buf []float32, n, r, x, y0 int) {
 	t := &f.grid
 	at := ((n*t.dst.h+r)*t.dst.w + x) * t.dst.c
 	for k := 0; k < t.dst.c; k++ {
-		var sum float32
-		if f.bias != nil {
-			sum = f.bias[k]
-		}
-		if f.temb != nil {
-			sum += f.temb[n*t.dst.c+k]
-		}
+		sum := f.start(n, k)
 		col := k
 		for a := range t.filterRows {
 			iy := t.top + r*t.step + a

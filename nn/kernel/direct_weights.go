@@ -237,9 +237,7 @@ func (b *outerBlock) copyPatches(n, q0, q1 int) {
 				case y < 0 || y >= t.src.h:
 					clear(row)
 				case x0 >= 0 && x0+len(t.filterCols) <= t.src.w:
-					for k, v := range b.outer.left[from : from+run] {
-						row[k] = v
-					}
+					copy(row, b.outer.left[from:])
 				default:
 					for k := range row {
 						row[k] = 0

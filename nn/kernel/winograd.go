@@ -64,12 +64,13 @@ type winogradWorker struct {
 
 const packChannels = 16 // input channels of a filter in one chunk of packing, times 32 outputs
 
-// suitsWinograd tells whether the shape is one for Winograd's algorithm: where it
-// applies, and where it was measured to be the faster one. With fewer channels the
-// transforms cost more than they save.
-func (s ConvShape) suitsWinograd() bool {
+// suitsWinograd tells whether Winograd's algorithm applies to the shape, between
+// images of src and dst channels, and was measured to be faster than the direct one
+// (Zen 5, AVX-512 and AVX2): with fewer input channels the transforms cost more than
+// the products save, and of a patch of an image of 2x2 pixels most is padding.
+func (s ConvShape) suitsWinograd(src, dst int) bool {
 	return s.R == 3 && s.Stride == 1 && s.PadTop == 1 && s.PadLeft == 1 && s.PadBottom == 1 && s.PadRight == 1 &&
-		s.C >= 8 && s.K >= 8 && !directOnly.Load()
+		src >= 12 && dst >= 4 && s.H*s.W > 4 && !directOnly.Load()
 }
 
 func newWinograd(s ConvShape, transposed bool, workers int, is *isa) *winograd {

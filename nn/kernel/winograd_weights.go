@@ -24,7 +24,7 @@ type winogradWeights struct {
 	part                    func(worker, i int)
 }
 
-const weightPatches = 64 // patches in one product
+const weightPatches = 24 // patches in one product: more of them push D out of the cache
 
 func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	g := &winogradWeights{s: s, patchGrid: newPatchGrid(s)}
@@ -33,12 +33,12 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	// blocks are not: they are made smaller when there are many threads.
 	blocks := (s.C + 63) / 64 * ((panels + 1) / 2)
 	g.pieces = newPieces(min(s.N, max(1, 4/blocks)), 9*s.C*s.K)
-	g.chans, g.width = min(64, (s.C+15)&^15), min(2, panels)
-	for g.count() < 2*workers && (g.width > 1 || g.chans > 16) {
-		if g.width > 1 {
-			g.width--
-		} else {
+	g.chans, g.width = min(128, (s.C+15)&^15), min(2, panels)
+	for n := g.count(); n < 3*workers && n%workers != 0 && (g.chans > 16 || g.width > 1); n = g.count() {
+		if g.chans > 32 || g.width == 1 {
 			g.chans = (g.chans/2 + 15) &^ 15
+		} else {
+			g.width--
 		}
 	}
 	g.blocks, g.groups = (s.C+g.chans-1)/g.chans, (panels+g.width-1)/g.width
