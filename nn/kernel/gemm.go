@@ -1,13 +1,30 @@
 package kernel
 
-import "sync"
-
 const (
 	gemmDepth = 256 // products per element in one pass over a block of B
 	gemmFew   = 16  // with at most so many rows, packing B costs more than it gains
 )
 
-var gemmProducts = sync.Pool{New: func() any { return new(product) }}
+// gemmProducts keeps the products that no call is using. (A sync.Pool would forget
+// them at each garbage collection.)
+var gemmProducts = make(chan *product, 64)
+
+func getProduct() *product {
+	select {
+	case p := <-gemmProducts:
+		return p
+	default:
+		return new(product)
+	}
+}
+
+func putProduct(p *product) {
+	p.tile, p.run = tile{}, tile{} // keep no one's memory alive
+	select {
+	case gemmProducts <- p:
+	default:
+	}
+}
 
 // Gemm computes C = op(A) op(B), or C += op(A) op(B) when accumulate is set, on the
 // calling goroutine. All matrices are row-major: C is [m, n] with rows ldc apart,
@@ -35,7 +52,7 @@ func Gemm(c []float32, ldc int, a []float32, lda int, transA bool, b []float32, 
 	}
 	_, _ = a[(rowsA-1)*lda+m+k-rowsA-1], b[(rowsB-1)*ldb+n+k-rowsB-1]
 
-	p := gemmProducts.Get().(*product)
+	p := getProduct()
 	p.isa = isaOf(ActiveLevel())
 	p.cRow, p.segs, p.numSegs, p.add = uintptr(4*ldc), &noOffsets[0], 1, nil
 	scratch = aligned(scratch)
@@ -71,8 +88,7 @@ func Gemm(c []float32, ldc int, a []float32, lda int, transA bool, b []float32, 
 			}
 		}
 	}
-	p.tile, p.run = tile{}, tile{} // keep no one's memory alive
-	gemmProducts.Put(p)
+	putProduct(p)
 }
 
 // GemmScratch is the number of floats of scratch that Gemm needs.
