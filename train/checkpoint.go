@@ -5,17 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 
 	"unstir/checkpoints"
 	"unstir/checkpoints/safetensors"
-	"unstir/internal/atomicfile"
 	"unstir/nn/kernel"
 	"unstir/unet"
 )
@@ -197,104 +194,6 @@ func (t *Trainer) save(ctx context.Context) error {
 	t.saved = dir
 	if _, err := checkpoints.Prune(ctx, t.Dir, t.Checkpoint.Keep); err != nil {
 		return fmt.Errorf("train: remove old checkpoints: %w", err)
-	}
-	return nil
-}
-
-// openRun prepares the run's directory: the configuration and the log.
-func (t *Trainer) openRun() error {
-	if err := os.MkdirAll(filepath.Join(t.Dir, previewDir), 0o755); err != nil {
-		return fmt.Errorf("train: make the run's directory: %w", err)
-	}
-	lock, err := checkpoints.Lock(t.Dir)
-	if err != nil {
-		return fmt.Errorf("train: %s: %w", t.Dir, err)
-	}
-	t.lock = lock
-	err = atomicfile.Write(filepath.Join(t.Dir, configName), func(w io.Writer) error {
-		_, err := w.Write(t.ConfigTOML)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("train: write the configuration: %w", err)
-	}
-	t.log, err = openLog(filepath.Join(t.Dir, logName), t.step)
-	return err
-}
-
-// keep does what a step's number asks for: a line of the log, a checkpoint, a preview. A preview that cannot be
-// made does not end the run; a log that cannot be written ends it, saved if at all possible.
-func (t *Trainer) keep(ctx context.Context) error {
-	if err := t.logStep(); err != nil {
-		if failed := t.save(context.WithoutCancel(ctx)); failed != nil {
-			return fmt.Errorf("%w; and then: %w", err, failed)
-		}
-		return err
-	}
-	if t.step == t.Train.Steps {
-		return nil // finish does it
-	}
-	if every := t.Checkpoint.Every; every > 0 && t.step%every == 0 {
-		if err := t.save(context.WithoutCancel(ctx)); err != nil {
-			return err
-		}
-	}
-	if every := t.Preview.Every; every > 0 && t.step%every == 0 {
-		t.show(ctx)
-	}
-	return nil
-}
-
-// show makes a preview and the plot of the loss.
-func (t *Trainer) show(ctx context.Context) {
-	path, err := t.preview(ctx)
-	switch {
-	case ctx.Err() != nil:
-		return // the run is being stopped: Run saves it
-	case err != nil:
-		t.note("no preview of step %d: %v", t.step, err)
-	default:
-		t.note("preview %s", path)
-	}
-	t.plot()
-}
-
-// plot draws the log's loss.
-func (t *Trainer) plot() {
-	lines, err := ReadLog(filepath.Join(t.Dir, logName))
-	if err == nil {
-		err = plotLoss(filepath.Join(t.Dir, plotName), lines)
-	}
-	if err != nil {
-		t.note("no plot of the loss: %v", err)
-	}
-}
-
-func (t *Trainer) note(format string, args ...any) {
-	if t.Notes != nil {
-		fmt.Fprintf(t.Notes, format+"\n", args...)
-	}
-}
-
-// stop saves the run where it stands.
-func (t *Trainer) stop(ctx context.Context) error {
-	if err := t.save(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
-	t.plot()
-	return &Stopped{Step: t.step, Checkpoint: t.saved}
-}
-
-// finish leaves a checkpoint, a preview and the plot of the last step.
-func (t *Trainer) finish(ctx context.Context) error {
-	if err := t.save(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
-	t.note("checkpoint %s", t.saved)
-	if t.Preview.Every > 0 {
-		t.show(ctx)
-	} else {
-		t.plot()
 	}
 	return nil
 }
