@@ -117,7 +117,7 @@ func TestWorkersWakeAfterParking(t *testing.T) {
 			var workers [2]atomic.Int32
 			parallelBy(2, 2, func(worker, i int) { // needs both goroutines, or waits out the deadline
 				workers[worker].Add(1)
-				for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline) && workers[0].Load()+workers[1].Load() < 2; {
+				for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && workers[0].Load()+workers[1].Load() < 2; {
 					runtime.Gosched()
 				}
 			})
