@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,26 +77,17 @@ func runBench(c *cobra.Command, mode string, f benchFlags) error {
 	}
 	switch {
 	case f.config == "":
-		return usagef("--config is missing: a file or a preset")
+		return usagef("--config is missing: a file, or one of the presets %s", strings.Join(configs.Presets(), ", "))
 	case f.steps < 2:
 		return usagef("--steps %d: it must be at least 2, as the first is left out", f.steps)
 	case f.batch < 0:
-		return usagef("--batch %d: it must be at least 1", f.batch)
+		return usagef("--batch %d: it must be at least 1, or 0 to choose", f.batch)
 	}
 	cfg, err := configs.Load(f.config, f.sets)
 	if err != nil {
 		return err
 	}
-	info := data.Info{Name: cfg.Data.Dataset, Channels: 1, Height: 28, Width: 28, Count: 1024}
-	if cfg.Data.Dataset == data.CIFAR10 || cfg.Data.Dataset == data.Folder {
-		info.Channels, info.Height, info.Width = 3, 32, 32
-	}
-	if size := cfg.Data.Size; size.H > 0 {
-		info.Height, info.Width = size.H, size.W
-	}
-	if cfg.Data.Channels > 0 {
-		info.Channels = cfg.Data.Channels
-	}
+	info := benchImages(cfg)
 	if err := cfg.Fit(info); err != nil {
 		return err
 	}
@@ -130,13 +122,46 @@ func runBench(c *cobra.Command, mode string, f benchFlags) error {
 	return err
 }
 
+// benchImages are the shape that the configuration gives images, or else that of its dataset.
+func benchImages(cfg *configs.Config) data.Info {
+	info := data.Info{Name: cfg.Data.Dataset, Channels: 1, Height: 28, Width: 28}
+	if cfg.Data.Dataset == data.CIFAR10 || cfg.Data.Dataset == data.Folder {
+		info.Channels, info.Height, info.Width = 3, 32, 32
+	}
+	for _, size := range []data.Size{data.Size(cfg.Model.SampleSize), cfg.Data.Size} {
+		if size.H > 0 {
+			info.Height, info.Width = size.H, size.W
+		}
+	}
+	for _, channels := range []int{cfg.Model.InChannels, cfg.Data.Channels} {
+		if channels > 0 {
+			info.Channels = channels
+		}
+	}
+	return info
+}
+
+// benchLabels are n labels for a class-conditional model; nil for another.
+func benchLabels(classes, n int) []int {
+	if classes == 0 {
+		return nil
+	}
+	labels := make([]int, n)
+	for i := range labels {
+		labels[i] = i % classes
+	}
+	return labels
+}
+
 // benchTrain times the steps of a real run on random images, whose directory is thrown away.
 func benchTrain(c *cobra.Command, cfg *configs.Config, info data.Info, steps int, r *benchResult) ([]float64, float64, error) {
-	pixels := make([]byte, info.Count*info.Channels*info.Height*info.Width)
+	dim := info.Channels * info.Height * info.Width
+	count := max(1, min(1024, 1<<26/dim))
+	pixels := make([]byte, count*dim)
 	for i := range pixels {
 		pixels[i] = byte(i * 2654435761 >> 13)
 	}
-	set, err := data.NewMemory(info, pixels, nil)
+	set, err := data.NewMemory(info, pixels, benchLabels(cfg.Model.NumClassEmbeds, count))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -147,7 +172,7 @@ func benchTrain(c *cobra.Command, cfg *configs.Config, info data.Info, steps int
 	defer os.RemoveAll(dir)
 	var times []float64
 	last := time.Now()
-	cfg.Train.Steps, cfg.Train.WarmupSteps = steps+1, 0
+	cfg.Train.Steps, cfg.Train.WarmupSteps = steps, 0
 	cfg.Preview.Every, cfg.Checkpoint.Every, cfg.Train.LogEvery = 0, 0, 1<<30
 	t, err := train.New(train.Setup{
 		Seed: cfg.Seed, Data: set, Flip: cfg.Data.Flip, Model: cfg.Model, Scheduler: cfg.Scheduler, Train: cfg.Train,
@@ -177,6 +202,11 @@ func benchSample(c *cobra.Command, cfg *configs.Config, info data.Info, steps in
 	q, err := unet.NewPredictor(m, r.Batch, info.Height, info.Width)
 	if err != nil {
 		return nil, 0, err
+	}
+	if labels := benchLabels(cfg.Model.NumClassEmbeds, r.Batch); labels != nil {
+		if err := q.SetLabels(labels); err != nil {
+			return nil, 0, err
+		}
 	}
 	dim := info.Channels * info.Height * info.Width
 	x, out := make([]float64, r.Batch*dim), make([]float64, r.Batch*dim)

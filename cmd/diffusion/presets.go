@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +22,7 @@ func newPresets() *cobra.Command {
 				}
 				return nil
 			}
-			text, err := configs.Preset(args[0])
+			text, err := configs.Preset(strings.TrimSuffix(args[0], ".toml"))
 			if err != nil {
 				return usage(err)
 			}

@@ -43,13 +43,18 @@ func newMeter(w io.Writer, what string, from, total int) *meter {
 	if !ok || !isatty.IsTerminal(f.Fd()) && !isatty.IsCygwinTerminal(f.Fd()) {
 		return m
 	}
-	m.bar = pb.New(total)
-	m.bar.SetTemplateString(`{{string . "what"}} {{bar . "[" "=" ">" " " "]"}} {{percent . }} {{string . "note"}}{{string . "left"}}`)
-	m.bar.Set(pb.Terminal, true).Set(pb.ReturnSymbol, "\r").Set(pb.Color, false)
-	m.bar.Set("what", what).SetCurrent(int64(from))
-	m.bar.SetWriter(m.out)
+	m.drawBar()
 	m.bar.Start()
 	return m
+}
+
+// drawBar makes a bar, which draws itself once it is started.
+func (m *meter) drawBar() {
+	m.bar = pb.New(m.total)
+	m.bar.SetTemplateString(`{{string . "what"}} {{bar . "[" "=" ">" " " "]"}} {{percent . }} {{string . "note"}}{{string . "left"}}`)
+	m.bar.Set(pb.Terminal, true).Set(pb.ReturnSymbol, "\r").Set(pb.Color, false)
+	m.bar.Set("what", m.what).SetCurrent(int64(m.first))
+	m.bar.SetWriter(m.out)
 }
 
 // left is the time left, judged by the speed so far; "" where there is nothing to judge by, or nothing left.
@@ -94,7 +99,7 @@ func (m *meter) Write(p []byte) (int, error) {
 	if m.bar == nil {
 		return m.out.Write(p)
 	}
-	clear := "\r" + strings.Repeat(" ", max(0, m.bar.Width()-1)) + "\r"
+	clear := "\r" + strings.Repeat(" ", m.bar.Width()) + "\r"
 	if _, err := m.out.Write(append([]byte(clear), p...)); err != nil {
 		return 0, err
 	}

@@ -28,7 +28,7 @@ func isUsage(err error) bool {
 	var u usageError
 	var config *configs.Error
 	var dataset *data.ConfigError
-	return errors.As(err, &u) || errors.As(err, &config) || errors.As(err, &dataset) || 
+	return errors.As(err, &u) || errors.As(err, &config) || errors.As(err, &dataset) ||
 		errors.Is(err, train.ErrRunExists) || errors.Is(err, train.ErrChanged)
 }
 

@@ -1,0 +1,321 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"unstir/internal/npy"
+)
+
+// idx is an IDX file of n images of 8x8, or of n labels.
+func idx(n int, images bool) []byte {
+	b := []byte{0, 0, 8, 1, 0, 0, 0, byte(n)}
+	if images {
+		b = append([]byte{0, 0, 8, 3, 0, 0, 0, byte(n)}, 0, 0, 0, 8, 0, 0, 0, 8)
+		return append(b, make([]byte, 64*n)...)
+	}
+	return append(b, make([]byte, n)...)
+}
+
+func gzipped(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// badInputs makes the files that the cases below stumble on.
+func badInputs(t *testing.T) {
+	t.Helper()
+	for _, dir := range []string{"empty", "half", "cut", "corrupt", "mixed", "notimages", "many"} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := func(name string, replace ...string) {
+		writeFile(t, name, []byte(strings.NewReplacer(replace...).Replace(tinyConfig)))
+	}
+	config("nosteps.toml", "steps = 6\nbatch", "batch", "warmup_steps = 2\n", "")
+	config("type.toml", "seed = 3", `seed = "three"`)
+	config("unknown.toml", "warmup_steps", "warm_steps")
+	config("several.toml", "flip = true", "flip = 1", "lr = 1e-2", "lr = -1.0\nlrate = 3")
+	config("syntax.toml", "channels = 1", "channels = ")
+	config("dataset.toml", `"folder"`, `"imagenet"`)
+	config("mnist.toml", `"folder"`, `"mnist"`, "dir = \"images\"\n", "")
+
+	writeFile(t, "half/train-images-idx3-ubyte", idx(5, true))
+	writeFile(t, "cut/train-images-idx3-ubyte", idx(5, true)[:100])
+	writeFile(t, "cut/train-labels-idx1-ubyte", idx(5, false))
+	packed := gzipped(t, idx(5, true))
+	packed[len(packed)-6] ^= 1 // in the checksum
+	writeFile(t, "corrupt/train-images-idx3-ubyte.gz", packed)
+	writeFile(t, "corrupt/train-labels-idx1-ubyte.gz", gzipped(t, idx(5, false)))
+	writeFile(t, "mixed/a.png", readFile(t, "images/0.png"))
+	writeFile(t, "mixed/b.png", []byte("this is no image"))
+	writeFile(t, "notimages/readme.txt", []byte("text"))
+	writeFile(t, "many/00004.png", readFile(t, "images/0.png"))
+
+	for name, shape := range map[string][]int{"rows.npy": {2, 1, 8, 9}, "flat.npy": {64}, "none.npy": {0, 1, 8, 8}, "x.npy": {2, 1, 8, 8}} {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		if err := npy.WriteFile(name, npy.Array[float32]{Shape: shape, Data: make([]float32, n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeFile(t, "text.npy", []byte("not an array, but long enough to have a header"))
+}
+
+type badCase struct {
+	args string // separated by spaces
+	code int
+	want string // what stderr says last, without the program's name; a part of it where it ends in "..."
+}
+
+const (
+	tiny     = "train --config tiny.toml "
+	samplers = "ddpm, ddim, ddim-inverse, dpm++1, dpm++2m, dpm++2m-heun, heun"
+	datasets = `"mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`
+	allConfs = "cifar10, fashion-mnist, mnist, quickstart"
+	sizes    = "both sides must be multiples of 2, as each level but the first halves them; the nearest legal sizes are 8 or 10 rows and 8 or 10 columns"
+)
+
+var badCases = []badCase{
+	// The command line.
+	{"trian", 2, `there is no command "trian" (did you mean train?); see diffusion --help`},
+	{"paint", 2, `there is no command "paint"; the commands are...`},
+	{"help paint", 2, `there is no command "paint"; the commands are...`},
+	{"bench both", 2, `there is no command "both"; the commands are sample, train; see diffusion bench --help`},
+	{"bench", 2, `bench what? train or sample; see diffusion bench --help`},
+	{"train tiny.toml", 2, `unexpected argument "tiny.toml"; see diffusion train --help`},
+	{"sample --ema false", 2, `unexpected argument "false"; a flag that is true or false takes it with an equals sign, as in --ema=false; see diffusion sample --help`},
+	{"inspect a b", 2, `unexpected argument "b"; see diffusion inspect --help`},
+	{"presets a b", 2, `unexpected argument "b"; see diffusion presets --help`},
+	{"bench train extra", 2, `unexpected argument "extra"; see diffusion bench train --help`},
+	{"sample --setps 3", 2, `unknown flag: --setps (did you mean --steps?); see diffusion sample --help`},
+	{"sample --zzz", 2, `unknown flag: --zzz; see diffusion sample --help`},
+	{"train --config", 2, `flag needs an argument: --config; see diffusion train --help`},
+	{"sample --n many", 2, `--n "many": it must be a whole number; see diffusion sample --help`},
+	{"sample --seed -1", 2, `--seed "-1": it must be a whole number from 0 to 18446744073709551615; see diffusion sample --help`},
+	{"sample --ema=maybe", 2, `--ema "maybe": it must be true or false; see diffusion sample --help`},
+
+	// The configuration.
+	{"train", 2, "--config is missing: a file, or one of the presets " + allConfs},
+	{"bench train", 2, "--config is missing: a file, or one of the presets " + allConfs},
+	{"train --config nosuch.toml", 2, "nosuch.toml: no such file or preset; the presets are " + allConfs},
+	{"train --config images", 2, "images: it is a directory, and there is no such preset; the presets are " + allConfs},
+	{"train --config nosteps.toml", 2, "nosteps.toml:16: train.steps is missing; it must be the number of training steps, such as 10000"},
+	{"train --config type.toml", 2, `type.toml:3: seed is "three", a string; it must be an integer from 0 to 9223372036854775807`},
+	{"train --config unknown.toml", 2, "unknown.toml:22: unknown key train.warm_steps; did you mean train.warmup_steps?"},
+	{"train --config several.toml", 2, "several.toml:8: data.flip is 1, an integer; it must be true or false\n" +
+		"several.toml:21: unknown key train.lrate; the keys of [train] are..."},
+	{"train --config syntax.toml", 2, "syntax.toml:7: not TOML: ..."},
+	{"train --config dataset.toml", 2, `dataset.toml:5: data.dataset = "imagenet": no such dataset; legal values are ` + datasets},
+	{tiny + "--set data.dataset=imagenet", 2, `--set data.dataset=imagenet: data.dataset = "imagenet": no such dataset; legal values are ` + datasets},
+	{tiny + "--set train.lr=fast", 2, "--set train.lr=fast: train.lr is fast; it must be a finite number"},
+	{tiny + "--set train.lr", 2, "--set train.lr: it must be key=value, such as train.lr=1e-4"},
+	{tiny + "--set preview.every=1 --set preview.sampler=dppm", 2, `--set preview.sampler=dppm: preview.sampler is "dppm"; it must be one of...`},
+	{tiny + "--set data.size=9", 2, "--set data.size=9: data.size: images of 9x9 do not fit a model of 2 levels: " + sizes},
+	{"bench train --config tiny.toml --set data.size=9", 2, "--set data.size=9: data.size: images of 9x9 do not fit a model of 2 levels: " + sizes},
+	{tiny + "--set model.block_out_channels=[8,8,8,8,8]", 2, "tiny.toml: the dataset folder does not fit the model: images of 8x8 do not fit a model of 5 levels: " +
+		"both sides must be multiples of 16, as each level but the first halves them; the nearest legal sizes are 16 rows and 16 columns; " +
+		"set data.size, or give model.block_out_channels fewer levels"},
+	{"presets nosuch", 2, "nosuch: no such preset; the presets are " + allConfs},
+
+	// Training.
+	{tiny + "--steps 0", 2, "--steps 0: it must be at least 1"},
+	{tiny + "--stop-at 0", 2, "--stop-at 0: it must be at least 1"},
+	{tiny + "--stop-at 7", 2, "--stop-at 7 is beyond the run's last step, train.steps = 6"},
+	{tiny + "--threads -1", 2, "--threads -1: it must be at least 1, or 0 for as many as the system allows"},
+	{tiny + "--seed 9223372036854775808", 2, "--seed 9223372036854775808: it must be at most 9223372036854775807, the largest integer of TOML"},
+	{"train --config mnist.toml --data-dir nowhere", 1, `data: opening "mnist": the directory of the dataset (data.dir or --data-dir): stat DIR/nowhere: ENOENT`},
+	{"train --config mnist.toml --data-dir empty", 1, `data: opening "mnist": DIR/empty or DIR/empty/mnist: expected train-images-idx3-ubyte.gz, ` +
+		"train-labels-idx1-ubyte.gz (as gzip or plain), found none of them"},
+	{"train --config mnist.toml --data-dir half", 1, `data: opening "mnist": DIR/half: expected train-images-idx3-ubyte.gz, ` +
+		"train-labels-idx1-ubyte.gz (as gzip or plain), found no train-labels-idx1-ubyte.gz"},
+	{"train --config mnist.toml --data-dir cut", 1, `data: opening "mnist": DIR/cut/train-images-idx3-ubyte: ` +
+		"expected 336 bytes (5 x 8 x 8 and a header of 16), found a file of 100 bytes"},
+	{"train --config mnist.toml --data-dir corrupt", 1, `data: opening "mnist": DIR/corrupt/train-images-idx3-ubyte.gz: ...`},
+	{tiny + "--data-dir mixed", 1, `data: opening "folder": DIR/mixed/b.png: expected a PNG or JPEG image, found 16 bytes that do not decode (image: unknown format)`},
+	{tiny + "--data-dir notimages", 1, `data: opening "folder": DIR/notimages: expected files *.png, *.jpg or *.jpeg in it or below, found none among 1 files`},
+	{tiny + "--data-dir tiny.toml", 1, `data: opening "folder": DIR/tiny.toml: expected a directory (data.dir or --data-dir), found a file`},
+
+	// Going on with a run.
+	{"train --config tiny.toml", 2, "train: the directory holds a run already: runs/tiny has log.jsonl; go on with it by --resume auto, " +
+		"or give the new run another directory with --out"},
+	{"train --resume auto", 2, "--resume auto: which run? --out names its directory, or --config its configuration: a file, or one of the presets " + allConfs},
+	{"train --resume auto --out empty", 2, "--out empty: there is no run to go on with, as there is no empty/config.toml; a new run needs --config"},
+	{tiny + "--resume nowhere", 2, "--resume nowhere: there is no such directory; legal is auto, or the directory of a run or of a checkpoint"},
+	{"train --resume empty", 2, "--resume empty: it is neither a run nor a checkpoint of one, as it has neither config.toml nor training/config.toml"},
+	{tiny + "--resume auto --set model.block_out_channels=[8,24]", 2,
+		"train: runs/tiny/checkpoints/step-00000006 cannot go on: model.block_out_channels was [8 16] and is now [8 24]"},
+	{tiny + "--resume auto --set scheduler.beta_end=0.03", 2, "train: runs/tiny/checkpoints/step-00000006 cannot go on: scheduler.beta_end was 0.02 and is now 0.03"},
+	{tiny + "--resume auto --seed 4", 2, "train: runs/tiny/checkpoints/step-00000006 cannot go on: the seed was 3 and is now 4"},
+	{tiny + "--resume auto --data-dir many", 2, "train: runs/tiny/checkpoints/step-00000006 cannot go on: the dataset was folder: 7 images of 1x8x8, SHA-256 ..."},
+	{tiny + "--resume auto --steps 3", 2, "train: runs/tiny/checkpoints/step-00000006 cannot go on: it has done 6 steps, and train.steps is 3"},
+	{tiny + "--resume runs/tiny/checkpoints/step-00000002 --set train.lr=2e-2", 2, "--resume runs/tiny/checkpoints/step-00000002: the run has gone on to " +
+		"step-00000006 already, and with other settings (train.lr was 0.01 and is now 0.02) it would come out differently; --out names a directory " +
+		"for that, or move the newer checkpoints away"},
+	{"train --resume runs/other --out runs/tiny", 2, "--resume runs/other: runs/tiny holds another run already; give this one a directory of its own with --out"},
+
+	// Sampling: flags.
+	{"sample --steps 0", 2, "--steps 0: it must be at least 1"},
+	{"sample --steps 21", 2, "--steps 21: it must be at most 20, the number of timesteps that the model was trained on"},
+	{"sample --sampler ddim --eta 2", 2, `--eta "2" is not possible: legal is a number from 0 to 1, or hat`},
+	{"sample --sampler ddim --eta high", 2, `--eta "high" is not possible: legal is a number from 0 to 1, or hat`},
+	{"sample --eta 0", 2, "--eta has no meaning for ddpm; the sampler that takes it is ddim"},
+	{"sample --eta 0.5 --sampler ddpm", 2, "--eta has no meaning for ddpm; the sampler that takes it is ddim"},
+	{"sample --rederive-eps --compare ddpm,heun", 2, "--rederive-eps has no meaning for ddpm and heun; the sampler that takes it is ddim"},
+	{"sample --variance beta --sampler ddim", 2, "--variance has no meaning for ddim; the sampler that takes it is ddpm"},
+	{"sample --variance 1.5", 2, `--variance "1.5" is not possible: legal is posterior, beta, or a number from 0 (posterior) to 1 (beta)`},
+	{"sample --clip yes", 2, `--clip "yes" is not possible: legal is static, dynamic, none`},
+	{"sample --spacing even", 2, `--spacing "even" is not possible: legal is leading, trailing, linspace, quad`},
+	{"sample --sampler dimm", 2, `--sampler: there is no sampler "dimm"; the samplers are ` + samplers},
+	{"sample --compare ddpm,dimm", 2, `--compare: there is no sampler "dimm"; the samplers are ` + samplers},
+	{"sample --compare ddpm,ddim --sampler ddpm", 2, "--compare names the samplers: leave --sampler out"},
+	{"sample --sampler ddim-inverse", 2, "--sampler: ddim-inverse turns images into noise; --noise must name a .npy file of images in [-1, 1]"},
+	{"sample --n 0", 2, "--n 0: it must be at least 1"},
+	{"sample --batch -1", 2, "--batch -1: it must be at least 1, or 0 to choose"},
+	{"sample --threads -1", 2, "--threads -1: it must be at least 1, or 0 for as many as the system allows"},
+	{"sample --label 3", 2, "--label 3: the model is not class-conditional; leave it out"},
+	{"sample --out a.jpg", 2, "--out a.jpg: the extension .jpg is none that can be written; legal are .png, .gif and .npy, or none for a directory"},
+	{"sample --out no/a.png", 2, "--out no/a.png: there is no directory no"},
+	{"sample --out tiny.toml/a.png", 2, "--out tiny.toml/a.png: there is no directory tiny.toml"},
+	{"sample --compare ddpm,ddim --out a.npy", 2, "--out a.npy: samplers are compared in a .png or a .gif"},
+	{"sample --out many --n 4", 2, "--out many: it has 00004.png of an earlier run, which 4 images would not replace; name another directory"},
+
+	// Sampling: the model and the noise.
+	{"sample --model nowhere", 1, "there is no directory nowhere; a model is the directory of a run, of a checkpoint or of a diffusers pipeline"},
+	{"sample --model tiny.toml", 1, "tiny.toml is a file; name the directory..."},
+	{"sample --model empty", 1, "empty is not a model..."},
+	{"inspect nowhere", 1, "there is no directory nowhere; a model is the directory of a run, of a checkpoint or of a diffusers pipeline"},
+	{"inspect --batch 0", 2, "--batch 0: it must be at least 1"},
+	{"sample --noise nowhere.npy", 1, "--noise nowhere.npy: ENOENT"},
+	{"sample --noise rows.npy", 1, "--noise rows.npy: the array has shape (2, 1, 8, 9), want (*, 1, 8, 8)"},
+	{"sample --noise flat.npy", 1, "--noise flat.npy: the array has shape (64,), want (*, 1, 8, 8)"},
+	{"sample --noise none.npy", 1, "--noise none.npy: the array has no images"},
+	{"sample --noise text.npy", 1, "--noise text.npy: ..."},
+	{"sample --noise x.npy --n 3", 2, "--noise says how many images there are: leave --n out"},
+
+	// One prediction, and timing.
+	{"predict --t 3 --out e.npy", 2, "--x is missing: a .npy file of images"},
+	{"predict --x x.npy --out e.npy", 2, "--t is missing: a timestep, or one for each image"},
+	{"predict --x x.npy --t 3", 2, "--out is missing: a .npy file to write"},
+	{"predict --x x.npy --t 3 --out e.png", 2, "--out e.png: the name must end in .npy"},
+	{"predict --x x.npy --t 3 --out no/e.npy", 2, "--out no/e.npy: there is no directory no"},
+	{"predict --x rows.npy --t 3 --out e.npy", 1, "--x rows.npy: the array has shape (2, 1, 8, 9), want (*, 1, 8, 8)"},
+	{"predict --x x.npy --t 20 --out e.npy", 2, `--t "20": a timestep is a whole number from 0 to 19`},
+	{"predict --x x.npy --t 1,2,3 --out e.npy", 2, "--t has 3 timesteps for 2 images; give one, or one each"},
+	{"bench sample --config tiny.toml --steps 1", 2, "--steps 1: it must be at least 2, as the first is left out"},
+	{"bench train --config tiny.toml --batch -2", 2, "--batch -2: it must be at least 1, or 0 to choose"},
+}
+
+// Whatever is wrong is told on stderr in one line that names it and what would be right; stdout stays empty, and
+// no file is made or changed.
+func TestBadInput(t *testing.T) {
+	dir := workspaceWithRun(t)
+	must(t, "train", "--config", "tiny.toml", "--out", "runs/other", "--stop-at", "1")
+	badInputs(t)
+	before := files(t, ".")
+	for _, c := range badCases {
+		args := strings.Fields(c.args)
+		// Training starts in a directory of its own, unless the case is about the run that there is.
+		if strings.HasPrefix(c.args, "train --config") && c.args != "train --config tiny.toml" && !strings.Contains(c.args, "--resume") {
+			args = append(args, "--out", "new")
+		}
+		if c.args == "train --config" {
+			args = args[:2]
+		}
+		// Every model that is not named is runs/tiny.
+		if (args[0] == "sample" || args[0] == "predict") && !strings.Contains(c.args, "--model") && !strings.HasSuffix(c.args, " false") {
+			args = append(args, "--model", "runs/tiny")
+		}
+		r := call(args...)
+		if r.code != c.code || r.out != "" {
+			t.Errorf("diffusion %s: exit code %d, want %d; output %q", c.args, r.code, c.code, r.out)
+		}
+		want := strings.NewReplacer("DIR/", filepath.ToSlash(dir)+"/", "ENOENT", syscall.ENOENT.Error()).Replace(c.want)
+		got := said(r.stderr)
+		if open, ok := strings.CutSuffix(want, "..."); ok && strings.HasPrefix(got, open) {
+			continue
+		}
+		if got != want {
+			t.Errorf("diffusion %s says\n\t%s\nwant\n\t%s", c.args, got, want)
+		}
+	}
+	if after := files(t, "."); !maps.Equal(before, after) {
+		for name := range after {
+			if before[name] != after[name] {
+				t.Errorf("%s was made or changed", name)
+			}
+		}
+		for name := range before {
+			if _, ok := after[name]; !ok {
+				t.Errorf("%s is gone", name)
+			}
+		}
+	}
+	if exists("new") {
+		t.Error("a run that cannot begin left its directory")
+	}
+}
+
+// said is what stderr says from the first error on, without the program's name, with slashes in paths.
+func said(stderr string) string {
+	var lines []string
+	for line := range strings.Lines(stderr) {
+		if text, ok := strings.CutPrefix(line, "diffusion: "); ok {
+			lines = append(lines, filepath.ToSlash(strings.TrimSuffix(text, "\n")))
+		} else if len(lines) > 0 {
+			lines = append(lines, "AFTER THE ERROR: "+line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// A variable of the environment that means nothing is an error of usage.
+func TestBadEnvironment(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, c := range []struct{ variable, want string }{
+		{"UNSTIR_CPU=foo", `diffusion: UNSTIR_CPU="foo" is unknown: the levels are avx512, avx2, generic`},
+		{"UNSTIR_CONV=foo", `diffusion: UNSTIR_CONV="foo" is unknown: leave it empty or set it to direct`},
+	} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "sample")
+		cmd.Env = append(os.Environ(), asProgram+"=1", c.variable)
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		var exit *exec.ExitError
+		if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != exitUsage {
+			t.Errorf("%s: %v, want exit code %d", c.variable, err, exitUsage)
+		}
+		if got := stderr.String(); got != c.want+"\n" || stdout.Len() > 0 {
+			t.Errorf("%s: %q, want %q", c.variable, got, c.want)
+		}
+	}
+}
+
+// Without a run the newest one cannot be taken, and the error says what to do.
+func TestNoRunsAtAll(t *testing.T) {
+	workspace(t)
+	for _, args := range [][]string{{"sample"}, {"inspect"}} {
+		r := call(args...)
+		if want := "no model is named, and the newest run cannot be taken: there is no directory runs with runs in it: train a model first, or name one"; r.code != exitFailed || said(r.stderr) != want {
+			t.Errorf("%v: exit code %d, %q", args, r.code, r.stderr)
+		}
+	}
+}
