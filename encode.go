@@ -8,9 +8,13 @@ import (
 	"unstir/diffusion"
 )
 
-// EncodeOptions say how images are encoded. The zero value of each field but Steps means its default.
+// DefaultRefine is the number of fixed-point iterations of a step of Encode when none is given.
+const DefaultRefine = 3
+
+// EncodeOptions say how images are encoded. The zero value of each field means its default.
 type EncodeOptions struct {
 	Steps   int               // of the inversion and of the DDIM run that decodes; default 50
+	Refine  int               // fixed-point iterations of each step; default DefaultRefine, negative: none
 	Spacing diffusion.Spacing // of the timesteps; default: the model's
 	Labels  []int             // [N] classes, for a class-conditional model
 	Batch   int               // images that are encoded together; it changes the speed and the memory only
@@ -19,19 +23,24 @@ type EncodeOptions struct {
 	OnStep func(SampleStep) error
 }
 
-// Encode turns images x [N, C, H, W] in [-1, 1] into the x_T from which the deterministic DDIM sampler with as many
-// steps makes them again: Sample with Sampler "ddim" and this XT. The inversion (Song, Meng and Ermon, 2021, section
-// 4.3) takes the model's guess one step too early, so the images come back changed a little, less with more steps;
-// docs/interchange.md has figures.
+// Encode turns images x [N, C, H, W] in [-1, 1] into the x_T from which DDIM with eta = 0, as many steps and without
+// clipping makes them again: Sample with Sampler "ddim", this XT, and Settings.Clip = diffusion.ClipNone. (A clipped
+// step forgets what it cut off.) The plain inversion (Song, Meng and Ermon, 2021, section 4.3) takes the model's
+// guess one step too early, so images come back changed, less with more steps; Refine solves each step for where
+// DDIM must have begun, with one more call of the model each, and needs far fewer steps. docs/interchange.md has
+// figures.
 func (p *Pipeline) Encode(ctx context.Context, x []float32, o EncodeOptions) (*Samples, error) {
 	c, h, w := p.Shape()
 	dim := c * h * w
 	if len(x) == 0 || len(x)%dim != 0 {
 		return nil, fmt.Errorf("unstir: encode %d values; an image of %dx%dx%d has %d", len(x), c, h, w, dim)
 	}
+	if o.Refine == 0 {
+		o.Refine = DefaultRefine
+	}
 	return p.Sample(ctx, SampleOptions{
 		N: len(x) / dim, Sampler: "ddim-inverse", Steps: o.Steps, Batch: o.Batch, Labels: o.Labels, XT: x,
-		Settings: diffusion.Options{Spacing: o.Spacing}, OnStep: o.OnStep,
+		Settings: diffusion.Options{Spacing: o.Spacing, Refine: max(0, o.Refine)}, OnStep: o.OnStep,
 	})
 }
 

@@ -3,6 +3,7 @@ package diffusion
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 )
@@ -18,9 +19,20 @@ import (
 // where eps, which DDIM took at x_t, is taken at x_{t-1}: the two walks agree
 // to first order in the step. x_0 is clipped only where Options.Clip asks for
 // it, since clipping cannot be undone.
+//
+// Options.Refine goes on from there: it solves DDIM's step from x_t to x_{t-1}
+// for x_t by fixed-point iteration, with eps taken where DDIM takes it,
+//
+//	x_t <- sqrt(alphaBar_t/alphaBar_{t-1}) x_{t-1} + (sqrt(1-alphaBar_t)
+//	     - sqrt(alphaBar_t (1-alphaBar_{t-1})/alphaBar_{t-1})) eps(x_t, t)
+//
+// (Pan et al., "Effective Real Image Editing with Accelerated Iterative
+// Diffusion Inversion", 2023), so that the unclipped DDIM run undoes it to
+// within what is left of the iteration, whatever the number of steps.
 type DDIMInverse struct {
 	schedule *Schedule
 	clip     clipper
+	refine   int
 	path     []transition // rising
 }
 
@@ -28,8 +40,11 @@ type DDIMInverse struct {
 // and spacing. A model that predicts x_0 says nothing about the eps of x_0
 // itself: with it, set_alpha_to_one must be false.
 func NewDDIMInverse(s *Schedule, o Options) (*DDIMInverse, error) {
-	if err := o.check(s.T, 0); err != nil {
+	if err := o.check(s.T, useRefine); err != nil {
 		return nil, err
+	}
+	if o.Refine > 0 && o.Clip != "" && o.Clip != ClipNone {
+		return nil, fmt.Errorf("refine = %d and clip %s exclude each other: a clipped step cannot be solved for where it began", o.Refine, o.Clip)
 	}
 	if o.Clip == "" {
 		o.Clip = ClipNone
@@ -42,12 +57,13 @@ func NewDDIMInverse(s *Schedule, o Options) (*DDIMInverse, error) {
 		return nil, err
 	}
 	slices.Reverse(path)
-	return &DDIMInverse{schedule: s, clip: s.clipper(o), path: path}, nil
+	return &DDIMInverse{schedule: s, clip: s.clipper(o), refine: o.Refine, path: path}, nil
 }
 
 func newDDIMInverse(s *Schedule, o Options) (Sampler, error) { return NewDDIMInverse(s, o) }
 
-// Timesteps is where the model is called, in order: rising.
+// Timesteps is where the model is called, in order: rising; with Refine,
+// Refine+1 times at each.
 func (d *DDIMInverse) Timesteps() []int { return calls(d.path) }
 
 // Sample replaces b.X, x_0, by x_T; see Sampler. It draws no noise.
@@ -56,13 +72,24 @@ func (d *DDIMInverse) Sample(ctx context.Context, m Model, b *Batch, z Noise, ob
 	if err != nil {
 		return err
 	}
+	prev := make([]float64, len(b.X)) // x_{t-1}
 	for k, p := range d.path {
+		copy(prev, b.X)
 		if err := r.predict(k, p.t, b.X); err != nil {
 			return err
 		}
 		for i := range b.N {
 			x, out, x0 := r.image(i)
 			d.update(p, x, out, x0, r.eps, r.scratch)
+		}
+		for range d.refine {
+			if err := r.predict(k, p.t, b.X); err != nil {
+				return err
+			}
+			for i := range b.N {
+				x, out, x0 := r.image(i)
+				d.solve(p, x, prev[i*b.Dim:(i+1)*b.Dim], out, x0, r.eps)
+			}
 		}
 		if err := r.done(k, p.t); err != nil {
 			return err
@@ -79,4 +106,15 @@ func (d *DDIMInverse) update(p transition, x, out, x0, eps, scratch []float64) {
 	epsOf(predicts, alphaBarPrev, eps, x, out)
 	d.clip.apply(x0, scratch)
 	combine(x, math.Sqrt(alphaBar), x0, math.Sqrt(1-alphaBar), eps)
+}
+
+// solve is one iteration: x, a guess of x_t for which the model said out,
+// becomes the x_t that DDIM would bring to prev with the same eps.
+func (d *DDIMInverse) solve(p transition, x, prev, out, x0, eps []float64) {
+	predicts := d.schedule.Config.PredictionType
+	alphaBarPrev, alphaBar := d.schedule.ddimAlphaBar(p.prev), d.schedule.AlphaBar[p.t]
+	x0Of(predicts, alphaBar, x0, x, out)
+	epsOf(predicts, alphaBar, eps, x, out)
+	ratio := math.Sqrt(alphaBar / alphaBarPrev)
+	combine(x, ratio, prev, math.Sqrt(1-alphaBar)-ratio*math.Sqrt(1-alphaBarPrev), eps)
 }

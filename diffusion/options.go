@@ -19,6 +19,7 @@ type Options struct {
 	SigmaHat    bool     // ddim: the DDIM paper's larger noise sigma-hat, in place of Eta
 	RederiveEps bool     // ddim: take eps from the clipped x_0 (diffusers' use_clipped_model_output)
 	Variance    Variance // ddpm: sigma^2 of the noise
+	Refine      int      // ddim-inverse: fixed-point iterations of each step; 0: the plain inversion
 
 	// dpm++: end at the noise of t = 0 instead of at none (diffusers'
 	// final_sigmas_type "sigma_min"), and begin where log(sqrt(alphaBar) /
@@ -131,6 +132,7 @@ const (
 	useEta      use = 1 << iota // ddim
 	useVariance                 // ddpm
 	useDPM                      // dpm++
+	useRefine                   // ddim-inverse
 )
 
 // check validates the options for a sampler on T timesteps that has the given
@@ -153,6 +155,10 @@ func (o Options) check(T int, has use) error {
 		return fmt.Errorf("variance = %v is not possible: legal is 0 (posterior) to 1 (beta)", o.Variance.F)
 	case o.Variance.Set && has&useVariance == 0:
 		return errors.New("variance has no meaning here; only ddpm takes it")
+	case o.Refine < 0:
+		return fmt.Errorf("refine = %d is not possible: legal is 0 or more", o.Refine)
+	case o.Refine > 0 && has&useRefine == 0:
+		return errors.New("refine has no meaning here; only ddim-inverse takes it")
 	case (o.FinalSigmaMin || o.LambdaMin != nil) && has&useDPM == 0:
 		return errors.New("the final sigma and the least lambda have no meaning here; only dpm++ takes them")
 	case o.LambdaMin != nil && math.IsNaN(*o.LambdaMin):
