@@ -1,0 +1,88 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"unstir/checkpoints"
+)
+
+// A log that cannot be written ends the run, but what was trained is saved first.
+func TestALogThatFailsEndsTheRunSaved(t *testing.T) {
+	s := tinySetup(t)
+	var tr *Trainer
+	s.OnStep = func(p Progress) {
+		if p.Step == 3 {
+			tr.log.close()
+		}
+	}
+	tr, err := New(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "write the log") {
+		t.Fatalf("error %v, want one about the log", err)
+	}
+	dir, _, err := checkpoints.Latest(context.Background(), s.Dir)
+	if err != nil || filepath.Base(dir) != "step-00000003" || tr.Saved() != dir {
+		t.Errorf("newest checkpoint %q, %v; Saved is %q", dir, err, tr.Saved())
+	}
+	s.OnStep = nil
+	again, err := Resume(context.Background(), s, Auto)
+	mustRun(t, again, err)
+	if n := len(readLog(t, s.Dir)); n != s.Train.Steps-1 {
+		t.Errorf("the log has %d lines, want all but the one that could not be written", n)
+	}
+}
+
+// A preview or a plot that cannot be written is a note; the run goes on to the same end.
+func TestAPreviewThatFailsIsANote(t *testing.T) {
+	whole := tinySetup(t)
+	a, err := New(whole)
+	mustRun(t, a, err)
+
+	s := tinySetup(t)
+	s.Preview.Every = 4
+	var notes bytes.Buffer
+	s.Notes = &notes
+	for _, dir := range []string{filepath.Join(previewDir, "step-00000004.png"), plotName} {
+		if err := os.MkdirAll(filepath.Join(s.Dir, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := New(s)
+	mustRun(t, b, err)
+	sameBits(t, "weights", a.weights, b.weights)
+	for _, want := range []string{"no preview of step 4: ", "no plot of the loss: ", "preview " + filepath.Join(s.Dir, previewDir, "step-00000008.png")} {
+		if !strings.Contains(notes.String(), want) {
+			t.Errorf("the notes lack %q:\n%s", want, notes.String())
+		}
+	}
+}
+
+// Going on from an older checkpoint with the same numbers meets the newer ones: they stay, and Saved names the last.
+func TestAStepThatWasSavedStays(t *testing.T) {
+	s := tinySetup(t)
+	s.Checkpoint.Every, s.Checkpoint.Keep = 3, 0
+	a, err := New(s)
+	mustRun(t, a, err)
+	last := filepath.Join(s.Dir, "checkpoints", "step-00000009")
+	before, err := os.Stat(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Resume(context.Background(), s, filepath.Join(s.Dir, "checkpoints", "step-00000003"))
+	mustRun(t, b, err)
+	after, err := os.Stat(last)
+	if err != nil || !os.SameFile(before, after) {
+		t.Errorf("the checkpoint of the last step was replaced (%v)", err)
+	}
+	sameBits(t, "weights", a.weights, b.weights)
+	if b.Saved() != last {
+		t.Errorf("Saved is %q, want %q", b.Saved(), last)
+	}
+}
