@@ -41,7 +41,7 @@ Ctrl-C saves a checkpoint; --resume auto goes on from the newest one, with the s
 		RunE: func(c *cobra.Command, _ []string) error { return runTrain(c, f) },
 	}
 	p := c.Flags()
-	p.StringVar(&f.config, "config", "", "configuration: a `FILE`, or the name of a preset (see diffusion presets); with --resume, that of the run")
+	p.StringVar(&f.config, "config", "", "configuration: a `FILE`, or the name of a preset (see diffusion presets); a run that goes on has its own")
 	p.StringArrayVar(&f.sets, "set", nil, "override a key of the configuration, as in train.lr=1e-4: `KEY=VALUE`, repeatable")
 	p.StringVar(&f.out, "out", "", "`DIR` of the run (default runs/NAME)")
 	p.StringVar(&f.dataDir, "data-dir", "", "`DIR` with the dataset's files, or with a directory of its name that has them (sets data.dir)")
@@ -155,7 +155,7 @@ func runTrain(c *cobra.Command, f trainFlags) error {
 	start := time.Now()
 	lines.bar = newMeter(c.ErrOrStderr(), "train", t.Step(), cfg.Train.Steps)
 	told := context.AfterFunc(ctx, func() {
-		fmt.Fprintln(lines, "stopping: a checkpoint is being saved; Ctrl-C again ends the program at once, without it")
+		fmt.Fprintln(lines, "stopping: saving a checkpoint (Ctrl-C again: end at once, unsaved)")
 	})
 	err = t.Run(ctx)
 	told()

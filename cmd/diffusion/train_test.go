@@ -188,7 +188,7 @@ func TestSignalSaves(t *testing.T) {
 		t.Fatalf("%v\n%s", err, stderr)
 	}
 	has(t, "stdout", stdout.String(), "stopped at step ", "--resume auto")
-	has(t, "stderr", stderr, "stopping: a checkpoint is being saved")
+	has(t, "stderr", stderr, "stopping: saving a checkpoint")
 }
 
 // Of a run whose newest checkpoint is damaged the one before is taken, and the end is the same; a run that has no
