@@ -54,12 +54,12 @@ func (p *Pipeline) NewSampler(o SampleOptions) (diffusion.Sampler, error) {
 }
 
 // DefaultSteps is the number of steps of a sampler when none is given: every step of the schedule for ddpm, 50
-// for the others.
+// for the others, which need fewer than the schedule has.
 func DefaultSteps(sampler string, s *diffusion.Schedule) int {
 	if sampler == "ddpm" {
 		return s.T
 	}
-	return min(50, s.T)
+	return min(50, max(1, s.T-1))
 }
 
 // Sample makes images in [-1, 1]: what a sampler leaves beyond is clamped, as diffusers' pipelines do, except the

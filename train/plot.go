@@ -3,11 +3,14 @@ package train
 import (
 	"fmt"
 	"image/color"
+	"io"
 	"math"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
+
+	"unstir/internal/atomicfile"
 )
 
 // plotLoss draws a log's loss over the steps, on a logarithmic axis: each logged step, and a running mean.
@@ -51,7 +54,15 @@ func plotLoss(path string, lines []LogLine) error {
 	p.Legend.Add("logged steps", dots)
 	p.Legend.Add("running mean", line)
 	p.Legend.Top = true
-	if err := p.Save(7*vg.Inch, 4*vg.Inch, path); err != nil {
+	drawn, err := p.WriterTo(7*vg.Inch, 4*vg.Inch, "png")
+	if err != nil {
+		return fmt.Errorf("train: plot the loss: %w", err)
+	}
+	err = atomicfile.Write(path, func(w io.Writer) error {
+		_, err := drawn.WriteTo(w)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("train: plot the loss: %w", err)
 	}
 	return nil
