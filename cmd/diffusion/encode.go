@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	_ "image/jpeg" // decoders of --images
+	_ "image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"unstir"
+	"unstir/data"
+	"unstir/diffusion"
+	"unstir/internal/npy"
+)
+
+type encodeFlags struct {
+	model, images, spacing, label, out string
+	ema, check                         bool
+	steps, refine, batch, threads      int
+}
+
+func newEncode() *cobra.Command {
+	var f encodeFlags
+	c := &cobra.Command{
+		Use:   "encode --images FILE.png|DIR|FILE.npy --out FILE.npy",
+		Short: "Turn images into the noise that DDIM makes them from",
+		Long: `Turn images into the x_T [N, C, H, W] from which DDIM makes them again, by running it backwards (DDIM inversion).
+A picture, or the pictures of a directory in the order of their names, are cropped and resized to the model's images;
+a .npy file holds images [N, C, H, W] in [-1, 1] of the model's shape. The images come back from
+  diffusion sample --noise FILE.npy --sampler ddim --steps S --clip none
+with the same number of steps: a step that clips cannot be run backwards.`,
+		Example: `  diffusion encode --model runs/mnist --images seven.png --out seven.npy --check
+  diffusion sample --model runs/mnist --noise seven.npy --sampler ddim --steps 50 --clip none --out again.png`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runEncode(c, f) },
+	}
+	p := c.Flags()
+	p.StringVar(&f.model, "model", "", "run, checkpoint or pipeline `DIR`ectory (default: the newest run in runs/)")
+	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false: the weights as trained")
+	p.StringVar(&f.images, "images", "", "a picture, a directory of pictures or a .npy `FILE`")
+	p.IntVar(&f.steps, "steps", 0, "steps of the inversion, and of the DDIM run that decodes (default 50)")
+	p.IntVar(&f.refine, "refine", unstir.DefaultRefine, "rounds that correct each step, for a more faithful encoding; 0: the plain inversion")
+	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
+	p.StringVar(&f.label, "label", "", "classes for a class-conditional model, such as 3 or 0,1,2; repeated over the images")
+	p.IntVar(&f.batch, "batch", 0, "images encoded together; changes speed and memory, not the encodings")
+	p.StringVar(&f.out, "out", "", "the encodings: a .npy `FILE`")
+	p.BoolVar(&f.check, "check", false, "also decode, and say how far the images are from what they were")
+	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
+	return c
+}
+
+func (f encodeFlags) validate(c *cobra.Command) error {
+	switch {
+	case f.images == "":
+		return usagef("--images is missing: a picture, a directory of pictures or a .npy file")
+	case f.out == "":
+		return usagef("--out is missing: a .npy file to write")
+	case !strings.EqualFold(filepath.Ext(f.out), ".npy"):
+		return usagef("--out %s: the name must end in .npy", f.out)
+	case c.Flags().Changed("steps") && f.steps < 1:
+		return usagef("--steps %d: it must be at least 1", f.steps)
+	case f.refine < 0:
+		return usagef("--refine %d: it must be at least 1, or 0 for the plain inversion", f.refine)
+	case f.batch < 0:
+		return usagef("--batch %d: it must be at least 1, or 0 to choose", f.batch)
+	}
+	if err := checkFile(f.out); err != nil {
+		return usage(err)
+	}
+	return setThreads(f.threads)
+}
+
+func runEncode(c *cobra.Command, f encodeFlags) error {
+	if err := f.validate(c); err != nil {
+		return err
+	}
+	o := unstir.EncodeOptions{Refine: f.refine, Batch: f.batch}
+	if f.refine == 0 {
+		o.Refine = -1
+	}
+	var err error
+	if f.spacing != "" {
+		if o.Spacing, err = diffusion.ParseSpacing(f.spacing); err != nil {
+			return usagef("--%w", err)
+		}
+	}
+	p, err := openModel(c, f.model, f.ema)
+	if err != nil {
+		return err
+	}
+	if o.Steps, err = stepsFor(p, f.steps); err != nil {
+		return err
+	}
+	x, err := imagesFor(c.Context(), "--images", f.images, p)
+	if err != nil {
+		return err
+	}
+	if o.Labels, err = labelsFor(p, f.label, x.Shape[0]); err != nil {
+		return err
+	}
+	encoded, err := encodeImages(c, p, x, o)
+	if err != nil {
+		return err
+	}
+	if err := npy.WriteFile(f.out, npy.Array[float32]{Shape: x.Shape, Data: encoded.Data}); err != nil {
+		return fmt.Errorf("--out %s: %w", f.out, err)
+	}
+	if f.check {
+		if err := checkEncoding(c, p, x, encoded, o); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintln(c.OutOrStdout(), f.out)
+	return err
+}
+
+// stepsFor is the number of DDIM steps that a flag asks for; 0: as many as sample takes when none is given.
+func stepsFor(p *unstir.Pipeline, steps int) (int, error) {
+	switch {
+	case steps > p.Schedule.T:
+		return 0, usagef("--steps %d: it must be at most %d, the number of timesteps that the model was trained on", steps, p.Schedule.T)
+	case steps == 0:
+		return unstir.DefaultSteps("ddim", p.Schedule), nil
+	}
+	return steps, nil
+}
+
+// encodeImages is Pipeline.Encode with a bar.
+func encodeImages(c *cobra.Command, p *unstir.Pipeline, x npy.Array[float32], o unstir.EncodeOptions) (*unstir.Samples, error) {
+	const parts = 1000 // of the bar, for each image
+	bar := newMeter(c.ErrOrStderr(), "encode", 0, parts*x.Shape[0])
+	o.OnStep = func(st unstir.SampleStep) error {
+		bar.set(parts*st.First+parts*st.N*(st.Index+1)/st.Total, fmt.Sprintf("t = %d", st.T))
+		return nil
+	}
+	encoded, err := p.Encode(c.Context(), x.Data, o)
+	bar.done()
+	if err != nil && c.Context().Err() != nil {
+		return nil, errors.New("interrupted: nothing was written")
+	}
+	return encoded, err
+}
+
+// checkEncoding decodes and compares.
+func checkEncoding(c *cobra.Command, p *unstir.Pipeline, x npy.Array[float32], encoded *unstir.Samples, o unstir.EncodeOptions) error {
+	back, err := p.Sample(c.Context(), unstir.SampleOptions{
+		N: encoded.N, Sampler: "ddim", Steps: o.Steps, XT: encoded.Data, Labels: o.Labels, Batch: o.Batch,
+		Settings: diffusion.Options{Clip: diffusion.ClipNone, Spacing: o.Spacing},
+	})
+	if err != nil {
+		return err
+	}
+	var sum, largest float64
+	for i, v := range x.Data {
+		d := math.Abs(float64(back.Data[i]) - float64(v))
+		sum += d * d
+		largest = math.Max(largest, d)
+	}
+	_, err = fmt.Fprintf(c.ErrOrStderr(), "decoded, the images differ by %.4f (root mean square) and %.4f at most, in a range of 2\n",
+		math.Sqrt(sum/float64(len(x.Data))), largest)
+	return err
+}
+
+// imagesFor reads what a flag names as images [N, C, H, W] in [-1, 1] of the model's shape.
+func imagesFor(ctx context.Context, flag, path string, p *unstir.Pipeline) (npy.Array[float32], error) {
+	if strings.EqualFold(filepath.Ext(path), ".npy") && !isDir(path) {
+		return readImages(flag, path, p)
+	}
+	c, h, w := p.Shape()
+	set, err := pictures(ctx, path, c, h, w)
+	if err != nil {
+		return npy.Array[float32]{}, fmt.Errorf("%s %s: %w", flag, path, withoutPath(err))
+	}
+	n, dim := set.Info().Count, c*h*w
+	x := npy.Array[float32]{Shape: []int{n, c, h, w}, Data: make([]float32, n*dim)}
+	pixels := make([]byte, dim)
+	for i := range n {
+		set.Image(i, pixels)
+		for j, v := range pixels {
+			x.Data[i*dim+j] = float32(float64(v)/127.5 - 1) // as training sees them
+		}
+	}
+	return x, nil
+}
+
+// pictures are those of a directory, or the one of a file, cropped and resized.
+func pictures(ctx context.Context, path string, c, h, w int) (data.Dataset, error) {
+	size := data.Size{H: h, W: w}
+	if isDir(path) {
+		return data.Open(ctx, data.Config{Dataset: data.Folder, Dir: path, Size: size, Channels: c}, data.Options{Offline: true})
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	const largest = 1 << 26 // pixels: a header may promise any size
+	head, _, err := image.DecodeConfig(f)
+	if err != nil {
+		return nil, fmt.Errorf("a PNG or JPEG picture, a directory of such or a .npy file is wanted: %w", err)
+	}
+	if int64(head.Width)*int64(head.Height) > largest {
+		return nil, fmt.Errorf("a picture of %d x %d; at most %d pixels are read", head.Width, head.Height, largest)
+	}
+	if _, err := f.Seek(0, 0); err != nil {
+		return nil, err
+	}
+	m, _, err := image.Decode(f)
+	if err != nil {
+		return nil, err
+	}
+	return data.FromImages(filepath.Base(path), []image.Image{m}, nil, size, c)
+}
