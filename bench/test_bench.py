@@ -1,0 +1,90 @@
+"""Tests of the comparison's own arithmetic. Run: python3 -m unittest discover -s bench"""
+
+import pathlib
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import report
+import rows
+import run
+
+SPEED = rows.select("mnist-train")[0]
+MEMORY = rows.select("mnist-memory")[0]
+
+
+class Summary(unittest.TestCase):
+    def test_ratios_are_taken_within_a_round(self):
+        # The machine was four times slower in the second round: the ratio does not see it.
+        s = report.summary(SPEED, [speeds(ours=100, eager=50, compile=40), speeds(ours=25, eager=10, compile=12.5)])
+        self.assertEqual(s["ratios"]["eager"], {"median": 2.25, "min": 2.0, "max": 2.5, "n": 2})
+        self.assertEqual(s["ratios"]["compile"]["median"], 2.25)
+
+    def test_fastest_is_the_best_of_each_round(self):
+        s = report.summary(SPEED, [speeds(ours=100, eager=50, compile=40), speeds(ours=25, eager=10, compile=12.5)])
+        self.assertEqual(s["ratios"]["fastest"], {"median": 2.0, "min": 2.0, "max": 2.0, "n": 2})
+
+    def test_the_best_memory_is_the_smallest(self):
+        s = report.summary(MEMORY, [{"ours": {"peak_rss_bytes": 100e6}, "eager": {"peak_rss_bytes": 800e6}, "channels_last": {"peak_rss_bytes": 400e6}}])
+        self.assertEqual(s["ratios"]["fastest"]["median"], 0.25)
+        self.assertEqual(s["values"]["ours"]["median"], 100)
+
+    def test_a_variant_that_failed_is_left_out(self):
+        s = report.summary(SPEED, [speeds(ours=10, eager=5), speeds(ours=10)])
+        self.assertEqual(s["ratios"]["fastest"]["n"], 1)
+        self.assertEqual(s["values"]["ours"]["n"], 2)
+
+
+class Markdown(unittest.TestCase):
+    def test_a_table_has_a_cell_for_each_program(self):
+        rounds = [speeds(ours=100, eager=50), speeds(ours=110, eager=40)]
+        text = report.markdown(result(SPEED, rounds))
+        self.assertIn("| row | batch | ours | PyTorch eager | ours / best PyTorch |", text)
+        self.assertIn("| mnist-train | 128 | 105 (100 – 110) | 45.0 (40.0 – 50.0), 2.38× | **2.38×** (2.00 – 2.75) |", text)
+
+    def test_a_row_that_broke_off_is_not_shown(self):
+        for rounds in ([], [{}]):
+            self.assertNotIn("mnist-train", report.markdown(result(SPEED, rounds, summary=False)))
+
+    def test_a_busy_machine_is_called_busy(self):
+        for share, want in ((0.01, False), (0.5, True)):
+            rounds = [{"ours": {"images_per_s": 2, "other_cpu": share}, "eager": {"images_per_s": 1, "other_cpu": share}}]
+            self.assertEqual("machine was busy" in report.markdown(result(SPEED, rounds)), want)
+
+
+class Rows(unittest.TestCase):
+    def test_patterns_select_rows_in_order(self):
+        names = [r.name for r in rows.select("*-memory, mnist-train")]
+        self.assertEqual(names, ["mnist-train", "mnist-memory", "rgb32-memory", "ddpm-cifar10-memory"])
+
+    def test_an_unknown_row_is_an_error_that_lists_the_rows(self):
+        with self.assertRaisesRegex(ValueError, "cifar.*mnist-start"):
+            rows.select("cifar")
+
+    def test_names_are_unique(self):
+        self.assertEqual(len({r.name for r in rows.ROWS}), len(rows.ROWS))
+
+    def test_models_that_differ_are_not_compared(self):
+        with self.assertRaisesRegex(run.Failed, "number of parameters"):
+            run.same_model(SPEED, {"ours": {"params": 5}, "eager": {"params": 6}})
+
+
+def speeds(**programs):
+    return {name: {"images_per_s": v} for name, v in programs.items()}
+
+
+def result(row, rounds, summary=True):
+    entry = {"name": row.name, "kind": row.kind, "model": row.model, "mode": row.mode, "batch": row.batch, "rounds": rounds}
+    if summary:
+        entry["summary"] = report.summary(row, rounds)
+    return {
+        "started": "2000-01-01", "commit": "abc", "versions": {"go": "go1"}, "notes": [], "rows": [entry],
+        "machine": {"cpu": "cpu", "cores": 2, "memory_gb": 4, "system": "Linux", "levels": []},
+        "settings": {"command": "run.py", "threads": 2, "rounds": 2},
+    }
+
+
+if __name__ == "__main__":
+    unittest.main()
