@@ -4,7 +4,7 @@
     python3 bench/run.py            # everything: hours
     python3 bench/run.py --quick    # one short round of four rows: does it run?
 
-README.md beside this file says what is measured and how to read it. Needs Go and Python 3.9 with
+README.md beside this file says what is measured and how to read it. Needs Go and Python 3.11 or later with
 venv; a C++ compiler for torch.compile. The virtual environment, PyTorch's compiled kernels and the
 results are kept in ${XDG_CACHE_HOME:-~/.cache}/unstir-bench.
 """
@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -93,7 +94,7 @@ class Bench:
         self.out = args.out or str(CACHE / "results" / now.strftime("%Y%m%d-%H%M%S"))
         self.result = {
             "started": stamp(), "commit": commit(), "machine": machine(), "versions": {}, "notes": [], "rows": [],
-            "settings": {"command": " ".join(["bench/run.py", *sys.argv[1:]]), "threads": args.threads, "rounds": args.rounds, "variants": args.variants},
+            "settings": {"command": shlex.join(["bench/run.py", *sys.argv[1:]]), "threads": args.threads, "rounds": args.rounds, "variants": args.variants},
         }
 
     def run(self):
