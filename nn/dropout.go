@@ -57,13 +57,6 @@ func (d *dropout) image(i int) {
 	u := d.call.Scratch[i*d.dim : (i+1)*d.dim]
 	// b holds image and layer: 2^32 images a step, 2^32 layers.
 	rng.Uniform32(u, d.run.Seed, rng.Dropout, d.run.Step, (d.run.First+uint64(i))<<32|d.layer)
-	x, y := d.call.In[0][i*d.dim:(i+1)*d.dim], d.call.Out[i*d.dim:(i+1)*d.dim]
-	scale := 1 / d.keep
-	for j, v := range u {
-		if v < d.keep {
-			y[j] = x[j] * scale
-		} else {
-			y[j] = 0
-		}
-	}
+	lo, hi := i*d.dim, (i+1)*d.dim
+	kernel.Dropout(d.call.Out[lo:hi], d.call.In[0][lo:hi], u, d.keep)
 }
