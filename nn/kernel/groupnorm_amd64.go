@@ -5,37 +5,37 @@
 package kernel
 
 //go:noescape
-func normStatsAVX512(sum *float32, sq *float32, x *float32, around *float32, lanes int, rows int)
+func normStatsAVX512(sum *float32, sq *float32, x *float32, around *float32, width int, xStride int, rows int)
 
 //go:noescape
-func normApplyAVX512(y *float32, x *float32, scale *float32, off *float32, lanes int, rows int)
+func normApplyAVX512(y *float32, x *float32, scale *float32, off *float32, width int, yStride int, xStride int, rows int)
 
 //go:noescape
-func normApplySiLUAVX512(y *float32, x *float32, scale *float32, off *float32, lanes int, rows int)
+func normApplySiLUAVX512(y *float32, x *float32, scale *float32, off *float32, width int, yStride int, xStride int, rows int)
 
 //go:noescape
-func normBackSumsAVX512(sum *float32, dot *float32, dy *float32, x *float32, mean *float32, lanes int, rows int)
+func normBackSumsAVX512(sum *float32, dot *float32, dy *float32, x *float32, mean *float32, width int, yStride int, xStride int, rows int)
 
 //go:noescape
-func normBackSumsSiLUAVX512(sum *float32, dot *float32, dz *float32, dy *float32, x *float32, scale *float32, off *float32, mean *float32, lanes int, rows int)
+func normBackSumsSiLUAVX512(sum *float32, dot *float32, dz *float32, dy *float32, x *float32, scale *float32, off *float32, mean *float32, width int, yStride int, xStride int, rows int)
 
 //go:noescape
-func normBackApplyAVX512(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, lanes int, rows int)
+func normBackApplyAVX512(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, width int, zStride int, xStride int, rows int)
 
 //go:noescape
-func normStatsAVX2(sum *float32, sq *float32, x *float32, around *float32, lanes int, rows int)
+func normStatsAVX2(sum *float32, sq *float32, x *float32, around *float32, width int, xStride int, rows int)
 
 //go:noescape
-func normApplyAVX2(y *float32, x *float32, scale *float32, off *float32, lanes int, rows int)
+func normApplyAVX2(y *float32, x *float32, scale *float32, off *float32, width int, yStride int, xStride int, rows int)
 
 //go:noescape
-func normApplySiLUAVX2(y *float32, x *float32, scale *float32, off *float32, lanes int, rows int)
+func normApplySiLUAVX2(y *float32, x *float32, scale *float32, off *float32, width int, yStride int, xStride int, rows int)
 
 //go:noescape
-func normBackSumsAVX2(sum *float32, dot *float32, dy *float32, x *float32, mean *float32, lanes int, rows int)
+func normBackSumsAVX2(sum *float32, dot *float32, dy *float32, x *float32, mean *float32, width int, yStride int, xStride int, rows int)
 
 //go:noescape
-func normBackSumsSiLUAVX2(sum *float32, dot *float32, dz *float32, dy *float32, x *float32, scale *float32, off *float32, mean *float32, lanes int, rows int)
+func normBackSumsSiLUAVX2(sum *float32, dot *float32, dz *float32, dy *float32, x *float32, scale *float32, off *float32, mean *float32, width int, yStride int, xStride int, rows int)
 
 //go:noescape
-func normBackApplyAVX2(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, lanes int, rows int)
+func normBackApplyAVX2(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, width int, zStride int, xStride int, rows int)

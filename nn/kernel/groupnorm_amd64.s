@@ -4,19 +4,52 @@
 
 #include "textflag.h"
 
-// func normStatsAVX512(sum *float32, sq *float32, x *float32, around *float32, lanes int, rows int)
-// Requires: AVX, AVX512F
-TEXT ·normStatsAVX512(SB), NOSPLIT, $0-48
+DATA groupnormMasks<>+0(SB)/4, $0xffffffff
+DATA groupnormMasks<>+4(SB)/4, $0xffffffff
+DATA groupnormMasks<>+8(SB)/4, $0xffffffff
+DATA groupnormMasks<>+12(SB)/4, $0xffffffff
+DATA groupnormMasks<>+16(SB)/4, $0xffffffff
+DATA groupnormMasks<>+20(SB)/4, $0xffffffff
+DATA groupnormMasks<>+24(SB)/4, $0xffffffff
+DATA groupnormMasks<>+28(SB)/4, $0xffffffff
+DATA groupnormMasks<>+32(SB)/4, $0xffffffff
+DATA groupnormMasks<>+36(SB)/4, $0xffffffff
+DATA groupnormMasks<>+40(SB)/4, $0xffffffff
+DATA groupnormMasks<>+44(SB)/4, $0xffffffff
+DATA groupnormMasks<>+48(SB)/4, $0xffffffff
+DATA groupnormMasks<>+52(SB)/4, $0xffffffff
+DATA groupnormMasks<>+56(SB)/4, $0xffffffff
+DATA groupnormMasks<>+60(SB)/4, $0xffffffff
+DATA groupnormMasks<>+64(SB)/4, $0x00000000
+DATA groupnormMasks<>+68(SB)/4, $0x00000000
+DATA groupnormMasks<>+72(SB)/4, $0x00000000
+DATA groupnormMasks<>+76(SB)/4, $0x00000000
+DATA groupnormMasks<>+80(SB)/4, $0x00000000
+DATA groupnormMasks<>+84(SB)/4, $0x00000000
+DATA groupnormMasks<>+88(SB)/4, $0x00000000
+DATA groupnormMasks<>+92(SB)/4, $0x00000000
+DATA groupnormMasks<>+96(SB)/4, $0x00000000
+DATA groupnormMasks<>+100(SB)/4, $0x00000000
+DATA groupnormMasks<>+104(SB)/4, $0x00000000
+DATA groupnormMasks<>+108(SB)/4, $0x00000000
+DATA groupnormMasks<>+112(SB)/4, $0x00000000
+DATA groupnormMasks<>+116(SB)/4, $0x00000000
+DATA groupnormMasks<>+120(SB)/4, $0x00000000
+DATA groupnormMasks<>+124(SB)/4, $0x00000000
+GLOBL groupnormMasks<>(SB), RODATA|NOPTR, $128
+
+// func normStatsAVX512(sum *float32, sq *float32, x *float32, around *float32, width int, xStride int, rows int)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·normStatsAVX512(SB), NOSPLIT, $0-56
 	MOVQ sum+0(FP), AX
 	MOVQ sq+8(FP), CX
 	MOVQ x+16(FP), DX
 	MOVQ around+24(FP), BX
-	MOVQ lanes+32(FP), SI
-	MOVQ rows+40(FP), DI
-	MOVQ SI, R8
-	SHLQ $0x02, SI
+	MOVQ width+32(FP), SI
 
-columns:
+columns4:
+	CMPQ    SI, $0x00000040
+	JLT     columns2
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
@@ -25,29 +58,29 @@ columns:
 	VMOVUPS 64(CX), Z5
 	VMOVUPS 128(CX), Z6
 	VMOVUPS 192(CX), Z7
-	MOVQ    DI, R9
-	XORQ    R10, R10
+	MOVQ    rows+48(FP), DI
+	XORQ    R8, R8
 
-rows:
-	VMOVUPS     (DX)(R10*1), Z8
+rows4:
+	VMOVUPS     (DX)(R8*4), Z8
 	VSUBPS      (BX), Z8, Z8
 	VADDPS      Z8, Z0, Z0
 	VFMADD231PS Z8, Z8, Z4
-	VMOVUPS     64(DX)(R10*1), Z8
+	VMOVUPS     64(DX)(R8*4), Z8
 	VSUBPS      64(BX), Z8, Z8
 	VADDPS      Z8, Z1, Z1
 	VFMADD231PS Z8, Z8, Z5
-	VMOVUPS     128(DX)(R10*1), Z8
+	VMOVUPS     128(DX)(R8*4), Z8
 	VSUBPS      128(BX), Z8, Z8
 	VADDPS      Z8, Z2, Z2
 	VFMADD231PS Z8, Z8, Z6
-	VMOVUPS     192(DX)(R10*1), Z8
+	VMOVUPS     192(DX)(R8*4), Z8
 	VSUBPS      192(BX), Z8, Z8
 	VADDPS      Z8, Z3, Z3
 	VFMADD231PS Z8, Z8, Z7
-	ADDQ        SI, R10
-	DECQ        R9
-	JNE         rows
+	ADDQ        xStride+40(FP), R8
+	DECQ        DI
+	JNE         rows4
 	VMOVUPS     Z0, (AX)
 	VMOVUPS     Z1, 64(AX)
 	VMOVUPS     Z2, 128(AX)
@@ -60,43 +93,134 @@ rows:
 	ADDQ        $0x00000100, CX
 	ADDQ        $0x00000100, DX
 	ADDQ        $0x00000100, BX
-	SUBQ        $0x00000040, R8
-	JNE         columns
+	SUBQ        $0x00000040, SI
+	JMP         columns4
+
+columns2:
+	CMPQ    SI, $0x00000020
+	JLT     columns1
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	MOVQ    rows+48(FP), DI
+	XORQ    R8, R8
+
+rows2:
+	VMOVUPS     (DX)(R8*4), Z4
+	VSUBPS      (BX), Z4, Z4
+	VADDPS      Z4, Z0, Z0
+	VFMADD231PS Z4, Z4, Z2
+	VMOVUPS     64(DX)(R8*4), Z4
+	VSUBPS      64(BX), Z4, Z4
+	VADDPS      Z4, Z1, Z1
+	VFMADD231PS Z4, Z4, Z3
+	ADDQ        xStride+40(FP), R8
+	DECQ        DI
+	JNE         rows2
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (CX)
+	VMOVUPS     Z3, 64(CX)
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x00000020, SI
+	JMP         columns2
+
+columns1:
+	CMPQ      SI, $0x00000000
+	JLE       end
+	MOVQ      $0x00000010, DI
+	CMPQ      SI, DI
+	CMOVQLT   SI, DI
+	NEGQ      DI
+	LEAQ      groupnormMasks<>+0(SB), R8
+	VMOVUPS   64(R8)(DI*4), Z0
+	VPMOVD2M  Z0, K1
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (CX), K1, Z1
+	MOVQ      rows+48(FP), DI
+	XORQ      R8, R8
+
+rows1:
+	VMOVUPS.Z   (DX)(R8*4), K1, Z2
+	VMOVUPS.Z   (BX), K1, Z3
+	VSUBPS      Z3, Z2, Z2
+	VADDPS      Z2, Z0, Z0
+	VFMADD231PS Z2, Z2, Z1
+	ADDQ        xStride+40(FP), R8
+	DECQ        DI
+	JNE         rows1
+	VMOVUPS     Z0, K1, (AX)
+	VMOVUPS     Z1, K1, (CX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x00000010, SI
+	JMP         columns1
+
+end:
 	VZEROUPPER
 	RET
 
-// func normApplyAVX512(y *float32, x *float32, scale *float32, off *float32, lanes int, rows int)
-// Requires: AVX, AVX512F
-TEXT ·normApplyAVX512(SB), NOSPLIT, $0-48
-	MOVQ y+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ scale+16(FP), DX
-	MOVQ off+24(FP), BX
-	MOVQ lanes+32(FP), SI
-	MOVQ rows+40(FP), DI
-	SHLQ $0x02, SI
+// func normApplyAVX512(y *float32, x *float32, scale *float32, off *float32, width int, yStride int, xStride int, rows int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·normApplyAVX512(SB), NOSPLIT, $0-64
+	MOVQ     y+0(FP), AX
+	MOVQ     x+8(FP), CX
+	MOVQ     scale+16(FP), DX
+	MOVQ     off+24(FP), BX
+	MOVQ     width+32(FP), SI
+	MOVQ     rows+56(FP), DI
+	MOVQ     xStride+48(FP), R8
+	MOVQ     yStride+40(FP), R9
+	MOVQ     SI, R10
+	ANDQ     $-16, R10
+	MOVQ     SI, R11
+	SUBQ     R10, R11
+	NEGQ     R11
+	LEAQ     groupnormMasks<>+0(SB), R12
+	VMOVUPS  64(R12)(R11*4), Z0
+	VPMOVD2M Z0, K1
 
 rows:
-	XORQ R8, R8
+	XORQ  R11, R11
+	TESTQ R10, R10
+	JE    last
 
-lanes:
-	VMOVUPS     (CX)(R8*1), Z0
-	VMOVUPS     (DX)(R8*1), Z1
-	VFMADD213PS (BX)(R8*1), Z1, Z0
-	VMOVUPS     Z0, (AX)(R8*1)
-	ADDQ        $+64, R8
-	CMPQ        R8, SI
-	JNE         lanes
-	ADDQ        SI, AX
-	ADDQ        SI, CX
-	DECQ        DI
-	JNE         rows
+columns:
+	VMOVUPS     (CX)(R11*4), Z0
+	VMOVUPS     (DX)(R11*4), Z1
+	VFMADD213PS (BX)(R11*4), Z1, Z0
+	VMOVUPS     Z0, (AX)(R11*4)
+	ADDQ        $+16, R11
+	CMPQ        R11, R10
+	JNE         columns
+	CMPQ        R11, SI
+	JNE         last
+
+next:
+	LEAQ (AX)(R9*4), AX
+	LEAQ (CX)(R8*4), CX
+	DECQ DI
+	JNE  rows
 	VZEROUPPER
 	RET
 
-// func normApplySiLUAVX512(y *float32, x *float32, scale *float32, off *float32, lanes int, rows int)
-// Requires: AVX, AVX512F
-TEXT ·normApplySiLUAVX512(SB), NOSPLIT, $0-48
+last:
+	VMOVUPS.Z   (CX)(R11*4), K1, Z0
+	VMOVUPS.Z   (DX)(R11*4), K1, Z1
+	VMOVUPS.Z   (BX)(R11*4), K1, Z2
+	VFMADD213PS Z2, Z1, Z0
+	VMOVUPS     Z0, K1, (AX)(R11*4)
+	JMP         next
+
+// func normApplySiLUAVX512(y *float32, x *float32, scale *float32, off *float32, width int, yStride int, xStride int, rows int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·normApplySiLUAVX512(SB), NOSPLIT, $0-64
 	MOVL         $0xc2ae999a, AX
 	VPBROADCASTD AX, Z0
 	MOVL         $0x42ae999a, AX
@@ -125,17 +249,28 @@ TEXT ·normApplySiLUAVX512(SB), NOSPLIT, $0-48
 	MOVQ         x+8(FP), CX
 	MOVQ         scale+16(FP), DX
 	MOVQ         off+24(FP), BX
-	MOVQ         lanes+32(FP), SI
-	MOVQ         rows+40(FP), DI
-	SHLQ         $0x02, SI
+	MOVQ         width+32(FP), SI
+	MOVQ         rows+56(FP), DI
+	MOVQ         xStride+48(FP), R8
+	MOVQ         yStride+40(FP), R9
+	MOVQ         SI, R10
+	ANDQ         $-16, R10
+	MOVQ         SI, R11
+	SUBQ         R10, R11
+	NEGQ         R11
+	LEAQ         groupnormMasks<>+0(SB), R12
+	VMOVUPS      64(R12)(R11*4), Z12
+	VPMOVD2M     Z12, K1
 
 rows:
-	XORQ R8, R8
+	XORQ  R11, R11
+	TESTQ R10, R10
+	JE    last
 
-lanes:
-	VMOVUPS     (CX)(R8*1), Z12
-	VMOVUPS     (DX)(R8*1), Z13
-	VFMADD213PS (BX)(R8*1), Z13, Z12
+columns:
+	VMOVUPS     (CX)(R11*4), Z12
+	VMOVUPS     (DX)(R11*4), Z13
+	VFMADD213PS (BX)(R11*4), Z13, Z12
 	VMOVAPS     Z12, Z13
 	VMINPS      Z13, Z1, Z13
 	VMAXPS      Z13, Z0, Z13
@@ -156,31 +291,62 @@ lanes:
 	VPSLLD      $0x17, Z14, Z14
 	VFMADD213PS Z11, Z14, Z16
 	VDIVPS      Z16, Z12, Z12
-	VMOVUPS     Z12, (AX)(R8*1)
-	ADDQ        $+64, R8
-	CMPQ        R8, SI
-	JNE         lanes
-	ADDQ        SI, AX
-	ADDQ        SI, CX
-	DECQ        DI
-	JNE         rows
+	VMOVUPS     Z12, (AX)(R11*4)
+	ADDQ        $+16, R11
+	CMPQ        R11, R10
+	JNE         columns
+	CMPQ        R11, SI
+	JNE         last
+
+next:
+	LEAQ (AX)(R9*4), AX
+	LEAQ (CX)(R8*4), CX
+	DECQ DI
+	JNE  rows
 	VZEROUPPER
 	RET
 
-// func normBackSumsAVX512(sum *float32, dot *float32, dy *float32, x *float32, mean *float32, lanes int, rows int)
-// Requires: AVX, AVX512F
-TEXT ·normBackSumsAVX512(SB), NOSPLIT, $0-56
+last:
+	VMOVUPS.Z   (CX)(R11*4), K1, Z12
+	VMOVUPS.Z   (DX)(R11*4), K1, Z13
+	VMOVUPS.Z   (BX)(R11*4), K1, Z14
+	VFMADD213PS Z14, Z13, Z12
+	VMOVAPS     Z12, Z13
+	VMINPS      Z13, Z1, Z13
+	VMAXPS      Z13, Z0, Z13
+	VMOVUPS     Z3, Z14
+	VFMADD231PS Z2, Z13, Z14
+	VSUBPS      Z3, Z14, Z15
+	VFMADD231PS Z4, Z15, Z13
+	VFMADD231PS Z5, Z15, Z13
+	VMULPS      Z13, Z13, Z15
+	VMOVUPS     Z8, Z16
+	VMOVUPS     Z10, Z17
+	VFMADD231PS Z7, Z13, Z16
+	VFMADD231PS Z6, Z15, Z16
+	VFMADD231PS Z9, Z13, Z17
+	VFMADD213PS Z17, Z15, Z16
+	VSUBPS      Z13, Z11, Z13
+	VFMADD213PS Z13, Z15, Z16
+	VPSLLD      $0x17, Z14, Z14
+	VFMADD213PS Z11, Z14, Z16
+	VDIVPS      Z16, Z12, Z12
+	VMOVUPS     Z12, K1, (AX)(R11*4)
+	JMP         next
+
+// func normBackSumsAVX512(sum *float32, dot *float32, dy *float32, x *float32, mean *float32, width int, yStride int, xStride int, rows int)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·normBackSumsAVX512(SB), NOSPLIT, $0-72
 	MOVQ sum+0(FP), AX
 	MOVQ dot+8(FP), CX
 	MOVQ dy+16(FP), DX
 	MOVQ x+24(FP), BX
 	MOVQ mean+32(FP), SI
-	MOVQ lanes+40(FP), DI
-	MOVQ rows+48(FP), R8
-	MOVQ DI, R9
-	SHLQ $0x02, DI
+	MOVQ width+40(FP), DI
 
-columns:
+columns4:
+	CMPQ    DI, $0x00000040
+	JLT     columns2
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
@@ -189,33 +355,35 @@ columns:
 	VMOVUPS 64(CX), Z5
 	VMOVUPS 128(CX), Z6
 	VMOVUPS 192(CX), Z7
-	MOVQ    R8, R10
-	XORQ    R11, R11
+	MOVQ    rows+64(FP), R8
+	XORQ    R10, R10
+	XORQ    R9, R9
 
-rows:
-	VMOVUPS     (DX)(R11*1), Z8
-	VMOVUPS     (BX)(R11*1), Z9
+rows4:
+	VMOVUPS     (DX)(R9*4), Z8
+	VMOVUPS     (BX)(R10*4), Z9
 	VADDPS      Z8, Z0, Z0
 	VSUBPS      (SI), Z9, Z9
 	VFMADD231PS Z9, Z8, Z4
-	VMOVUPS     64(DX)(R11*1), Z8
-	VMOVUPS     64(BX)(R11*1), Z9
+	VMOVUPS     64(DX)(R9*4), Z8
+	VMOVUPS     64(BX)(R10*4), Z9
 	VADDPS      Z8, Z1, Z1
 	VSUBPS      64(SI), Z9, Z9
 	VFMADD231PS Z9, Z8, Z5
-	VMOVUPS     128(DX)(R11*1), Z8
-	VMOVUPS     128(BX)(R11*1), Z9
+	VMOVUPS     128(DX)(R9*4), Z8
+	VMOVUPS     128(BX)(R10*4), Z9
 	VADDPS      Z8, Z2, Z2
 	VSUBPS      128(SI), Z9, Z9
 	VFMADD231PS Z9, Z8, Z6
-	VMOVUPS     192(DX)(R11*1), Z8
-	VMOVUPS     192(BX)(R11*1), Z9
+	VMOVUPS     192(DX)(R9*4), Z8
+	VMOVUPS     192(BX)(R10*4), Z9
 	VADDPS      Z8, Z3, Z3
 	VSUBPS      192(SI), Z9, Z9
 	VFMADD231PS Z9, Z8, Z7
-	ADDQ        DI, R11
-	DECQ        R10
-	JNE         rows
+	ADDQ        xStride+56(FP), R10
+	ADDQ        yStride+48(FP), R9
+	DECQ        R8
+	JNE         rows4
 	VMOVUPS     Z0, (AX)
 	VMOVUPS     Z1, 64(AX)
 	VMOVUPS     Z2, 128(AX)
@@ -229,14 +397,91 @@ rows:
 	ADDQ        $0x00000100, DX
 	ADDQ        $0x00000100, BX
 	ADDQ        $0x00000100, SI
-	SUBQ        $0x00000040, R9
-	JNE         columns
+	SUBQ        $0x00000040, DI
+	JMP         columns4
+
+columns2:
+	CMPQ    DI, $0x00000020
+	JLT     columns1
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	MOVQ    rows+64(FP), R8
+	XORQ    R10, R10
+	XORQ    R9, R9
+
+rows2:
+	VMOVUPS     (DX)(R9*4), Z4
+	VMOVUPS     (BX)(R10*4), Z5
+	VADDPS      Z4, Z0, Z0
+	VSUBPS      (SI), Z5, Z5
+	VFMADD231PS Z5, Z4, Z2
+	VMOVUPS     64(DX)(R9*4), Z4
+	VMOVUPS     64(BX)(R10*4), Z5
+	VADDPS      Z4, Z1, Z1
+	VSUBPS      64(SI), Z5, Z5
+	VFMADD231PS Z5, Z4, Z3
+	ADDQ        xStride+56(FP), R10
+	ADDQ        yStride+48(FP), R9
+	DECQ        R8
+	JNE         rows2
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, (CX)
+	VMOVUPS     Z3, 64(CX)
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000020, DI
+	JMP         columns2
+
+columns1:
+	CMPQ      DI, $0x00000000
+	JLE       end
+	MOVQ      $0x00000010, R8
+	CMPQ      DI, R8
+	CMOVQLT   DI, R8
+	NEGQ      R8
+	LEAQ      groupnormMasks<>+0(SB), R9
+	VMOVUPS   64(R9)(R8*4), Z0
+	VPMOVD2M  Z0, K1
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (CX), K1, Z1
+	MOVQ      rows+64(FP), R8
+	XORQ      R10, R10
+	XORQ      R9, R9
+
+rows1:
+	VMOVUPS.Z   (DX)(R9*4), K1, Z2
+	VMOVUPS.Z   (BX)(R10*4), K1, Z3
+	VADDPS      Z2, Z0, Z0
+	VMOVUPS.Z   (SI), K1, Z4
+	VSUBPS      Z4, Z3, Z3
+	VFMADD231PS Z3, Z2, Z1
+	ADDQ        xStride+56(FP), R10
+	ADDQ        yStride+48(FP), R9
+	DECQ        R8
+	JNE         rows1
+	VMOVUPS     Z0, K1, (AX)
+	VMOVUPS     Z1, K1, (CX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000040, SI
+	SUBQ        $0x00000010, DI
+	JMP         columns1
+
+end:
 	VZEROUPPER
 	RET
 
-// func normBackSumsSiLUAVX512(sum *float32, dot *float32, dz *float32, dy *float32, x *float32, scale *float32, off *float32, mean *float32, lanes int, rows int)
-// Requires: AVX, AVX512F
-TEXT ·normBackSumsSiLUAVX512(SB), NOSPLIT, $0-80
+// func normBackSumsSiLUAVX512(sum *float32, dot *float32, dz *float32, dy *float32, x *float32, scale *float32, off *float32, mean *float32, width int, yStride int, xStride int, rows int)
+// Requires: AVX, AVX512DQ, AVX512F, CMOV
+TEXT ·normBackSumsSiLUAVX512(SB), NOSPLIT, $0-96
 	MOVL         $0xc2ae999a, AX
 	VPBROADCASTD AX, Z0
 	MOVL         $0x42ae999a, AX
@@ -269,12 +514,11 @@ TEXT ·normBackSumsSiLUAVX512(SB), NOSPLIT, $0-80
 	MOVQ         scale+40(FP), DI
 	MOVQ         off+48(FP), R8
 	MOVQ         mean+56(FP), R9
-	MOVQ         lanes+64(FP), R10
-	MOVQ         rows+72(FP), R11
-	MOVQ         R10, R12
-	SHLQ         $0x02, R10
+	MOVQ         width+64(FP), R10
 
-columns:
+columns4:
+	CMPQ    R10, $0x00000040
+	JLT     columns2
 	VMOVUPS (AX), Z12
 	VMOVUPS 64(AX), Z13
 	VMOVUPS 128(AX), Z14
@@ -283,11 +527,12 @@ columns:
 	VMOVUPS 64(CX), Z17
 	VMOVUPS 128(CX), Z18
 	VMOVUPS 192(CX), Z19
-	MOVQ    R11, R13
-	XORQ    R14, R14
+	MOVQ    rows+88(FP), R11
+	XORQ    R12, R12
+	XORQ    R13, R13
 
-rows:
-	VMOVUPS     (SI)(R14*1), Z20
+rows4:
+	VMOVUPS     (SI)(R12*4), Z20
 	VMOVUPS     (DI), Z21
 	VFMADD213PS (R8), Z21, Z20
 	VMOVAPS     Z20, Z21
@@ -314,13 +559,13 @@ rows:
 	VMULPS      Z21, Z24, Z24
 	VFMADD213PS Z11, Z24, Z20
 	VMULPS      Z21, Z20, Z20
-	VMULPS      (BX)(R14*1), Z20, Z20
-	VMOVUPS     Z20, (DX)(R14*1)
+	VMULPS      (BX)(R13*4), Z20, Z20
+	VMOVUPS     Z20, (DX)(R12*4)
 	VADDPS      Z20, Z12, Z12
-	VMOVUPS     (SI)(R14*1), Z21
+	VMOVUPS     (SI)(R12*4), Z21
 	VSUBPS      (R9), Z21, Z21
 	VFMADD231PS Z21, Z20, Z16
-	VMOVUPS     64(SI)(R14*1), Z20
+	VMOVUPS     64(SI)(R12*4), Z20
 	VMOVUPS     64(DI), Z21
 	VFMADD213PS 64(R8), Z21, Z20
 	VMOVAPS     Z20, Z21
@@ -347,13 +592,13 @@ rows:
 	VMULPS      Z21, Z24, Z24
 	VFMADD213PS Z11, Z24, Z20
 	VMULPS      Z21, Z20, Z20
-	VMULPS      64(BX)(R14*1), Z20, Z20
-	VMOVUPS     Z20, 64(DX)(R14*1)
+	VMULPS      64(BX)(R13*4), Z20, Z20
+	VMOVUPS     Z20, 64(DX)(R12*4)
 	VADDPS      Z20, Z13, Z13
-	VMOVUPS     64(SI)(R14*1), Z21
+	VMOVUPS     64(SI)(R12*4), Z21
 	VSUBPS      64(R9), Z21, Z21
 	VFMADD231PS Z21, Z20, Z17
-	VMOVUPS     128(SI)(R14*1), Z20
+	VMOVUPS     128(SI)(R12*4), Z20
 	VMOVUPS     128(DI), Z21
 	VFMADD213PS 128(R8), Z21, Z20
 	VMOVAPS     Z20, Z21
@@ -380,13 +625,13 @@ rows:
 	VMULPS      Z21, Z24, Z24
 	VFMADD213PS Z11, Z24, Z20
 	VMULPS      Z21, Z20, Z20
-	VMULPS      128(BX)(R14*1), Z20, Z20
-	VMOVUPS     Z20, 128(DX)(R14*1)
+	VMULPS      128(BX)(R13*4), Z20, Z20
+	VMOVUPS     Z20, 128(DX)(R12*4)
 	VADDPS      Z20, Z14, Z14
-	VMOVUPS     128(SI)(R14*1), Z21
+	VMOVUPS     128(SI)(R12*4), Z21
 	VSUBPS      128(R9), Z21, Z21
 	VFMADD231PS Z21, Z20, Z18
-	VMOVUPS     192(SI)(R14*1), Z20
+	VMOVUPS     192(SI)(R12*4), Z20
 	VMOVUPS     192(DI), Z21
 	VFMADD213PS 192(R8), Z21, Z20
 	VMOVAPS     Z20, Z21
@@ -413,15 +658,16 @@ rows:
 	VMULPS      Z21, Z24, Z24
 	VFMADD213PS Z11, Z24, Z20
 	VMULPS      Z21, Z20, Z20
-	VMULPS      192(BX)(R14*1), Z20, Z20
-	VMOVUPS     Z20, 192(DX)(R14*1)
+	VMULPS      192(BX)(R13*4), Z20, Z20
+	VMOVUPS     Z20, 192(DX)(R12*4)
 	VADDPS      Z20, Z15, Z15
-	VMOVUPS     192(SI)(R14*1), Z21
+	VMOVUPS     192(SI)(R12*4), Z21
 	VSUBPS      192(R9), Z21, Z21
 	VFMADD231PS Z21, Z20, Z19
-	ADDQ        R10, R14
-	DECQ        R13
-	JNE         rows
+	ADDQ        xStride+80(FP), R12
+	ADDQ        yStride+72(FP), R13
+	DECQ        R11
+	JNE         rows4
 	VMOVUPS     Z12, (AX)
 	VMOVUPS     Z13, 64(AX)
 	VMOVUPS     Z14, 128(AX)
@@ -438,58 +684,252 @@ rows:
 	ADDQ        $0x00000100, DI
 	ADDQ        $0x00000100, R8
 	ADDQ        $0x00000100, R9
-	SUBQ        $0x00000040, R12
-	JNE         columns
+	SUBQ        $0x00000040, R10
+	JMP         columns4
+
+columns2:
+	CMPQ    R10, $0x00000020
+	JLT     columns1
+	VMOVUPS (AX), Z12
+	VMOVUPS 64(AX), Z13
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	MOVQ    rows+88(FP), R11
+	XORQ    R12, R12
+	XORQ    R13, R13
+
+rows2:
+	VMOVUPS     (SI)(R12*4), Z16
+	VMOVUPS     (DI), Z17
+	VFMADD213PS (R8), Z17, Z16
+	VMOVAPS     Z16, Z17
+	VMINPS      Z17, Z1, Z17
+	VMAXPS      Z17, Z0, Z17
+	VMOVUPS     Z3, Z18
+	VFMADD231PS Z2, Z17, Z18
+	VSUBPS      Z3, Z18, Z19
+	VFMADD231PS Z4, Z19, Z17
+	VFMADD231PS Z5, Z19, Z17
+	VMULPS      Z17, Z17, Z19
+	VMOVUPS     Z8, Z20
+	VMOVUPS     Z10, Z21
+	VFMADD231PS Z7, Z17, Z20
+	VFMADD231PS Z6, Z19, Z20
+	VFMADD231PS Z9, Z17, Z21
+	VFMADD213PS Z21, Z19, Z20
+	VSUBPS      Z17, Z11, Z17
+	VFMADD213PS Z17, Z19, Z20
+	VPSLLD      $0x17, Z18, Z18
+	VMULPS      Z18, Z20, Z20
+	VADDPS      Z11, Z20, Z18
+	VDIVPS      Z18, Z11, Z17
+	VMULPS      Z17, Z20, Z20
+	VFMADD213PS Z11, Z20, Z16
+	VMULPS      Z17, Z16, Z16
+	VMULPS      (BX)(R13*4), Z16, Z16
+	VMOVUPS     Z16, (DX)(R12*4)
+	VADDPS      Z16, Z12, Z12
+	VMOVUPS     (SI)(R12*4), Z17
+	VSUBPS      (R9), Z17, Z17
+	VFMADD231PS Z17, Z16, Z14
+	VMOVUPS     64(SI)(R12*4), Z16
+	VMOVUPS     64(DI), Z17
+	VFMADD213PS 64(R8), Z17, Z16
+	VMOVAPS     Z16, Z17
+	VMINPS      Z17, Z1, Z17
+	VMAXPS      Z17, Z0, Z17
+	VMOVUPS     Z3, Z18
+	VFMADD231PS Z2, Z17, Z18
+	VSUBPS      Z3, Z18, Z19
+	VFMADD231PS Z4, Z19, Z17
+	VFMADD231PS Z5, Z19, Z17
+	VMULPS      Z17, Z17, Z19
+	VMOVUPS     Z8, Z20
+	VMOVUPS     Z10, Z21
+	VFMADD231PS Z7, Z17, Z20
+	VFMADD231PS Z6, Z19, Z20
+	VFMADD231PS Z9, Z17, Z21
+	VFMADD213PS Z21, Z19, Z20
+	VSUBPS      Z17, Z11, Z17
+	VFMADD213PS Z17, Z19, Z20
+	VPSLLD      $0x17, Z18, Z18
+	VMULPS      Z18, Z20, Z20
+	VADDPS      Z11, Z20, Z18
+	VDIVPS      Z18, Z11, Z17
+	VMULPS      Z17, Z20, Z20
+	VFMADD213PS Z11, Z20, Z16
+	VMULPS      Z17, Z16, Z16
+	VMULPS      64(BX)(R13*4), Z16, Z16
+	VMOVUPS     Z16, 64(DX)(R12*4)
+	VADDPS      Z16, Z13, Z13
+	VMOVUPS     64(SI)(R12*4), Z17
+	VSUBPS      64(R9), Z17, Z17
+	VFMADD231PS Z17, Z16, Z15
+	ADDQ        xStride+80(FP), R12
+	ADDQ        yStride+72(FP), R13
+	DECQ        R11
+	JNE         rows2
+	VMOVUPS     Z12, (AX)
+	VMOVUPS     Z13, 64(AX)
+	VMOVUPS     Z14, (CX)
+	VMOVUPS     Z15, 64(CX)
+	ADDQ        $0x00000080, AX
+	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000080, SI
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, R8
+	ADDQ        $0x00000080, R9
+	SUBQ        $0x00000020, R10
+	JMP         columns2
+
+columns1:
+	CMPQ      R10, $0x00000000
+	JLE       end
+	MOVQ      $0x00000010, R11
+	CMPQ      R10, R11
+	CMOVQLT   R10, R11
+	NEGQ      R11
+	LEAQ      groupnormMasks<>+0(SB), R12
+	VMOVUPS   64(R12)(R11*4), Z12
+	VPMOVD2M  Z12, K1
+	VMOVUPS.Z (AX), K1, Z12
+	VMOVUPS.Z (CX), K1, Z13
+	MOVQ      rows+88(FP), R11
+	XORQ      R12, R12
+	XORQ      R13, R13
+
+rows1:
+	VMOVUPS.Z   (SI)(R12*4), K1, Z14
+	VMOVUPS.Z   (DI), K1, Z15
+	VMOVUPS.Z   (R8), K1, Z16
+	VFMADD213PS Z16, Z15, Z14
+	VMOVAPS     Z14, Z15
+	VMINPS      Z15, Z1, Z15
+	VMAXPS      Z15, Z0, Z15
+	VMOVUPS     Z3, Z16
+	VFMADD231PS Z2, Z15, Z16
+	VSUBPS      Z3, Z16, Z17
+	VFMADD231PS Z4, Z17, Z15
+	VFMADD231PS Z5, Z17, Z15
+	VMULPS      Z15, Z15, Z17
+	VMOVUPS     Z8, Z18
+	VMOVUPS     Z10, Z19
+	VFMADD231PS Z7, Z15, Z18
+	VFMADD231PS Z6, Z17, Z18
+	VFMADD231PS Z9, Z15, Z19
+	VFMADD213PS Z19, Z17, Z18
+	VSUBPS      Z15, Z11, Z15
+	VFMADD213PS Z15, Z17, Z18
+	VPSLLD      $0x17, Z16, Z16
+	VMULPS      Z16, Z18, Z18
+	VADDPS      Z11, Z18, Z16
+	VDIVPS      Z16, Z11, Z15
+	VMULPS      Z15, Z18, Z18
+	VFMADD213PS Z11, Z18, Z14
+	VMULPS      Z15, Z14, Z14
+	VMOVUPS.Z   (BX)(R13*4), K1, Z15
+	VMULPS      Z15, Z14, Z14
+	VMOVUPS     Z14, K1, (DX)(R12*4)
+	VADDPS      Z14, Z12, Z12
+	VMOVUPS.Z   (SI)(R12*4), K1, Z15
+	VMOVUPS.Z   (R9), K1, Z16
+	VSUBPS      Z16, Z15, Z15
+	VFMADD231PS Z15, Z14, Z13
+	ADDQ        xStride+80(FP), R12
+	ADDQ        yStride+72(FP), R13
+	DECQ        R11
+	JNE         rows1
+	VMOVUPS     Z12, K1, (AX)
+	VMOVUPS     Z13, K1, (CX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000010, R10
+	JMP         columns1
+
+end:
 	VZEROUPPER
 	RET
 
-// func normBackApplyAVX512(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, lanes int, rows int)
-// Requires: AVX, AVX512F
-TEXT ·normBackApplyAVX512(SB), NOSPLIT, $0-64
-	MOVQ dx+0(FP), AX
-	MOVQ dz+8(FP), CX
-	MOVQ x+16(FP), DX
-	MOVQ a+24(FP), BX
-	MOVQ b+32(FP), SI
-	MOVQ c+40(FP), DI
-	MOVQ lanes+48(FP), R8
-	MOVQ rows+56(FP), R9
-	SHLQ $0x02, R8
+// func normBackApplyAVX512(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, width int, zStride int, xStride int, rows int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·normBackApplyAVX512(SB), NOSPLIT, $0-80
+	MOVQ     dx+0(FP), AX
+	MOVQ     dz+8(FP), CX
+	MOVQ     x+16(FP), DX
+	MOVQ     a+24(FP), BX
+	MOVQ     b+32(FP), SI
+	MOVQ     c+40(FP), DI
+	MOVQ     width+48(FP), R8
+	MOVQ     rows+72(FP), R9
+	MOVQ     xStride+64(FP), R10
+	MOVQ     zStride+56(FP), R11
+	MOVQ     R8, R12
+	ANDQ     $-16, R12
+	MOVQ     R8, R13
+	SUBQ     R12, R13
+	NEGQ     R13
+	LEAQ     groupnormMasks<>+0(SB), R14
+	VMOVUPS  64(R14)(R13*4), Z0
+	VPMOVD2M Z0, K1
 
 rows:
-	XORQ R10, R10
+	XORQ  R13, R13
+	TESTQ R12, R12
+	JE    last
 
-lanes:
-	VMOVUPS     (DX)(R10*1), Z0
-	VMOVUPS     (SI)(R10*1), Z1
-	VFMADD213PS (DI)(R10*1), Z1, Z0
-	VMOVUPS     (CX)(R10*1), Z1
-	VFMADD231PS (BX)(R10*1), Z1, Z0
-	VMOVUPS     Z0, (AX)(R10*1)
-	ADDQ        $+64, R10
-	CMPQ        R10, R8
-	JNE         lanes
-	ADDQ        R8, AX
-	ADDQ        R8, CX
-	ADDQ        R8, DX
-	DECQ        R9
-	JNE         rows
+columns:
+	VMOVUPS     (DX)(R13*4), Z0
+	VMOVUPS     (SI)(R13*4), Z1
+	VFMADD213PS (DI)(R13*4), Z1, Z0
+	VMOVUPS     (CX)(R13*4), Z1
+	VFMADD231PS (BX)(R13*4), Z1, Z0
+	VMOVUPS     Z0, (AX)(R13*4)
+	ADDQ        $+16, R13
+	CMPQ        R13, R12
+	JNE         columns
+	CMPQ        R13, R8
+	JNE         last
+
+next:
+	LEAQ (AX)(R10*4), AX
+	LEAQ (CX)(R11*4), CX
+	LEAQ (DX)(R10*4), DX
+	DECQ R9
+	JNE  rows
 	VZEROUPPER
 	RET
 
-// func normStatsAVX2(sum *float32, sq *float32, x *float32, around *float32, lanes int, rows int)
-// Requires: AVX, FMA3
-TEXT ·normStatsAVX2(SB), NOSPLIT, $0-48
+last:
+	VMOVUPS.Z   (DX)(R13*4), K1, Z0
+	VMOVUPS.Z   (SI)(R13*4), K1, Z1
+	VMOVUPS.Z   (DI)(R13*4), K1, Z2
+	VFMADD213PS Z2, Z1, Z0
+	VMOVUPS.Z   (CX)(R13*4), K1, Z1
+	VMOVUPS.Z   (BX)(R13*4), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+	VMOVUPS     Z0, K1, (AX)(R13*4)
+	JMP         next
+
+// func normStatsAVX2(sum *float32, sq *float32, x *float32, around *float32, width int, xStride int, rows int)
+// Requires: AVX, CMOV, FMA3
+TEXT ·normStatsAVX2(SB), NOSPLIT, $0-56
 	MOVQ sum+0(FP), AX
 	MOVQ sq+8(FP), CX
 	MOVQ x+16(FP), DX
 	MOVQ around+24(FP), BX
-	MOVQ lanes+32(FP), SI
-	MOVQ rows+40(FP), DI
-	MOVQ SI, R8
-	SHLQ $0x02, SI
+	MOVQ width+32(FP), SI
 
-columns:
+columns4:
+	CMPQ    SI, $0x00000020
+	JLT     columns2
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -498,29 +938,29 @@ columns:
 	VMOVUPS 32(CX), Y5
 	VMOVUPS 64(CX), Y6
 	VMOVUPS 96(CX), Y7
-	MOVQ    DI, R9
-	XORQ    R10, R10
+	MOVQ    rows+48(FP), DI
+	XORQ    R8, R8
 
-rows:
-	VMOVUPS     (DX)(R10*1), Y8
+rows4:
+	VMOVUPS     (DX)(R8*4), Y8
 	VSUBPS      (BX), Y8, Y8
 	VADDPS      Y8, Y0, Y0
 	VFMADD231PS Y8, Y8, Y4
-	VMOVUPS     32(DX)(R10*1), Y8
+	VMOVUPS     32(DX)(R8*4), Y8
 	VSUBPS      32(BX), Y8, Y8
 	VADDPS      Y8, Y1, Y1
 	VFMADD231PS Y8, Y8, Y5
-	VMOVUPS     64(DX)(R10*1), Y8
+	VMOVUPS     64(DX)(R8*4), Y8
 	VSUBPS      64(BX), Y8, Y8
 	VADDPS      Y8, Y2, Y2
 	VFMADD231PS Y8, Y8, Y6
-	VMOVUPS     96(DX)(R10*1), Y8
+	VMOVUPS     96(DX)(R8*4), Y8
 	VSUBPS      96(BX), Y8, Y8
 	VADDPS      Y8, Y3, Y3
 	VFMADD231PS Y8, Y8, Y7
-	ADDQ        SI, R10
-	DECQ        R9
-	JNE         rows
+	ADDQ        xStride+40(FP), R8
+	DECQ        DI
+	JNE         rows4
 	VMOVUPS     Y0, (AX)
 	VMOVUPS     Y1, 32(AX)
 	VMOVUPS     Y2, 64(AX)
@@ -533,47 +973,142 @@ rows:
 	ADDQ        $0x00000080, CX
 	ADDQ        $0x00000080, DX
 	ADDQ        $0x00000080, BX
-	SUBQ        $0x00000020, R8
-	JNE         columns
+	SUBQ        $0x00000020, SI
+	JMP         columns4
+
+columns2:
+	CMPQ    SI, $0x00000010
+	JLT     columns1
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS (CX), Y2
+	VMOVUPS 32(CX), Y3
+	MOVQ    rows+48(FP), DI
+	XORQ    R8, R8
+
+rows2:
+	VMOVUPS     (DX)(R8*4), Y4
+	VSUBPS      (BX), Y4, Y4
+	VADDPS      Y4, Y0, Y0
+	VFMADD231PS Y4, Y4, Y2
+	VMOVUPS     32(DX)(R8*4), Y4
+	VSUBPS      32(BX), Y4, Y4
+	VADDPS      Y4, Y1, Y1
+	VFMADD231PS Y4, Y4, Y3
+	ADDQ        xStride+40(FP), R8
+	DECQ        DI
+	JNE         rows2
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     Y2, (CX)
+	VMOVUPS     Y3, 32(CX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x00000010, SI
+	JMP         columns2
+
+columns1:
+	CMPQ       SI, $0x00000000
+	JLE        end
+	MOVQ       $0x00000010, DI
+	CMPQ       SI, DI
+	CMOVQLT    SI, DI
+	NEGQ       DI
+	LEAQ       groupnormMasks<>+0(SB), R8
+	VMOVUPS    64(R8)(DI*4), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS (CX), Y0, Y2
+	MOVQ       rows+48(FP), DI
+	XORQ       R8, R8
+
+rows1:
+	VMASKMOVPS  (DX)(R8*4), Y0, Y3
+	VMASKMOVPS  (BX), Y0, Y4
+	VSUBPS      Y4, Y3, Y3
+	VADDPS      Y3, Y1, Y1
+	VFMADD231PS Y3, Y3, Y2
+	ADDQ        xStride+40(FP), R8
+	DECQ        DI
+	JNE         rows1
+	VMASKMOVPS  Y1, Y0, (AX)
+	VMASKMOVPS  Y2, Y0, (CX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000020, BX
+	SUBQ        $0x00000008, SI
+	JMP         columns1
+
+end:
 	VZEROUPPER
 	RET
 
-// func normApplyAVX2(y *float32, x *float32, scale *float32, off *float32, lanes int, rows int)
+// func normApplyAVX2(y *float32, x *float32, scale *float32, off *float32, width int, yStride int, xStride int, rows int)
 // Requires: AVX, FMA3
-TEXT ·normApplyAVX2(SB), NOSPLIT, $0-48
-	MOVQ y+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ scale+16(FP), DX
-	MOVQ off+24(FP), BX
-	MOVQ lanes+32(FP), SI
-	MOVQ rows+40(FP), DI
-	SHLQ $0x02, SI
+TEXT ·normApplyAVX2(SB), NOSPLIT, $0-64
+	MOVQ    y+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    scale+16(FP), DX
+	MOVQ    off+24(FP), BX
+	MOVQ    width+32(FP), SI
+	MOVQ    rows+56(FP), DI
+	MOVQ    xStride+48(FP), R8
+	MOVQ    yStride+40(FP), R9
+	MOVQ    SI, R10
+	ANDQ    $-16, R10
+	MOVQ    SI, R11
+	SUBQ    R10, R11
+	NEGQ    R11
+	LEAQ    groupnormMasks<>+0(SB), R12
+	VMOVUPS 64(R12)(R11*4), Y0
+	VMOVUPS 96(R12)(R11*4), Y1
 
 rows:
-	XORQ R8, R8
+	XORQ  R11, R11
+	TESTQ R10, R10
+	JE    last
 
-lanes:
-	VMOVUPS     (CX)(R8*1), Y0
-	VMOVUPS     (DX)(R8*1), Y1
-	VFMADD213PS (BX)(R8*1), Y1, Y0
-	VMOVUPS     Y0, (AX)(R8*1)
-	VMOVUPS     32(CX)(R8*1), Y0
-	VMOVUPS     32(DX)(R8*1), Y1
-	VFMADD213PS 32(BX)(R8*1), Y1, Y0
-	VMOVUPS     Y0, 32(AX)(R8*1)
-	ADDQ        $+64, R8
-	CMPQ        R8, SI
-	JNE         lanes
-	ADDQ        SI, AX
-	ADDQ        SI, CX
-	DECQ        DI
-	JNE         rows
+columns:
+	VMOVUPS     (CX)(R11*4), Y2
+	VMOVUPS     (DX)(R11*4), Y3
+	VFMADD213PS (BX)(R11*4), Y3, Y2
+	VMOVUPS     Y2, (AX)(R11*4)
+	VMOVUPS     32(CX)(R11*4), Y2
+	VMOVUPS     32(DX)(R11*4), Y3
+	VFMADD213PS 32(BX)(R11*4), Y3, Y2
+	VMOVUPS     Y2, 32(AX)(R11*4)
+	ADDQ        $+16, R11
+	CMPQ        R11, R10
+	JNE         columns
+	CMPQ        R11, SI
+	JNE         last
+
+next:
+	LEAQ (AX)(R9*4), AX
+	LEAQ (CX)(R8*4), CX
+	DECQ DI
+	JNE  rows
 	VZEROUPPER
 	RET
 
-// func normApplySiLUAVX2(y *float32, x *float32, scale *float32, off *float32, lanes int, rows int)
+last:
+	VMASKMOVPS  (CX)(R11*4), Y0, Y2
+	VMASKMOVPS  (DX)(R11*4), Y0, Y3
+	VMASKMOVPS  (BX)(R11*4), Y0, Y4
+	VFMADD213PS Y4, Y3, Y2
+	VMASKMOVPS  Y2, Y0, (AX)(R11*4)
+	VMASKMOVPS  32(CX)(R11*4), Y1, Y2
+	VMASKMOVPS  32(DX)(R11*4), Y1, Y3
+	VMASKMOVPS  32(BX)(R11*4), Y1, Y4
+	VFMADD213PS Y4, Y3, Y2
+	VMASKMOVPS  Y2, Y1, 32(AX)(R11*4)
+	JMP         next
+
+// func normApplySiLUAVX2(y *float32, x *float32, scale *float32, off *float32, width int, yStride int, xStride int, rows int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·normApplySiLUAVX2(SB), NOSPLIT, $0-48
+TEXT ·normApplySiLUAVX2(SB), NOSPLIT, $0-64
 	MOVL         $0xc2ae999a, AX
 	VMOVD        AX, X0
 	VPBROADCASTD X0, Y0
@@ -584,73 +1119,143 @@ TEXT ·normApplySiLUAVX2(SB), NOSPLIT, $0-48
 	MOVQ         x+8(FP), CX
 	MOVQ         scale+16(FP), DX
 	MOVQ         off+24(FP), BX
-	MOVQ         lanes+32(FP), SI
-	MOVQ         rows+40(FP), DI
-	SHLQ         $0x02, SI
+	MOVQ         width+32(FP), SI
+	MOVQ         rows+56(FP), DI
+	MOVQ         xStride+48(FP), R8
+	MOVQ         yStride+40(FP), R9
+	MOVQ         SI, R10
+	ANDQ         $-16, R10
+	MOVQ         SI, R11
+	SUBQ         R10, R11
+	NEGQ         R11
+	LEAQ         groupnormMasks<>+0(SB), R12
+	VMOVUPS      64(R12)(R11*4), Y2
+	VMOVUPS      96(R12)(R11*4), Y3
 
 rows:
-	XORQ R8, R8
+	XORQ  R11, R11
+	TESTQ R10, R10
+	JE    last
 
-lanes:
-	VMOVUPS     (CX)(R8*1), Y2
-	VMOVUPS     (DX)(R8*1), Y3
-	VFMADD213PS (BX)(R8*1), Y3, Y2
-	VMOVAPS     Y2, Y3
-	VMINPS      Y3, Y1, Y3
-	VMAXPS      Y3, Y0, Y3
-	VMOVUPS     groupnormConstants<>+32(SB), Y4
-	VFMADD231PS groupnormConstants<>+0(SB), Y3, Y4
-	VSUBPS      groupnormConstants<>+32(SB), Y4, Y5
-	VFMADD231PS groupnormConstants<>+64(SB), Y5, Y3
-	VFMADD231PS groupnormConstants<>+96(SB), Y5, Y3
-	VMULPS      Y3, Y3, Y5
-	VMOVUPS     groupnormConstants<>+192(SB), Y6
-	VMOVUPS     groupnormConstants<>+256(SB), Y7
-	VFMADD231PS groupnormConstants<>+160(SB), Y3, Y6
-	VFMADD231PS groupnormConstants<>+128(SB), Y5, Y6
-	VFMADD231PS groupnormConstants<>+224(SB), Y3, Y7
-	VFMADD213PS Y7, Y5, Y6
-	VMOVUPS     groupnormConstants<>+288(SB), Y7
-	VSUBPS      Y3, Y7, Y3
-	VFMADD213PS Y3, Y5, Y6
-	VPSLLD      $0x17, Y4, Y4
-	VFMADD213PS groupnormConstants<>+288(SB), Y4, Y6
-	VDIVPS      Y6, Y2, Y2
-	VMOVUPS     Y2, (AX)(R8*1)
-	VMOVUPS     32(CX)(R8*1), Y2
-	VMOVUPS     32(DX)(R8*1), Y3
-	VFMADD213PS 32(BX)(R8*1), Y3, Y2
-	VMOVAPS     Y2, Y3
-	VMINPS      Y3, Y1, Y3
-	VMAXPS      Y3, Y0, Y3
-	VMOVUPS     groupnormConstants<>+32(SB), Y4
-	VFMADD231PS groupnormConstants<>+0(SB), Y3, Y4
-	VSUBPS      groupnormConstants<>+32(SB), Y4, Y5
-	VFMADD231PS groupnormConstants<>+64(SB), Y5, Y3
-	VFMADD231PS groupnormConstants<>+96(SB), Y5, Y3
-	VMULPS      Y3, Y3, Y5
-	VMOVUPS     groupnormConstants<>+192(SB), Y6
-	VMOVUPS     groupnormConstants<>+256(SB), Y7
-	VFMADD231PS groupnormConstants<>+160(SB), Y3, Y6
-	VFMADD231PS groupnormConstants<>+128(SB), Y5, Y6
-	VFMADD231PS groupnormConstants<>+224(SB), Y3, Y7
-	VFMADD213PS Y7, Y5, Y6
-	VMOVUPS     groupnormConstants<>+288(SB), Y7
-	VSUBPS      Y3, Y7, Y3
-	VFMADD213PS Y3, Y5, Y6
-	VPSLLD      $0x17, Y4, Y4
-	VFMADD213PS groupnormConstants<>+288(SB), Y4, Y6
-	VDIVPS      Y6, Y2, Y2
-	VMOVUPS     Y2, 32(AX)(R8*1)
-	ADDQ        $+64, R8
-	CMPQ        R8, SI
-	JNE         lanes
-	ADDQ        SI, AX
-	ADDQ        SI, CX
-	DECQ        DI
-	JNE         rows
+columns:
+	VMOVUPS     (CX)(R11*4), Y4
+	VMOVUPS     (DX)(R11*4), Y5
+	VFMADD213PS (BX)(R11*4), Y5, Y4
+	VMOVAPS     Y4, Y5
+	VMINPS      Y5, Y1, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMOVUPS     groupnormConstants<>+32(SB), Y6
+	VFMADD231PS groupnormConstants<>+0(SB), Y5, Y6
+	VSUBPS      groupnormConstants<>+32(SB), Y6, Y7
+	VFMADD231PS groupnormConstants<>+64(SB), Y7, Y5
+	VFMADD231PS groupnormConstants<>+96(SB), Y7, Y5
+	VMULPS      Y5, Y5, Y7
+	VMOVUPS     groupnormConstants<>+192(SB), Y8
+	VMOVUPS     groupnormConstants<>+256(SB), Y9
+	VFMADD231PS groupnormConstants<>+160(SB), Y5, Y8
+	VFMADD231PS groupnormConstants<>+128(SB), Y7, Y8
+	VFMADD231PS groupnormConstants<>+224(SB), Y5, Y9
+	VFMADD213PS Y9, Y7, Y8
+	VMOVUPS     groupnormConstants<>+288(SB), Y9
+	VSUBPS      Y5, Y9, Y5
+	VFMADD213PS Y5, Y7, Y8
+	VPSLLD      $0x17, Y6, Y6
+	VFMADD213PS groupnormConstants<>+288(SB), Y6, Y8
+	VDIVPS      Y8, Y4, Y4
+	VMOVUPS     Y4, (AX)(R11*4)
+	VMOVUPS     32(CX)(R11*4), Y4
+	VMOVUPS     32(DX)(R11*4), Y5
+	VFMADD213PS 32(BX)(R11*4), Y5, Y4
+	VMOVAPS     Y4, Y5
+	VMINPS      Y5, Y1, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMOVUPS     groupnormConstants<>+32(SB), Y6
+	VFMADD231PS groupnormConstants<>+0(SB), Y5, Y6
+	VSUBPS      groupnormConstants<>+32(SB), Y6, Y7
+	VFMADD231PS groupnormConstants<>+64(SB), Y7, Y5
+	VFMADD231PS groupnormConstants<>+96(SB), Y7, Y5
+	VMULPS      Y5, Y5, Y7
+	VMOVUPS     groupnormConstants<>+192(SB), Y8
+	VMOVUPS     groupnormConstants<>+256(SB), Y9
+	VFMADD231PS groupnormConstants<>+160(SB), Y5, Y8
+	VFMADD231PS groupnormConstants<>+128(SB), Y7, Y8
+	VFMADD231PS groupnormConstants<>+224(SB), Y5, Y9
+	VFMADD213PS Y9, Y7, Y8
+	VMOVUPS     groupnormConstants<>+288(SB), Y9
+	VSUBPS      Y5, Y9, Y5
+	VFMADD213PS Y5, Y7, Y8
+	VPSLLD      $0x17, Y6, Y6
+	VFMADD213PS groupnormConstants<>+288(SB), Y6, Y8
+	VDIVPS      Y8, Y4, Y4
+	VMOVUPS     Y4, 32(AX)(R11*4)
+	ADDQ        $+16, R11
+	CMPQ        R11, R10
+	JNE         columns
+	CMPQ        R11, SI
+	JNE         last
+
+next:
+	LEAQ (AX)(R9*4), AX
+	LEAQ (CX)(R8*4), CX
+	DECQ DI
+	JNE  rows
 	VZEROUPPER
 	RET
+
+last:
+	VMASKMOVPS  (CX)(R11*4), Y2, Y4
+	VMASKMOVPS  (DX)(R11*4), Y2, Y5
+	VMASKMOVPS  (BX)(R11*4), Y2, Y6
+	VFMADD213PS Y6, Y5, Y4
+	VMOVAPS     Y4, Y5
+	VMINPS      Y5, Y1, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMOVUPS     groupnormConstants<>+32(SB), Y6
+	VFMADD231PS groupnormConstants<>+0(SB), Y5, Y6
+	VSUBPS      groupnormConstants<>+32(SB), Y6, Y7
+	VFMADD231PS groupnormConstants<>+64(SB), Y7, Y5
+	VFMADD231PS groupnormConstants<>+96(SB), Y7, Y5
+	VMULPS      Y5, Y5, Y7
+	VMOVUPS     groupnormConstants<>+192(SB), Y8
+	VMOVUPS     groupnormConstants<>+256(SB), Y9
+	VFMADD231PS groupnormConstants<>+160(SB), Y5, Y8
+	VFMADD231PS groupnormConstants<>+128(SB), Y7, Y8
+	VFMADD231PS groupnormConstants<>+224(SB), Y5, Y9
+	VFMADD213PS Y9, Y7, Y8
+	VMOVUPS     groupnormConstants<>+288(SB), Y9
+	VSUBPS      Y5, Y9, Y5
+	VFMADD213PS Y5, Y7, Y8
+	VPSLLD      $0x17, Y6, Y6
+	VFMADD213PS groupnormConstants<>+288(SB), Y6, Y8
+	VDIVPS      Y8, Y4, Y4
+	VMASKMOVPS  Y4, Y2, (AX)(R11*4)
+	VMASKMOVPS  32(CX)(R11*4), Y3, Y4
+	VMASKMOVPS  32(DX)(R11*4), Y3, Y5
+	VMASKMOVPS  32(BX)(R11*4), Y3, Y6
+	VFMADD213PS Y6, Y5, Y4
+	VMOVAPS     Y4, Y5
+	VMINPS      Y5, Y1, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMOVUPS     groupnormConstants<>+32(SB), Y6
+	VFMADD231PS groupnormConstants<>+0(SB), Y5, Y6
+	VSUBPS      groupnormConstants<>+32(SB), Y6, Y7
+	VFMADD231PS groupnormConstants<>+64(SB), Y7, Y5
+	VFMADD231PS groupnormConstants<>+96(SB), Y7, Y5
+	VMULPS      Y5, Y5, Y7
+	VMOVUPS     groupnormConstants<>+192(SB), Y8
+	VMOVUPS     groupnormConstants<>+256(SB), Y9
+	VFMADD231PS groupnormConstants<>+160(SB), Y5, Y8
+	VFMADD231PS groupnormConstants<>+128(SB), Y7, Y8
+	VFMADD231PS groupnormConstants<>+224(SB), Y5, Y9
+	VFMADD213PS Y9, Y7, Y8
+	VMOVUPS     groupnormConstants<>+288(SB), Y9
+	VSUBPS      Y5, Y9, Y5
+	VFMADD213PS Y5, Y7, Y8
+	VPSLLD      $0x17, Y6, Y6
+	VFMADD213PS groupnormConstants<>+288(SB), Y6, Y8
+	VDIVPS      Y8, Y4, Y4
+	VMASKMOVPS  Y4, Y3, 32(AX)(R11*4)
+	JMP         next
 
 DATA groupnormConstants<>+0(SB)/4, $0xbfb8aa3b
 DATA groupnormConstants<>+4(SB)/4, $0xbfb8aa3b
@@ -734,20 +1339,19 @@ DATA groupnormConstants<>+312(SB)/4, $0x3f800000
 DATA groupnormConstants<>+316(SB)/4, $0x3f800000
 GLOBL groupnormConstants<>(SB), RODATA|NOPTR, $320
 
-// func normBackSumsAVX2(sum *float32, dot *float32, dy *float32, x *float32, mean *float32, lanes int, rows int)
-// Requires: AVX, FMA3
-TEXT ·normBackSumsAVX2(SB), NOSPLIT, $0-56
+// func normBackSumsAVX2(sum *float32, dot *float32, dy *float32, x *float32, mean *float32, width int, yStride int, xStride int, rows int)
+// Requires: AVX, CMOV, FMA3
+TEXT ·normBackSumsAVX2(SB), NOSPLIT, $0-72
 	MOVQ sum+0(FP), AX
 	MOVQ dot+8(FP), CX
 	MOVQ dy+16(FP), DX
 	MOVQ x+24(FP), BX
 	MOVQ mean+32(FP), SI
-	MOVQ lanes+40(FP), DI
-	MOVQ rows+48(FP), R8
-	MOVQ DI, R9
-	SHLQ $0x02, DI
+	MOVQ width+40(FP), DI
 
-columns:
+columns4:
+	CMPQ    DI, $0x00000020
+	JLT     columns2
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
@@ -756,33 +1360,35 @@ columns:
 	VMOVUPS 32(CX), Y5
 	VMOVUPS 64(CX), Y6
 	VMOVUPS 96(CX), Y7
-	MOVQ    R8, R10
-	XORQ    R11, R11
+	MOVQ    rows+64(FP), R8
+	XORQ    R10, R10
+	XORQ    R9, R9
 
-rows:
-	VMOVUPS     (DX)(R11*1), Y8
-	VMOVUPS     (BX)(R11*1), Y9
+rows4:
+	VMOVUPS     (DX)(R9*4), Y8
+	VMOVUPS     (BX)(R10*4), Y9
 	VADDPS      Y8, Y0, Y0
 	VSUBPS      (SI), Y9, Y9
 	VFMADD231PS Y9, Y8, Y4
-	VMOVUPS     32(DX)(R11*1), Y8
-	VMOVUPS     32(BX)(R11*1), Y9
+	VMOVUPS     32(DX)(R9*4), Y8
+	VMOVUPS     32(BX)(R10*4), Y9
 	VADDPS      Y8, Y1, Y1
 	VSUBPS      32(SI), Y9, Y9
 	VFMADD231PS Y9, Y8, Y5
-	VMOVUPS     64(DX)(R11*1), Y8
-	VMOVUPS     64(BX)(R11*1), Y9
+	VMOVUPS     64(DX)(R9*4), Y8
+	VMOVUPS     64(BX)(R10*4), Y9
 	VADDPS      Y8, Y2, Y2
 	VSUBPS      64(SI), Y9, Y9
 	VFMADD231PS Y9, Y8, Y6
-	VMOVUPS     96(DX)(R11*1), Y8
-	VMOVUPS     96(BX)(R11*1), Y9
+	VMOVUPS     96(DX)(R9*4), Y8
+	VMOVUPS     96(BX)(R10*4), Y9
 	VADDPS      Y8, Y3, Y3
 	VSUBPS      96(SI), Y9, Y9
 	VFMADD231PS Y9, Y8, Y7
-	ADDQ        DI, R11
-	DECQ        R10
-	JNE         rows
+	ADDQ        xStride+56(FP), R10
+	ADDQ        yStride+48(FP), R9
+	DECQ        R8
+	JNE         rows4
 	VMOVUPS     Y0, (AX)
 	VMOVUPS     Y1, 32(AX)
 	VMOVUPS     Y2, 64(AX)
@@ -796,14 +1402,90 @@ rows:
 	ADDQ        $0x00000080, DX
 	ADDQ        $0x00000080, BX
 	ADDQ        $0x00000080, SI
-	SUBQ        $0x00000020, R9
-	JNE         columns
+	SUBQ        $0x00000020, DI
+	JMP         columns4
+
+columns2:
+	CMPQ    DI, $0x00000010
+	JLT     columns1
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS (CX), Y2
+	VMOVUPS 32(CX), Y3
+	MOVQ    rows+64(FP), R8
+	XORQ    R10, R10
+	XORQ    R9, R9
+
+rows2:
+	VMOVUPS     (DX)(R9*4), Y4
+	VMOVUPS     (BX)(R10*4), Y5
+	VADDPS      Y4, Y0, Y0
+	VSUBPS      (SI), Y5, Y5
+	VFMADD231PS Y5, Y4, Y2
+	VMOVUPS     32(DX)(R9*4), Y4
+	VMOVUPS     32(BX)(R10*4), Y5
+	VADDPS      Y4, Y1, Y1
+	VSUBPS      32(SI), Y5, Y5
+	VFMADD231PS Y5, Y4, Y3
+	ADDQ        xStride+56(FP), R10
+	ADDQ        yStride+48(FP), R9
+	DECQ        R8
+	JNE         rows2
+	VMOVUPS     Y0, (AX)
+	VMOVUPS     Y1, 32(AX)
+	VMOVUPS     Y2, (CX)
+	VMOVUPS     Y3, 32(CX)
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, CX
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000040, SI
+	SUBQ        $0x00000010, DI
+	JMP         columns2
+
+columns1:
+	CMPQ       DI, $0x00000000
+	JLE        end
+	MOVQ       $0x00000010, R8
+	CMPQ       DI, R8
+	CMOVQLT    DI, R8
+	NEGQ       R8
+	LEAQ       groupnormMasks<>+0(SB), R9
+	VMOVUPS    64(R9)(R8*4), Y0
+	VMASKMOVPS (AX), Y0, Y1
+	VMASKMOVPS (CX), Y0, Y2
+	MOVQ       rows+64(FP), R8
+	XORQ       R10, R10
+	XORQ       R9, R9
+
+rows1:
+	VMASKMOVPS  (DX)(R9*4), Y0, Y3
+	VMASKMOVPS  (BX)(R10*4), Y0, Y4
+	VADDPS      Y3, Y1, Y1
+	VMASKMOVPS  (SI), Y0, Y5
+	VSUBPS      Y5, Y4, Y4
+	VFMADD231PS Y4, Y3, Y2
+	ADDQ        xStride+56(FP), R10
+	ADDQ        yStride+48(FP), R9
+	DECQ        R8
+	JNE         rows1
+	VMASKMOVPS  Y1, Y0, (AX)
+	VMASKMOVPS  Y2, Y0, (CX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, SI
+	SUBQ        $0x00000008, DI
+	JMP         columns1
+
+end:
 	VZEROUPPER
 	RET
 
-// func normBackSumsSiLUAVX2(sum *float32, dot *float32, dz *float32, dy *float32, x *float32, scale *float32, off *float32, mean *float32, lanes int, rows int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·normBackSumsSiLUAVX2(SB), NOSPLIT, $0-80
+// func normBackSumsSiLUAVX2(sum *float32, dot *float32, dz *float32, dy *float32, x *float32, scale *float32, off *float32, mean *float32, width int, yStride int, xStride int, rows int)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·normBackSumsSiLUAVX2(SB), NOSPLIT, $0-96
 	MOVL         $0xc2ae999a, AX
 	VMOVD        AX, X0
 	VPBROADCASTD X0, Y0
@@ -818,21 +1500,21 @@ TEXT ·normBackSumsSiLUAVX2(SB), NOSPLIT, $0-80
 	MOVQ         scale+40(FP), DI
 	MOVQ         off+48(FP), R8
 	MOVQ         mean+56(FP), R9
-	MOVQ         lanes+64(FP), R10
-	MOVQ         rows+72(FP), R11
-	MOVQ         R10, R12
-	SHLQ         $0x02, R10
+	MOVQ         width+64(FP), R10
 
-columns:
+columns2:
+	CMPQ    R10, $0x00000010
+	JLT     columns1
 	VMOVUPS (AX), Y2
 	VMOVUPS 32(AX), Y3
 	VMOVUPS (CX), Y4
 	VMOVUPS 32(CX), Y5
-	MOVQ    R11, R13
-	XORQ    R14, R14
+	MOVQ    rows+88(FP), R11
+	XORQ    R12, R12
+	XORQ    R13, R13
 
-rows:
-	VMOVUPS     (SI)(R14*1), Y6
+rows2:
+	VMOVUPS     (SI)(R12*4), Y6
 	VMOVUPS     (DI), Y7
 	VFMADD213PS (R8), Y7, Y6
 	VMOVAPS     Y6, Y7
@@ -861,13 +1543,13 @@ rows:
 	VMULPS      Y7, Y10, Y10
 	VFMADD213PS groupnormConstants<>+288(SB), Y10, Y6
 	VMULPS      Y7, Y6, Y6
-	VMULPS      (BX)(R14*1), Y6, Y6
-	VMOVUPS     Y6, (DX)(R14*1)
+	VMULPS      (BX)(R13*4), Y6, Y6
+	VMOVUPS     Y6, (DX)(R12*4)
 	VADDPS      Y6, Y2, Y2
-	VMOVUPS     (SI)(R14*1), Y7
+	VMOVUPS     (SI)(R12*4), Y7
 	VSUBPS      (R9), Y7, Y7
 	VFMADD231PS Y7, Y6, Y4
-	VMOVUPS     32(SI)(R14*1), Y6
+	VMOVUPS     32(SI)(R12*4), Y6
 	VMOVUPS     32(DI), Y7
 	VFMADD213PS 32(R8), Y7, Y6
 	VMOVAPS     Y6, Y7
@@ -896,15 +1578,16 @@ rows:
 	VMULPS      Y7, Y10, Y10
 	VFMADD213PS groupnormConstants<>+288(SB), Y10, Y6
 	VMULPS      Y7, Y6, Y6
-	VMULPS      32(BX)(R14*1), Y6, Y6
-	VMOVUPS     Y6, 32(DX)(R14*1)
+	VMULPS      32(BX)(R13*4), Y6, Y6
+	VMOVUPS     Y6, 32(DX)(R12*4)
 	VADDPS      Y6, Y3, Y3
-	VMOVUPS     32(SI)(R14*1), Y7
+	VMOVUPS     32(SI)(R12*4), Y7
 	VSUBPS      32(R9), Y7, Y7
 	VFMADD231PS Y7, Y6, Y5
-	ADDQ        R10, R14
-	DECQ        R13
-	JNE         rows
+	ADDQ        xStride+80(FP), R12
+	ADDQ        yStride+72(FP), R13
+	DECQ        R11
+	JNE         rows2
 	VMOVUPS     Y2, (AX)
 	VMOVUPS     Y3, 32(AX)
 	VMOVUPS     Y4, (CX)
@@ -917,47 +1600,154 @@ rows:
 	ADDQ        $0x00000040, DI
 	ADDQ        $0x00000040, R8
 	ADDQ        $0x00000040, R9
-	SUBQ        $0x00000010, R12
-	JNE         columns
+	SUBQ        $0x00000010, R10
+	JMP         columns2
+
+columns1:
+	CMPQ       R10, $0x00000000
+	JLE        end
+	MOVQ       $0x00000010, R11
+	CMPQ       R10, R11
+	CMOVQLT    R10, R11
+	NEGQ       R11
+	LEAQ       groupnormMasks<>+0(SB), R12
+	VMOVUPS    64(R12)(R11*4), Y2
+	VMASKMOVPS (AX), Y2, Y3
+	VMASKMOVPS (CX), Y2, Y4
+	MOVQ       rows+88(FP), R11
+	XORQ       R12, R12
+	XORQ       R13, R13
+
+rows1:
+	VMASKMOVPS  (SI)(R12*4), Y2, Y5
+	VMASKMOVPS  (DI), Y2, Y6
+	VMASKMOVPS  (R8), Y2, Y7
+	VFMADD213PS Y7, Y6, Y5
+	VMOVAPS     Y5, Y6
+	VMINPS      Y6, Y1, Y6
+	VMAXPS      Y6, Y0, Y6
+	VMOVUPS     groupnormConstants<>+32(SB), Y7
+	VFMADD231PS groupnormConstants<>+0(SB), Y6, Y7
+	VSUBPS      groupnormConstants<>+32(SB), Y7, Y8
+	VFMADD231PS groupnormConstants<>+64(SB), Y8, Y6
+	VFMADD231PS groupnormConstants<>+96(SB), Y8, Y6
+	VMULPS      Y6, Y6, Y8
+	VMOVUPS     groupnormConstants<>+192(SB), Y9
+	VMOVUPS     groupnormConstants<>+256(SB), Y10
+	VFMADD231PS groupnormConstants<>+160(SB), Y6, Y9
+	VFMADD231PS groupnormConstants<>+128(SB), Y8, Y9
+	VFMADD231PS groupnormConstants<>+224(SB), Y6, Y10
+	VFMADD213PS Y10, Y8, Y9
+	VMOVUPS     groupnormConstants<>+288(SB), Y10
+	VSUBPS      Y6, Y10, Y6
+	VFMADD213PS Y6, Y8, Y9
+	VPSLLD      $0x17, Y7, Y7
+	VMULPS      Y7, Y9, Y9
+	VADDPS      groupnormConstants<>+288(SB), Y9, Y7
+	VMOVUPS     groupnormConstants<>+288(SB), Y6
+	VDIVPS      Y7, Y6, Y6
+	VMULPS      Y6, Y9, Y9
+	VFMADD213PS groupnormConstants<>+288(SB), Y9, Y5
+	VMULPS      Y6, Y5, Y5
+	VMASKMOVPS  (BX)(R13*4), Y2, Y6
+	VMULPS      Y6, Y5, Y5
+	VMASKMOVPS  Y5, Y2, (DX)(R12*4)
+	VADDPS      Y5, Y3, Y3
+	VMASKMOVPS  (SI)(R12*4), Y2, Y6
+	VMASKMOVPS  (R9), Y2, Y7
+	VSUBPS      Y7, Y6, Y6
+	VFMADD231PS Y6, Y5, Y4
+	ADDQ        xStride+80(FP), R12
+	ADDQ        yStride+72(FP), R13
+	DECQ        R11
+	JNE         rows1
+	VMASKMOVPS  Y3, Y2, (AX)
+	VMASKMOVPS  Y4, Y2, (CX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000020, R9
+	SUBQ        $0x00000008, R10
+	JMP         columns1
+
+end:
 	VZEROUPPER
 	RET
 
-// func normBackApplyAVX2(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, lanes int, rows int)
+// func normBackApplyAVX2(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, width int, zStride int, xStride int, rows int)
 // Requires: AVX, FMA3
-TEXT ·normBackApplyAVX2(SB), NOSPLIT, $0-64
-	MOVQ dx+0(FP), AX
-	MOVQ dz+8(FP), CX
-	MOVQ x+16(FP), DX
-	MOVQ a+24(FP), BX
-	MOVQ b+32(FP), SI
-	MOVQ c+40(FP), DI
-	MOVQ lanes+48(FP), R8
-	MOVQ rows+56(FP), R9
-	SHLQ $0x02, R8
+TEXT ·normBackApplyAVX2(SB), NOSPLIT, $0-80
+	MOVQ    dx+0(FP), AX
+	MOVQ    dz+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    a+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    c+40(FP), DI
+	MOVQ    width+48(FP), R8
+	MOVQ    rows+72(FP), R9
+	MOVQ    xStride+64(FP), R10
+	MOVQ    zStride+56(FP), R11
+	MOVQ    R8, R12
+	ANDQ    $-16, R12
+	MOVQ    R8, R13
+	SUBQ    R12, R13
+	NEGQ    R13
+	LEAQ    groupnormMasks<>+0(SB), R14
+	VMOVUPS 64(R14)(R13*4), Y0
+	VMOVUPS 96(R14)(R13*4), Y1
 
 rows:
-	XORQ R10, R10
+	XORQ  R13, R13
+	TESTQ R12, R12
+	JE    last
 
-lanes:
-	VMOVUPS     (DX)(R10*1), Y0
-	VMOVUPS     (SI)(R10*1), Y1
-	VFMADD213PS (DI)(R10*1), Y1, Y0
-	VMOVUPS     (CX)(R10*1), Y1
-	VFMADD231PS (BX)(R10*1), Y1, Y0
-	VMOVUPS     Y0, (AX)(R10*1)
-	VMOVUPS     32(DX)(R10*1), Y0
-	VMOVUPS     32(SI)(R10*1), Y1
-	VFMADD213PS 32(DI)(R10*1), Y1, Y0
-	VMOVUPS     32(CX)(R10*1), Y1
-	VFMADD231PS 32(BX)(R10*1), Y1, Y0
-	VMOVUPS     Y0, 32(AX)(R10*1)
-	ADDQ        $+64, R10
-	CMPQ        R10, R8
-	JNE         lanes
-	ADDQ        R8, AX
-	ADDQ        R8, CX
-	ADDQ        R8, DX
-	DECQ        R9
-	JNE         rows
+columns:
+	VMOVUPS     (DX)(R13*4), Y2
+	VMOVUPS     (SI)(R13*4), Y3
+	VFMADD213PS (DI)(R13*4), Y3, Y2
+	VMOVUPS     (CX)(R13*4), Y3
+	VFMADD231PS (BX)(R13*4), Y3, Y2
+	VMOVUPS     Y2, (AX)(R13*4)
+	VMOVUPS     32(DX)(R13*4), Y2
+	VMOVUPS     32(SI)(R13*4), Y3
+	VFMADD213PS 32(DI)(R13*4), Y3, Y2
+	VMOVUPS     32(CX)(R13*4), Y3
+	VFMADD231PS 32(BX)(R13*4), Y3, Y2
+	VMOVUPS     Y2, 32(AX)(R13*4)
+	ADDQ        $+16, R13
+	CMPQ        R13, R12
+	JNE         columns
+	CMPQ        R13, R8
+	JNE         last
+
+next:
+	LEAQ (AX)(R10*4), AX
+	LEAQ (CX)(R11*4), CX
+	LEAQ (DX)(R10*4), DX
+	DECQ R9
+	JNE  rows
 	VZEROUPPER
 	RET
+
+last:
+	VMASKMOVPS  (DX)(R13*4), Y0, Y2
+	VMASKMOVPS  (SI)(R13*4), Y0, Y3
+	VMASKMOVPS  (DI)(R13*4), Y0, Y4
+	VFMADD213PS Y4, Y3, Y2
+	VMASKMOVPS  (CX)(R13*4), Y0, Y3
+	VMASKMOVPS  (BX)(R13*4), Y0, Y4
+	VFMADD231PS Y4, Y3, Y2
+	VMASKMOVPS  Y2, Y0, (AX)(R13*4)
+	VMASKMOVPS  32(DX)(R13*4), Y1, Y2
+	VMASKMOVPS  32(SI)(R13*4), Y1, Y3
+	VMASKMOVPS  32(DI)(R13*4), Y1, Y4
+	VFMADD213PS Y4, Y3, Y2
+	VMASKMOVPS  32(CX)(R13*4), Y1, Y3
+	VMASKMOVPS  32(BX)(R13*4), Y1, Y4
+	VFMADD231PS Y4, Y3, Y2
+	VMASKMOVPS  Y2, Y1, 32(AX)(R13*4)
+	JMP         next

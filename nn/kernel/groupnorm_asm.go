@@ -7,94 +7,94 @@ package kernel
 const normCall = 1 << 16
 
 // normRows is how many of the rows that are left go into the next call.
-func normRows(rows, lanes int) int { return min(rows, max(1, normCall/lanes)) }
+func normRows(rows, width int) int { return min(rows, max(1, normCall/width)) }
 
-func normStats(sum, sq, x, around []float32, rows int) {
-	level, lanes := ActiveLevel(), len(sum)
+func normStats(sum, sq, x, around []float32, xStride, rows int) {
+	level, width := ActiveLevel(), len(sum)
 	if level == Generic {
-		normStatsGo(sum, sq, x, around, rows)
+		normStatsGo(sum, sq, x, around, xStride, rows)
 		return
 	}
-	for rows > 0 {
-		n := normRows(rows, lanes)
+	for r := 0; r < rows; {
+		n, x := normRows(rows-r, width), &x[r*xStride]
 		if level == AVX512 {
-			normStatsAVX512(&sum[0], &sq[0], &x[0], &around[0], lanes, n)
+			normStatsAVX512(&sum[0], &sq[0], x, &around[0], width, xStride, n)
 		} else {
-			normStatsAVX2(&sum[0], &sq[0], &x[0], &around[0], lanes, n)
+			normStatsAVX2(&sum[0], &sq[0], x, &around[0], width, xStride, n)
 		}
-		x, rows = x[n*lanes:], rows-n
+		r += n
 	}
 }
 
-func normApply(y, x, scale, off []float32, rows int, silu bool) {
-	level, lanes := ActiveLevel(), len(scale)
+func normApply(y, x, scale, off []float32, yStride, xStride, rows int, silu bool) {
+	level, width := ActiveLevel(), len(scale)
 	if level == Generic {
-		normApplyGo(y, x, scale, off, rows, silu)
+		normApplyGo(y, x, scale, off, yStride, xStride, rows, silu)
 		return
 	}
-	for rows > 0 {
-		n := normRows(rows, lanes)
+	for r := 0; r < rows; {
+		n, y, x := normRows(rows-r, width), &y[r*yStride], &x[r*xStride]
 		switch {
 		case level == AVX512 && silu:
-			normApplySiLUAVX512(&y[0], &x[0], &scale[0], &off[0], lanes, n)
+			normApplySiLUAVX512(y, x, &scale[0], &off[0], width, yStride, xStride, n)
 		case level == AVX512:
-			normApplyAVX512(&y[0], &x[0], &scale[0], &off[0], lanes, n)
+			normApplyAVX512(y, x, &scale[0], &off[0], width, yStride, xStride, n)
 		case silu:
-			normApplySiLUAVX2(&y[0], &x[0], &scale[0], &off[0], lanes, n)
+			normApplySiLUAVX2(y, x, &scale[0], &off[0], width, yStride, xStride, n)
 		default:
-			normApplyAVX2(&y[0], &x[0], &scale[0], &off[0], lanes, n)
+			normApplyAVX2(y, x, &scale[0], &off[0], width, yStride, xStride, n)
 		}
-		y, x, rows = y[n*lanes:], x[n*lanes:], rows-n
+		r += n
 	}
 }
 
-func normBackSums(sum, dot, dy, x, mean []float32, rows int) {
-	level, lanes := ActiveLevel(), len(sum)
+func normBackSums(sum, dot, dy, x, mean []float32, yStride, xStride, rows int) {
+	level, width := ActiveLevel(), len(sum)
 	if level == Generic {
-		normBackSumsGo(sum, dot, dy, x, mean, rows)
+		normBackSumsGo(sum, dot, dy, x, mean, yStride, xStride, rows)
 		return
 	}
-	for rows > 0 {
-		n := normRows(rows, lanes)
+	for r := 0; r < rows; {
+		n, dy, x := normRows(rows-r, width), &dy[r*yStride], &x[r*xStride]
 		if level == AVX512 {
-			normBackSumsAVX512(&sum[0], &dot[0], &dy[0], &x[0], &mean[0], lanes, n)
+			normBackSumsAVX512(&sum[0], &dot[0], dy, x, &mean[0], width, yStride, xStride, n)
 		} else {
-			normBackSumsAVX2(&sum[0], &dot[0], &dy[0], &x[0], &mean[0], lanes, n)
+			normBackSumsAVX2(&sum[0], &dot[0], dy, x, &mean[0], width, yStride, xStride, n)
 		}
-		dy, x, rows = dy[n*lanes:], x[n*lanes:], rows-n
+		r += n
 	}
 }
 
-func normBackSumsSiLU(sum, dot, dz, dy, x, scale, off, mean []float32, rows int) {
-	level, lanes := ActiveLevel(), len(sum)
+func normBackSumsSiLU(sum, dot, dz, dy, x, scale, off, mean []float32, yStride, xStride, rows int) {
+	level, width := ActiveLevel(), len(sum)
 	if level == Generic {
-		normBackSumsSiLUGo(sum, dot, dz, dy, x, scale, off, mean, rows)
+		normBackSumsSiLUGo(sum, dot, dz, dy, x, scale, off, mean, yStride, xStride, rows)
 		return
 	}
-	for rows > 0 {
-		n := normRows(rows, lanes)
+	for r := 0; r < rows; {
+		n, dz, dy, x := normRows(rows-r, width), &dz[r*xStride], &dy[r*yStride], &x[r*xStride]
 		if level == AVX512 {
-			normBackSumsSiLUAVX512(&sum[0], &dot[0], &dz[0], &dy[0], &x[0], &scale[0], &off[0], &mean[0], lanes, n)
+			normBackSumsSiLUAVX512(&sum[0], &dot[0], dz, dy, x, &scale[0], &off[0], &mean[0], width, yStride, xStride, n)
 		} else {
-			normBackSumsSiLUAVX2(&sum[0], &dot[0], &dz[0], &dy[0], &x[0], &scale[0], &off[0], &mean[0], lanes, n)
+			normBackSumsSiLUAVX2(&sum[0], &dot[0], dz, dy, x, &scale[0], &off[0], &mean[0], width, yStride, xStride, n)
 		}
-		dz, dy, x, rows = dz[n*lanes:], dy[n*lanes:], x[n*lanes:], rows-n
+		r += n
 	}
 }
 
-func normBackApply(dx, dz, x, a, b, c []float32, rows int) {
-	level, lanes := ActiveLevel(), len(a)
+func normBackApply(dx, dz, x, a, b, c []float32, zStride, xStride, rows int) {
+	level, width := ActiveLevel(), len(a)
 	if level == Generic {
-		normBackApplyGo(dx, dz, x, a, b, c, rows)
+		normBackApplyGo(dx, dz, x, a, b, c, zStride, xStride, rows)
 		return
 	}
-	for rows > 0 {
-		n := normRows(rows, lanes)
+	for r := 0; r < rows; {
+		n, dx, dz, x := normRows(rows-r, width), &dx[r*xStride], &dz[r*zStride], &x[r*xStride]
 		if level == AVX512 {
-			normBackApplyAVX512(&dx[0], &dz[0], &x[0], &a[0], &b[0], &c[0], lanes, n)
+			normBackApplyAVX512(dx, dz, x, &a[0], &b[0], &c[0], width, zStride, xStride, n)
 		} else {
-			normBackApplyAVX2(&dx[0], &dz[0], &x[0], &a[0], &b[0], &c[0], lanes, n)
+			normBackApplyAVX2(dx, dz, x, &a[0], &b[0], &c[0], width, zStride, xStride, n)
 		}
-		dx, dz, x, rows = dx[n*lanes:], dz[n*lanes:], x[n*lanes:], rows-n
+		r += n
 	}
 }

@@ -28,30 +28,20 @@ func (g *GroupNorm) prepare(s normSpace, image int) {
 }
 
 // backSums sums dz and dz*(x-mean) of each lane over a piece. With SiLU it leaves dz = dy*silu'(z) in dx.
-func (g *GroupNorm) backSums(s normSpace, image, p int) {
-	x, dy, dx := g.image(g.x, image), g.image(g.dy, image), g.image(g.dx, image)
-	lo, hi, rows := g.piece(p)
-	sum := s.parts[2*p*g.lanes : (2*p+1)*g.lanes]
-	dot := s.parts[(2*p+1)*g.lanes : (2*p+2)*g.lanes]
-	clear(sum)
-	clear(dot)
-	g.sumRows(s, sum, dot, dx[lo:hi], dy[lo:hi], x[lo:hi], rows)
-	if g.hasTail(p) {
-		g.padTail(s.in, x, nil)
-		g.padTail(s.in2, dy, nil)
-		g.sumRows(s, sum, dot, s.out, s.in2, s.in, 1)
+func (g *GroupNorm) backSums(s normSpace, image, piece int) {
+	sums, dys := s.parts[2*piece*g.lanes:2*(piece+1)*g.lanes], g.image(g.dy, image)
+	clear(sums)
+	g.each(&g.sumParts, piece, func(p *normPart, row, rows int) {
+		lo, hi, at := p.lane, p.lane+p.width, p.x+row*p.xStride
+		sum, dot, mean := sums[lo:hi], sums[g.lanes:][lo:hi], s.mean[lo:hi]
+		x, dy := g.source(&g.x, p, image)[at:], dys[p.y+row*p.yStride:]
 		if g.s.SiLU {
-			copy(dx[g.size-g.tail:], s.out[:g.tail])
+			dz := g.source(&g.dx, p, image)[at:]
+			normBackSumsSiLU(sum, dot, dz, dy, x, s.scale[lo:hi], s.off[lo:hi], mean, p.yStride, p.xStride, rows)
+		} else {
+			normBackSums(sum, dot, dy, x, mean, p.yStride, p.xStride, rows)
 		}
-	}
-}
-
-func (g *GroupNorm) sumRows(s normSpace, sum, dot, dz, dy, x []float32, rows int) {
-	if g.s.SiLU {
-		normBackSumsSiLU(sum, dot, dz, dy, x, s.scale, s.off, s.mean, rows)
-	} else {
-		normBackSums(sum, dot, dy, x, s.mean, rows)
-	}
+	})
 }
 
 // backFold turns the lanes' sums into the image's gradients of gamma, beta and ss, and into the factors of
@@ -97,18 +87,15 @@ func (g *GroupNorm) backFold(s normSpace, image int) {
 }
 
 // backApply writes dx for a piece; with SiLU dz is already there.
-func (g *GroupNorm) backApply(s normSpace, image, p int) {
-	x, dx := g.image(g.x, image), g.image(g.dx, image)
-	dz := dx
-	if !g.s.SiLU {
-		dz = g.image(g.dy, image)
-	}
-	lo, hi, rows := g.piece(p)
-	normBackApply(dx[lo:hi], dz[lo:hi], x[lo:hi], s.a, s.b, s.c, rows)
-	if g.hasTail(p) {
-		g.padTail(s.in, x, nil)
-		g.padTail(s.in2, dz, nil)
-		normBackApply(s.out, s.in2, s.in, s.a, s.b, s.c, 1)
-		copy(dx[g.size-g.tail:], s.out[:g.tail])
-	}
+func (g *GroupNorm) backApply(s normSpace, image, piece int) {
+	dys := g.image(g.dy, image)
+	g.each(&g.mapParts, piece, func(p *normPart, row, rows int) {
+		lo, hi, at := p.lane, p.lane+p.width, p.x+row*p.xStride
+		x, dx := g.source(&g.x, p, image)[at:], g.source(&g.dx, p, image)[at:]
+		dz, zStride := dx, p.xStride
+		if !g.s.SiLU {
+			dz, zStride = dys[p.y+row*p.yStride:], p.yStride
+		}
+		normBackApply(dx, dz, x, s.a[lo:hi], s.b[lo:hi], s.c[lo:hi], zStride, p.xStride, rows)
+	})
 }

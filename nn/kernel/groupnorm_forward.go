@@ -14,32 +14,31 @@ func (g *GroupNorm) forwardWhole(s normSpace, image int) {
 	}
 }
 
-// around is the row of numbers that the lanes' sums are centred at: the image's first. It is one of the samples, so the
-// sum of squares about it is at most HW times the one about the mean: the variance cannot lose more than HW roundings.
-func (g *GroupNorm) around(s normSpace, image []float32) []float32 {
-	if g.rows > 0 {
-		return image[:g.lanes]
-	}
-	return s.in
+// stats sums x-around and (x-around)^2 of each lane over a piece. around is the image's first row: one of the samples, so
+// that the sum of squares about it is at most HW times the one about the mean and the variance cannot lose more than HW
+// roundings.
+func (g *GroupNorm) stats(s normSpace, image, piece int) {
+	sums := s.parts[2*piece*g.lanes : 2*(piece+1)*g.lanes]
+	sum, sq := sums[:g.lanes], sums[g.lanes:]
+	clear(sums)
+	g.each(&g.sumParts, piece, func(p *normPart, row, rows int) {
+		x, lo, hi := g.source(&g.x, p, image)[p.x:], p.lane, p.lane+p.width
+		normStats(sum[lo:hi], sq[lo:hi], x[row*p.xStride:], x, p.xStride, rows)
+	})
 }
 
-// stats sums x-around and (x-around)^2 of each lane over a piece.
-func (g *GroupNorm) stats(s normSpace, image, p int) {
-	x := g.image(g.x, image)
-	lo, hi, rows := g.piece(p)
+// firstRow is what stats has taken as around.
+func (g *GroupNorm) firstRow(s normSpace, image int) []float32 {
+	parts := g.sumParts.rows
 	if g.rows == 0 {
-		g.padTail(s.in, x, nil)
+		parts = g.sumParts.last
+		clear(s.first)
 	}
-	around := g.around(s, x)
-	sum := s.parts[2*p*g.lanes : (2*p+1)*g.lanes]
-	sq := s.parts[(2*p+1)*g.lanes : (2*p+2)*g.lanes]
-	clear(sum)
-	clear(sq)
-	normStats(sum, sq, x[lo:hi], around, rows)
-	if g.hasTail(p) && g.rows > 0 {
-		g.padTail(s.in, x, around)
-		normStats(sum, sq, s.in, around, 1)
+	for i := range parts {
+		p := &parts[i]
+		copy(s.first[p.lane:p.lane+p.width], g.source(&g.x, p, image)[p.x:])
 	}
+	return s.first
 }
 
 // addParts adds the pieces' sums into the first piece's.
@@ -54,7 +53,7 @@ func (g *GroupNorm) addParts(s normSpace) (first, second []float32) {
 // fold turns the lanes' sums into mean and rstd of the groups, and those into the factors of z.
 func (g *GroupNorm) fold(s normSpace, image int) {
 	sum, sq := g.addParts(s)
-	around := g.around(s, g.image(g.x, image))
+	around := g.firstRow(s, image)
 	c, per := g.s.C, g.s.C/g.s.Groups
 	for q := 0; q < g.s.Groups; q++ {
 		mean, rstd := g.moments(sum, sq, around, q*per, per)
@@ -133,13 +132,10 @@ func repeat(row []float32, c int) {
 }
 
 // apply writes y for a piece.
-func (g *GroupNorm) apply(s normSpace, image, p int) {
-	x, y := g.image(g.x, image), g.image(g.y, image)
-	lo, hi, rows := g.piece(p)
-	normApply(y[lo:hi], x[lo:hi], s.scale, s.off, rows, g.s.SiLU)
-	if g.hasTail(p) {
-		g.padTail(s.in, x, nil)
-		normApply(s.out, s.in, s.scale, s.off, 1, g.s.SiLU)
-		copy(y[g.size-g.tail:], s.out[:g.tail])
-	}
+func (g *GroupNorm) apply(s normSpace, image, piece int) {
+	y := g.image(g.y, image)
+	g.each(&g.mapParts, piece, func(p *normPart, row, rows int) {
+		x, lo, hi := g.source(&g.x, p, image)[p.x+row*p.xStride:], p.lane, p.lane+p.width
+		normApply(y[p.y+row*p.yStride:], x, s.scale[lo:hi], s.off[lo:hi], p.yStride, p.xStride, rows, g.s.SiLU)
+	})
 }

@@ -2,20 +2,22 @@
 
 package kernel
 
-func normStats(sum, sq, x, around []float32, rows int) { normStatsGo(sum, sq, x, around, rows) }
-
-func normApply(y, x, scale, off []float32, rows int, silu bool) {
-	normApplyGo(y, x, scale, off, rows, silu)
+func normStats(sum, sq, x, around []float32, xStride, rows int) {
+	normStatsGo(sum, sq, x, around, xStride, rows)
 }
 
-func normBackSums(sum, dot, dy, x, mean []float32, rows int) {
-	normBackSumsGo(sum, dot, dy, x, mean, rows)
+func normApply(y, x, scale, off []float32, yStride, xStride, rows int, silu bool) {
+	normApplyGo(y, x, scale, off, yStride, xStride, rows, silu)
 }
 
-func normBackSumsSiLU(sum, dot, dz, dy, x, scale, off, mean []float32, rows int) {
-	normBackSumsSiLUGo(sum, dot, dz, dy, x, scale, off, mean, rows)
+func normBackSums(sum, dot, dy, x, mean []float32, yStride, xStride, rows int) {
+	normBackSumsGo(sum, dot, dy, x, mean, yStride, xStride, rows)
 }
 
-func normBackApply(dx, dz, x, a, b, c []float32, rows int) {
-	normBackApplyGo(dx, dz, x, a, b, c, rows)
+func normBackSumsSiLU(sum, dot, dz, dy, x, scale, off, mean []float32, yStride, xStride, rows int) {
+	normBackSumsSiLUGo(sum, dot, dz, dy, x, scale, off, mean, yStride, xStride, rows)
+}
+
+func normBackApply(dx, dz, x, a, b, c []float32, zStride, xStride, rows int) {
+	normBackApplyGo(dx, dz, x, a, b, c, zStride, xStride, rows)
 }

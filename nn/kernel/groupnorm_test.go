@@ -392,6 +392,7 @@ func TestNewGroupNormRefusesWhatMakesNoSense(t *testing.T) {
 	for _, s := range []GroupNormShape{
 		{N: 0, HW: 1, C: 1, Groups: 1}, {N: 1, HW: 0, C: 1, Groups: 1}, {N: 1, HW: 1, C: 6, Groups: 4},
 		{N: 1, HW: 1, C: 6, Groups: 0}, {N: 1, HW: 1, C: 6, Groups: 3, Eps: -1}, {N: 1, HW: 1, C: 6, Groups: 3, Eps: math.NaN()},
+		{N: 1, HW: 1, C: 6, Groups: 3, Second: -1}, {N: 1, HW: 1, C: 6, Groups: 3, Second: 6},
 	} {
 		if _, err := NewGroupNorm(s); err == nil {
 			t.Errorf("%+v: no error", s)

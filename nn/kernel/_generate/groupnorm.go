@@ -1,6 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"math"
+	"slices"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -8,6 +12,7 @@ import (
 
 func init() {
 	families["groupnorm"] = func() {
+		newMasks("groupnormMasks")
 		newTable("groupnormConstants")
 		for _, s := range []isa{avx512, avx2} {
 			normStats(s)
@@ -20,54 +25,168 @@ func init() {
 	}
 }
 
-// The images of a group norm are rows of lanes floats, a positive multiple of 64; groupnorm_go.go defines the kernels.
-// Those that sum take a few columns at a time down all rows, with the sums in registers; the others go row by row.
+// The kernels work on a number of rows of width floats, any number; a stride is the distance in floats from a row to the
+// next in the tensors beside which it stands. groupnorm_go.go defines them. Those that sum take a few columns at a time
+// down all rows, with the sums in registers; the others go row by row.
 
-// columns emits a loop over blocks of width floats of the lanes, and within it one over the rows. sums are parameters
-// that hold one row of sums, rows those that are images, coefs those that hold one row of factors.
-func (s isa) columns(width int, sums, images, coefs []string, body func(acc [][]vec, image, coef func(i, v int) Mem)) {
+// masks is a table of sixteen full lanes and sixteen empty ones: read from n lanes before the middle, it is a mask of n.
+var masks Mem
+
+func newMasks(name string) {
+	masks = GLOBL(name, RODATA|NOPTR)
+	for i := 0; i < 32; i++ {
+		full := uint32(0)
+		if i < 16 {
+			full = math.MaxUint32
+		}
+		DATA(4*i, U32(full))
+	}
+}
+
+// access is how a kernel reaches memory: whole vectors, or the lanes of a mask.
+type access struct {
+	s    isa
+	mask Op // nil for whole vectors
+}
+
+// first is the access to the first n lanes of 16, n a register that it uses up, from lane `from` on.
+func (s isa) first(n reg.GPVirtual, from ...int) (all []access) {
+	NEGQ(n)
+	base := GP64()
+	LEAQ(masks, base)
+	for _, f := range from {
+		v := s.load(Mem{Base: base, Index: n, Scale: 4, Disp: 4 * (16 + f)})
+		if s.lanes == 8 {
+			all = append(all, access{s, v})
+			continue
+		}
+		k := K()
+		VPMOVD2M(v, k)
+		all = append(all, access{s, k})
+	}
+	return all
+}
+
+func (a access) load(m Mem) vec {
+	v := a.s.vec()
+	switch {
+	case a.mask == nil:
+		VMOVUPS(m, v)
+	case a.s.lanes == 16:
+		VMOVUPS_Z(m, a.mask, v)
+	default:
+		VMASKMOVPS(m, a.mask, v)
+	}
+	return v
+}
+
+func (a access) store(v vec, m Mem) {
+	switch {
+	case a.mask == nil:
+		VMOVUPS(v, m)
+	case a.s.lanes == 16:
+		VMOVUPS(v, a.mask, m)
+	default:
+		VMASKMOVPS(v, a.mask, m)
+	}
+}
+
+// op is memory as an operand.
+func (a access) op(m Mem) Op {
+	if a.mask == nil {
+		return m
+	}
+	return a.load(m)
+}
+
+// columns emits a loop over blocks of columns, and within it one over the rows. sums are parameters that hold one row of
+// sums, images those that are tensors, coefs those that hold one row of factors. strides names each tensor's stride. A
+// block is as many vectors as the registers hold, then half of that, then a vector and what is left of one.
+func (s isa) columns(vectors int, sums, images, strides, coefs []string, body func(a access, acc [][]vec, image, coef func(i, v int) Mem)) {
 	pSum, pImage, pCoef := pointers(sums...), pointers(images...), pointers(coefs...)
-	stride, count := Load(Param("lanes"), GP64()), Load(Param("rows"), GP64())
-	left, row, offset := GP64(), GP64(), GP64()
-	MOVQ(stride, left)
-	SHLQ(U8(2), stride)
-	Label("columns")
-	var acc [][]vec
-	for _, p := range pSum {
-		var a []vec
-		for v := 0; v < width/s.lanes; v++ {
-			a = append(a, s.load(Mem{Base: p, Disp: v * s.bytes()}))
-		}
-		acc = append(acc, a)
-	}
-	MOVQ(count, row)
-	XORQ(offset, offset)
-	Label("rows")
-	body(acc,
-		func(i, v int) Mem { return Mem{Base: pImage[i], Index: offset, Scale: 1, Disp: v * s.bytes()} },
-		func(i, v int) Mem { return Mem{Base: pCoef[i], Disp: v * s.bytes()} })
-	ADDQ(stride, offset)
-	DECQ(row)
-	JNE(LabelRef("rows"))
-	for i, p := range pSum {
-		for v, a := range acc[i] {
-			s.store(a, Mem{Base: p, Disp: v * s.bytes()})
+	left, row := Load(Param("width"), GP64()), GP64()
+	offset := map[string]reg.GPVirtual{}
+	for _, name := range strides {
+		if offset[name] == nil {
+			offset[name] = GP64()
 		}
 	}
-	for _, p := range append(append(pSum, pImage...), pCoef...) {
-		ADDQ(U32(4*width), p)
+	block := func(a access, n int, label string) {
+		var acc [][]vec
+		for _, p := range pSum {
+			var sum []vec
+			for v := 0; v < n; v++ {
+				sum = append(sum, a.load(Mem{Base: p, Disp: v * s.bytes()}))
+			}
+			acc = append(acc, sum)
+		}
+		MOVQ(parameter("rows"), row)
+		for _, name := range unique(strides) {
+			XORQ(offset[name], offset[name])
+		}
+		Label("rows" + label)
+		body(a, acc,
+			func(i, v int) Mem {
+				return Mem{Base: pImage[i], Index: offset[strides[i]], Scale: 4, Disp: v * s.bytes()}
+			},
+			func(i, v int) Mem { return Mem{Base: pCoef[i], Disp: v * s.bytes()} })
+		for _, name := range unique(strides) {
+			ADDQ(parameter(name), offset[name])
+		}
+		DECQ(row)
+		JNE(LabelRef("rows" + label))
+		for i, p := range pSum {
+			for v, sum := range acc[i] {
+				a.store(sum, Mem{Base: p, Disp: v * s.bytes()})
+			}
+		}
+		for _, p := range append(append(pSum, pImage...), pCoef...) {
+			ADDQ(U32(n*s.bytes()), p)
+		}
+		SUBQ(U32(n*s.lanes), left)
 	}
-	SUBQ(U32(width), left)
-	JNE(LabelRef("columns"))
+	for n := vectors; n > 1; n /= 2 {
+		here, next := fmt.Sprint(n), fmt.Sprint(n/2)
+		Label("columns" + here)
+		CMPQ(left, U32(n*s.lanes))
+		JLT(LabelRef("columns" + next))
+		block(access{s: s}, n, here)
+		JMP(LabelRef("columns" + here))
+	}
+	Label("columns1")
+	CMPQ(left, U32(0))
+	JLE(LabelRef("end"))
+	n := GP64()
+	MOVQ(U32(16), n)
+	CMPQ(left, n)
+	CMOVQLT(left, n)
+	block(s.first(n, 0)[0], 1, "1")
+	JMP(LabelRef("columns1"))
+	Label("end")
 	done()
 }
 
+// parameter is a parameter where the caller has put it.
+func parameter(name string) Mem {
+	p, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return p.Addr
+}
+
+func unique(names []string) []string {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 func normStats(s isa) {
-	s.text("normStats", "sum, sq, x, around *float32, lanes, rows int")
-	s.columns(4*s.lanes, []string{"sum", "sq"}, []string{"x"}, []string{"around"}, func(acc [][]vec, image, coef func(i, v int) Mem) {
+	s.text("normStats", "sum, sq, x, around *float32, width, xStride, rows int")
+	s.columns(4, []string{"sum", "sq"}, []string{"x"}, []string{"xStride"}, []string{"around"}, func(a access, acc [][]vec, image, coef func(i, v int) Mem) {
 		for v := range acc[0] {
-			d := s.load(image(0, v))
-			VSUBPS(coef(0, v), d, d)
+			d := a.load(image(0, v))
+			VSUBPS(a.op(coef(0, v)), d, d)
 			VADDPS(d, acc[0][v], acc[0][v])
 			s.fma(d, d, acc[1][v])
 		}
@@ -76,65 +195,92 @@ func normStats(s isa) {
 
 func normBackSums(s isa, silu bool) {
 	if !silu {
-		s.text("normBackSums", "sum, dot, dy, x, mean *float32, lanes, rows int")
-		s.columns(4*s.lanes, []string{"sum", "dot"}, []string{"dy", "x"}, []string{"mean"}, func(acc [][]vec, image, coef func(i, v int) Mem) {
+		s.text("normBackSums", "sum, dot, dy, x, mean *float32, width, yStride, xStride, rows int")
+		s.columns(4, []string{"sum", "dot"}, []string{"dy", "x"}, []string{"yStride", "xStride"}, []string{"mean"}, func(a access, acc [][]vec, image, coef func(i, v int) Mem) {
 			for v := range acc[0] {
-				dz, d := s.load(image(0, v)), s.load(image(1, v))
+				dz, d := a.load(image(0, v)), a.load(image(1, v))
 				VADDPS(dz, acc[0][v], acc[0][v])
-				VSUBPS(coef(0, v), d, d)
+				VSUBPS(a.op(coef(0, v)), d, d)
 				s.fma(dz, d, acc[1][v])
 			}
 		})
 		return
 	}
-	s.text("normBackSumsSiLU", "sum, dot, dz, dy, x, scale, off, mean *float32, lanes, rows int")
+	s.text("normBackSumsSiLU", "sum, dot, dz, dy, x, scale, off, mean *float32, width, yStride, xStride, rows int")
 	e := newExponential(s, true)
-	width := 4 * s.lanes
+	vectors := 4
 	if s.lanes == 8 {
-		width = 16 // registers
+		vectors = 2 // registers
 	}
-	s.columns(width, []string{"sum", "dot"}, []string{"dz", "dy", "x"}, []string{"scale", "off", "mean"}, func(acc [][]vec, image, coef func(i, v int) Mem) {
+	s.columns(vectors, []string{"sum", "dot"}, []string{"dz", "dy", "x"}, []string{"xStride", "yStride", "xStride"}, []string{"scale", "off", "mean"}, func(a access, acc [][]vec, image, coef func(i, v int) Mem) {
 		for v := range acc[0] {
-			z, k := s.load(image(2, v)), s.load(coef(0, v))
-			VFMADD213PS(coef(1, v), k, z)
+			z, k := a.load(image(2, v)), a.load(coef(0, v))
+			VFMADD213PS(a.op(coef(1, v)), k, z)
 			dz := e.slope(z)
-			VMULPS(image(1, v), dz, dz)
-			s.store(dz, image(0, v))
+			VMULPS(a.op(image(1, v)), dz, dz)
+			a.store(dz, image(0, v))
 			VADDPS(dz, acc[0][v], acc[0][v])
-			d := s.load(image(2, v))
-			VSUBPS(coef(2, v), d, d)
+			d := a.load(image(2, v))
+			VSUBPS(a.op(coef(2, v)), d, d)
 			s.fma(dz, d, acc[1][v])
 		}
 	})
 }
 
-// along emits a loop over rows and within it one over the lanes.
-func (s isa) along(images, coefs []string, body func(image, coef []Mem)) {
+// along emits a loop over rows and within it one over sixteen columns at a time, the last ones with a mask.
+func (s isa) along(images, strides, coefs []string, body func(a access, image, coef []Mem)) {
 	pImage, pCoef := pointers(images...), pointers(coefs...)
-	stride, count := Load(Param("lanes"), GP64()), Load(Param("rows"), GP64())
-	SHLQ(U8(2), stride)
-	i := GP64()
+	width, count := Load(Param("width"), GP64()), Load(Param("rows"), GP64())
+	stride := map[string]reg.GPVirtual{}
+	for _, name := range unique(strides) {
+		stride[name] = Load(Param(name), GP64()).(reg.GPVirtual)
+	}
+	var from []int
+	for v := 0; v < 16; v += s.lanes {
+		from = append(from, v)
+	}
+	whole, n, i := GP64(), GP64(), GP64()
+	MOVQ(width, whole)
+	ANDQ(I8(-16), whole)
+	MOVQ(width, n)
+	SUBQ(whole, n)
+	last := s.first(n, from...)
+	sixteen := func(masked bool) {
+		for j, v := range from {
+			at := func(p []reg.GPVirtual) (m []Mem) {
+				for _, r := range p {
+					m = append(m, Mem{Base: r, Index: i, Scale: 4, Disp: 4 * v})
+				}
+				return m
+			}
+			a := access{s: s}
+			if masked {
+				a = last[j]
+			}
+			body(a, at(pImage), at(pCoef))
+		}
+	}
 	Label("rows")
 	XORQ(i, i)
-	Label("lanes")
-	for v := 0; v < 16; v += s.lanes {
-		at := func(p []reg.GPVirtual) (m []Mem) {
-			for _, r := range p {
-				m = append(m, Mem{Base: r, Index: i, Scale: 1, Disp: 4 * v})
-			}
-			return m
-		}
-		body(at(pImage), at(pCoef))
-	}
-	ADDQ(I8(64), i)
-	CMPQ(i, stride)
-	JNE(LabelRef("lanes"))
-	for _, p := range pImage {
-		ADDQ(stride, p)
+	TESTQ(whole, whole)
+	JE(LabelRef("last"))
+	Label("columns")
+	sixteen(false)
+	ADDQ(I8(16), i)
+	CMPQ(i, whole)
+	JNE(LabelRef("columns"))
+	CMPQ(i, width)
+	JNE(LabelRef("last"))
+	Label("next")
+	for j, p := range pImage {
+		LEAQ(Mem{Base: p, Index: stride[strides[j]], Scale: 4}, p)
 	}
 	DECQ(count)
 	JNE(LabelRef("rows"))
 	done()
+	Label("last")
+	sixteen(true)
+	JMP(LabelRef("next"))
 }
 
 func normApply(s isa, silu bool) {
@@ -142,28 +288,28 @@ func normApply(s isa, silu bool) {
 	if silu {
 		name = "normApplySiLU"
 	}
-	s.text(name, "y, x, scale, off *float32, lanes, rows int")
+	s.text(name, "y, x, scale, off *float32, width, yStride, xStride, rows int")
 	var e *exponential
 	if silu {
 		e = newExponential(s, true)
 	}
-	s.along([]string{"y", "x"}, []string{"scale", "off"}, func(image, coef []Mem) {
-		z, k := s.load(image[1]), s.load(coef[0])
-		VFMADD213PS(coef[1], k, z)
+	s.along([]string{"y", "x"}, []string{"yStride", "xStride"}, []string{"scale", "off"}, func(a access, image, coef []Mem) {
+		z, k := a.load(image[1]), a.load(coef[0])
+		VFMADD213PS(a.op(coef[1]), k, z)
 		if silu {
 			z = e.silu(z)
 		}
-		s.store(z, image[0])
+		a.store(z, image[0])
 	})
 }
 
 func normBackApply(s isa) {
-	s.text("normBackApply", "dx, dz, x, a, b, c *float32, lanes, rows int")
-	s.along([]string{"dx", "dz", "x"}, []string{"a", "b", "c"}, func(image, coef []Mem) {
-		u, b := s.load(image[2]), s.load(coef[1])
-		VFMADD213PS(coef[2], b, u)
-		g := s.load(image[1])
-		VFMADD231PS(coef[0], g, u)
-		s.store(u, image[0])
+	s.text("normBackApply", "dx, dz, x, a, b, c *float32, width, zStride, xStride, rows int")
+	s.along([]string{"dx", "dz", "x"}, []string{"xStride", "zStride", "xStride"}, []string{"a", "b", "c"}, func(a access, image, coef []Mem) {
+		u, b := a.load(image[2]), a.load(coef[1])
+		VFMADD213PS(a.op(coef[2]), b, u)
+		g := a.load(image[1])
+		VFMADD231PS(a.op(coef[0]), g, u)
+		a.store(u, image[0])
 	})
 }
