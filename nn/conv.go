@@ -22,6 +22,7 @@ type ConvOptions struct {
 	Pad      Padding
 	PerImage *G.Node // [N, out], added to each pixel of an image: the time embedding
 	Residual *G.Node // [N, H, W, out], added to the result
+	Skip     *G.Node // [N, H, W, B], for size 1: channels that follow x's, as if the two were joined
 	ZeroInit bool    // start with zero weights and bias, so that the layer starts by adding nothing
 }
 
@@ -32,6 +33,9 @@ func (s Scope) Conv(x *G.Node, out int, o ConvOptions) *G.Node {
 		return nil
 	}
 	in := x.Shape()
+	if o.Skip != nil {
+		in[3] += o.Skip.Shape()[3]
+	}
 	shape := kernel.ConvShape{
 		N: in[0], H: in[1], W: in[2], C: in[3], K: out, R: max(o.Size, 1), Stride: max(o.Stride, 1),
 		PadTop: o.Pad.Top, PadLeft: o.Pad.Left, PadBottom: o.Pad.Bottom, PadRight: o.Pad.Right,
@@ -39,7 +43,7 @@ func (s Scope) Conv(x *G.Node, out int, o ConvOptions) *G.Node {
 	fanIn := shape.R * shape.R * shape.C
 	w := s.param("weight", Filter, weightInit(fanIn, o.ZeroInit), shape.R, shape.R, shape.C, out)
 	b := s.param("bias", Vector, weightInit(fanIn, o.ZeroInit), out)
-	return s.conv(shape, tensor.Shape{in[0], shape.OutH(), shape.OutW(), out}, x, w, b, o.PerImage, o.Residual)
+	return s.conv(shape, tensor.Shape{in[0], shape.OutH(), shape.OutW(), out}, x, w, b, o.PerImage, o.Residual, o.Skip)
 }
 
 // Linear is x w + b for x [rows, in], or for each pixel of x [N, H, W, in], with parameters weight [in, out] and
@@ -51,7 +55,7 @@ func (s Scope) Linear(x *G.Node, out int, residual *G.Node, zeroInit bool) *G.No
 	shape, result := linearShape(x.Shape(), out)
 	w := s.param("weight", Matrix, weightInit(shape.C, zeroInit), shape.C, out)
 	b := s.param("bias", Vector, weightInit(shape.C, zeroInit), out)
-	return s.conv(shape, result, x, w, b, nil, residual)
+	return s.conv(shape, result, x, w, b, nil, residual, nil)
 }
 
 // Embedding is x w for x [rows, in]: with one-hot rows, the lookup of a table, with the parameter weight
@@ -62,7 +66,7 @@ func (s Scope) Embedding(x *G.Node, out int) *G.Node {
 	}
 	shape, result := linearShape(x.Shape(), out)
 	w := s.param("weight", Table, Init{Kind: Normal}, shape.C, out)
-	return s.conv(shape, result, x, w, nil, nil, nil)
+	return s.conv(shape, result, x, w, nil, nil, nil, nil)
 }
 
 // linearShape is the 1x1 convolution that a linear layer is.
@@ -83,44 +87,63 @@ func weightInit(fanIn int, zero bool) Init {
 	return Init{Kind: Uniform, FanIn: fanIn}
 }
 
-// conv applies the operation: the inputs are x, w and those of b, perImage and residual that are not nil.
-func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perImage, residual *G.Node) *G.Node {
+// conv applies the operation: the inputs are x, w and those of b, perImage, residual and skip that are not nil.
+func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perImage, residual, skip *G.Node) *G.Node {
 	if s.err != nil {
 		return nil
 	}
-	plan, err := kernel.NewConv(shape)
-	if err != nil {
-		return s.fail("%s: %v", s.prefix, err)
-	}
-	c := &convOp{scope: s, shape: shape, plan: plan}
+	c := &convOp{scope: s, shape: shape}
 	in := G.Nodes{x, w}
 	c.bias = c.input(&in, b)
 	c.perImage = c.input(&in, perImage)
 	c.residual = c.input(&in, residual)
+	c.addPart(0, x)
+	if skip != nil {
+		if shape.R > 1 {
+			return s.fail("%s: a convolution of two tensors has a filter of size 1, not %d", s.prefix, shape.R)
+		}
+		c.addPart(c.input(&in, skip), skip)
+	}
+	if s.err != nil {
+		return nil
+	}
 	op := &engine.Op{
-		Name: s.prefix, Shape: result, Kernel: c.forward, Scratch: plan.Scratch(), FLOPs: c.flops(),
-		Wrt: make([]bool, len(in)), Diff: c.diff,
+		Name: s.prefix, Shape: result, Kernel: c.forward, FLOPs: flops(shape), Wrt: make([]bool, len(in)), Diff: c.diff,
 	}
 	for i := range op.Wrt {
-		op.Wrt[i] = i > 0 || s.needsGrad(x)
+		op.Wrt[i] = true
+	}
+	prepared := 0
+	for _, p := range c.parts {
+		op.Wrt[p.x] = s.needsGrad(in[p.x])
+		op.Scratch = max(op.Scratch, p.plan.Scratch())
+		prepared += p.plan.PreparedLen()
 	}
 	if c.residual > 0 {
 		op.InPlace = []int{c.residual}
 	}
-	if !s.train && plan.PreparedLen() > 0 {
+	if !s.train && prepared > 0 {
 		op.Kernel = c.prepared
 	}
 	return s.apply(op, in...)
 }
 
-// convOp is one convolution of a graph; its backward operations share its plan, since a graph runs one
+// convOp is one convolution of a graph; its backward operations share its plans, since a graph runs one
 // operation at a time.
 type convOp struct {
 	scope                    Scope
 	shape                    kernel.ConvShape
-	plan                     *kernel.Conv
+	parts                    []convPart
 	bias, perImage, residual int // positions among the inputs, 0 where absent
-	filter                   []float32
+}
+
+// convPart is the convolution of some of the input channels, those of one tensor: all, but where there is a skip.
+type convPart struct {
+	shape      kernel.ConvShape
+	plan       *kernel.Conv
+	x          int // position among the inputs
+	first, end int // its part of the filter
+	filter     []float32
 }
 
 func (c *convOp) input(in *G.Nodes, n *G.Node) int {
@@ -131,8 +154,22 @@ func (c *convOp) input(in *G.Nodes, n *G.Node) int {
 	return len(*in) - 1
 }
 
-func (c *convOp) flops() float64 {
-	s := c.shape
+// addPart adds the convolution of the channels of x.
+func (c *convOp) addPart(position int, x *G.Node) {
+	p := convPart{shape: c.shape, x: position}
+	p.shape.C = x.Shape()[x.Dims()-1]
+	if len(c.parts) > 0 {
+		p.first = c.parts[len(c.parts)-1].end
+	}
+	p.end = p.first + p.shape.R*p.shape.R*p.shape.C*p.shape.K
+	var err error
+	if p.plan, err = kernel.NewConv(p.shape); err != nil {
+		c.scope.fail("%s: %v", c.scope.prefix, err)
+	}
+	c.parts = append(c.parts, p)
+}
+
+func flops(s kernel.ConvShape) float64 {
 	return 2 * float64(s.N) * float64(s.OutH()) * float64(s.OutW()) * float64(s.R*s.R) * float64(s.C) * float64(s.K)
 }
 
@@ -144,17 +181,28 @@ func optional(c *engine.Call, i int) []float32 {
 	return c.In[i]
 }
 
+// forward: each part adds its channels' share to what the parts before it have left.
 func (c *convOp) forward(call *engine.Call) {
-	c.plan.Forward(call.Out, call.In[0], call.In[1], optional(call, c.bias), optional(call, c.perImage), optional(call, c.residual), call.Scratch)
+	bias, perImage, sum := optional(call, c.bias), optional(call, c.perImage), optional(call, c.residual)
+	for _, p := range c.parts {
+		p.plan.Forward(call.Out, call.In[p.x], call.In[1][p.first:p.end], bias, perImage, sum, call.Scratch)
+		bias, perImage, sum = nil, nil, call.Out
+	}
 }
 
 // prepared transforms the filter at the first run only: a graph that is not for training has fixed weights.
 func (c *convOp) prepared(call *engine.Call) {
-	if c.filter == nil {
-		c.filter = make([]float32, c.plan.PreparedLen())
-		c.plan.Prepare(c.filter, call.In[1])
+	bias, perImage, sum := optional(call, c.bias), optional(call, c.perImage), optional(call, c.residual)
+	for i := range c.parts {
+		p := &c.parts[i]
+		w := call.In[1][p.first:p.end]
+		if p.filter == nil {
+			p.filter = make([]float32, p.plan.PreparedLen())
+			p.plan.Prepare(p.filter, w)
+		}
+		p.plan.ForwardPrepared(call.Out, call.In[p.x], p.filter, w, bias, perImage, sum, call.Scratch)
+		bias, perImage, sum = nil, nil, call.Out
 	}
-	c.plan.ForwardPrepared(call.Out, call.In[0], c.filter, call.In[1], optional(call, c.bias), optional(call, c.perImage), optional(call, c.residual), call.Scratch)
 }
 
 // diff: the gradients of x, w and b are convolutions too; that of perImage is dy summed over each image's
@@ -162,21 +210,17 @@ func (c *convOp) prepared(call *engine.Call) {
 func (c *convOp) diff(in G.Nodes, _, dy *G.Node) (G.Nodes, error) {
 	s := c.scope
 	grads := make(G.Nodes, len(in))
-	if s.needsGrad(in[0]) {
-		grads[0] = s.apply(&engine.Op{
-			Name: s.prefix + " dx", Shape: in[0].Shape(), Scratch: c.plan.Scratch(), FLOPs: c.flops(),
-			Kernel: func(call *engine.Call) {
-				c.plan.BackwardData(call.Out, call.In[0], call.In[1], call.Scratch)
-			},
-		}, dy, in[1])
+	for _, p := range c.parts {
+		if s.needsGrad(in[p.x]) {
+			grads[p.x] = s.apply(&engine.Op{
+				Name: s.prefix + " dx", Shape: in[p.x].Shape(), Scratch: p.plan.Scratch(), FLOPs: flops(p.shape),
+				Kernel: func(call *engine.Call) {
+					p.plan.BackwardData(call.Out, call.In[0], call.In[1][p.first:p.end], call.Scratch)
+				},
+			}, dy, in[1])
+		}
 	}
-	dw := s.apply(&engine.Op{
-		Name: s.prefix + " dw", Shape: in[1].Shape(), Scratch: c.plan.Scratch(), FLOPs: c.flops(),
-		Extras: []int{c.shape.K, c.shape.N * c.shape.K},
-		Kernel: func(call *engine.Call) {
-			c.plan.BackwardWeights(call.Out, call.Extra[0], call.Extra[1], call.In[0], call.In[1], call.Scratch)
-		},
-	}, in[0], dy)
+	dw := c.weightGradient(in, dy)
 	if s.err != nil {
 		return nil, s.err
 	}
@@ -191,6 +235,27 @@ func (c *convOp) diff(in G.Nodes, _, dy *G.Node) (G.Nodes, error) {
 		grads[c.residual] = dy
 	}
 	return grads, s.err
+}
+
+// weightGradient is the gradient of w, with those of the bias and of perImage as by-products.
+func (c *convOp) weightGradient(in G.Nodes, dy *G.Node) *G.Node {
+	op := &engine.Op{
+		Name: c.scope.prefix + " dw", Shape: in[1].Shape(), FLOPs: flops(c.shape),
+		Extras: []int{c.shape.K, c.shape.N * c.shape.K},
+		Kernel: func(call *engine.Call) {
+			db, dtemb := call.Extra[0], call.Extra[1]
+			for i, p := range c.parts {
+				p.plan.BackwardWeights(call.Out[p.first:p.end], db, dtemb, call.In[1+i], call.In[0], call.Scratch)
+				db, dtemb = nil, nil
+			}
+		},
+	}
+	inputs := G.Nodes{dy}
+	for _, p := range c.parts {
+		op.Scratch = max(op.Scratch, p.plan.Scratch())
+		inputs = append(inputs, in[p.x])
+	}
+	return c.scope.apply(op, inputs...)
 }
 
 func (g *Graph) extra(n *G.Node, i int, shape ...int) *G.Node {

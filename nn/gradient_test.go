@@ -55,7 +55,18 @@ var layerCases = []layerCase{
 	{"silu", [][]int{{3, 7}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").SiLU(in[0]) }},
 	{"add", [][]int{{2, 3, 3, 2}, {2, 3, 3, 2}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Add(in[0], in[1]) }},
 	{"upsample", [][]int{{2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Upsample(in[0]) }},
-	{"concat", [][]int{{2, 2, 3, 4}, {2, 2, 3, 3}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Concat(in[0], in[1]) }},
+	{"group norm of a pair", [][]int{{2, 3, 4, 4}, {2, 3, 4, 5}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").GroupNorm(in[0], NormOptions{Groups: 3, Eps: 1e-5, Skip: in[1]})
+	}},
+	{"group norm of a pair, SiLU, scale and shift", [][]int{{2, 3, 3, 3}, {2, 3, 3, 1}, {2, 8}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").GroupNorm(in[0], NormOptions{Groups: 2, Eps: 1e-5, SiLU: true, ScaleShift: in[2], Skip: in[1]})
+	}},
+	{"conv 1x1 of a pair", [][]int{{2, 3, 4, 5}, {2, 3, 4, 2}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").Conv(in[0], 3, ConvOptions{Skip: in[1]})
+	}},
+	{"conv 1x1 of a pair, time embedding and residual", [][]int{{2, 3, 4, 1}, {2, 3, 4, 4}, {2, 6}, {2, 3, 4, 6}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").Conv(in[0], 6, ConvOptions{PerImage: in[2], Residual: in[3], Skip: in[1]})
+	}},
 	{"dropout", [][]int{{2, 3, 3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Dropout(in[0], 0.4) }},
 	{"a residual block", [][]int{{2, 4, 4, 4}, {2, 6}}, func(s Scope, in G.Nodes) *G.Node {
 		x := in[0]
@@ -63,8 +74,14 @@ var layerCases = []layerCase{
 		h = s.In("c1").Conv(h, 4, ConvOptions{Size: 3, Pad: Same, PerImage: s.In("t").Linear(in[1], 4, nil, false)})
 		h = s.In("n2").GroupNorm(h, NormOptions{Groups: 2, Eps: 1e-5, SiLU: true})
 		h = s.Dropout(h, 0.2)
-		h = s.In("c2").Conv(h, 4, ConvOptions{Size: 3, Pad: Same, Residual: x})
-		return s.In("out").Concat(h, x)
+		return s.In("c2").Conv(h, 4, ConvOptions{Size: 3, Pad: Same, Residual: x})
+	}},
+	{"a block that reads a skip connection", [][]int{{2, 4, 4, 4}}, func(s Scope, in G.Nodes) *G.Node {
+		skip := s.In("c0").Conv(in[0], 2, ConvOptions{Size: 3, Pad: Same})
+		x := s.In("c1").Conv(skip, 4, ConvOptions{Size: 3, Pad: Same})
+		h := s.In("n").GroupNorm(x, NormOptions{Groups: 2, Eps: 1e-5, SiLU: true, Skip: skip})
+		x = s.In("shortcut").Conv(x, 3, ConvOptions{Skip: skip})
+		return s.In("c2").Conv(h, 3, ConvOptions{Size: 3, Pad: Same, Residual: x})
 	}},
 }
 
@@ -218,5 +235,74 @@ func TestEngineAgreesWithTapeMachine(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A layer that reads two tensors is the layer that reads the two joined, with the same parameters.
+func TestAPairIsTheTwoJoined(t *testing.T) {
+	const rows, ca, cb = 2 * 3 * 4, 5, 3
+	layers := map[string]func(s Scope, x, skip *G.Node) *G.Node{
+		"group norm": func(s Scope, x, skip *G.Node) *G.Node {
+			return s.GroupNorm(x, NormOptions{Groups: 2, Eps: 1e-5, SiLU: true, Skip: skip})
+		},
+		"conv": func(s Scope, x, skip *G.Node) *G.Node { return s.Conv(x, 6, ConvOptions{Skip: skip}) },
+	}
+	for name, layer := range layers {
+		r := rand.New(rand.NewSource(3))
+		a, b := make([]float32, rows*ca), make([]float32, rows*cb)
+		for _, v := range [][]float32{a, b} {
+			for i := range v {
+				v[i] = float32(r.NormFloat64())
+			}
+		}
+		var joined []float32
+		for i := 0; i < rows; i++ {
+			joined = append(append(joined, a[i*ca:(i+1)*ca]...), b[i*cb:(i+1)*cb]...)
+		}
+		collector := NewCollector()
+		layer(collector.Root().In("l"), collector.Input("x", 2, 3, 4, ca+cb), nil)
+		flat := make([]float32, collector.Params().Len())
+		for i := range flat {
+			flat[i] = float32(r.NormFloat64())
+		}
+		for _, train := range []bool{true, false} { // sampling prepares filters
+			var out [2][]float32
+			for i, pair := range []bool{false, true} {
+				g := NewGraph(collector.Params(), flat, train, 0)
+				x, skip := g.Input("x", 2, 3, 4, ca+cb), (*G.Node)(nil)
+				if pair {
+					x, skip = g.Input("x", 2, 3, 4, ca), g.Input("skip", 2, 3, 4, cb)
+					copy(Data(x), a)
+					copy(Data(skip), b)
+				} else {
+					copy(Data(x), joined)
+				}
+				y := layer(g.Root().In("l"), x, skip)
+				if g.Err() != nil {
+					t.Fatal(g.Err())
+				}
+				m, err := engine.New(G.Nodes{y}, engine.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := m.RunAll(); err != nil {
+					t.Fatal(err)
+				}
+				out[i] = m.Value(y)
+			}
+			for i, want := range out[0] {
+				if got := out[1][i]; !(math.Abs(float64(got-want)) <= 1e-5) {
+					t.Fatalf("%s, element %d: %v, joined %v", name, i, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestAFilterOfSize3ReadsOneTensor(t *testing.T) {
+	g := NewCollector()
+	g.Root().In("l").Conv(g.Input("x", 1, 4, 4, 2), 3, ConvOptions{Size: 3, Pad: Same, Skip: g.Input("skip", 1, 4, 4, 2)})
+	if g.Err() == nil {
+		t.Error("no error")
 	}
 }

@@ -59,28 +59,3 @@ func (s Scope) Upsample(x *G.Node) *G.Node {
 		},
 	}, x)
 }
-
-// Concat joins the channels of a and b [N, H, W, C], a's first.
-func (s Scope) Concat(a, b *G.Node) *G.Node {
-	if s.err != nil {
-		return nil
-	}
-	vec, shape := kernel.NewVec(), a.Shape()
-	rows, ca, cb := shape[0]*shape[1]*shape[2], shape[3], b.Shape()[3]
-	shape[3] = ca + cb
-	part := func(name string, of tensor.Shape, off, n int, dy *G.Node) *G.Node {
-		return s.apply(&engine.Op{
-			Name: s.prefix + name, Shape: of,
-			Kernel: func(c *engine.Call) { vec.Slice(c.Out, c.In[0], rows, ca+cb, off, n) },
-		}, dy)
-	}
-	return s.apply(&engine.Op{
-		Name: s.prefix + ".concat", Shape: shape, Wrt: []bool{true, true},
-		Kernel: func(c *engine.Call) { vec.Concat(c.Out, c.In[0], c.In[1], rows, ca, cb) },
-		Diff: func(in G.Nodes, _, dy *G.Node) (G.Nodes, error) {
-			da := part(".concat da", in[0].Shape(), 0, ca, dy)
-			db := part(".concat db", in[1].Shape(), ca, cb, dy)
-			return G.Nodes{da, db}, s.err
-		},
-	}, a, b)
-}

@@ -11,7 +11,7 @@ import (
 func (u *network) down(s nn.Scope, x *G.Node, skips []*G.Node, level int, downsample bool) (*G.Node, []*G.Node) {
 	channels := u.BlockOutChannels[level]
 	for i := 0; i < u.LayersPerBlock; i++ {
-		x = u.resnet(s.In("resnets.%d", i), x, channels)
+		x = u.resnet(s.In("resnets.%d", i), x, nil, channels)
 		if u.DownBlockTypes[level] == "AttnDownBlock2D" {
 			x = u.attention(s.In("attentions.%d", i), x, u.NormNumGroups)
 		}
@@ -31,7 +31,7 @@ func (u *network) down(s nn.Scope, x *G.Node, skips []*G.Node, level int, downsa
 // mid is the deepest part: attention between two ResNet blocks.
 func (u *network) mid(s nn.Scope, x *G.Node) *G.Node {
 	channels := u.BlockOutChannels[u.Levels()-1]
-	x = u.resnet(s.In("resnets.0"), x, channels)
+	x = u.resnet(s.In("resnets.0"), x, nil, channels)
 	if u.AddAttention {
 		groups := u.AttnNormNumGroups
 		if groups == 0 && u.ResnetTimeScaleShift == "default" {
@@ -39,7 +39,7 @@ func (u *network) mid(s nn.Scope, x *G.Node) *G.Node {
 		}
 		x = u.attention(s.In("attentions.0"), x, groups)
 	}
-	return u.resnet(s.In("resnets.1"), x, channels)
+	return u.resnet(s.In("resnets.1"), x, nil, channels)
 }
 
 // up is one level on the way up: ResNet blocks that each read a skip connection beside the level's own result,
@@ -48,9 +48,8 @@ func (u *network) up(s nn.Scope, x *G.Node, skips []*G.Node, level int, upsample
 	channels := u.BlockOutChannels[u.Levels()-1-level]
 	for i := 0; i <= u.LayersPerBlock; i++ {
 		last := len(skips) - 1
-		x = s.In("resnets.%d", i).Concat(x, skips[last])
+		x = u.resnet(s.In("resnets.%d", i), x, skips[last], channels)
 		skips = skips[:last]
-		x = u.resnet(s.In("resnets.%d", i), x, channels)
 		if u.UpBlockTypes[level] == "AttnUpBlock2D" {
 			x = u.attention(s.In("attentions.%d", i), x, u.NormNumGroups)
 		}
@@ -64,17 +63,17 @@ func (u *network) up(s nn.Scope, x *G.Node, skips []*G.Node, level int, upsample
 
 // resnet is x + conv(norm(conv(norm(x)) + time embedding)), each norm followed by SiLU; a 1x1 convolution
 // brings x to the new number of channels where it differs. The second convolution starts at zero, so that the
-// block starts as the identity.
-func (u *network) resnet(s nn.Scope, x *G.Node, channels int) *G.Node {
+// block starts as the identity. With a skip connection, here x means the channels of both, [x, skip]: its two
+// readers take them as they are, without joining them.
+func (u *network) resnet(s nn.Scope, x, skip *G.Node, channels int) *G.Node {
 	if s.Err() != nil {
 		return nil
 	}
-	norm := nn.NormOptions{Groups: u.NormNumGroups, Eps: u.NormEps, SiLU: true}
+	norm1 := nn.NormOptions{Groups: u.NormNumGroups, Eps: u.NormEps, SiLU: true, Skip: skip}
+	norm2 := nn.NormOptions{Groups: u.NormNumGroups, Eps: u.NormEps, SiLU: true}
 	conv := nn.ConvOptions{Size: 3, Pad: nn.Same}
-	in := x.Shape()[3]
 
-	h := s.In("norm1").GroupNorm(x, norm)
-	norm2 := norm
+	h := s.In("norm1").GroupNorm(x, norm1)
 	if u.ResnetTimeScaleShift == "scale_shift" {
 		norm2.ScaleShift = s.In("time_emb_proj").Linear(u.temb, 2*channels, nil, false)
 	} else {
@@ -83,8 +82,8 @@ func (u *network) resnet(s nn.Scope, x *G.Node, channels int) *G.Node {
 	h = s.In("conv1").Conv(h, channels, conv)
 	h = s.In("norm2").GroupNorm(h, norm2)
 	h = s.Dropout(h, u.Dropout)
-	if in != channels {
-		x = s.In("conv_shortcut").Conv(x, channels, nn.ConvOptions{})
+	if skip != nil || x.Shape()[3] != channels { // [x, skip] is always wider than the result
+		x = s.In("conv_shortcut").Conv(x, channels, nn.ConvOptions{Skip: skip})
 	}
 	return s.In("conv2").Conv(h, channels, nn.ConvOptions{Size: 3, Pad: nn.Same, Residual: x, ZeroInit: true})
 }

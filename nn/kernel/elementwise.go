@@ -13,13 +13,11 @@ const vecChunk = 1 << 14
 type Vec struct {
 	dst, a, b      []float32
 	n, h, w, c     int
-	off, cs        int
 	rowsPerTask    int
 	value          float32
 	add            func(int)
 	silu, siluBack func(int)
 	up, upBack     func(int)
-	concat, slice  func(int)
 	scale, cp      func(int)
 	fill           func(int)
 }
@@ -40,8 +38,6 @@ func NewVec() *Vec {
 	}
 	v.up = v.upRows
 	v.upBack = v.upBackRows
-	v.concat = v.concatRows
-	v.slice = v.sliceRows
 	return v
 }
 
@@ -148,37 +144,6 @@ func (v *Vec) upBackRows(task int) {
 	for r := lo; r < hi; r++ {
 		src := v.a[4*r*w*c : 4*(r+1)*w*c]
 		sumPairs(v.dst[r*w*c:(r+1)*w*c], src[:2*w*c], src[2*w*c:], w, c)
-	}
-}
-
-// Concat puts the columns of a [rows,ca] and b [rows,cb] side by side: dst [rows,ca+cb].
-func (v *Vec) Concat(dst, a, b []float32, rows, ca, cb int) {
-	v.dst, v.a, v.b = dst[:rows*(ca+cb)], a[:rows*ca], b[:rows*cb]
-	v.c, v.cs = ca, cb
-	v.eachRows(v.concat, rows, ca+cb)
-}
-
-func (v *Vec) concatRows(task int) {
-	lo, hi := v.rowSpan(task)
-	ca, cb := v.c, v.cs
-	for r := lo; r < hi; r++ {
-		row := v.dst[r*(ca+cb) : (r+1)*(ca+cb)]
-		copy(row[:ca], v.a[r*ca:])
-		copy(row[ca:], v.b[r*cb:])
-	}
-}
-
-// Slice copies columns off..off+cs of src [rows,c] to dst [rows,cs].
-func (v *Vec) Slice(dst, src []float32, rows, c, off, cs int) {
-	v.dst, v.a = dst[:rows*cs], src[:rows*c]
-	v.c, v.off, v.cs = c, off, cs
-	v.eachRows(v.slice, rows, cs)
-}
-
-func (v *Vec) sliceRows(task int) {
-	lo, hi := v.rowSpan(task)
-	for r := lo; r < hi; r++ {
-		copy(v.dst[r*v.cs:(r+1)*v.cs], v.a[r*v.c+v.off:])
 	}
 }
 

@@ -12,8 +12,6 @@ func BenchmarkElementwise(b *testing.B) {
 	benchmark(b, "siluBackward", 3*size, func() { v.SiLUBackward(z[:size], y, x) })
 	benchmark(b, "upsample", 5*size, func() { v.Upsample(up, y, n, h, w, c) })
 	benchmark(b, "upsampleBackward", 5*size, func() { v.UpsampleBackward(z[:size], up, n, h, w, c) })
-	benchmark(b, "concat", 4*size, func() { v.Concat(z, x, y, n*h*w, c, c) })
-	benchmark(b, "slice", 2*size, func() { v.Slice(x, z, n*h*w, 2*c, c, c) })
 	l, per := NewLoss(n, h*w*c), make([]float32, n)
 	weight := randoms(r, n)
 	benchmark(b, "lossForward", 2*size, func() { l.Forward(per, x, y, weight) })

@@ -173,33 +173,6 @@ func TestUpsampleAndItsGradient(t *testing.T) {
 	})
 }
 
-func TestConcatAndSliceUndoEachOther(t *testing.T) {
-	r, v := testRand(4), NewVec()
-	for _, s := range [][3]int{{1, 1, 1}, {7, 3, 5}, {100, 64, 32}, {1000, 20, 48}, {3, 1 << 15, 7}} {
-		rows, ca, cb := s[0], s[1], s[2]
-		a, b, dst := randoms(r, rows*ca), randoms(r, rows*cb), garbage(rows*(ca+cb))
-		v.Concat(dst, a, b, rows, ca, cb)
-		for i := 0; i < rows; i++ {
-			row := dst[i*(ca+cb) : (i+1)*(ca+cb)]
-			if err := sameBits(row[:ca], a[i*ca:]); err != nil {
-				t.Fatalf("%v: row %d: %v", s, i, err)
-			}
-			if err := sameBits(row[ca:], b[i*cb:]); err != nil {
-				t.Fatalf("%v: row %d: %v", s, i, err)
-			}
-		}
-		da, db := garbage(len(a)), garbage(len(b))
-		v.Slice(da, dst, rows, ca+cb, 0, ca)
-		v.Slice(db, dst, rows, ca+cb, ca, cb)
-		if err := sameBits(da, a); err != nil {
-			t.Errorf("%v: left slice: %v", s, err)
-		}
-		if err := sameBits(db, b); err != nil {
-			t.Errorf("%v: right slice: %v", s, err)
-		}
-	}
-}
-
 func TestElementwiseGivesEqualBitsOnAVX2AndAVX512(t *testing.T) {
 	for _, n := range vecLengths {
 		equalOnVectorLevels(t, fmt.Sprint(n), func() map[string][]float32 {
@@ -245,8 +218,6 @@ func TestVecAllocatesNothing(t *testing.T) {
 		v.SiLUBackward(dst[:3999], a, b)
 		v.Upsample(dst, a, 1, 10, 20, 20)
 		v.UpsampleBackward(a, dst, 1, 10, 20, 20)
-		v.Concat(dst, a, b, 100, 40, 40)
-		v.Slice(dst, a, 100, 40, 3, 20)
 		v.Scale(dst[:4000], a, 2)
 		v.Copy(dst[:4000], a)
 		v.Fill(dst, 1)
