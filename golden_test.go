@@ -5,16 +5,22 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"unstir/diffusion"
 	"unstir/internal/golden"
+	"unstir/unet"
 )
 
 // ddimFixture is a recorded DDIM run through a UNet; unet/testdata/README.md describes it.
 type ddimFixture struct {
 	*golden.Fixture
+	Settings struct {
+		Config  json.RawMessage `json:"config"`
+		Weights string          `json:"weights"`
+	} `json:"settings"`
 	DDIM struct {
 		S          int               `json:"S"`
 		Eta        float64           `json:"eta"`
@@ -24,19 +30,52 @@ type ddimFixture struct {
 	} `json:"ddim"`
 }
 
-// pipeline is the fixture's model with the schedule that the run was made with.
+// pipeline is the fixture's model with the schedule that the run was made with: the scheduler's configuration that
+// lies beside it, or else the default one, with the run's own settings.
 func (f *ddimFixture) pipeline(t *testing.T) *Pipeline {
 	t.Helper()
-	p, err := Open(context.Background(), f.Dir)
+	config, err := unet.ParseConfig(f.Settings.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := p.Schedule.Config
+	params, err := unet.Layout(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := unet.Load(config, f.Weights(t, f.Settings.Weights, params.Names()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := diffusion.Defaults()
+	if text, err := os.ReadFile(filepath.Join(f.Dir, "scheduler", "scheduler_config.json")); err == nil {
+		if c, err = diffusion.ParseConfig(text); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c.ClipSample, c.SetAlphaToOne = f.DDIM.Clip, f.DDIM.AlphaToOne
-	if p.Schedule, err = diffusion.NewSchedule(c); err != nil {
+	s, err := diffusion.NewSchedule(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New(m, s)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// A directory with a model and a scheduler, and the reference's numbers beside them, opens as the same model.
+func TestGoldenPipelineOpens(t *testing.T) {
+	p, err := Open(context.Background(), filepath.Join("unet", "testdata", "unet_tiny"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := p.Model().Params.Count(); n != 702499 {
+		t.Errorf("%d parameters, want 702499", n)
+	}
+	if c := p.Schedule.Config; c.NumTrainTimesteps != 1000 || c.VarianceType != "fixed_small" || !c.ClipSample {
+		t.Errorf("the scheduler's configuration is %+v", c)
+	}
 }
 
 // DDIM through a UNet, from weights in a file to the image, is the reference's run at every step.

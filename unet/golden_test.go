@@ -4,13 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"math"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	G "gorgonia.org/gorgonia"
 
-	"unstir/checkpoints/safetensors"
 	"unstir/internal/golden"
 	"unstir/nn"
 	"unstir/nn/engine"
@@ -80,66 +78,11 @@ func (f *fixture) model(t *testing.T) *Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.HasPrefix(f.Settings.Weights, "recipe") {
-		return recipeModel(t, c, f.Settings.Weights)
-	}
-	words := strings.Fields(f.Settings.Weights) // a path, perhaps after some words
-	path := filepath.Join(f.Dir, words[len(words)-1])
-	w, err := safetensors.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	m, err := Load(c, func(name string, shape []int, dst []float32) error { return w.ReadFloat32(name, dst) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-// recipeModel fills a model by the rule of the fixtures' README: values from a hash of (seed, tensor, element).
-func recipeModel(t *testing.T, c Config, rule string) *Model {
-	t.Helper()
-	seed := uint64(1)
-	if i := strings.LastIndex(rule, "seed "); i >= 0 {
-		seed = 0
-		for _, d := range rule[i+5:] {
-			if d < '0' || d > '9' {
-				break
-			}
-			seed = 10*seed + uint64(d-'0')
-		}
-	}
 	params, err := Layout(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	order := map[string]uint64{}
-	for i, name := range params.Names() {
-		order[name] = uint64(i)
-	}
-	m, err := Load(c, func(name string, shape []int, dst []float32) error {
-		fanIn := 1
-		for _, d := range shape[1:] {
-			fanIn *= d
-		}
-		for j := range dst {
-			z := seed<<48 + order[name]<<32 + uint64(j) + 0x9E3779B97F4A7C15
-			z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
-			z = (z ^ z>>27) * 0x94D049BB133111EB
-			z ^= z >> 31
-			u := float64(z>>40)/8388608 - 1
-			switch {
-			case len(shape) > 1:
-				dst[j] = float32(u * math.Sqrt(3/float64(fanIn)))
-			case strings.HasSuffix(name, ".weight"):
-				dst[j] = float32(1 + 0.1*u)
-			default:
-				dst[j] = float32(0.05 * u)
-			}
-		}
-		return nil
-	})
+	m, err := Load(c, f.Weights(t, f.Settings.Weights, params.Names()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,6 +250,11 @@ func (f *fixture) compareGradients(t *testing.T, m *Model, d *Gradient) {
 	dx := d.machine.Value(d.dx)
 	got := make([]float32, len(dx))
 	toNCHW(got, dx, len(dx)/(pixels*m.Config.InChannels), m.Config.InChannels, pixels)
+	if m.Config.CenterInputSample {
+		for i := range got {
+			got[i] *= 2 // the graph's x is 2x - 1
+		}
+	}
 	ex := golden.RelErr(got, f.Floats(t, "grad.x"))
 	t.Logf("%d gradients: worst %.2g of the tensor's largest value (%s); of x %.2g", compared, worst, worstName, ex)
 	if limit := golden.Tolerance(5e-5, 3e-4); !(worst <= limit) {
