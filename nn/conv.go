@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"fmt"
+
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
@@ -122,7 +124,7 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 	if c.residual > 0 {
 		op.InPlace = []int{c.residual}
 	}
-	if !s.train && prepared > 0 {
+	if s.Filters != nil && prepared > 0 {
 		op.Kernel = c.prepared
 	}
 	return s.apply(op, in...)
@@ -134,7 +136,8 @@ type convOp struct {
 	scope                    Scope
 	shape                    kernel.ConvShape
 	parts                    []convPart
-	bias, perImage, residual int // positions among the inputs, 0 where absent
+	bias, perImage, residual int  // positions among the inputs, 0 where absent
+	looked, beyond           bool // whether transformed filters were asked for, and were beyond the limit
 }
 
 // convPart is the convolution of some of the input channels, those of one tensor: all, but where there is a skip.
@@ -190,16 +193,25 @@ func (c *convOp) forward(call *engine.Call) {
 	}
 }
 
-// prepared transforms the filter at the first run only: a graph that is not for training has fixed weights.
+// prepared takes the transformed filters from the graph's, at the first run.
 func (c *convOp) prepared(call *engine.Call) {
-	bias, perImage, sum := optional(call, c.bias), optional(call, c.perImage), optional(call, c.residual)
-	for i := range c.parts {
-		p := &c.parts[i]
-		w := call.In[1][p.first:p.end]
-		if p.filter == nil {
-			p.filter = make([]float32, p.plan.PreparedLen())
-			p.plan.Prepare(p.filter, w)
+	if !c.looked {
+		c.looked = true
+		for i := range c.parts {
+			p := &c.parts[i]
+			p.filter = c.scope.Filters.get(fmt.Sprintf("%s/%d", c.scope.prefix, i), p, call.In[1][p.first:p.end])
+			if p.filter == nil {
+				c.beyond = true
+			}
 		}
+	}
+	if c.beyond {
+		c.forward(call)
+		return
+	}
+	bias, perImage, sum := optional(call, c.bias), optional(call, c.perImage), optional(call, c.residual)
+	for _, p := range c.parts {
+		w := call.In[1][p.first:p.end]
 		p.plan.ForwardPrepared(call.Out, call.In[p.x], p.filter, w, bias, perImage, sum, call.Scratch)
 		bias, perImage, sum = nil, nil, call.Out
 	}

@@ -13,16 +13,17 @@ import (
 
 // Graph is a model's expression graph while it is being built.
 type Graph struct {
-	G      *G.ExprGraph
-	Nodes  G.Nodes // one per parameter, in the order of Params.List
-	Run    *RunState
-	params *Params
-	flat   []float32 // nil while the parameters are being collected
-	train  bool
-	salt   string
-	wanted map[*G.Node]bool // inputs that have a gradient
-	layers int              // dropout layers so far
-	err    error
+	G       *G.ExprGraph
+	Nodes   G.Nodes // one per parameter, in the order of Params.List
+	Run     *RunState
+	Filters *Filters // for a graph whose weights do not change; nil: filters are transformed at every run
+	params  *Params
+	flat    []float32 // nil while the parameters are being collected
+	train   bool
+	salt    string
+	wanted  map[*G.Node]bool // inputs that have a gradient
+	layers  int              // dropout layers so far
+	err     error
 }
 
 // RunState is what a graph's operations read at each run beside their inputs: the keys of dropout's masks.

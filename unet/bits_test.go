@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"unstir/internal/rng"
+	"unstir/nn"
 	"unstir/nn/kernel"
 )
 
@@ -236,4 +237,35 @@ func TestSizesThatDoNotFit(t *testing.T) {
 			t.Errorf("%dx%d: %v, want %q", x.h, x.w, err, x.want)
 		}
 	}
+}
+
+// Predictors of one model share its transformed filters; beyond the limit filters are transformed at every run,
+// with the same bits.
+func TestSharedFilters(t *testing.T) {
+	c := smallConfig()
+	dim := 3 * 28 * 20
+	x, ts := noise(2*dim, 1), []int{5, 600}
+	want := predict(t, randomModel(t, c), 2, x, ts)
+	for _, limit := range []int{0, 100 << 10} {
+		m := randomModel(t, c)
+		m.makeFilters.Do(func() { m.filters = nn.NewFilters(limit) })
+		equalBits(t, fmt.Sprintf("limit of %d bytes", limit), predict(t, m, 2, x, ts), want)
+	}
+	m := randomModel(t, c)
+	predict(t, m, 2, x, ts)
+	var before, after runtime.MemStats
+	p, err := NewPredictor(m, 1, 28, 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]float32, dim)
+	runtime.ReadMemStats(&before)
+	if err := p.Predict(context.Background(), out, x[:dim], ts[:1]); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > 64<<10 {
+		t.Errorf("a second predictor allocated %d bytes at its first run: the filters are not shared", got)
+	}
+	equalBits(t, "second predictor", out, want[:dim])
 }

@@ -3,6 +3,7 @@ package unet
 import (
 	"fmt"
 	"math"
+	"sync"
 
 	"unstir/internal/rng"
 	"unstir/nn"
@@ -13,6 +14,18 @@ type Model struct {
 	Config Config
 	Params *nn.Params
 	flat   []float32
+
+	filters     *nn.Filters // of all predictors
+	makeFilters sync.Once
+}
+
+// filterLimit is how many bytes of transformed filters all predictors of a model keep together. Models of up to
+// some 60 million weights stay below it; the filters of larger ones are transformed in part at every run.
+const filterLimit = 1 << 30
+
+func (m *Model) sharedFilters() *nn.Filters {
+	m.makeFilters.Do(func() { m.filters = nn.NewFilters(filterLimit) })
+	return m.filters
 }
 
 // Layout lists the parameters of a configuration's model in the order in which they are used.

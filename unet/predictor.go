@@ -34,6 +34,7 @@ func NewPredictor(m *Model, batch, h, w int) (*Predictor, error) {
 		return nil, err
 	}
 	g := nn.NewGraph(m.Params, m.flat, false, 0)
+	g.Filters = m.sharedFilters()
 	in, out, err := m.Config.forward(g, batch, h, w, false)
 	if err != nil {
 		return nil, fmt.Errorf("unet: build the graph: %w", err)

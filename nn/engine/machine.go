@@ -68,7 +68,7 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 	}
 	m := &Machine{values: map[*G.Node][]float32{}, vec: kernel.NewVec()}
 	total := place(p.all)
-	m.arena = alignedFloats(total)
+	m.arena = AlignedFloats(total)
 	at := func(s *span) []float32 { return m.arena[s.offset : s.offset+s.size : s.offset+s.size] }
 	for n, v := range p.fixed {
 		m.values[n] = v
@@ -111,8 +111,8 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 	return m, nil
 }
 
-// alignedFloats allocates n floats at the start of a cache line.
-func alignedFloats(n int) []float32 {
+// AlignedFloats allocates n floats at the start of a cache line.
+func AlignedFloats(n int) []float32 {
 	s := make([]float32, n+align)
 	skip := 0
 	if rest := int(uintptr(unsafe.Pointer(&s[0])) % (4 * align)); rest != 0 {
