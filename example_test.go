@@ -1,0 +1,225 @@
+package unstir_test
+
+import (
+	"context"
+	"fmt"
+	"image/png"
+	"log"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"unstir"
+	"unstir/data"
+	"unstir/diffusion"
+	"unstir/train"
+	"unstir/unet"
+)
+
+// Load a model and sample from it. The directory may be a run of the diffusion program, one of its checkpoints, or
+// a DDPM pipeline of Python's diffusers.
+func Example() {
+	ctx := context.Background()
+	p, err := unstir.Open(ctx, "unet/testdata/unet_tiny")
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, err := p.Sample(ctx, unstir.SampleOptions{N: 4, Sampler: "ddim", Steps: 10, Seed: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%d images of %dx%dx%d\n", s.N, s.C, s.H, s.W)
+	// Output: 4 images of 3x16x16
+}
+
+// imageServer answers every request with an image, a PNG: GET /?seed=7.
+type imageServer struct{ pipeline *unstir.Pipeline }
+
+func (s imageServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	seed, err := strconv.ParseUint(r.FormValue("seed"), 10, 64)
+	if err != nil {
+		http.Error(w, "seed: a whole number is wanted", http.StatusBadRequest)
+		return
+	}
+	// The request's context stops the sampling when the client goes away.
+	samples, err := s.pipeline.Sample(r.Context(), unstir.SampleOptions{N: 1, Sampler: "ddim", Steps: 5, Seed: seed})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	img, err := samples.Image(0)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "image/png")
+	if err := png.Encode(w, img); err != nil {
+		log.Print(err)
+	}
+}
+
+// A web service that samples for several clients at once: one Pipeline serves them all.
+func ExamplePipeline_Sample_httpHandler() {
+	p, err := unstir.Open(context.Background(), "unet/testdata/unet_tiny")
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := httptest.NewServer(imageServer{p})
+	defer server.Close()
+
+	answers := make([]string, 4)
+	var clients sync.WaitGroup
+	for i := range answers {
+		clients.Go(func() {
+			r, err := http.Get(server.URL + "/?seed=" + strconv.Itoa(i))
+			if err != nil {
+				answers[i] = err.Error()
+				return
+			}
+			defer r.Body.Close()
+			img, err := png.Decode(r.Body)
+			if err != nil {
+				answers[i] = err.Error()
+				return
+			}
+			answers[i] = fmt.Sprint(r.Status, " ", img.Bounds().Size())
+		})
+	}
+	clients.Wait()
+	for i, a := range answers {
+		fmt.Println(i, a)
+	}
+	// Output:
+	// 0 200 OK (16,16)
+	// 1 200 OK (16,16)
+	// 2 200 OK (16,16)
+	// 3 200 OK (16,16)
+}
+
+// twoPoints is the exact model of data that are -1 or 1, each as likely as the other: E[x_0 | x_t] is a tanh.
+type twoPoints struct{ schedule *diffusion.Schedule }
+
+func (m twoPoints) Predict(_ context.Context, eps, x []float64, t []int) error {
+	dim := len(x) / len(t)
+	for j, v := range x {
+		a := m.schedule.AlphaBar[t[j/dim]]
+		x0 := math.Tanh(math.Sqrt(a) * v / (1 - a))
+		eps[j] = (v - math.Sqrt(a)*x0) / math.Sqrt(1-a)
+	}
+	return nil
+}
+
+// Anything that predicts can be sampled from: a sampler knows its model as an interface of one method.
+func Example_customModel() {
+	schedule, err := diffusion.NewSchedule(diffusion.Defaults())
+	if err != nil {
+		log.Fatal(err)
+	}
+	sampler, err := diffusion.New("ddpm", schedule, diffusion.Options{Steps: 100})
+	if err != nil {
+		log.Fatal(err)
+	}
+	b := &diffusion.Batch{N: 8, Dim: 1, X: make([]float64, 8)}
+	for i := range b.X {
+		diffusion.InitialNoise(b.X[i:i+1], 1, i)
+	}
+	if err := sampler.Sample(context.Background(), twoPoints{schedule}, b, diffusion.NormalNoise(1), nil); err != nil {
+		log.Fatal(err)
+	}
+	near := 0
+	for _, v := range b.X {
+		if math.Abs(math.Abs(v)-1) < 0.05 {
+			near++
+		}
+	}
+	fmt.Println(near, "of 8 samples are near -1 or 1")
+	// Output: 8 of 8 samples are near -1 or 1
+}
+
+// ramps is a dataset that is computed: image i is a ramp of gray values that turns with i.
+type ramps struct{}
+
+func (ramps) Info() data.Info {
+	return data.Info{Name: "ramps", Source: "computed", Hash: "ramps v1", Count: 16, Channels: 1, Height: 8, Width: 8}
+}
+
+func (ramps) Label(int) int { return -1 }
+
+func (ramps) Image(i int, dst []byte) {
+	sin, cos := math.Sincos(2 * math.Pi * float64(i) / 16)
+	for p := range dst {
+		x, y := float64(p%8)-3.5, float64(p/8)-3.5
+		dst[p] = uint8(127.5 + 25*(cos*x+sin*y))
+	}
+}
+
+// Train a model on a dataset of one's own, and sample from the run.
+func Example_customDataset() {
+	dir, err := os.MkdirTemp("", "unstir-example-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+
+	model := unet.Defaults()
+	model.SampleSize = unet.Size{H: 8, W: 8}
+	model.InChannels, model.OutChannels = 1, 1
+	model.BlockOutChannels = []int{8, 16}
+	model.DownBlockTypes = []string{"DownBlock2D", "AttnDownBlock2D"}
+	model.UpBlockTypes = []string{"AttnUpBlock2D", "UpBlock2D"}
+	model.LayersPerBlock, model.NormNumGroups = 1, 4
+
+	setup := train.Setup{Seed: 1, Data: ramps{}, Model: model, Scheduler: diffusion.Defaults(), Dir: filepath.Join(dir, "run")}
+	setup.Train, setup.EMA, setup.Checkpoint, setup.Preview = train.Defaults()
+	setup.Train.Steps, setup.Train.BatchSize, setup.Train.LR, setup.Train.WarmupSteps = 5, 8, 1e-3, 0
+	setup.Preview.Every = 0
+	trainer, err := train.New(setup)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := trainer.Run(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+
+	p, err := unstir.Open(context.Background(), setup.Dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, err := p.Sample(context.Background(), unstir.SampleOptions{N: 2, Sampler: "ddim", Steps: 5})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("trained for %d steps, sampled %d images of %dx%d\n", p.Source.State.Step, s.N, s.H, s.W)
+	// Output: trained for 5 steps, sampled 2 images of 8x8
+}
+
+// Encode images, change them where they are noise, and decode.
+func ExamplePipeline_Encode() {
+	ctx := context.Background()
+	p, err := unstir.Open(ctx, "unet/testdata/unet_tiny")
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, h, w := p.Shape()
+	images := make([]float32, 2*3*h*w) // two gray images, one darker
+	for i := range images {
+		images[i] = -0.4 + 0.6*float32(i/(3*h*w))
+	}
+	xT, err := p.Encode(ctx, images, unstir.EncodeOptions{Steps: 10})
+	if err != nil {
+		log.Fatal(err)
+	}
+	dim := len(xT.Data) / 2
+	walk, err := p.Interpolate(ctx, xT.Data[:dim], xT.Data[dim:], 5, unstir.SampleOptions{
+		Steps: 10, Settings: diffusion.Options{Clip: diffusion.ClipNone},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(walk.N, "images from one to the other")
+	// Output: 5 images from one to the other
+}
