@@ -9,7 +9,7 @@ import (
 )
 
 // DefaultRefine is the number of fixed-point iterations of a step of Encode when none is given.
-const DefaultRefine = 3
+const DefaultRefine = 6
 
 // EncodeOptions say how images are encoded. The zero value of each field means its default.
 type EncodeOptions struct {
