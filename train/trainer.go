@@ -103,8 +103,9 @@ func prepare(s Setup) (*Trainer, error) {
 		return nil, fmt.Errorf("train: stop at step %d of a run of %d steps", s.StopAt, s.Train.Steps)
 	case s.Model.InChannels != t.info.Channels || s.Model.OutChannels != t.info.Channels:
 		return nil, fmt.Errorf("train: a model of %d channels in and %d out for images of %d", s.Model.InChannels, s.Model.OutChannels, t.info.Channels)
-	case s.Model.NumClassEmbeds > 0 && s.Model.NumClassEmbeds < len(t.info.Classes):
-		return nil, fmt.Errorf("train: model.num_class_embeds is %d, but %s has %d classes", s.Model.NumClassEmbeds, t.info.Name, len(t.info.Classes))
+	}
+	if err := checkLabels(s.Data, t.info, s.Model.NumClassEmbeds); err != nil {
+		return nil, err
 	}
 	var err error
 	if t.schedule, err = diffusion.NewSchedule(s.Scheduler); err != nil {

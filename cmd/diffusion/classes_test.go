@@ -1,0 +1,49 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A folder's subdirectories are classes: they reach the model in training, and --label asks for one in sampling,
+// predicting, encoding and interpolating.
+func TestClassesFromFolderToSample(t *testing.T) {
+	workspace(t)
+	for _, class := range []string{"a", "b"} {
+		if err := os.Mkdir("images/"+class, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 7 {
+		name := string(rune('0'+i)) + ".png"
+		if err := os.Rename("images/"+name, "images/"+string("ab"[i%2])+"/"+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(t, strings.Fields("train --config tiny.toml --set model.num_class_embeds=2 --steps 4")...)
+
+	sampled(t, "both.npy", strings.Fields("--n 2 --label 0,1 --sampler ddim --steps 4")...)
+	sampled(t, "zero.npy", strings.Fields("--n 2 --label 0 --sampler ddim --steps 4")...)
+	both, zero := readArray(t, "both.npy").Data, readArray(t, "zero.npy").Data
+	if !slices.Equal(both[:64], zero[:64]) {
+		t.Error("image 0 of class 0 is another one beside an image of class 1")
+	}
+	if slices.Equal(both[64:], zero[64:]) {
+		t.Error("image 1 is the same for both classes: the label changes nothing")
+	}
+	must(t, strings.Fields("encode --images images/a/0.png --label 0 --steps 3 --out e.npy")...)
+	must(t, strings.Fields("interpolate --from 1 --to e.npy --label 1 --steps 3 --frames 3 --out w.npy")...)
+	for args, want := range map[string]string{
+		"sample --n 1 --out o.npy":                                          "--label is missing: the model is class-conditional, with classes 0 to 1",
+		"sample --n 1 --label 2 --out o.npy":                                `--label "2": the classes are 0 to 1`,
+		"interpolate --from 1 --to 2 --out o.png --label 0,x":               `--label "x": the classes are 0 to 1`,
+		"encode --images images/a/0.png --out o.npy":                        "--label is missing",
+		"train --config tiny.toml --set model.num_class_embeds=1 --out one": "num_class_embeds is 1, but folder has 2 classes",
+	} {
+		if r := call(strings.Fields(args)...); r.code == 0 || !strings.Contains(said(r.stderr), want) {
+			t.Errorf("diffusion %s: exit code %d, says %q, want %q", args, r.code, said(r.stderr), want)
+		}
+	}
+}

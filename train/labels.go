@@ -1,0 +1,26 @@
+package train
+
+import (
+	"fmt"
+
+	"unstir/data"
+)
+
+// checkLabels makes sure that a class-conditional model has a class for every image.
+func checkLabels(set data.Dataset, info data.Info, classes int) error {
+	if classes == 0 {
+		return nil
+	}
+	if classes < len(info.Classes) {
+		return fmt.Errorf("train: model.num_class_embeds is %d, but %s has %d classes", classes, info.Name, len(info.Classes))
+	}
+	for i := range info.Count {
+		switch l := set.Label(i); {
+		case l < 0:
+			return fmt.Errorf("train: model.num_class_embeds is %d, but image %d of %s has no class; a folder's images have those of its first-level subdirectories", classes, i, info.Name)
+		case l >= classes:
+			return fmt.Errorf("train: model.num_class_embeds is %d, but image %d of %s is of class %d, counted from 0", classes, i, info.Name, l)
+		}
+	}
+	return nil
+}
