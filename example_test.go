@@ -209,13 +209,13 @@ func ExamplePipeline_Encode() {
 	for i := range images {
 		images[i] = -0.4 + 0.6*float32(i/(3*h*w))
 	}
-	xT, err := p.Encode(ctx, images, unstir.EncodeOptions{Steps: 10})
+	xT, err := p.Encode(ctx, images, unstir.EncodeOptions{Steps: 5})
 	if err != nil {
 		log.Fatal(err)
 	}
 	dim := len(xT.Data) / 2
 	walk, err := p.Interpolate(ctx, xT.Data[:dim], xT.Data[dim:], 5, unstir.SampleOptions{
-		Steps: 10, Settings: diffusion.Options{Clip: diffusion.ClipNone},
+		Steps: 5, Settings: diffusion.Options{Clip: diffusion.ClipNone},
 	})
 	if err != nil {
 		log.Fatal(err)
