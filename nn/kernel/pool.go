@@ -15,7 +15,7 @@ import (
 
 const (
 	workerSpin = 100 * time.Microsecond // a worker polls this long before it parks
-	callerSpin = 100 * time.Microsecond // the caller polls this long for the last chunks, then yields
+	callerSpin = 100 * time.Microsecond // the caller polls this long for the last chunks, then sleeps
 	maxThreads = 1 << 12
 )
 
@@ -45,6 +45,8 @@ type pool struct {
 	n          int
 	chunk      func(i int)
 	chunkBy    func(worker, i int)
+	asleep     atomic.Bool   // the caller sleeps until the workers have left
+	left       chan struct{} // wakes it
 	panicOnce  sync.Mutex
 	panicked   bool
 	panicValue any
@@ -60,7 +62,7 @@ type worker struct {
 var thePool = newPool(runtime.GOMAXPROCS(0))
 
 func newPool(threads int) *pool {
-	p := new(pool)
+	p := &pool{left: make(chan struct{}, 1)}
 	p.setThreads(threads)
 	return p
 }
@@ -155,7 +157,7 @@ func (p *pool) finish() {
 	}
 }
 
-// await waits until no worker is inside the section. It polls, then yields, then
+// await waits until no worker is inside the section. It polls, then
 // sleeps: a worker that the operating system has taken off its core must not cost
 // the caller's core as well.
 func (p *pool) await() {
@@ -167,12 +169,28 @@ func (p *pool) await() {
 		if polls%256 != 0 {
 			continue
 		}
-		switch waited := time.Since(start); {
-		case waited > 20*callerSpin:
-			time.Sleep(callerSpin / 2)
-		case waited > callerSpin:
-			runtime.Gosched()
+		if time.Since(start) > callerSpin {
+			p.sleep()
+			return
 		}
+	}
+}
+
+// sleep blocks until the last worker has left the closed section. The flag is set before the last look at the
+// state, and a worker leaves before it looks at the flag, so no leaving is missed.
+func (p *pool) sleep() {
+	p.asleep.Store(true)
+	if p.state.Load()&stateInside == 0 && p.asleep.CompareAndSwap(true, false) {
+		return
+	}
+	<-p.left
+}
+
+// leave ends a worker's part in a section.
+func (p *pool) leave() {
+	s := p.state.Add(^uint64(0))
+	if s&(stateInside|stateOpen) == 0 && p.asleep.Load() && p.asleep.CompareAndSwap(true, false) {
+		p.left <- struct{}{}
 	}
 }
 
@@ -193,7 +211,7 @@ func (p *pool) claim(worker int) {
 
 // join is a worker's part in a section. It ends however a chunk ends.
 func (p *pool) join(w *worker) {
-	defer p.state.Add(^uint64(0)) // leave
+	defer p.leave()
 	defer p.catch()
 	p.claim(w.id)
 }
