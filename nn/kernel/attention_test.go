@@ -226,9 +226,6 @@ func TestAttentionGivesEqualBitsOnAVX2AndAVX512(t *testing.T) {
 }
 
 func TestAttentionAllocatesNothing(t *testing.T) {
-	if raceDetector {
-		t.Skip("under the race detector sync.Pool, which Gemm uses, forgets at random")
-	}
 	for _, s := range []AttentionShape{{2, 20, 2, 8}, {2, 20, 1, 64}} {
 		d := newAttentionData(testRand(7), s, 1)
 		a, _ := NewAttention(s)
