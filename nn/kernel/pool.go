@@ -170,14 +170,13 @@ func (p *pool) await() {
 			continue
 		}
 		if time.Since(start) > callerSpin {
-			p.sleep()
-			return
+			p.sleep() // may return early: an earlier section's last worker may wake it late
 		}
 	}
 }
 
-// sleep blocks until the last worker has left the closed section. The flag is set before the last look at the
-// state, and a worker leaves before it looks at the flag, so no leaving is missed.
+// sleep blocks until a worker that left a closed section wakes it; await looks again then. The flag is set before
+// the last look at the state, and a worker leaves before it looks at the flag, so no leaving is missed.
 func (p *pool) sleep() {
 	p.asleep.Store(true)
 	if p.state.Load()&stateInside == 0 && p.asleep.CompareAndSwap(true, false) {

@@ -173,3 +173,26 @@ func BenchmarkParallelEmpty(b *testing.B) {
 		Parallel(2, f)
 	}
 }
+
+// Many short sections of uneven chunks on more threads than cores: workers leave late, callers fall asleep, and no
+// section may end before its last chunk has.
+func TestPoolWaitsForEveryChunk(t *testing.T) {
+	old := Threads()
+	defer SetThreads(old)
+	SetThreads(8)
+	var done [64]atomic.Int32
+	work := func(i int) {
+		for until := time.Now().Add(time.Duration(i%7) * 30 * time.Microsecond); time.Now().Before(until); {
+			runtime.Gosched()
+		}
+		done[i].Add(1)
+	}
+	for section := int32(1); section <= 300; section++ {
+		Parallel(len(done), work)
+		for i := range done {
+			if n := done[i].Load(); n != section {
+				t.Fatalf("section %d ended with chunk %d run %d times", section, i, n)
+			}
+		}
+	}
+}
