@@ -62,14 +62,17 @@ func DefaultSteps(sampler string, s *diffusion.Schedule) int {
 	return min(50, max(1, s.T-1))
 }
 
+// maxValues bounds the numbers of one call's images: 4 GB of float32.
+const maxValues = 1 << 30
+
 // Sample makes images in [-1, 1]: what a sampler leaves beyond is clamped, as diffusers' pipelines do, except the
 // x_T that an inversion makes. It stops when ctx is done.
 func (p *Pipeline) Sample(ctx context.Context, o SampleOptions) (*Samples, error) {
 	c, h, w := p.Shape()
 	dim := c * h * w
 	switch {
-	case o.N < 1:
-		return nil, fmt.Errorf("unstir: sample %d images; it must be at least 1", o.N)
+	case o.N < 1 || o.N > maxValues/dim:
+		return nil, fmt.Errorf("unstir: sample %d images; it must be from 1 to %d", o.N, maxValues/dim)
 	case o.Batch < 0 || o.First < 0:
 		return nil, fmt.Errorf("unstir: a batch of %d images from image %d on; neither may be negative", o.Batch, o.First)
 	case o.XT != nil && len(o.XT) != o.N*dim:

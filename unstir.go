@@ -3,7 +3,7 @@
 // Open reads a model: a run or a checkpoint of the diffusion program, or a DDPM pipeline of Python's diffusers.
 // Pipeline.Sample makes images with it:
 //
-//	p, err := unstir.Open("runs/mnist")
+//	p, err := unstir.Open(ctx, "runs/mnist")
 //	...
 //	samples, err := p.Sample(ctx, unstir.SampleOptions{N: 16, Sampler: "ddim", Steps: 50, Seed: 1})
 //	...
@@ -17,6 +17,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"slices"
 	"sync"
 
 	"unstir/diffusion"
@@ -33,7 +34,7 @@ type Pipeline struct {
 	h, w  int
 
 	mu   sync.Mutex
-	idle map[int][]*unet.Predictor // by batch size
+	idle []*unet.Predictor // for the next calls, the one used last at the end
 }
 
 // New makes a pipeline of a model and a schedule, for images of the model's sample size.
@@ -42,7 +43,7 @@ func New(m *unet.Model, s *diffusion.Schedule) (*Pipeline, error) {
 	if err := m.Config.CheckSize(size.H, size.W); err != nil {
 		return nil, fmt.Errorf("unstir: the model's sample_size: %w", err)
 	}
-	return &Pipeline{Schedule: s, model: m, h: size.H, w: size.W, idle: map[int][]*unet.Predictor{}}, nil
+	return &Pipeline{Schedule: s, model: m, h: size.H, w: size.W}, nil
 }
 
 // Model is the pipeline's model.
@@ -51,27 +52,31 @@ func (p *Pipeline) Model() *unet.Model { return p.model }
 // Shape is the shape of one image: channels, rows, columns.
 func (p *Pipeline) Shape() (c, h, w int) { return p.model.Config.InChannels, p.h, p.w }
 
-// maxIdle is how many predictors of one batch size are kept for the next call.
+// maxIdle is how many predictors, whose memory grows with their batch, are kept for the next calls.
 const maxIdle = 4
 
 // predictor takes a predictor for a batch from those that are idle, or plans one.
 func (p *Pipeline) predictor(batch int) (*unet.Predictor, error) {
 	p.mu.Lock()
-	if list := p.idle[batch]; len(list) > 0 {
-		q := list[len(list)-1]
-		p.idle[batch] = list[:len(list)-1]
-		p.mu.Unlock()
-		return q, nil
+	for i := len(p.idle) - 1; i >= 0; i-- {
+		if q := p.idle[i]; q.Batch() == batch {
+			p.idle = slices.Delete(p.idle, i, i+1)
+			p.mu.Unlock()
+			return q, nil
+		}
 	}
 	p.mu.Unlock()
 	return unet.NewPredictor(p.model, batch, p.h, p.w)
 }
 
+// release keeps a predictor, in place of the one that was not used for longest where there are many.
 func (p *Pipeline) release(q *unet.Predictor) {
+	q.ClearLabels()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if list := p.idle[q.Batch()]; len(list) < maxIdle {
-		p.idle[q.Batch()] = append(list, q)
+	p.idle = append(p.idle, q)
+	if len(p.idle) > maxIdle {
+		p.idle = slices.Delete(p.idle, 0, 1)
 	}
 }
 
@@ -82,6 +87,12 @@ func (p *Pipeline) Predict(ctx context.Context, x []float32, t []int, labels []i
 		if ti < 0 || ti >= p.Schedule.T {
 			return nil, fmt.Errorf("unstir: timestep %d; the model was trained on 0 to %d", ti, p.Schedule.T-1)
 		}
+	}
+	switch classes := p.model.Config.NumClassEmbeds; {
+	case labels == nil && classes > 0:
+		return nil, fmt.Errorf("unstir: the model is class-conditional: give each image a label from 0 to %d", classes-1)
+	case labels != nil && len(labels) != len(t):
+		return nil, fmt.Errorf("unstir: %d labels for %d images", len(labels), len(t))
 	}
 	q, err := p.predictor(max(1, min(len(t), defaultBatch)))
 	if err != nil {

@@ -56,7 +56,7 @@ const StateVersion = 1
 type State struct {
 	Version       int     `json:"version"`        // StateVersion; Save sets it
 	Program       string  `json:"program"`        // the program's version that wrote it
-	Step          int     `json:"step"`           // steps done; the next one has this number, counted from 0
+	Step          int     `json:"step"`           // steps done, which is the number of the last one, counted from 1
 	Steps         int     `json:"steps"`          // length of the run, which the learning-rate schedule sees
 	ImagesSeen    int64   `json:"images_seen"`    // images trained on, repetitions counted
 	Seed          uint64  `json:"seed"`           // of all randomness
@@ -66,7 +66,7 @@ type State struct {
 	EMAUpdates    int     `json:"ema_updates"`    // updates of the average, for its warm-up
 	Loss          float64 `json:"loss"`           // of the last step
 	TrainSeconds  float64 `json:"train_seconds"`  // spent on training so far, all starts together
-	CPU           string  `json:"cpu"`            // level of the kernels: avx512, avx2 or generic
+	CPU           string  `json:"cpu"`            // kernels: avx512, avx2 or generic, and "direct" where convolutions were
 	Data          Data    `json:"data"`
 }
 

@@ -1,15 +1,18 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 
 	"unstir/checkpoints"
 	"unstir/checkpoints/safetensors"
@@ -33,7 +36,7 @@ func Resume(ctx context.Context, s Setup, from string) (*Trainer, error) {
 	}
 	c, err := checkpoints.Load(ctx, from)
 	if auto && (errors.Is(err, checkpoints.ErrNone) || errors.Is(err, fs.ErrNotExist)) {
-		return begin(s)
+		return begin(s, func() error { return nil })
 	}
 	if err != nil {
 		return nil, fmt.Errorf("train: resume: %w", err)
@@ -57,7 +60,30 @@ func Resume(ctx context.Context, s Setup, from string) (*Trainer, error) {
 	if err := t.restore(c); err != nil {
 		return nil, fmt.Errorf("train: resume from %s: %w", c.Dir, err)
 	}
-	return t, t.openRun()
+	if now := kernelsInUse(); s.Notes != nil && now != c.State.CPU && !sameKernels(now, c.State.CPU) {
+		fmt.Fprintf(s.Notes, "the checkpoint was made with the kernels %q, and these are %q: numbers will differ by rounding\n", c.State.CPU, now)
+	}
+	return t.openRun(func() error {
+		newest, _, err := checkpoints.Latest(ctx, s.Dir)
+		if auto && (err != nil || newest != c.Dir) {
+			return fmt.Errorf("train: %s was the newest checkpoint of %s, and is not any more: another process works there", c.Dir, s.Dir)
+		}
+		return nil
+	})
+}
+
+// kernelsInUse names what the bits of a run depend on beside its settings: the kernels' level, and whether
+// convolutions are direct.
+func kernelsInUse() string {
+	if kernel.DirectConvolutions() {
+		return kernel.ActiveLevel().String() + " direct"
+	}
+	return kernel.ActiveLevel().String()
+}
+
+// sameKernels tells whether two sets of kernels give the same bits: AVX2 and AVX-512 do.
+func sameKernels(a, b string) bool {
+	return strings.Replace(a, "avx512", "avx2", 1) == strings.Replace(b, "avx512", "avx2", 1)
 }
 
 // same compares what a run began with and what it is asked to go on with.
@@ -151,7 +177,7 @@ func (t *Trainer) state() checkpoints.State {
 	return checkpoints.State{
 		Program: t.Version, Step: t.step, Steps: t.Train.Steps, ImagesSeen: int64(t.step) * int64(t.Train.BatchSize),
 		Seed: t.Seed, BatchSize: t.Train.BatchSize, Slice: t.Slice(), OptimizerStep: t.step, EMAUpdates: t.step,
-		Loss: t.last.Loss, TrainSeconds: t.seconds, CPU: kernel.ActiveLevel().String(),
+		Loss: t.last.Loss, TrainSeconds: t.seconds, CPU: kernelsInUse(),
 		Data: checkpoints.Data{
 			Name: t.info.Name, Source: t.info.Source, Hash: t.info.Hash, Count: t.info.Count,
 			Channels: t.info.Channels, Height: t.info.Height, Width: t.info.Width, Flip: t.Flip,
@@ -185,7 +211,12 @@ func (t *Trainer) save(ctx context.Context) error {
 		EMA: tensors(t.ema), Raw: tensors(t.weights), ExpAvg: tensors(t.expAvg), ExpAvgSq: tensors(t.expAvgSq),
 	})
 	if errors.Is(err, fs.ErrExist) { // this very step was saved before the run went on
-		t.saved = filepath.Join(checkpoints.Dir(t.Dir), fmt.Sprintf("step-%08d", t.step))
+		there := filepath.Join(checkpoints.Dir(t.Dir), fmt.Sprintf("step-%08d", t.step))
+		config, readErr := os.ReadFile(filepath.Join(there, "training", configName))
+		if readErr != nil || !bytes.Equal(config, t.ConfigTOML) {
+			return fmt.Errorf("train: save: %s is there already and was made with another configuration; go on in another directory, or move it away", there)
+		}
+		t.saved = there
 		return nil
 	}
 	if err != nil {

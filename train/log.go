@@ -20,7 +20,7 @@ type LogLine struct {
 	GradNorm        float64 `json:"grad_norm"`     // before clipping
 	LR              float64 `json:"lr"`            // learning rate
 	ImagesPerSecond float64 `json:"images_per_s"`  // since the line before
-	Seconds         float64 `json:"seconds_total"` // of training so far, over all sessions
+	Seconds         float64 `json:"seconds_total"` // of training so far, over all starts
 }
 
 // ReadLog reads a log.jsonl. A last line that a crash cut short is left out.

@@ -28,9 +28,12 @@ func (t *Trainer) preview(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if k := t.Model.NumClassEmbeds; k > 0 {
+		if named := len(t.info.Classes); named > 0 {
+			k = min(k, named)
+		}
 		labels := make([]int, n)
 		for i := range labels {
-			labels[i] = i % max(1, min(k, len(t.info.Classes)))
+			labels[i] = i % k
 		}
 		if err := p.SetLabels(labels); err != nil {
 			return "", err

@@ -39,8 +39,17 @@ func claim(dir string) error {
 	return nil
 }
 
-// openRun prepares the run's directory: the configuration and the log.
-func (t *Trainer) openRun() error {
+// openRun locks the run's directory, checks again under the lock what was true before, and prepares the
+// configuration and the log. On an error nothing stays locked.
+func (t *Trainer) openRun(check func() error) (*Trainer, error) {
+	if err := t.open(check); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Trainer) open(check func() error) error {
 	if err := os.MkdirAll(filepath.Join(t.Dir, previewDir), 0o755); err != nil {
 		return fmt.Errorf("train: make the run's directory: %w", err)
 	}
@@ -49,6 +58,9 @@ func (t *Trainer) openRun() error {
 		return fmt.Errorf("train: %s: %w", t.Dir, err)
 	}
 	t.lock = lock
+	if err := check(); err != nil {
+		return err
+	}
 	err = atomicfile.Write(filepath.Join(t.Dir, configName), func(w io.Writer) error {
 		_, err := w.Write(t.ConfigTOML)
 		return err

@@ -223,6 +223,30 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a batch beyond all memory", func(t *testing.T) {
+		huge := tinySetup(t)
+		huge.Train.BatchSize = 1 << 60
+		if _, err := New(huge); err == nil || !strings.Contains(err.Error(), "train.batch_size is 1152921504606846976") {
+			t.Errorf("error %v, want one that names train.batch_size", err)
+		}
+		if _, err := os.Stat(huge.Dir); err == nil {
+			t.Error("a run that cannot be left a directory")
+		}
+	})
+	t.Run("an older checkpoint with another rate, over newer ones", func(t *testing.T) {
+		again := tinySetup(t)
+		again.Checkpoint.Every, again.Checkpoint.Keep, again.Train.Steps = 1, 0, 3
+		tr, err := New(again)
+		mustRun(t, tr, err)
+		again.Train.LR, again.ConfigTOML = 5e-3, []byte("name = \"other\"\n")
+		tr, err = Resume(context.Background(), again, filepath.Join(again.Dir, "checkpoints", "step-00000001"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "made with another configuration") {
+			t.Errorf("error %v, want one that says that the step is there already", err)
+		}
+	})
 	t.Run("a new run over an old one", func(t *testing.T) {
 		if _, err := New(s); !errors.Is(err, ErrRunExists) {
 			t.Errorf("error %v, want ErrRunExists", err)

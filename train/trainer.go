@@ -58,7 +58,7 @@ type Trainer struct {
 	expAvg, expAvgSq []float32
 	step             int // steps done
 	last             Progress
-	seconds          float64 // trained so far, over all sessions
+	seconds          float64 // trained so far, over all starts
 	saved            string  // the newest checkpoint of this run
 	log              *logFile
 	lock             *checkpoints.DirLock
@@ -72,11 +72,11 @@ func New(s Setup) (*Trainer, error) {
 	if err := claim(s.Dir); err != nil {
 		return nil, err
 	}
-	return begin(s)
+	return begin(s, func() error { return claim(s.Dir) })
 }
 
 // begin starts at step 0.
-func begin(s Setup) (*Trainer, error) {
+func begin(s Setup, check func() error) (*Trainer, error) {
 	t, err := prepare(s)
 	if err != nil {
 		return nil, err
@@ -87,8 +87,11 @@ func begin(s Setup) (*Trainer, error) {
 	}
 	copy(t.weights, m.Weights())
 	copy(t.ema, t.weights)
-	return t, t.openRun()
+	return t.openRun(check)
 }
+
+// maxValues bounds the numbers of one batch's images: 4 GB of float32.
+const maxValues = 1 << 30
 
 // prepare builds what New and Resume share.
 func prepare(s Setup) (*Trainer, error) {
@@ -98,7 +101,12 @@ func prepare(s Setup) (*Trainer, error) {
 			return nil, fmt.Errorf("train: %w", err)
 		}
 	}
+	dim := t.info.Channels * t.info.Height * t.info.Width
 	switch {
+	case s.Train.BatchSize > maxValues/dim:
+		return nil, fmt.Errorf("train: train.batch_size is %d; images of %d values allow at most %d", s.Train.BatchSize, dim, maxValues/dim)
+	case s.Preview.Images > maxValues/dim:
+		return nil, fmt.Errorf("train: preview.images is %d; images of %d values allow at most %d", s.Preview.Images, dim, maxValues/dim)
 	case s.StopAt < 0 || s.StopAt > s.Train.Steps:
 		return nil, fmt.Errorf("train: stop at step %d of a run of %d steps", s.StopAt, s.Train.Steps)
 	case s.Model.InChannels != t.info.Channels || s.Model.OutChannels != t.info.Channels:

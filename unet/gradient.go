@@ -38,6 +38,9 @@ type GradientOptions struct {
 	NoDropout bool // leave dropout out, whatever the configuration says
 }
 
+// attempts is how often a graph is built before a collision of hashes is reported; see nn.ErrHashCollision.
+const attempts = 4
+
 // NewGradient builds and differentiates the graph of a model whose weights are the flat slice, laid out as params
 // says. The weights may change between calls.
 func NewGradient(c Config, params *nn.Params, weights []float32, o GradientOptions) (*Gradient, error) {

@@ -22,9 +22,6 @@ type Predictor struct {
 	labels      []int
 }
 
-// attempts is how often a graph is built before a collision of hashes is reported; see nn.ErrHashCollision.
-const attempts = 4
-
 // NewPredictor plans the model for batches of up to batch images of h rows and w columns.
 func NewPredictor(m *Model, batch, h, w int) (*Predictor, error) {
 	if batch < 1 {
@@ -65,6 +62,9 @@ func (p *Predictor) SetLabels(labels []int) error {
 	p.labels = append(p.labels[:0], labels...)
 	return nil
 }
+
+// ClearLabels forgets the classes that SetLabels set.
+func (p *Predictor) ClearLabels() { p.labels = p.labels[:0] }
 
 // Predict writes the model's output for len(t) images x [n, C, H, W] at timesteps t to out. What it predicts
 // (the noise, the image, v) is what it was trained for. It stops between two operations when ctx is done.

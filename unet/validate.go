@@ -133,8 +133,8 @@ func (c Config) validateBlocks(bad func(key string, value any, legal string, arg
 			return bad("attn_norm_num_groups", c.AttnNormNumGroups, "it must divide the %d channels of the middle block", ch)
 		}
 	}
-	// Every skip is concatenated before a group norm, so sums of channels must be divisible too; they are, as
-	// each term is.
+	// A norm on the way up reads x and its skip as one, so the sum of their channels must be divisible too; it is,
+	// as each term is.
 	return nil
 }
 

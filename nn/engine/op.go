@@ -87,7 +87,7 @@ func (op *Op) ReturnsPtr() bool     { return true }
 func (op *Op) CallsExtern() bool    { return false }
 func (op *Op) OverwritesInput() int { return -1 }
 
-// WriteHash includes a number of its own: Gorgonia merges nodes whose hashes are equal.
+// WriteHash includes a number of its own: the stock tape machine takes nodes of equal hash for one.
 func (op *Op) WriteHash(h hash.Hash) { fmt.Fprintf(h, "unstir %s #%d", op.Name, op.id) }
 
 // Hashcode hashes what WriteHash writes.

@@ -50,6 +50,9 @@ func CheckEnvironment() error { return environment }
 // ActiveLevel is the level that plans made from now on will use.
 func ActiveLevel() Level { return Level(activeLevel.Load()) }
 
+// DirectConvolutions tells whether UNSTIR_CONV=direct is set.
+func DirectConvolutions() bool { return directOnly.Load() }
+
 // SetLevel chooses the level of plans made from now on, and of Gemm. It is meant
 // for tests; a plan keeps the level that it was made with. It returns an error when
 // the CPU or the build lacks l.
