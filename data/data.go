@@ -117,8 +117,8 @@ func (o *Options) logf(format string, args ...any) {
 //     directory is named, no other source is tried;
 //   - the cache;
 //   - the network: files are downloaded into the cache once and checked;
-//   - for "mnist" without a network: the embedded first 10,000 training images,
-//     with a line to o.Log.
+//   - for "mnist" without a network or without a cache that can be written: the
+//     embedded first 10,000 training images, with a line to o.Log that says why.
 //
 // A bad setting is a [*ConfigError], a file that is not what it should be a
 // [*FileError]. The context stops downloads and the reading of files.

@@ -16,8 +16,12 @@ import (
 	"time"
 )
 
-// errNoNetwork: not one mirror gave an answer.
-var errNoNetwork = errors.New("no network")
+var (
+	// errNoNetwork: not one mirror gave an answer.
+	errNoNetwork = errors.New("no network")
+	// errNoCache: there is no directory that downloads can be written to.
+	errNoCache = errors.New("no place for downloads")
+)
 
 const (
 	defaultStall = 30 * time.Second
@@ -67,7 +71,7 @@ func (e unreachableError) Unwrap() error { return e.err }
 func (e cutError) Unwrap() error         { return e.err }
 func (e localError) Unwrap() error       { return e.err }
 
-// file downloads f into dir. It returns the URL that it came from.
+// file downloads f into dir. It returns what fetch does.
 func (d *downloader) file(ctx context.Context, dir string, f file) (string, error) {
 	final := filepath.Join(dir, f.name)
 	from, err := d.fetch(ctx, final+".partial", f)
@@ -91,27 +95,45 @@ func publish(partial, final string) error {
 	return nil
 }
 
+// downloaded is where files that were fetched into dir came from, in words;
+// url is empty where only an earlier run knows it.
+func downloaded(url, dir string) string {
+	if url == "" {
+		return "earlier download to " + dir
+	}
+	return "download " + url + " to " + dir
+}
+
 // archive downloads the dataset's archive and unpacks the files of all splits.
+// What was downloaded is kept until all of them are unpacked: an attempt that
+// fails here must not cost a second transfer.
 func (d *downloader) archive(ctx context.Context, dir string, s *spec) (string, error) {
 	path := filepath.Join(dir, s.archive.name)
 	from := "archive " + path
+	fetched := false
 	if _, err := os.Stat(path); err != nil {
 		path += ".partial"
 		url, err := d.fetch(ctx, path, *s.archive)
 		if err != nil {
 			return "", err
 		}
-		from = "download " + url + " to " + dir
-		defer os.Remove(path)
+		from, fetched = downloaded(url, dir), true
 	}
 	files := append(append([]file(nil), s.files[Train]...), s.files[Test]...)
 	var names []string
 	for _, f := range files {
 		names = append(names, f.name)
 	}
-	return from, walkArchive(ctx, path, names, func(i int, _ int64, in *input) error {
+	err := walkArchive(ctx, path, names, func(i int, _ int64, in *input) error {
 		return unpack(filepath.Join(dir, names[i]), files[i], in)
 	})
+	if err != nil {
+		return "", fmt.Errorf("unpacking %s: %w", s.archive.name, err)
+	}
+	if fetched {
+		os.Remove(path)
+	}
+	return from, nil
 }
 
 // unpack writes a member of an archive to path, once its SHA-256 is right.
@@ -162,7 +184,8 @@ func (p partialFile) sum() (string, error) {
 }
 
 // fetch downloads f to the file partial, which it goes on with where it exists,
-// and checks its SHA-256. The mirrors are tried in order.
+// and checks its SHA-256. The mirrors are tried in order. It returns the URL
+// that the file came from, or "" where it was complete already.
 func (d *downloader) fetch(ctx context.Context, partial string, f file) (string, error) {
 	out, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
@@ -172,7 +195,7 @@ func (d *downloader) fetch(ctx context.Context, partial string, f file) (string,
 	p := partialFile{out}
 	if n := p.size(); n >= f.size {
 		if sum, err := p.sum(); err == nil && sum == f.sha256 {
-			return "earlier", nil
+			return "", nil
 		}
 		if err := p.reset(); err != nil {
 			return "", err

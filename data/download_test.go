@@ -557,18 +557,26 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-func TestADownloadedArchiveIsUnpackedAndChecked(t *testing.T) {
-	members := cifarDir(t, t.TempDir())
-	packed := tarGz(members, cifarOrder...)
-	s := *catalog[CIFAR10]
-	s.archive = &file{name: s.archive.name, size: int64(len(packed)), sha256: hexSum(packed)}
-	s.files = map[Split][]file{}
+// smallCIFAR is the CIFAR-10 of the tests: a spec with the checksums of its
+// archive and of the archive's members.
+func smallCIFAR(t testing.TB) (s *spec, packed []byte, members map[string][]byte) {
+	t.Helper()
+	members = cifarDir(t, t.TempDir())
+	packed = tarGz(members, cifarOrder...)
+	c := *catalog[CIFAR10]
+	c.archive = &file{name: c.archive.name, size: int64(len(packed)), sha256: hexSum(packed)}
+	c.files = map[Split][]file{}
 	for split, list := range catalog[CIFAR10].files {
 		for _, f := range list {
 			f.size, f.sha256 = int64(len(members[f.name])), hexSum(members[f.name])
-			s.files[split] = append(s.files[split], f)
+			c.files[split] = append(c.files[split], f)
 		}
 	}
+	return &c, packed, members
+}
+
+func TestADownloadedArchiveIsUnpackedAndChecked(t *testing.T) {
+	s, packed, members := smallCIFAR(t)
 	m := newMirror(t, map[string][]byte{s.archive.name: packed})
 	cache := t.TempDir()
 	o := Options{CacheDir: cache, Split: Train, Mirrors: []string{m.URL}}
@@ -606,4 +614,51 @@ func TestADownloadedArchiveIsUnpackedAndChecked(t *testing.T) {
 	if _, err := os.Stat(own); err != nil {
 		t.Error(err)
 	}
+}
+
+// Unpacking that fails, as on a full disk, costs no second transfer.
+func TestADownloadIsKeptUntilItIsUnpacked(t *testing.T) {
+	s, packed, _ := smallCIFAR(t)
+	m := newMirror(t, map[string][]byte{s.archive.name: packed})
+	o := Options{CacheDir: t.TempDir(), Split: Train, Mirrors: []string{m.URL}}
+	dir := filepath.Join(o.CacheDir, CIFAR10)
+	obstacle := filepath.Join(dir, "data_batch_3.bin.partial") // a directory where a file is to be written
+	if err := os.MkdirAll(obstacle, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := s.open(context.Background(), o)
+	wantError(t, err, "unpacking "+s.archive.name, obstacle)
+	partial := filepath.Join(dir, s.archive.name+".partial")
+	if b, err := os.ReadFile(partial); err != nil || !bytes.Equal(b, packed) {
+		t.Fatalf("%d bytes, %v: want the whole archive kept", len(b), err)
+	}
+	if err := os.Remove(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	r, from, err := s.open(context.Background(), o)
+	if err != nil || r.count() != 10 {
+		t.Fatal(err)
+	}
+	if want := "earlier download to " + dir; from != want {
+		t.Errorf("source %q, want %q", from, want)
+	}
+	if got := m.log(); len(got) != 1 {
+		t.Errorf("requests %q, want one", got)
+	}
+	if _, err := os.Stat(partial); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v: the archive is still there after it was unpacked", err)
+	}
+}
+
+// A file that was complete but had not got its name yet is used as it is.
+func TestTheSourceNamesAMirrorThatWasAsked(t *testing.T) {
+	s, files := small(t)
+	m := newMirror(t, files)
+	cache := t.TempDir()
+	write(t, filepath.Join(cache, MNIST, imagesName+".partial"), files[imagesName])
+	_, from, err := download(t, s, cache, m)
+	if want := "download " + m.URL + "/data/" + labelsName + " to " + filepath.Join(cache, MNIST); err != nil || from != want {
+		t.Errorf("source %q (%v), want %q", from, err, want)
+	}
+	wantOnly(t, cache, files, imagesName, labelsName)
 }

@@ -14,13 +14,13 @@ import (
 func lockDir(ctx context.Context, dir string, o *Options) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("locking the cache: %w", err)
+		return nil, fmt.Errorf("%w: locking the cache: %w%s", errNoCache, err, byHand)
 	}
 	for waits := 0; ; waits++ {
 		ok, err := tryLock(f)
 		if err != nil {
 			f.Close()
-			return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
+			return nil, fmt.Errorf("%w: locking %s: %w%s", errNoCache, f.Name(), err, byHand)
 		}
 		if ok {
 			return func() { f.Close() }, nil

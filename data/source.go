@@ -23,20 +23,19 @@ func (s *spec) open(ctx context.Context, o Options) (*rawSet, string, error) {
 	if o.Dir != "" {
 		return s.openNamed(ctx, o.Dir, o.Split)
 	}
-	root := o.CacheDir
-	if root == "" {
-		base, err := os.UserCacheDir()
-		if err != nil {
-			return nil, "", fmt.Errorf("no place for downloads (%w)%s", err, byHand)
-		}
-		root = filepath.Join(base, "unstir")
+	dir, err := s.cacheDir(o)
+	from := ""
+	if err == nil {
+		from, err = s.fill(ctx, dir, o)
 	}
-	dir := filepath.Join(root, s.name)
-	from, err := s.fill(ctx, dir, o)
-	if s.embedded && o.Split == Train && errors.Is(err, errNoNetwork) {
-		o.logf("data: %s: no network: going on with the %d images that are embedded in the program instead of all 60,000 [%v]",
-			s.name, embeddedCount, err)
-		return openEmbedded(ctx)
+	if s.embedded && o.Split == Train {
+		for _, why := range []error{errNoNetwork, errNoCache} {
+			if errors.Is(err, why) {
+				o.logf("data: %s: %v: going on with the %d images that are embedded in the program instead of all 60,000 [%v]",
+					s.name, why, embeddedCount, err)
+				return openEmbedded(ctx)
+			}
+		}
 	}
 	if err != nil {
 		return nil, "", err
@@ -50,6 +49,18 @@ func (s *spec) open(ctx context.Context, o Options) (*rawSet, string, error) {
 	}
 	r, err := s.read(ctx, s, paths)
 	return r, from, err
+}
+
+// cacheDir is where the dataset's files are kept.
+func (s *spec) cacheDir(o Options) (string, error) {
+	if o.CacheDir != "" {
+		return filepath.Join(o.CacheDir, s.name), nil
+	}
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("%w (%w)%s", errNoCache, err, byHand)
+	}
+	return filepath.Join(base, "unstir", s.name), nil
 }
 
 // openNamed reads the files in a directory that the user named; they need not
@@ -142,7 +153,7 @@ func (s *spec) fill(ctx context.Context, dir string, o Options) (string, error) 
 		return "", fmt.Errorf("%w: downloads are off and %s has no %s%s", errNoNetwork, dir, missing[0], byHand)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("making the cache: %w", err)
+		return "", fmt.Errorf("%w: making the cache: %w%s", errNoCache, err, byHand)
 	}
 	unlock, err := lockDir(ctx, dir, &o)
 	if err != nil {
@@ -169,7 +180,7 @@ func (s *spec) fill(ctx context.Context, dir string, o Options) (string, error) 
 			from = url
 		}
 	}
-	return "download " + from + " to " + dir, nil
+	return downloaded(from, dir), nil
 }
 
 // verify checks the SHA-256 of the cache's files. One that was put there under

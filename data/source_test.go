@@ -140,15 +140,50 @@ func TestMNISTWithoutNetworkIsTheEmbeddedSetAndSaysSo(t *testing.T) {
 	}
 }
 
-func TestACacheThatCannotBeMadeIsAnError(t *testing.T) {
+// Where the cache cannot be made, found or locked, only MNIST's training split
+// has something to fall back to.
+func TestWithoutACacheMNISTIsTheEmbeddedSetAndTheOthersAreErrors(t *testing.T) {
+	check := func(cache string, parts ...string) {
+		t.Helper()
+		var log bytes.Buffer
+		o := Options{CacheDir: cache, Log: &log, Mirrors: []string{}}
+		ds, err := Open(context.Background(), Config{Dataset: MNIST}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in := ds.Info(); in.Name != MNIST || in.Count != 10000 || !strings.HasPrefix(in.Source, "embedded") {
+			t.Errorf("%+v", in)
+		}
+		parts = append(parts, "no place for downloads", "--data-dir")
+		for _, part := range append(parts, "10000 images", "embedded", "60,000") {
+			if !strings.Contains(log.String(), part) {
+				t.Errorf("log %q does not hold %q", log.String(), part)
+			}
+		}
+		if strings.Count(log.String(), "\n") != 1 {
+			t.Errorf("log %q is not one line", log.String())
+		}
+		for _, name := range []string{FashionMNIST, CIFAR10} {
+			_, err = Open(context.Background(), Config{Dataset: name}, o)
+			wantError(t, err, append(parts, name)...)
+		}
+		o.Split = Test
+		_, err = Open(context.Background(), Config{Dataset: MNIST}, o)
+		wantError(t, err, parts...)
+	}
 	file := write(t, filepath.Join(t.TempDir(), "file"), nil)
-	_, err := Open(context.Background(), Config{Dataset: MNIST}, Options{CacheDir: file})
-	wantError(t, err, "making the cache", file)
-	t.Setenv("HOME", "")
-	t.Setenv("XDG_CACHE_HOME", "")
-	t.Setenv("LocalAppData", "")
-	_, err = Open(context.Background(), Config{Dataset: MNIST}, Options{})
-	wantError(t, err, "no place for downloads", "--data-dir")
+	check(file, "making the cache", file)
+	locked := t.TempDir()
+	for _, name := range []string{MNIST, FashionMNIST, CIFAR10} {
+		if err := os.MkdirAll(filepath.Join(locked, name, ".lock"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(locked, "locking the cache", locked)
+	for _, v := range []string{"HOME", "home", "XDG_CACHE_HOME", "LocalAppData"} {
+		t.Setenv(v, "")
+	}
+	check("")
 }
 
 func TestTheCatalogIsWhole(t *testing.T) {
