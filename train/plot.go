@@ -13,7 +13,7 @@ import (
 	"unstir/internal/atomicfile"
 )
 
-// plotLoss draws a log's loss over the steps, on a logarithmic axis: each logged step, and a running mean.
+// plotLoss draws a log's loss over the steps, on a logarithmic axis: each logged step, and a mean.
 func plotLoss(path string, lines []LogLine) error {
 	if len(lines) < 2 {
 		return nil
@@ -26,20 +26,16 @@ func plotLoss(path string, lines []LogLine) error {
 	p.Y.Tick.Marker = plot.LogTicks{Prec: -1}
 	p.Add(plotter.NewGrid())
 
-	points, mean := make(plotter.XYs, 0, len(lines)), make(plotter.XYs, 0, len(lines))
-	average, weight := 0.0, 0.0
+	var points plotter.XYs
 	for _, l := range lines {
-		if !(l.Loss > 0) || math.IsInf(l.Loss, 0) {
-			continue
+		if l.Loss > 0 && !math.IsInf(l.Loss, 0) {
+			points = append(points, plotter.XY{X: float64(l.Step), Y: l.Loss})
 		}
-		const decay = 0.9
-		average, weight = decay*average+(1-decay)*l.Loss, decay*weight+(1-decay)
-		points = append(points, plotter.XY{X: float64(l.Step), Y: l.Loss})
-		mean = append(mean, plotter.XY{X: float64(l.Step), Y: average / weight})
 	}
 	if len(points) < 2 {
 		return nil
 	}
+	mean := smooth(points, 5)
 	dots, err := plotter.NewLine(points)
 	if err != nil {
 		return fmt.Errorf("train: plot the loss: %w", err)
@@ -52,7 +48,7 @@ func plotLoss(path string, lines []LogLine) error {
 	line.Color, line.Width = color.RGBA{R: 20, G: 60, B: 140, A: 255}, vg.Points(1.5)
 	p.Add(dots, line)
 	p.Legend.Add("logged steps", dots)
-	p.Legend.Add("running mean", line)
+	p.Legend.Add("mean of 11 around", line)
 	p.Legend.Top = true
 	drawn, err := p.WriterTo(7*vg.Inch, 4*vg.Inch, "png")
 	if err != nil {
@@ -66,4 +62,19 @@ func plotLoss(path string, lines []LogLine) error {
 		return fmt.Errorf("train: plot the loss: %w", err)
 	}
 	return nil
+}
+
+// smooth replaces each value by the geometric mean of those up to `around` places before and after it, which on a
+// logarithmic axis follows the points without lagging behind.
+func smooth(points plotter.XYs, around int) plotter.XYs {
+	out := make(plotter.XYs, len(points))
+	for i := range points {
+		reach := min(around, i, len(points)-1-i)
+		sum := 0.0
+		for _, p := range points[i-reach : i+reach+1] {
+			sum += math.Log(p.Y)
+		}
+		out[i] = plotter.XY{X: points[i].X, Y: math.Exp(sum / float64(2*reach+1))}
+	}
+	return out
 }

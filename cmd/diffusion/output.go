@@ -123,10 +123,11 @@ func (k *walk) step(s unstir.SampleStep) {
 			k.x0 = append(k.x0, make([]float64, dim))
 		}
 	}
-	frame := (s.Index+1)*frames/s.Total - 1
-	if frame < 0 || (frame+1)*s.Total/frames-1 != s.Index && s.Index+1 != s.Total {
-		return
+	shown := s.Index * frames / s.Total // frames of the steps before
+	if (s.Index+1)*frames/s.Total == shown {
+		return // a later step makes this frame
 	}
+	frame := shown
 	at := s.First * k.c * k.h * k.w
 	copy(k.x[frame][at:], s.X)
 	copy(k.x0[frame][at:], s.X0)
