@@ -50,6 +50,7 @@ func TestBothSidesDescribeTheSameModel(t *testing.T) {
 	}
 }
 
+// The batch is the comparison's own: what the preset trains best with may change.
 func TestTheFirstModelIsThePresetsOwn(t *testing.T) {
 	preset, err := configs.Load("mnist", nil)
 	if err != nil {
@@ -61,9 +62,6 @@ func TestTheFirstModelIsThePresetsOwn(t *testing.T) {
 	ours := readTOML(t, "mnist")
 	if d := cmp.Diff(preset.Model, ours.Model); d != "" {
 		t.Errorf("the preset mnist and mnist.toml differ (-preset +toml):\n%s", d)
-	}
-	if preset.Train.BatchSize != ours.Train.BatchSize {
-		t.Errorf("batches of %d; the preset has %d", ours.Train.BatchSize, preset.Train.BatchSize)
 	}
 }
 
