@@ -14,9 +14,10 @@ import (
 // them; after that they park, so that an idle process costs nothing.
 
 const (
-	workerSpin = 100 * time.Microsecond // a worker polls this long before it parks
-	callerSpin = 100 * time.Microsecond // the caller polls this long for the last chunks, then sleeps
-	maxThreads = 1 << 12
+	workerSpin  = 100 * time.Microsecond // a worker polls this long before it parks
+	callerSpin  = 100 * time.Microsecond // the caller polls this long for the last chunks, then sleeps
+	callerSleep = 50 * time.Microsecond  // ... for this long at a time
+	maxThreads  = 1 << 12
 )
 
 // Fields of pool.state: generation (32 bits) | highest worker id allowed (15) |
@@ -45,8 +46,6 @@ type pool struct {
 	n          int
 	chunk      func(i int)
 	chunkBy    func(worker, i int)
-	asleep     atomic.Bool   // the caller sleeps until the workers have left
-	left       chan struct{} // wakes it
 	panicOnce  sync.Mutex
 	panicked   bool
 	panicValue any
@@ -62,7 +61,7 @@ type worker struct {
 var thePool = newPool(runtime.GOMAXPROCS(0))
 
 func newPool(threads int) *pool {
-	p := &pool{left: make(chan struct{}, 1)}
+	p := new(pool)
 	p.setThreads(threads)
 	return p
 }
@@ -170,26 +169,8 @@ func (p *pool) await() {
 			continue
 		}
 		if time.Since(start) > callerSpin {
-			p.sleep() // may return early: an earlier section's last worker may wake it late
+			time.Sleep(callerSleep) // unlike a channel, it allocates nothing
 		}
-	}
-}
-
-// sleep blocks until a worker that left a closed section wakes it; await looks again then. The flag is set before
-// the last look at the state, and a worker leaves before it looks at the flag, so no leaving is missed.
-func (p *pool) sleep() {
-	p.asleep.Store(true)
-	if p.state.Load()&stateInside == 0 && p.asleep.CompareAndSwap(true, false) {
-		return
-	}
-	<-p.left
-}
-
-// leave ends a worker's part in a section.
-func (p *pool) leave() {
-	s := p.state.Add(^uint64(0))
-	if s&(stateInside|stateOpen) == 0 && p.asleep.Load() && p.asleep.CompareAndSwap(true, false) {
-		p.left <- struct{}{}
 	}
 }
 
@@ -210,7 +191,7 @@ func (p *pool) claim(worker int) {
 
 // join is a worker's part in a section. It ends however a chunk ends.
 func (p *pool) join(w *worker) {
-	defer p.leave()
+	defer p.state.Add(^uint64(0)) // leave
 	defer p.catch()
 	p.claim(w.id)
 }
