@@ -10,8 +10,8 @@ TEXT ·tileRows1x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -20,11 +20,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -33,7 +33,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -84,6 +84,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -96,8 +100,8 @@ TEXT ·tileRows1x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -106,11 +110,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -119,7 +123,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -165,6 +169,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -177,8 +185,8 @@ TEXT ·tileRows2x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -187,11 +195,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -200,7 +208,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -263,6 +271,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -275,8 +287,8 @@ TEXT ·tileRows2x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -285,11 +297,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -298,7 +310,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -352,6 +364,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -364,8 +380,8 @@ TEXT ·tileRows3x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -374,11 +390,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -387,7 +403,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -462,6 +478,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -474,8 +494,8 @@ TEXT ·tileRows3x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -484,11 +504,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -497,7 +517,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -559,6 +579,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -571,8 +595,8 @@ TEXT ·tileRows4x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -581,11 +605,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -594,7 +618,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -682,6 +706,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -694,8 +722,8 @@ TEXT ·tileRows4x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -704,11 +732,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -717,7 +745,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -788,6 +816,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -800,8 +832,8 @@ TEXT ·tileRows5x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -810,11 +842,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -823,7 +855,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -923,6 +955,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -935,8 +971,8 @@ TEXT ·tileRows5x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -945,11 +981,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -958,7 +994,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1037,6 +1073,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -1049,8 +1089,8 @@ TEXT ·tileRows6x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -1059,11 +1099,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -1072,7 +1112,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1185,6 +1225,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -1197,8 +1241,8 @@ TEXT ·tileRows6x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -1207,11 +1251,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -1220,7 +1264,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1308,6 +1352,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -1320,8 +1368,8 @@ TEXT ·tileRows7x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -1330,11 +1378,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -1343,7 +1391,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1470,6 +1518,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -1482,8 +1534,8 @@ TEXT ·tileRows7x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -1492,11 +1544,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -1505,7 +1557,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1603,6 +1655,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -1615,8 +1671,8 @@ TEXT ·tileRows8x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -1625,11 +1681,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -1638,7 +1694,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1777,6 +1833,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -1789,8 +1849,8 @@ TEXT ·tileRows8x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -1799,11 +1859,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -1812,7 +1872,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1918,6 +1978,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -1930,8 +1994,8 @@ TEXT ·tileRows9x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -1940,11 +2004,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -1953,7 +2017,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -2104,6 +2168,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -2116,8 +2184,8 @@ TEXT ·tileRows9x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -2126,11 +2194,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -2139,7 +2207,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -2253,6 +2321,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -2265,8 +2337,8 @@ TEXT ·tileRows10x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -2275,11 +2347,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -2288,7 +2360,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -2451,6 +2523,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -2463,8 +2539,8 @@ TEXT ·tileRows10x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -2473,11 +2549,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -2486,7 +2562,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -2608,6 +2684,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -2620,8 +2700,8 @@ TEXT ·tileRows11x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -2630,11 +2710,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -2643,7 +2723,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -2818,6 +2898,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -2830,8 +2914,8 @@ TEXT ·tileRows11x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -2840,11 +2924,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -2853,7 +2937,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -2983,6 +3067,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -2995,8 +3083,8 @@ TEXT ·tileRows12x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -3005,11 +3093,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -3018,7 +3106,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -3205,6 +3293,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -3217,8 +3309,8 @@ TEXT ·tileRows12x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -3227,11 +3319,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -3240,7 +3332,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -3378,6 +3470,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -3390,8 +3486,8 @@ TEXT ·tileRows13x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -3400,11 +3496,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -3413,7 +3509,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -3614,6 +3710,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -3626,8 +3726,8 @@ TEXT ·tileRows13x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -3636,11 +3736,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -3649,7 +3749,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -3797,6 +3897,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -3809,8 +3913,8 @@ TEXT ·tileRows14x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -3819,11 +3923,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -3832,7 +3936,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4045,6 +4149,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -4057,8 +4165,8 @@ TEXT ·tileRows14x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -4067,11 +4175,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -4080,7 +4188,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4236,6 +4344,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -4248,8 +4360,8 @@ TEXT ·tileRows1x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -4258,11 +4370,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -4271,7 +4383,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4322,6 +4434,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -4334,8 +4450,8 @@ TEXT ·tileRows2x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -4344,11 +4460,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -4357,7 +4473,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4420,6 +4536,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -4432,8 +4552,8 @@ TEXT ·tileRows3x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -4442,11 +4562,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -4455,7 +4575,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4530,6 +4650,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -4542,8 +4666,8 @@ TEXT ·tileRows4x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -4552,11 +4676,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -4565,7 +4689,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4653,6 +4777,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -4665,8 +4793,8 @@ TEXT ·tileRows5x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -4675,11 +4803,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -4688,7 +4816,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4788,6 +4916,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -4800,8 +4932,8 @@ TEXT ·tileRows6x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -4810,11 +4942,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -4823,7 +4955,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4936,6 +5068,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -4948,8 +5084,8 @@ TEXT ·tileCols1x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -4958,11 +5094,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -4971,7 +5107,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5022,6 +5158,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -5034,8 +5174,8 @@ TEXT ·tileCols1x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -5044,11 +5184,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -5057,7 +5197,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5103,6 +5243,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -5115,8 +5259,8 @@ TEXT ·tileCols2x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -5125,11 +5269,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -5138,7 +5282,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5201,6 +5345,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -5213,8 +5361,8 @@ TEXT ·tileCols2x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -5223,11 +5371,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -5236,7 +5384,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5290,6 +5438,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -5302,8 +5454,8 @@ TEXT ·tileCols3x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -5312,11 +5464,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -5325,7 +5477,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5400,6 +5552,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -5412,8 +5568,8 @@ TEXT ·tileCols3x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -5422,11 +5578,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -5435,7 +5591,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5497,6 +5653,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -5509,8 +5669,8 @@ TEXT ·tileCols4x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -5519,11 +5679,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -5532,7 +5692,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5619,6 +5779,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -5631,8 +5795,8 @@ TEXT ·tileCols4x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -5641,11 +5805,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -5654,7 +5818,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5724,6 +5888,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -5736,8 +5904,8 @@ TEXT ·tileCols5x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -5746,11 +5914,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -5759,7 +5927,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5858,6 +6026,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -5870,8 +6042,8 @@ TEXT ·tileCols5x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -5880,11 +6052,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -5893,7 +6065,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5971,6 +6143,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -5983,8 +6159,8 @@ TEXT ·tileCols6x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -5993,11 +6169,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -6006,7 +6182,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6117,6 +6293,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -6129,8 +6309,8 @@ TEXT ·tileCols6x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -6139,11 +6319,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -6152,7 +6332,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6238,6 +6418,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -6250,8 +6434,8 @@ TEXT ·tileCols7x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -6260,11 +6444,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -6273,7 +6457,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6396,6 +6580,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -6408,8 +6596,8 @@ TEXT ·tileCols7x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -6418,11 +6606,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -6431,7 +6619,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6525,6 +6713,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -6537,8 +6729,8 @@ TEXT ·tileCols8x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -6547,11 +6739,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -6560,7 +6752,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6695,6 +6887,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -6707,8 +6903,8 @@ TEXT ·tileCols8x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -6717,11 +6913,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -6730,7 +6926,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6832,6 +7028,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -6844,8 +7044,8 @@ TEXT ·tileCols9x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -6854,11 +7054,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -6867,7 +7067,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -7014,6 +7214,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -7026,8 +7230,8 @@ TEXT ·tileCols9x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -7036,11 +7240,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -7049,7 +7253,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -7159,6 +7363,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -7171,8 +7379,8 @@ TEXT ·tileCols10x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -7181,11 +7389,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -7194,7 +7402,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -7353,6 +7561,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -7365,8 +7577,8 @@ TEXT ·tileCols10x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -7375,11 +7587,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -7388,7 +7600,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -7506,6 +7718,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -7518,8 +7734,8 @@ TEXT ·tileCols11x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -7528,11 +7744,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -7541,7 +7757,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -7712,6 +7928,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -7724,8 +7944,8 @@ TEXT ·tileCols11x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -7734,11 +7954,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -7747,7 +7967,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -7873,6 +8093,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -7885,8 +8109,8 @@ TEXT ·tileCols12x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -7895,11 +8119,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -7908,7 +8132,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -8091,6 +8315,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -8103,8 +8331,8 @@ TEXT ·tileCols12x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -8113,11 +8341,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -8126,7 +8354,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -8260,6 +8488,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -8272,8 +8504,8 @@ TEXT ·tileCols13x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -8282,11 +8514,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -8295,7 +8527,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -8490,6 +8722,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -8502,8 +8738,8 @@ TEXT ·tileCols13x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -8512,11 +8748,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -8525,7 +8761,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -8667,6 +8903,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -8679,8 +8919,8 @@ TEXT ·tileCols14x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -8689,11 +8929,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -8702,7 +8942,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -8909,6 +9149,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -8921,8 +9165,8 @@ TEXT ·tileCols14x16AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -8931,11 +9175,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -8944,7 +9188,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9094,6 +9338,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -9106,8 +9354,8 @@ TEXT ·tileCols1x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -9116,11 +9364,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -9129,7 +9377,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9180,6 +9428,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -9192,8 +9444,8 @@ TEXT ·tileCols2x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -9202,11 +9454,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -9215,7 +9467,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9278,6 +9530,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -9290,8 +9546,8 @@ TEXT ·tileCols3x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -9300,11 +9556,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -9313,7 +9569,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9388,6 +9644,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -9400,8 +9660,8 @@ TEXT ·tileCols4x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -9410,11 +9670,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -9423,7 +9683,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9510,6 +9770,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -9522,8 +9786,8 @@ TEXT ·tileCols5x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -9532,11 +9796,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -9545,7 +9809,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9644,6 +9908,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:
@@ -9656,8 +9924,8 @@ TEXT ·tileCols6x16AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
-	MOVQ  144(AX), CX
-	MOVQ  152(AX), DX
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched0
 
@@ -9666,11 +9934,11 @@ prefetch0:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch0
-	MOVQ       CX, 144(AX)
+	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
+	MOVQ  176(AX), CX
+	MOVQ  184(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
 
@@ -9679,7 +9947,7 @@ prefetch1:
 	ADDQ       $+64, CX
 	DECQ       DX
 	JNE        prefetch1
-	MOVQ       CX, 160(AX)
+	MOVQ       CX, 176(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9790,6 +10058,10 @@ store:
 	ADDQ    CX, 8(AX)
 	MOVQ    136(AX), CX
 	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
 	JMP     tile
 
 done:

@@ -16,8 +16,8 @@ import "unsafe"
 //	C(i, j) = c + i cRow + 4 j      init, add likewise
 //
 // All offsets and steps are in bytes. Functions named tileRows want aCol = 4,
-// those named tileCols want aRow = 4. This is done count times, a, b and c moving
-// on by their steps in between. The call changes a, b, c, count and prefetch. A tile lives on
+// those named tileCols want aRow = 4. This is done count times, the operands moving
+// on by their steps in between. The call changes them, count and prefetch. A tile lives on
 // the heap, and the garbage collector looks at its pointers, so none of them may
 // point past the end of an array, not even when nothing is read there.
 //
@@ -31,6 +31,7 @@ type tile struct {
 	numSegs, segLen     int
 	count               int
 	aStep, bStep, cStep uintptr
+	initStep, addStep   uintptr
 
 	prefetch [2]stream
 }
@@ -88,34 +89,52 @@ func (p *product) rowsPanel(rows, cols int) { p.panel(&p.isa.rows, rows, cols) }
 // colsPanel is rowsPanel for an A whose elements of one column lie next to each other.
 func (p *product) colsPanel(rows, cols int) { p.panel(&p.isa.cols, rows, cols) }
 
+// panel computes the columns strip by strip, and the rows of a strip in tiles of two
+// heights, those of one height in one call.
 func (p *product) panel(kernels *[2][15]func(*byte), rows, cols int) {
 	tiles := (rows + p.maxRows - 1) / p.maxRows
+	low := rows / tiles
+	high := rows % tiles * (low + 1) // so many rows are in tiles one row higher
 	p.run = p.tile
 	for j := 0; j < cols; {
 		width := 16
 		if cols-j > 16 {
 			width = p.maxCols
 		}
-		for q := 0; q < tiles; q++ {
-			i0, i1 := rows*q/tiles, rows*(q+1)/tiles
-			r := &p.run
-			r.count = 1
-			r.a = move(p.a, uintptr(i0)*p.aRow)
-			r.b = move(p.b, uintptr(4*j))
-			r.c = move(p.c, uintptr(i0)*p.cRow+uintptr(4*j))
-			r.init = move(p.init, uintptr(i0)*p.initRow+uintptr(4*j))
-			if p.add != nil {
-				r.add = move(p.add, uintptr(i0)*p.addRow+uintptr(4*j))
+		for i := 0; i < rows; {
+			height, count := low, (rows-i)/low
+			if i < high {
+				height, count = low+1, (high-i)/(low+1)
 			}
-			if f := kernels[width/16-1][i1-i0]; cols-j >= width {
-				f((*byte)(unsafe.Pointer(r)))
+			p.start(i, j, height)
+			f := kernels[width/16-1][height]
+			if cols-j >= width {
+				p.run.count = count
+				f((*byte)(unsafe.Pointer(&p.run)))
+				i += count * height
 			} else {
-				p.edgeTile(f, i1-i0, cols-j)
+				p.edgeTile(f, height, cols-j)
+				i += height
 			}
 		}
 		j += width
 	}
 	p.prefetch = p.run.prefetch
+}
+
+// start points the next call at the tile of the given height that begins at row i and column j.
+func (p *product) start(i, j, height int) {
+	r := &p.run
+	row, col, step := uintptr(i), uintptr(4*j), uintptr(height)
+	r.count = 1
+	r.a, r.aStep = move(p.a, row*p.aRow), step*p.aRow
+	r.b, r.bStep = move(p.b, col), 0
+	r.c, r.cStep = move(p.c, row*p.cRow+col), step*p.cRow
+	r.init, r.initStep = move(p.init, row*p.initRow+col), step*p.initRow
+	r.addStep = 0
+	if p.add != nil {
+		r.add, r.addStep = move(p.add, row*p.addRow+col), step*p.addRow
+	}
 }
 
 // edgeTile runs f into p.edge and copies the cols columns that exist to C.

@@ -37,6 +37,10 @@ func genericTile(t *tile, rows int) {
 			return
 		}
 		t.a, t.b, t.c = move(t.a, t.aStep), move(t.b, t.bStep), move(t.c, t.cStep)
+		t.init = move(t.init, t.initStep)
+		if t.add != nil {
+			t.add = move(t.add, t.addStep)
+		}
 	}
 }
 

@@ -79,7 +79,7 @@ func newWinograd(s ConvShape, transposed bool, workers int, is *isa) *winograd {
 		g.src, g.dst = s.K, s.C
 	}
 	g.block = is.winoPatches
-	g.vRow = oddLines(g.src)
+	g.vRow = (g.src + 15) &^ 15
 	g.workerLen = winoPoints*(g.block*g.vRow+16) + winoPoints*(g.block*panelWidth+16) + padded(g.dst) + 16
 	g.zeros = aligned(make([]float32, padded(max(g.src, g.dst))+panelWidth+16))
 	g.workers = newWinogradWorkers(workers, is)
@@ -99,10 +99,6 @@ func newWinogradWorkers(n int, is *isa) []winogradWorker {
 	}
 	return w
 }
-
-// oddLines is c rounded up to an odd number of 64-byte lines, so that the rows of a
-// block spread over all sets of the cache.
-func oddLines(c int) int { return ((c+15)/16 | 1) * 16 }
 
 func (g *winograd) panels() int    { return padded(g.dst) / panelWidth }
 func (g *winograd) packedLen() int { return g.panels() * winoPoints * g.uPlane() }

@@ -24,7 +24,7 @@ type winogradWeights struct {
 	part                    func(worker, i int)
 }
 
-const weightPatches = 24 // patches in one product: more of them push D out of the cache
+const weightPatches = 48 // patches in one product: with fewer, reading and writing D weighs more; more push it out of the cache
 
 func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	g := &winogradWeights{s: s, patchGrid: newPatchGrid(s)}
@@ -43,7 +43,7 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	}
 	g.blocks, g.groups = (s.C+g.chans-1)/g.chans, (panels+g.width-1)/g.width
 	g.block = min(weightPatches, (s.N+g.pieces.count-1)/g.pieces.count*g.perImage())
-	g.vRow, g.wRow = oddLines(g.chans), oddLines(g.width*panelWidth)
+	g.vRow, g.wRow = g.chans, g.width*panelWidth
 	g.dLen = winoPoints * (g.width*g.chans*panelWidth + 16)
 	g.vLen, g.wLen = winoPoints*(g.block*g.vRow+16), winoPoints*(g.block*g.wRow+16)
 	g.vLen = max(g.vLen, 9*16*g.chans) // store uses it too

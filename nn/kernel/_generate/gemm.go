@@ -32,7 +32,8 @@ const (
 	tileCRow, tileInitRow, tileAddRow          = 64, 72, 80
 	tileSegs, tileNumSegs, tileSegLen          = 88, 96, 104
 	tileCount, tileAStep, tileBStep, tileCStep = 112, 120, 128, 136
-	tilePrefetch                               = 144 // and 160: address and lines
+	tileInitStep, tileAddStep                  = 144, 152
+	tilePrefetch                               = 160 // and 176: address and lines
 )
 
 // registerTile writes the kernel for a tile of rows x (nv vectors); its argument is a
@@ -126,6 +127,8 @@ func registerTile(s isa, along bool, rows, nv int) {
 	ADDQ(field(tileAStep), Mem{Base: t, Disp: tileA})
 	ADDQ(field(tileBStep), Mem{Base: t, Disp: tileB})
 	ADDQ(field(tileCStep), Mem{Base: t, Disp: tileC})
+	ADDQ(field(tileInitStep), Mem{Base: t, Disp: tileInit})
+	ADDQ(field(tileAddStep), Mem{Base: t, Disp: tileAdd})
 	JMP(LabelRef("tile"))
 	Label("done")
 	VZEROUPPER()
