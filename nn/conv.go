@@ -118,7 +118,7 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 	prepared := 0
 	for _, p := range c.parts {
 		op.Wrt[p.x] = s.needsGrad(in[p.x])
-		op.Scratch = max(op.Scratch, p.plan.Scratch())
+		op.Scratch += p.plan.Scratch()
 		prepared += p.plan.PreparedLen()
 	}
 	if c.residual > 0 {
@@ -184,13 +184,16 @@ func optional(c *engine.Call, i int) []float32 {
 	return c.In[i]
 }
 
-// forward: each part adds its channels' share to what the parts before it have left.
 func (c *convOp) forward(call *engine.Call) {
-	bias, perImage, sum := optional(call, c.bias), optional(call, c.perImage), optional(call, c.residual)
-	for _, p := range c.parts {
-		p.plan.Forward(call.Out, call.In[p.x], call.In[1][p.first:p.end], bias, perImage, sum, call.Scratch)
-		bias, perImage, sum = nil, nil, call.Out
+	bias, perImage, residual := optional(call, c.bias), optional(call, c.perImage), optional(call, c.residual)
+	p := &c.parts[0]
+	x, w := call.In[p.x], call.In[1][p.first:p.end]
+	if len(c.parts) == 1 {
+		p.plan.Forward(call.Out, x, w, bias, perImage, residual, call.Scratch)
+		return
 	}
+	q := &c.parts[1]
+	p.plan.ForwardPair(q.plan, call.Out, x, call.In[q.x], w, call.In[1][q.first:q.end], bias, perImage, residual, call.Scratch)
 }
 
 // prepared takes the transformed filters from the graph's, at the first run.
@@ -209,12 +212,14 @@ func (c *convOp) prepared(call *engine.Call) {
 		c.forward(call)
 		return
 	}
-	bias, perImage, sum := optional(call, c.bias), optional(call, c.perImage), optional(call, c.residual)
-	for _, p := range c.parts {
-		w := call.In[1][p.first:p.end]
-		p.plan.ForwardPrepared(call.Out, call.In[p.x], p.filter, w, bias, perImage, sum, call.Scratch)
-		bias, perImage, sum = nil, nil, call.Out
+	bias, perImage, residual := optional(call, c.bias), optional(call, c.perImage), optional(call, c.residual)
+	p := &c.parts[0]
+	if len(c.parts) == 1 {
+		p.plan.ForwardPrepared(call.Out, call.In[p.x], p.filter, call.In[1][p.first:p.end], bias, perImage, residual, call.Scratch)
+		return
 	}
+	q := &c.parts[1]
+	p.plan.ForwardPairPrepared(q.plan, call.Out, call.In[p.x], call.In[q.x], p.filter, q.filter, bias, perImage, residual, call.Scratch)
 }
 
 // diff: the gradients of x, w and b are convolutions too; that of perImage is dy summed over each image's

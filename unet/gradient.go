@@ -182,13 +182,13 @@ func (d *Gradient) fill(e Example, first, m int, scale float64) {
 // activations of one layer near the cache. It depends on the model's shape only, so that a run's numbers do not
 // depend on the machine.
 func DefaultSlice(c Config, h, w int) int {
-	const near = 2 << 20 // bytes of the largest layer's activations
+	const near = 4 << 20 // bytes of the largest layer's activations
 	widest := 0
 	for level, channels := range c.BlockOutChannels {
 		widest = max(widest, 4*channels*(h>>level)*(w>>level))
 	}
 	n := 1
-	for 2*n*widest <= near && n < 64 {
+	for 2*n*widest <= near && n < 32 {
 		n *= 2
 	}
 	return n

@@ -100,6 +100,8 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 		}
 		if dst, pinned := opt.Pin[n]; pinned && opt.Accumulate {
 			s.sum = dst
+			_, read := p.last[n]
+			s.alone = s.kind != storeExtra && !read
 		}
 		made[n] = len(m.steps)
 		m.steps = append(m.steps, s)
@@ -165,12 +167,14 @@ func (m *Machine) Run(ctx context.Context) (err error) {
 
 func (m *Machine) runStep(s *step) {
 	c := &s.call
-	switch s.kind {
-	case runKernel:
-		s.op.Kernel(c)
-	case addNodes:
-		m.vec.Add(c.Out, c.In[0], c.In[1])
+	if m.Fresh && s.alone { // nothing to add to, and nobody looks for it in the arena
+		out := c.Out
+		c.Out = s.sum
+		m.compute(s)
+		c.Out = out
+		return
 	}
+	m.compute(s)
 	if s.sum == nil {
 		return
 	}
@@ -178,6 +182,16 @@ func (m *Machine) runStep(s *step) {
 		copy(s.sum, c.Out)
 	} else {
 		m.vec.Add(s.sum, s.sum, c.Out)
+	}
+}
+
+func (m *Machine) compute(s *step) {
+	c := &s.call
+	switch s.kind {
+	case runKernel:
+		s.op.Kernel(c)
+	case addNodes:
+		m.vec.Add(c.Out, c.In[0], c.In[1])
 	}
 }
 

@@ -24,6 +24,8 @@ type step struct {
 	op   *Op
 	call Call
 	sum  []float32 // Pin with Accumulate: where call.Out is added to
+	// alone: call.Out itself is read by nobody, so that the first sum may be written in its place.
+	alone bool
 }
 
 // planner lays out the values of a graph.
@@ -52,7 +54,9 @@ func children(n *G.Node) []*G.Node {
 }
 
 // sortNodes lists what the outputs depend on in the order in which the nodes were made: the forward pass as the
-// model was written, then each layer's gradients together, which keeps what they share in the cache.
+// model was written, then each layer's gradients together, which keeps what they share in the cache. Only additions
+// come as soon as their operands are there: one tensor instead of two waits for the rest of a skip connection's
+// gradient, and the operands are still in the cache.
 func (p *planner) sortNodes(outputs G.Nodes) (map[*G.Node][]*G.Node, error) {
 	kids := map[*G.Node][]*G.Node{}
 	stack := append(G.Nodes(nil), outputs...)
@@ -67,9 +71,7 @@ func (p *planner) sortNodes(outputs G.Nodes) (map[*G.Node][]*G.Node, error) {
 		stack = append(stack, kids[n]...)
 	}
 	sort.Slice(p.order, func(i, j int) bool { return p.order[i].ID() < p.order[j].ID() })
-	for i, n := range p.order {
-		p.index[n] = i
-	}
+	p.hasten(kids)
 	for i, n := range p.order {
 		for _, c := range kids[n] {
 			if p.index[c] >= i {
@@ -85,6 +87,37 @@ func (p *planner) sortNodes(outputs G.Nodes) (map[*G.Node][]*G.Node, error) {
 		p.output[n] = true
 	}
 	return kids, nil
+}
+
+// hasten moves each addition to behind the later one of its operands and numbers the order.
+func (p *planner) hasten(kids map[*G.Node][]*G.Node) {
+	waiting := map[*G.Node][]*G.Node{} // additions by operand
+	missing := map[*G.Node]int{}       // operands that an addition waits for
+	for _, n := range p.order {
+		if isAdd(n) {
+			for _, k := range kids[n] {
+				waiting[k] = append(waiting[k], n)
+				missing[n]++
+			}
+		}
+	}
+	made := p.order
+	p.order = make([]*G.Node, 0, len(made))
+	var add func(n *G.Node)
+	add = func(n *G.Node) {
+		p.index[n] = len(p.order)
+		p.order = append(p.order, n)
+		for _, sum := range waiting[n] {
+			if missing[sum]--; missing[sum] == 0 {
+				add(sum)
+			}
+		}
+	}
+	for _, n := range made {
+		if !isAdd(n) {
+			add(n)
+		}
+	}
 }
 
 func size(n *G.Node) int {

@@ -113,6 +113,27 @@ func (c *Conv) ForwardPrepared(y, x, u, w, bias, temb, res, scratch []float32) {
 	c.forward.run(y, x, u, bias, temb, res, scratch)
 }
 
+// ForwardPair is the convolution of the channels of two tensors, c's of the first ones
+// and d's of those that follow: y = x * w + xd * wd + bias + temb + res. It gives the
+// bits of Forward and then d's with res = y. scratch must do for both plans.
+func (c *Conv) ForwardPair(d *Conv, y, x, xd, w, wd, bias, temb, res, scratch []float32) {
+	scratch = aligned(scratch)
+	u, ud := c.forward.packedLen(), d.forward.packedLen()
+	c.forward.pack(scratch[:u], w)
+	d.forward.pack(scratch[u:u+ud], wd)
+	c.ForwardPairPrepared(d, y, x, xd, scratch[:u], scratch[u:u+ud], bias, temb, res, scratch[u+ud:])
+}
+
+// ForwardPairPrepared is ForwardPair with prepared filters.
+func (c *Conv) ForwardPairPrepared(d *Conv, y, x, xd, u, ud, bias, temb, res, scratch []float32) {
+	if g, h := flatGather(c), flatGather(d); g != nil && h != nil {
+		g.runWith(h, y, x, xd, u, ud, bias, temb, res, scratch)
+		return
+	}
+	c.forward.run(y, x, u, bias, temb, res, scratch)
+	d.forward.run(y, xd, ud, nil, nil, y, scratch)
+}
+
 // BackwardData computes the gradient dx of the input from dy, overwriting dx.
 func (c *Conv) BackwardData(dx, dy, w, scratch []float32) {
 	scratch = aligned(scratch)

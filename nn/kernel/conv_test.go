@@ -378,6 +378,35 @@ func TestConvPreparedGivesTheSameBits(t *testing.T) {
 	})
 }
 
+func TestConvPairGivesTheBitsOfTwoCalls(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		r := testRand(8)
+		for _, both := range convShapes(r) {
+			first, second := both, both
+			second.C = 1 + both.C/2
+			a, b := newConvData(r, first), newConvData(r, second)
+			c, err := NewConv(first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := NewConv(second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			scratch := garbage(c.Scratch() + d.Scratch())
+			for _, temb := range [][]float32{nil, a.temb} {
+				c.Forward(a.y, a.x, a.w, a.bias, temb, a.res, scratch)
+				d.Forward(a.y, b.x, b.w, nil, nil, a.y, scratch)
+				y := garbage(len(a.y))
+				c.ForwardPair(d, y, a.x, b.x, a.w, b.w, a.bias, temb, a.res, scratch)
+				if err := sameBits(y, a.y); err != nil {
+					t.Errorf("%+v and %d channels: %v", first, second.C, err)
+				}
+			}
+		}
+	})
+}
+
 func TestConvDoesNotAllocate(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(8)

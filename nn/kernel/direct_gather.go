@@ -20,6 +20,7 @@ type gather struct {
 
 	dstData, srcData, u, w, bias, temb, add, inits, bands []float32
 	images, flatPixels, perImage, groups                  int
+	next                                                  *gather // adds its share to each part of the output
 
 	packPart func(i int)
 	part     func(worker, i int)
@@ -134,6 +135,23 @@ func (g *gather) run(dst, src, u, bias, temb, add, scratch []float32) {
 	parallelBy(chunks*g.groups, len(g.products), g.part)
 }
 
+// flatGather is c's engine where that is a plain matrix product, else nil.
+func flatGather(c *Conv) *gather {
+	if g, ok := c.forward.(*gather); ok && g.flat {
+		return g
+	}
+	return nil
+}
+
+// runWith is run, and then h's with what is there as add, but part by part, so that
+// the output passes through the cache once. Both are flat and have the same output.
+func (g *gather) runWith(h *gather, dst, src, srcH, u, uH, bias, temb, add, scratch []float32) {
+	g.next = h
+	h.dstData, h.srcData, h.u, h.bias, h.temb, h.add = dst, srcH, uH, nil, nil, dst
+	g.run(dst, src, u, bias, temb, add, scratch)
+	g.next = nil
+}
+
 // initRows writes the row that every pixel of an image starts from: bias + temb. It
 // writes nothing when both are nil.
 func initRows(rows, bias, temb []float32, images, k int) {
@@ -158,7 +176,11 @@ func (g *gather) do(worker, i int) {
 	p0, p1 := g.panels()*group/g.groups, g.panels()*(group+1)/g.groups
 	p := &g.products[worker]
 	if g.flat {
-		g.doFlat(p, n, i, p0, p1)
+		r0, r1 := g.flatPixels*i/g.perImage, g.flatPixels*(i+1)/g.perImage
+		g.doFlat(p, n, n*g.flatPixels+r0, r1-r0, p0, p1)
+		if g.next != nil {
+			g.next.doFlat(p, n, n*g.flatPixels+r0, r1-r0, p0, p1)
+		}
 		return
 	}
 	r := g.spans[i]
@@ -188,11 +210,8 @@ func (g *gather) do(worker, i int) {
 	}
 }
 
-// doFlat computes rows of a plain matrix product.
-func (g *gather) doFlat(p *product, n, i, p0, p1 int) {
-	spans := g.perImage
-	r0, r1 := g.flatPixels*i/spans, g.flatPixels*(i+1)/spans
-	at := n*g.flatPixels + r0
+// doFlat computes the given number of rows of a plain matrix product, from row at on.
+func (g *gather) doFlat(p *product, n, at, rows, p0, p1 int) {
 	p.a, p.aRow, p.aCol, p.bRow = &g.srcData[at*g.src.c], uintptr(4*g.src.c), 4, 4*panelWidth
 	p.cRow = uintptr(4 * g.dst.c)
 	p.addRow = p.cRow
@@ -201,7 +220,7 @@ func (g *gather) doFlat(p *product, n, i, p0, p1 int) {
 		p.b = &g.u[j*g.src.c*panelWidth]
 		g.setInit(p, n, j)
 		g.setOut(p, at*g.dst.c+j*panelWidth)
-		p.rowsPanel(r1-r0, min(panelWidth, g.dst.c-j*panelWidth))
+		p.rowsPanel(rows, min(panelWidth, g.dst.c-j*panelWidth))
 	}
 }
 

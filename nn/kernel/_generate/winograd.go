@@ -420,6 +420,7 @@ func winoFilter(s isa) {
 		row(g, func(j int, v vec) {
 			IMUL3Q(I8(6*i+j), plane, q)
 			s.store(v, Mem{Base: u, Index: q, Scale: 1})
+			PREFETCHT0(Mem{Base: u, Index: q, Scale: 1, Disp: 512})
 		})
 	}
 	ADDQ(channel, w)
