@@ -19,8 +19,9 @@ type gather struct {
 	bufLen     int // floats of one worker's band
 
 	dstData, srcData, u, w, bias, temb, add, inits, bands []float32
-	images, flatPixels, perImage, groups                  int
+	images, flatPixels, perImage, groups, chunks          int
 	next                                                  *gather // adds its share to each part of the output
+	last                                                  bool    // adds to what is in the cache
 
 	packPart func(i int)
 	part     func(worker, i int)
@@ -130,9 +131,16 @@ func (g *gather) run(dst, src, u, bias, temb, add, scratch []float32) {
 		g.perImage = (g.flatPixels + flatRows - 1) / flatRows
 	}
 	initRows(g.inits, bias, temb, g.images, g.dst.c)
-	chunks := g.images * g.perImage
-	g.groups = min(g.panels(), (4*Threads()+chunks-1)/chunks)
-	parallelBy(chunks*g.groups, len(g.products), g.part)
+	spans, threads := g.images*g.perImage, min(len(g.products), Threads())
+	g.groups = min(g.panels(), (4*threads+spans-1)/spans)
+	g.chunks = spans
+	if g.flat {
+		g.chunks = min(spans, 16*threads) // several spans in a row, each fetching the next
+	}
+	if h := g.next; h != nil {
+		h.images, h.flatPixels, h.perImage = g.images, g.flatPixels, g.perImage
+	}
+	parallelBy(g.chunks*g.groups, len(g.products), g.part)
 }
 
 // flatGather is c's engine where that is a plain matrix product, else nil.
@@ -146,10 +154,10 @@ func flatGather(c *Conv) *gather {
 // runWith is run, and then h's with what is there as add, but part by part, so that
 // the output passes through the cache once. Both are flat and have the same output.
 func (g *gather) runWith(h *gather, dst, src, srcH, u, uH, bias, temb, add, scratch []float32) {
-	g.next = h
+	g.next, h.last = h, true
 	h.dstData, h.srcData, h.u, h.bias, h.temb, h.add = dst, srcH, uH, nil, nil, dst
 	g.run(dst, src, u, bias, temb, add, scratch)
-	g.next = nil
+	g.next, h.last = nil, false
 }
 
 // initRows writes the row that every pixel of an image starts from: bias + temb. It
@@ -169,20 +177,30 @@ func initRows(rows, bias, temb []float32, images, k int) {
 	}
 }
 
-// do computes one group of panels of one span of one image.
+// do computes one group of panels of one chunk of spans.
 func (g *gather) do(worker, i int) {
 	i, group := i/g.groups, i%g.groups
-	n, i := i/g.perImage, i%g.perImage
 	p0, p1 := g.panels()*group/g.groups, g.panels()*(group+1)/g.groups
 	p := &g.products[worker]
-	if g.flat {
-		r0, r1 := g.flatPixels*i/g.perImage, g.flatPixels*(i+1)/g.perImage
-		g.doFlat(p, n, n*g.flatPixels+r0, r1-r0, p0, p1)
-		if g.next != nil {
-			g.next.doFlat(p, n, n*g.flatPixels+r0, r1-r0, p0, p1)
+	spans := g.images * g.perImage
+	s0, s1 := spans*i/g.chunks, spans*(i+1)/g.chunks
+	for s := s0; s < s1; s++ {
+		n, i := s/g.perImage, s%g.perImage
+		if !g.flat {
+			g.doSpan(worker, n, i, p0, p1)
+			continue
 		}
-		return
+		g.doFlat(p, n, i, p0, p1, s+1 < s1)
+		if g.next != nil {
+			g.next.doFlat(p, n, i, p0, p1, s+1 < s1)
+		}
 	}
+}
+
+// doSpan computes span i of image n.
+func (g *gather) doSpan(worker, n, i, p0, p1 int) {
+	p := &g.products[worker]
+	p.prefetch = [2]stream{}
 	r := g.spans[i]
 	t := &g.grids[r.grid]
 	if t.count() == 0 {
@@ -210,12 +228,26 @@ func (g *gather) do(worker, i int) {
 	}
 }
 
-// doFlat computes the given number of rows of a plain matrix product, from row at on.
-func (g *gather) doFlat(p *product, n, at, rows, p0, p1 int) {
+// doFlat computes span i of image n of a plain matrix product, and fetches the next
+// one's rows when there is one.
+func (g *gather) doFlat(p *product, n, i, p0, p1 int, next bool) {
+	r0, r1 := g.flatPixels*i/g.perImage, g.flatPixels*(i+1)/g.perImage
+	at, rows := n*g.flatPixels+r0, r1-r0
 	p.a, p.aRow, p.aCol, p.bRow = &g.srcData[at*g.src.c], uintptr(4*g.src.c), 4, 4*panelWidth
 	p.cRow = uintptr(4 * g.dst.c)
 	p.addRow = p.cRow
 	p.segs, p.numSegs, p.segLen = &noOffsets[0], 1, g.src.c
+	p.prefetch = [2]stream{}
+	if next {
+		calls := (p1 - p0) * p.tiles(rows, panelWidth)
+		p.prefetch[0] = streamOf(upTo(g.srcData, (at+rows)*g.src.c, rows*g.src.c), calls)
+		if out := g.add; !g.last {
+			if out == nil {
+				out = g.dstData
+			}
+			p.prefetch[1] = streamOf(upTo(out, (at+rows)*g.dst.c, rows*g.dst.c), calls)
+		}
+	}
 	for j := p0; j < p1; j++ {
 		p.b = &g.u[j*g.src.c*panelWidth]
 		g.setInit(p, n, j)
@@ -223,6 +255,9 @@ func (g *gather) doFlat(p *product, n, at, rows, p0, p1 int) {
 		p.rowsPanel(rows, min(panelWidth, g.dst.c-j*panelWidth))
 	}
 }
+
+// upTo is n floats of x from first on, or as many as there are.
+func upTo(x []float32, first, n int) []float32 { return x[first:min(first+n, len(x))] }
 
 // doNothing writes the pixels that no tap reaches: a 1x1 filter of stride 2 has them.
 func (g *gather) doNothing(t *taps, n int, r span, p0, p1 int) {

@@ -137,8 +137,11 @@ func (o *outer) do(worker, i int) {
 	}
 	clear(b.sums)
 	if o.mode == outerMatrix {
-		for at := o.grids * piece / o.pieces.count; at < o.grids*(piece+1)/o.pieces.count; at += outerPixels {
-			b.matrixRows(at, min(at+outerPixels, o.grids*(piece+1)/o.pieces.count))
+		end := o.grids * (piece + 1) / o.pieces.count
+		for at := o.grids * piece / o.pieces.count; at < end; at += outerPixels {
+			next := min(at+outerPixels, end)
+			b.fetchRows(next, min(next+outerPixels, end))
+			b.matrixRows(at, next)
 		}
 	} else {
 		for n := o.n * piece / o.pieces.count; n < o.n*(piece+1)/o.pieces.count; n++ {
@@ -166,6 +169,19 @@ func (b *outerBlock) matrixRows(q0, q1 int) {
 	p.segs, p.numSegs, p.segLen = &noOffsets[0], 1, q1-q0
 	b.setRight(q0, q1)
 	b.multiply(b.l1-b.l0, 0)
+}
+
+// fetchRows arranges for matrixRows to fetch rows q0 to q1, where the block is all of them.
+func (b *outerBlock) fetchRows(q0, q1 int) {
+	t, p := &b.grid, b.p
+	p.prefetch = [2]stream{}
+	calls := p.tiles(b.l1-b.l0, b.r1-b.r0)
+	if b.blocks == 1 {
+		p.prefetch[0] = streamOf(b.outer.left[q0*t.src.c:q1*t.src.c], calls)
+	}
+	if b.groups == 1 {
+		p.prefetch[1] = streamOf(b.outer.right[q0*t.dst.c:q1*t.dst.c], calls)
+	}
 }
 
 // gridRows adds the products of grid rows q0 to q1 of image n.

@@ -43,6 +43,12 @@ type stream struct {
 	lines   int
 }
 
+// streamOf is memory x, to be fetched in the given number of steps.
+func streamOf(x []float32, steps int) stream {
+	lines := len(x) / 16
+	return stream{uintptr(unsafe.Pointer(unsafe.SliceData(x))), (lines + steps - 1) / steps}
+}
+
 // panelWidth is the number of columns of a packed panel of B. Each panel is stored
 // row after row, padded with zeros on the right.
 const panelWidth = 32
@@ -120,6 +126,11 @@ func (p *product) panel(kernels *[2][15]func(*byte), rows, cols int) {
 		j += width
 	}
 	p.prefetch = p.run.prefetch
+}
+
+// tiles is the number of register tiles of rows x cols elements.
+func (p *product) tiles(rows, cols int) int {
+	return ((rows + p.maxRows - 1) / p.maxRows) * ((cols + p.maxCols - 1) / p.maxCols)
 }
 
 // start points the next call at the tile of the given height that begins at row i and column j.

@@ -176,7 +176,7 @@ func (g *winograd) do(worker, i int) {
 		q.prefetch = [2]stream{}
 		if b+1 < b1 {
 			t2 := patches * (b + 2) / g.blocks
-			calls := (j1 - j0) * q.calls(t1-t0, panelWidth)
+			calls := winoPoints * (j1 - j0) * q.tiles(t1-t0, panelWidth)
 			q.prefetch[0] = g.memory(g.srcData, g.src, t1, t2, calls)
 			q.prefetch[1] = g.memory(g.dstData, g.dst, t1, t2, calls)
 		}
@@ -321,10 +321,4 @@ func (p *product) planes(rows, cols int) {
 		j += width
 	}
 	p.prefetch = r.prefetch
-}
-
-// calls is the number of register tiles that planes computes for the given numbers
-// of rows and columns.
-func (p *product) calls(rows, cols int) int {
-	return winoPoints * ((rows + p.maxRows - 1) / p.maxRows) * ((cols + p.maxCols - 1) / p.maxCols)
 }

@@ -144,7 +144,7 @@ func (b *weightsBlock) prefetchPatches(t0, t1 int) {
 	if t0 >= t1 {
 		return
 	}
-	steps := winoPoints * ((b.c1 - b.c0 + p.maxRows - 1) / p.maxRows) * ((b.k1 - b.k0 + p.maxCols - 1) / p.maxCols)
+	steps := winoPoints * p.tiles(b.c1-b.c0, b.k1-b.k0)
 	if b.blocks == 1 {
 		p.prefetch[0] = b.memory(b.x, b.s.C, t0, t1, steps)
 	}
