@@ -106,6 +106,52 @@ func TestFanIn(t *testing.T) {
 	}
 }
 
+// Two gradients that meet are added at once, not where the graph got the sum: until then one of them would wait
+// in memory.
+func TestAdditionsComeEarly(t *testing.T) {
+	g := G.NewGraph()
+	x := input(g, "x", make([]float32, 1024)...)
+	a, b := scale(t, x, 2, false), scale(t, x, 3, false)
+	y := scale(t, x, 5, false)
+	for range 5 {
+		y = scale(t, y, 1.5, false)
+	}
+	inner := G.Must(G.Add(a, b))
+	outer := G.Must(G.Add(inner, y))
+	m, err := New(G.Nodes{outer}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan := m.Plan(); plan[2].Op != "add gradients" || plan[len(plan)-1].Op != "add gradients" {
+		t.Errorf("the plan is %v", plan)
+	}
+	if got, want := m.Stats().Arena, 4*(3*1024+align); got > want {
+		t.Errorf("the arena has %d bytes, want at most %d: the sum and a chain's two", got, want)
+	}
+}
+
+// What is pinned and also read by a later step is there for it in every slice.
+func TestPinnedAndRead(t *testing.T) {
+	g := G.NewGraph()
+	x := input(g, "x", 1, 2, 3)
+	y := scale(t, x, 2, false)
+	z := scale(t, y, 10, false)
+	pinned := make([]float32, 3)
+	m, err := New(G.Nodes{y, z}, Options{Pin: map[*G.Node][]float32{y: pinned}, Accumulate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for run := 1; run <= 3; run++ {
+		m.Fresh = run == 1
+		if err := m.RunAll(); err != nil {
+			t.Fatal(err)
+		}
+		if v := m.Value(z); v[2] != 60 || pinned[2] != float32(6*run) {
+			t.Errorf("run %d: %v from %v", run, v, pinned)
+		}
+	}
+}
+
 // A long chain lives in two buffers.
 func TestArenaIsReused(t *testing.T) {
 	g := G.NewGraph()

@@ -124,7 +124,7 @@ func AlignedFloats(n int) []float32 {
 }
 
 // Value is the memory of a node: of an output after a run, or of an input. Other nodes' values may have been
-// overwritten by later steps.
+// overwritten by later steps, and pinned ones may be only where they are pinned.
 func (m *Machine) Value(n *G.Node) []float32 { return m.values[n] }
 
 // Stats describes the plan.

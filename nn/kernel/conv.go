@@ -46,6 +46,8 @@ type Conv struct {
 	weights       *outer // one of these two is nil
 	winograd      *winogradWeights
 	sums          *pixelSums
+
+	forwardPanels, dataPanels *winogradPanels // for filters that are not prepared; may be nil
 }
 
 // NewConv makes a plan for shape s at the active level; it returns an error when the
@@ -66,6 +68,12 @@ func NewConv(s ConvShape) (*Conv, error) {
 	} else {
 		c.weights = newOuter(s, workers, is)
 	}
+	if g, ok := c.forward.(*winograd); ok {
+		c.forwardPanels = newWinogradPanels(g)
+	}
+	if g, ok := c.data.(*winograd); ok {
+		c.dataPanels = newWinogradPanels(g)
+	}
 	return c, nil
 }
 
@@ -82,7 +90,7 @@ func newEngine(s ConvShape, grids []taps, transposed bool, workers int, is *isa)
 
 // Scratch is the number of floats of scratch that each of the calls needs.
 func (c *Conv) Scratch() int {
-	n := max(c.forward.packedLen()+c.forward.scratch(), c.data.packedLen()+c.data.scratch(), c.sums.scratch())
+	n := max(unpreparedScratch(c.forward, c.forwardPanels), unpreparedScratch(c.data, c.dataPanels), c.sums.scratch())
 	if c.winograd != nil {
 		n = max(n, c.winograd.scratch())
 	} else {
@@ -91,9 +99,21 @@ func (c *Conv) Scratch() int {
 	return n + 16
 }
 
+// unpreparedScratch is the scratch of run by either engine, where the filter is not prepared.
+func unpreparedScratch(e engine, p *winogradPanels) int {
+	if p != nil {
+		return max(e.scratch(), p.scratch())
+	}
+	return e.packedLen() + e.scratch()
+}
+
 // Forward computes y = x * w + bias + temb + res; bias, temb and res may be nil, and
 // y may be res.
 func (c *Conv) Forward(y, x, w, bias, temb, res, scratch []float32) {
+	if c.forwardPanels != nil {
+		c.forwardPanels.run(y, x, w, bias, temb, res, scratch)
+		return
+	}
 	scratch = aligned(scratch)
 	u := scratch[:c.forward.packedLen()]
 	c.forward.pack(u, w)
@@ -117,6 +137,11 @@ func (c *Conv) ForwardPrepared(y, x, u, w, bias, temb, res, scratch []float32) {
 // and d's of those that follow: y = x * w + xd * wd + bias + temb + res. It gives the
 // bits of Forward and then d's with res = y. scratch must do for both plans.
 func (c *Conv) ForwardPair(d *Conv, y, x, xd, w, wd, bias, temb, res, scratch []float32) {
+	if flatGather(c) == nil || flatGather(d) == nil {
+		c.Forward(y, x, w, bias, temb, res, scratch)
+		d.Forward(y, xd, wd, nil, nil, y, scratch)
+		return
+	}
 	scratch = aligned(scratch)
 	u, ud := c.forward.packedLen(), d.forward.packedLen()
 	c.forward.pack(scratch[:u], w)
@@ -136,6 +161,10 @@ func (c *Conv) ForwardPairPrepared(d *Conv, y, x, xd, u, ud, bias, temb, res, sc
 
 // BackwardData computes the gradient dx of the input from dy, overwriting dx.
 func (c *Conv) BackwardData(dx, dy, w, scratch []float32) {
+	if c.dataPanels != nil {
+		c.dataPanels.run(dx, dy, w, nil, nil, nil, scratch)
+		return
+	}
 	scratch = aligned(scratch)
 	u := scratch[:c.data.packedLen()]
 	c.data.pack(u, w)

@@ -112,8 +112,14 @@ func (g *winograd) pack(u, w []float32) {
 
 // doPack transforms some input channels of one panel of the filter.
 func (g *winograd) doPack(worker, i int) {
-	j := i % g.panels() * panelWidth
-	c0 := i / g.panels() * packChannels
+	panel := i % g.panels()
+	g.packSome(worker, g.u[panel*winoPoints*g.uPlane():], panel, i/g.panels()*packChannels)
+}
+
+// packSome transforms packChannels input channels, from c0 on, of a panel of the filter
+// to the packed panel u.
+func (g *winograd) packSome(worker int, u []float32, panel, c0 int) {
+	j := panel * panelWidth
 	c1 := min(c0+packChannels, g.src)
 	cols := min(panelWidth, g.dst-j)
 	w := &g.workers[worker]
@@ -126,9 +132,8 @@ func (g *winograd) doPack(worker, i int) {
 		p.row, p.pixel = uintptr(4*(c1-c0)*panelWidth), 4*panelWidth
 	}
 	p.count, p.plane, p.step = c1-c0, uintptr(4*g.uPlane()), 4*panelWidth
-	to := g.u[j/panelWidth*winoPoints*g.uPlane()+c0*panelWidth:]
 	for k := 0; k < (cols+15)&^15; k += w.mul.lanes {
-		p.image, p.data = &buf[k], &to[k]
+		p.image, p.data = &buf[k], &u[c0*panelWidth+k]
 		p.call(w.mul.winoFilter)
 	}
 }
@@ -190,8 +195,14 @@ func (g *winograd) doBlock(worker, t0, t1, j0, j1 int) {
 	mem := g.bufs[worker*g.workerLen : (worker+1)*g.workerLen]
 	vPlane, mPlane := (t1-t0)*g.vRow+16, (t1-t0)*panelWidth+16
 	v, m := mem[:winoPoints*vPlane], mem[winoPoints*vPlane:][:winoPoints*mPlane]
-	dump := mem[len(mem)-padded(g.dst)-16:]
+	g.transformPatches(w, v, vPlane, t0, t1)
+	for j := j0; j < j1; j++ {
+		g.multiply(w, v, g.u[j*winoPoints*g.uPlane():], m, mem[len(mem)-padded(g.dst)-16:], vPlane, t0, t1, j)
+	}
+}
 
+// transformPatches writes the transforms of patches t0 to t1 of the source to v, whose planes are vPlane floats.
+func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, t1 int) {
 	p := &w.patch
 	p.outside, p.plane = &g.zeros[0], uintptr(4*vPlane)
 	p.h, p.w, p.row, p.pixel = g.h, g.w, uintptr(4*g.w*g.src), uintptr(4*g.src)
@@ -201,21 +212,24 @@ func (g *winograd) doBlock(worker, t0, t1, j0, j1 int) {
 		p.x--
 		w.transform(g.srcData[n*g.h*g.w*g.src:], v[(t-t0)*g.vRow:], g.src, w.mul.winoInput, winoIn)
 	}
-	q := &w.mul
+}
+
+// multiply computes panel j of patches t0 to t1 from their transforms v and the packed panel u, by way of m. What
+// lies outside the image goes to dump.
+func (g *winograd) multiply(w *winogradWorker, v, u, m, dump []float32, vPlane, t0, t1, j int) {
+	q, p := &w.mul, &w.patch
+	mPlane := (t1-t0)*panelWidth + 16
+	cols := min(panelWidth, g.dst-j*panelWidth)
 	q.a, q.aRow, q.aCol, q.aStep = &v[0], uintptr(4*g.vRow), 4, uintptr(4*vPlane)
 	q.segs, q.numSegs, q.segLen = &noOffsets[0], 1, g.src
-	q.bRow, q.bStep = 4*panelWidth, uintptr(4*g.uPlane())
+	q.b, q.bRow, q.bStep = &u[0], 4*panelWidth, uintptr(4*g.uPlane())
 	q.c, q.cRow, q.cStep = &m[0], 4*panelWidth, uintptr(4*mPlane)
 	q.init, q.initRow, q.add = &zeroLine[0], 0, nil
+	q.planes(t1-t0, cols)
 	p.outside, p.plane = &dump[0], uintptr(4*mPlane)
-	p.row, p.pixel = uintptr(4*g.w*g.dst), uintptr(4*g.dst)
-	for j := j0; j < j1; j++ {
-		q.b = &g.u[j*winoPoints*g.uPlane()]
-		cols := min(panelWidth, g.dst-j*panelWidth)
-		q.planes(t1-t0, cols)
-		for t := t0; t < t1; t++ {
-			g.output(w, m[(t-t0)*panelWidth:], t, j*panelWidth, cols)
-		}
+	p.h, p.w, p.row, p.pixel = g.h, g.w, uintptr(4*g.w*g.dst), uintptr(4*g.dst)
+	for t := t0; t < t1; t++ {
+		g.output(w, m[(t-t0)*panelWidth:], t, j*panelWidth, cols)
 	}
 }
 

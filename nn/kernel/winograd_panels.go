@@ -1,0 +1,75 @@
+package kernel
+
+// winogradPanels is a winograd for few patches and a filter that is new at every call,
+// as in training. There the transformed filter, four times the filter's size, costs as
+// much on its way to memory and back as the products take. So all patches are
+// transformed first; then each thread transforms one panel of the filter at a time into
+// memory of its own, where it stays in the cache, and uses it for all patches. The bits
+// are those of pack and run.
+type winogradPanels struct {
+	*winograd
+	count  int // blocks of patches
+	vPlane int // floats of a plane of a block's V
+	ownLen int // floats of a worker's scratch
+
+	v, own         []float32
+	patches, panel func(worker, i int)
+}
+
+const panelsV = 5 << 19 // most floats of the transformed patches: beyond, they do not stay in the last cache
+
+// newWinogradPanels returns nil where winograd's own way was measured to be better: where
+// the filter is small beside the patches, or there are more threads than panels.
+func newWinogradPanels(g *winograd) *winogradPanels {
+	total := g.n * g.perImage()
+	w := &winogradPanels{winograd: g, count: (total + g.block - 1) / g.block, vPlane: g.block*g.vRow + 16}
+	if 2*total > min(g.src, g.dst) || w.vLen() > panelsV || g.panels() < len(g.workers) {
+		return nil
+	}
+	w.ownLen = winoPoints*g.uPlane() + winoPoints*(g.block*panelWidth+16) + padded(g.dst) + 16
+	w.patches, w.panel = w.doPatches, w.doPanel
+	return w
+}
+
+func (g *winogradPanels) vLen() int { return g.count * winoPoints * g.vPlane }
+
+func (g *winogradPanels) scratch() int {
+	return g.n*padded(g.dst) + g.vLen() + len(g.workers)*g.ownLen + 16
+}
+
+// block is the patches of block b, and where their transforms are.
+func (g *winogradPanels) blockOf(b int) (v []float32, t0, t1 int) {
+	total := g.n * g.perImage()
+	return g.v[b*winoPoints*g.vPlane:][:winoPoints*g.vPlane], total * b / g.count, total * (b + 1) / g.count
+}
+
+func (g *winogradPanels) run(dst, src, w, bias, temb, add, scratch []float32) {
+	g.dstData, g.srcData, g.filter, g.bias, g.temb, g.add = dst, src, w, bias, temb, add
+	scratch = aligned(scratch)
+	g.inits, scratch = scratch[:g.n*padded(g.dst)], scratch[g.n*padded(g.dst):]
+	g.v, g.own = scratch[:g.vLen()], scratch[g.vLen():]
+	initRows(g.inits, bias, temb, g.n, g.dst)
+	parallelBy(g.count, len(g.workers), g.patches)
+	parallelBy(g.panels(), len(g.workers), g.panel)
+}
+
+// doPatches transforms a block of patches.
+func (g *winogradPanels) doPatches(worker, b int) {
+	v, t0, t1 := g.blockOf(b)
+	g.transformPatches(&g.workers[worker], v, g.vPlane, t0, t1)
+}
+
+// doPanel transforms a panel of the filter and computes it for all patches.
+func (g *winogradPanels) doPanel(worker, panel int) {
+	own := g.own[worker*g.ownLen : (worker+1)*g.ownLen]
+	u, m := own[:winoPoints*g.uPlane()], own[winoPoints*g.uPlane():len(own)-padded(g.dst)-16]
+	for c := 0; c < g.src; c += packChannels {
+		g.packSome(worker, u, panel, c)
+	}
+	w := &g.workers[worker]
+	w.mul.prefetch = [2]stream{}
+	for b := range g.count {
+		v, t0, t1 := g.blockOf(b)
+		g.multiply(w, v, u, m, own[len(own)-padded(g.dst)-16:], g.vPlane, t0, t1, panel)
+	}
+}
