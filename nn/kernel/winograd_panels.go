@@ -37,7 +37,7 @@ func (g *winogradPanels) scratch() int {
 	return g.n*padded(g.dst) + g.vLen() + len(g.workers)*g.ownLen + 16
 }
 
-// block is the patches of block b, and where their transforms are.
+// blockOf gives the patches of block b, t0 to t1, and where their transforms are.
 func (g *winogradPanels) blockOf(b int) (v []float32, t0, t1 int) {
 	total := g.n * g.perImage()
 	return g.v[b*winoPoints*g.vPlane:][:winoPoints*g.vPlane], total * b / g.count, total * (b + 1) / g.count
