@@ -10069,7 +10069,7 @@ done:
 	RET
 
 // func transpose8AVX2(dst *float32, dstRow uintptr, src *float32, srcRow uintptr, blocks int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·transpose8AVX2(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), AX
 	MOVQ dstRow+8(FP), CX
@@ -10080,20 +10080,28 @@ TEXT ·transpose8AVX2(SB), NOSPLIT, $0-40
 block:
 	MOVQ       DX, DI
 	VMOVUPS    (DI), Y0
+	PREFETCHT0 64(DI)
 	ADDQ       BX, DI
 	VMOVUPS    (DI), Y1
+	PREFETCHT0 64(DI)
 	ADDQ       BX, DI
 	VMOVUPS    (DI), Y2
+	PREFETCHT0 64(DI)
 	ADDQ       BX, DI
 	VMOVUPS    (DI), Y3
+	PREFETCHT0 64(DI)
 	ADDQ       BX, DI
 	VMOVUPS    (DI), Y4
+	PREFETCHT0 64(DI)
 	ADDQ       BX, DI
 	VMOVUPS    (DI), Y5
+	PREFETCHT0 64(DI)
 	ADDQ       BX, DI
 	VMOVUPS    (DI), Y6
+	PREFETCHT0 64(DI)
 	ADDQ       BX, DI
 	VMOVUPS    (DI), Y7
+	PREFETCHT0 64(DI)
 	ADDQ       BX, DI
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0

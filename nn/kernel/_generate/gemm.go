@@ -219,6 +219,7 @@ func transpose8() {
 	MOVQ(src, from)
 	for i := range r {
 		r[i] = avx2.load(Mem{Base: from})
+		PREFETCHT0(Mem{Base: from, Disp: 64}) // the columns of the next call, or of the next block but one
 		ADDQ(srcRow, from)
 	}
 	for i := 0; i < 8; i += 2 { // pairs of rows

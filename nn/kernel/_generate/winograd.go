@@ -401,6 +401,9 @@ func winoFilter(s isa) {
 		put(3, s.mul(part, s.add(e, o)))
 		put(4, s.mul(part, s.sub(e, o)))
 	}
+	// The taps of a channel are far apart, and so are channels: the hardware foresees neither.
+	ahead := GP64()
+	LEAQ(Mem{Base: w, Index: channel, Scale: 8}, ahead)
 	Label("loop")
 	c := t.matrix(18)
 	q := GP64()
@@ -409,6 +412,7 @@ func winoFilter(s isa) {
 		for i := range g {
 			IMUL3Q(I8(3*i+j), tap, q)
 			g[i] = s.load(Mem{Base: w, Index: q, Scale: 1})
+			PREFETCHT0(Mem{Base: ahead, Index: q, Scale: 1})
 		}
 		row(g, func(i int, v vec) { c.set(3*i+j, v) })
 	}
@@ -423,6 +427,7 @@ func winoFilter(s isa) {
 			PREFETCHT0(Mem{Base: u, Index: q, Scale: 1, Disp: 512})
 		})
 	}
+	ADDQ(channel, ahead)
 	ADDQ(channel, w)
 	ADDQ(step, u)
 	t.end(count)
