@@ -171,17 +171,16 @@ func (b *outerBlock) matrixRows(q0, q1 int) {
 	b.multiply(b.l1-b.l0, 0)
 }
 
-// fetchRows arranges for matrixRows to fetch rows q0 to q1, where the block is all of them.
+// fetchRows arranges for matrixRows to fetch the block's columns of rows q0 to q1.
 func (b *outerBlock) fetchRows(q0, q1 int) {
 	t, p := &b.grid, b.p
 	p.prefetch = [2]stream{}
+	if q0 >= q1 {
+		return
+	}
 	calls := p.tiles(b.l1-b.l0, b.r1-b.r0)
-	if b.blocks == 1 {
-		p.prefetch[0] = streamOf(b.outer.left[q0*t.src.c:q1*t.src.c], calls)
-	}
-	if b.groups == 1 {
-		p.prefetch[1] = streamOf(b.outer.right[q0*t.dst.c:q1*t.dst.c], calls)
-	}
+	p.prefetch[0] = streamOfColumns(b.outer.left[q0*t.src.c:q1*t.src.c], t.src.c, b.l0, b.l1, calls)
+	p.prefetch[1] = streamOfColumns(b.outer.right[q0*t.dst.c:q1*t.dst.c], t.dst.c, b.r0, b.r1, calls)
 }
 
 // gridRows adds the products of grid rows q0 to q1 of image n.

@@ -15,25 +15,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -105,25 +117,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -190,25 +214,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -292,25 +328,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -385,25 +433,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -499,25 +559,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -600,25 +672,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -727,25 +811,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -837,25 +933,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -976,25 +1084,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1094,25 +1214,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1246,25 +1378,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1373,25 +1517,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1539,25 +1695,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1676,25 +1844,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1854,25 +2034,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -1999,25 +2191,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -2189,25 +2393,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -2342,25 +2558,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -2544,25 +2772,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -2705,25 +2945,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -2919,25 +3171,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -3088,25 +3352,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -3314,25 +3590,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -3491,25 +3779,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -3731,25 +4031,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -3918,25 +4230,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4170,25 +4494,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4365,25 +4701,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4455,25 +4803,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4557,25 +4917,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4671,25 +5043,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4798,25 +5182,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -4937,25 +5333,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5089,25 +5497,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5179,25 +5599,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5264,25 +5696,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5366,25 +5810,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5459,25 +5915,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5573,25 +6041,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5674,25 +6154,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5800,25 +6292,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -5909,25 +6413,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6047,25 +6563,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6164,25 +6692,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6314,25 +6854,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6439,25 +6991,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6601,25 +7165,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6734,25 +7310,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -6908,25 +7496,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -7049,25 +7649,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -7235,25 +7847,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -7384,25 +8008,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -7582,25 +8218,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -7739,25 +8387,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -7949,25 +8609,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -8114,25 +8786,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -8336,25 +9020,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -8509,25 +9205,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -8743,25 +9451,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -8924,25 +9644,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9170,25 +9902,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9359,25 +10103,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9449,25 +10205,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9551,25 +10319,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9665,25 +10445,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9791,25 +10583,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX
@@ -9929,25 +10733,37 @@ tile:
 	TESTQ DX, DX
 	JEQ   prefetched0
 
+run0:
+	MOVQ 176(AX), BX
+
 prefetch0:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
 	MOVQ       CX, 160(AX)
 
 prefetched0:
-	MOVQ  176(AX), CX
-	MOVQ  184(AX), DX
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
 	TESTQ DX, DX
 	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
 
 prefetch1:
 	PREFETCHT1 (CX)
 	ADDQ       $+64, CX
-	DECQ       DX
+	DECQ       BX
 	JNE        prefetch1
-	MOVQ       CX, 176(AX)
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
 
 prefetched1:
 	MOVQ    24(AX), CX

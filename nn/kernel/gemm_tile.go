@@ -36,17 +36,32 @@ type tile struct {
 	prefetch [2]stream
 }
 
-// stream is memory to fetch into the second-level cache on the side: lines of 64
-// bytes from address on with every tile; then address moves on. Any address will do.
+// stream is memory to fetch into the second-level cache on the side. With every tile
+// these are so many runs of lines of 64 bytes, from address on, which moves on: behind
+// each run by the bytes to skip. Any address will do.
 type stream struct {
 	address uintptr
-	lines   int
+	runs    int
+	lines   int // of a run
+	skip    uintptr
 }
 
 // streamOf is memory x, to be fetched in the given number of steps.
 func streamOf(x []float32, steps int) stream {
 	lines := len(x) / 16
-	return stream{uintptr(unsafe.Pointer(unsafe.SliceData(x))), (lines + steps - 1) / steps}
+	if lines == 0 {
+		return stream{}
+	}
+	return stream{uintptr(unsafe.Pointer(unsafe.SliceData(x))), 1, (lines + steps - 1) / steps, 0}
+}
+
+// streamOfColumns is columns c0 to c1 of x, whose rows have c, to be fetched in the given number of steps.
+func streamOfColumns(x []float32, c, c0, c1, steps int) stream {
+	if c1-c0 == c {
+		return streamOf(x, steps)
+	}
+	rows, lines := len(x)/c, (c1-c0+15)/16
+	return stream{uintptr(unsafe.Pointer(unsafe.SliceData(x[c0:]))), (rows + steps - 1) / steps, lines, uintptr(4*c - 64*lines)}
 }
 
 // panelWidth is the number of columns of a packed panel of B. Each panel is stored

@@ -44,13 +44,10 @@ func (g *patchGrid) locate(p *patch, t int) (n int) {
 	return t / g.perImage()
 }
 
-// memory is the part of images of c channels that patches t0 to t1 are the first to
-// use, to be fetched in the given number of steps.
-func (g *patchGrid) memory(images []float32, c, t0, t1, steps int) stream {
+// memory is the part of images of c channels that patches t0 to t1 are the first to use.
+func (g *patchGrid) memory(images []float32, c, t0, t1 int) []float32 {
 	row := func(t int) int { return t/g.perImage()*g.h + winoOut*(t/g.cols%g.rows) }
-	y0, y1 := row(t0), min(row(t1-1)+winoOut+1, g.n*g.h)
-	lines := (y1 - y0) * g.w * c / 16
-	return stream{uintptr(unsafe.Pointer(&images[y0*g.w*c])), (lines + steps - 1) / steps}
+	return images[row(t0)*g.w*c : min(row(t1-1)+winoOut+1, g.n*g.h)*g.w*c]
 }
 
 // winogradWorker is what each goroutine has of its own.
@@ -182,8 +179,8 @@ func (g *winograd) do(worker, i int) {
 		if b+1 < b1 {
 			t2 := patches * (b + 2) / g.blocks
 			calls := winoPoints * (j1 - j0) * q.tiles(t1-t0, panelWidth)
-			q.prefetch[0] = g.memory(g.srcData, g.src, t1, t2, calls)
-			q.prefetch[1] = g.memory(g.dstData, g.dst, t1, t2, calls)
+			q.prefetch[0] = streamOf(g.memory(g.srcData, g.src, t1, t2), calls)
+			q.prefetch[1] = streamOf(g.memory(g.dstData, g.dst, t1, t2), calls)
 		}
 		g.doBlock(worker, t0, t1, j0, j1)
 	}

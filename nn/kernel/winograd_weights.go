@@ -42,6 +42,7 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 		}
 	}
 	g.blocks, g.groups = (s.C+g.chans-1)/g.chans, (panels+g.width-1)/g.width
+	g.chans = ((s.C+g.blocks-1)/g.blocks + 15) &^ 15 // blocks of one size: two threads wait for the larger
 	g.block = min(weightPatches, (s.N+g.pieces.count-1)/g.pieces.count*g.perImage())
 	g.vRow, g.wRow = g.chans, g.width*panelWidth
 	g.dLen = winoPoints * (g.width*g.chans*panelWidth + 16)
@@ -136,8 +137,7 @@ func (b *weightsBlock) transformPatches(t0, t1 int) {
 	}
 }
 
-// prefetchPatches arranges for multiply to fetch the images under patches t0 to t1,
-// where the block is all channels of them.
+// prefetchPatches arranges for multiply to fetch the block's channels of patches t0 to t1.
 func (b *weightsBlock) prefetchPatches(t0, t1 int) {
 	p := &b.mul
 	p.prefetch = [2]stream{}
@@ -145,12 +145,8 @@ func (b *weightsBlock) prefetchPatches(t0, t1 int) {
 		return
 	}
 	steps := winoPoints * p.tiles(b.c1-b.c0, b.k1-b.k0)
-	if b.blocks == 1 {
-		p.prefetch[0] = b.memory(b.x, b.s.C, t0, t1, steps)
-	}
-	if b.groups == 1 {
-		p.prefetch[1] = b.memory(b.dy, b.s.K, t0, t1, steps)
-	}
+	p.prefetch[0] = streamOfColumns(b.memory(b.x, b.s.C, t0, t1), b.s.C, b.c0, b.c1, steps)
+	p.prefetch[1] = streamOfColumns(b.memory(b.dy, b.s.K, t0, t1), b.s.K, b.k0, b.k1, steps)
 }
 
 // multiply adds the products of n patches to D, or writes them when first.

@@ -33,7 +33,7 @@ const (
 	tileSegs, tileNumSegs, tileSegLen          = 88, 96, 104
 	tileCount, tileAStep, tileBStep, tileCStep = 112, 120, 128, 136
 	tileInitStep, tileAddStep                  = 144, 152
-	tilePrefetch                               = 160 // and 176: address and lines
+	tilePrefetch                               = 160 // and 192: address, runs, lines and skip
 )
 
 // registerTile writes the kernel for a tile of rows x (nv vectors); its argument is a
@@ -52,16 +52,21 @@ func registerTile(s isa, along bool, rows, nv int) {
 
 	Label("tile")
 	for i := 0; i < 2; i++ {
-		at := tilePrefetch + 16*i
-		address, lines := field(at), field(at+8)
-		loop, done := fmt.Sprintf("prefetch%d", i), fmt.Sprintf("prefetched%d", i)
-		TESTQ(lines, lines)
+		at := tilePrefetch + 32*i
+		address, runs := field(at), field(at+8)
+		run, loop, done := fmt.Sprintf("run%d", i), fmt.Sprintf("prefetch%d", i), fmt.Sprintf("prefetched%d", i)
+		TESTQ(runs, runs)
 		JEQ(LabelRef(done))
+		Label(run)
+		lines := field(at + 16)
 		Label(loop)
 		PREFETCHT1(Mem{Base: address})
 		ADDQ(I8(64), address)
 		DECQ(lines)
 		JNE(LabelRef(loop))
+		ADDQ(Mem{Base: t, Disp: at + 24}, address)
+		DECQ(runs)
+		JNE(LabelRef(run))
 		MOVQ(address, Mem{Base: t, Disp: at})
 		Label(done)
 	}
