@@ -39,7 +39,7 @@ DATA groupnormMasks<>+124(SB)/4, $0x00000000
 GLOBL groupnormMasks<>(SB), RODATA|NOPTR, $128
 
 // func normStatsAVX512(sum *float32, sq *float32, x *float32, around *float32, width int, xStride int, rows int)
-// Requires: AVX, AVX512DQ, AVX512F, CMOV
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·normStatsAVX512(SB), NOSPLIT, $0-56
 	MOVQ sum+0(FP), AX
 	MOVQ sq+8(FP), CX
@@ -62,6 +62,10 @@ columns4:
 	XORQ    R8, R8
 
 rows4:
+	PREFETCHT0  2048(DX)(R8*4)
+	PREFETCHT0  2112(DX)(R8*4)
+	PREFETCHT0  2176(DX)(R8*4)
+	PREFETCHT0  2240(DX)(R8*4)
 	VMOVUPS     (DX)(R8*4), Z8
 	VSUBPS      (BX), Z8, Z8
 	VADDPS      Z8, Z0, Z0
@@ -107,6 +111,8 @@ columns2:
 	XORQ    R8, R8
 
 rows2:
+	PREFETCHT0  2048(DX)(R8*4)
+	PREFETCHT0  2112(DX)(R8*4)
 	VMOVUPS     (DX)(R8*4), Z4
 	VSUBPS      (BX), Z4, Z4
 	VADDPS      Z4, Z0, Z0
@@ -145,6 +151,7 @@ columns1:
 	XORQ      R8, R8
 
 rows1:
+	PREFETCHT0  2048(DX)(R8*4)
 	VMOVUPS.Z   (DX)(R8*4), K1, Z2
 	VMOVUPS.Z   (BX), K1, Z3
 	VSUBPS      Z3, Z2, Z2
@@ -167,7 +174,7 @@ end:
 	RET
 
 // func normApplyAVX512(y *float32, x *float32, scale *float32, off *float32, width int, yStride int, xStride int, rows int)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·normApplyAVX512(SB), NOSPLIT, $0-64
 	MOVQ     y+0(FP), AX
 	MOVQ     x+8(FP), CX
@@ -192,6 +199,8 @@ rows:
 	JE    last
 
 columns:
+	PREFETCHT0  2048(AX)(R11*4)
+	PREFETCHT0  2048(CX)(R11*4)
 	VMOVUPS     (CX)(R11*4), Z0
 	VMOVUPS     (DX)(R11*4), Z1
 	VFMADD213PS (BX)(R11*4), Z1, Z0
@@ -211,6 +220,8 @@ next:
 	RET
 
 last:
+	PREFETCHT0  2048(AX)(R11*4)
+	PREFETCHT0  2048(CX)(R11*4)
 	VMOVUPS.Z   (CX)(R11*4), K1, Z0
 	VMOVUPS.Z   (DX)(R11*4), K1, Z1
 	VMOVUPS.Z   (BX)(R11*4), K1, Z2
@@ -219,7 +230,7 @@ last:
 	JMP         next
 
 // func normApplySiLUAVX512(y *float32, x *float32, scale *float32, off *float32, width int, yStride int, xStride int, rows int)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·normApplySiLUAVX512(SB), NOSPLIT, $0-64
 	MOVL         $0xc2ae999a, AX
 	VPBROADCASTD AX, Z0
@@ -268,6 +279,8 @@ rows:
 	JE    last
 
 columns:
+	PREFETCHT0  2048(AX)(R11*4)
+	PREFETCHT0  2048(CX)(R11*4)
 	VMOVUPS     (CX)(R11*4), Z12
 	VMOVUPS     (DX)(R11*4), Z13
 	VFMADD213PS (BX)(R11*4), Z13, Z12
@@ -307,6 +320,8 @@ next:
 	RET
 
 last:
+	PREFETCHT0  2048(AX)(R11*4)
+	PREFETCHT0  2048(CX)(R11*4)
 	VMOVUPS.Z   (CX)(R11*4), K1, Z12
 	VMOVUPS.Z   (DX)(R11*4), K1, Z13
 	VMOVUPS.Z   (BX)(R11*4), K1, Z14
@@ -335,7 +350,7 @@ last:
 	JMP         next
 
 // func normBackSumsAVX512(sum *float32, dot *float32, dy *float32, x *float32, mean *float32, width int, yStride int, xStride int, rows int)
-// Requires: AVX, AVX512DQ, AVX512F, CMOV
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·normBackSumsAVX512(SB), NOSPLIT, $0-72
 	MOVQ sum+0(FP), AX
 	MOVQ dot+8(FP), CX
@@ -360,6 +375,14 @@ columns4:
 	XORQ    R9, R9
 
 rows4:
+	PREFETCHT0  2048(DX)(R9*4)
+	PREFETCHT0  2112(DX)(R9*4)
+	PREFETCHT0  2176(DX)(R9*4)
+	PREFETCHT0  2240(DX)(R9*4)
+	PREFETCHT0  2048(BX)(R10*4)
+	PREFETCHT0  2112(BX)(R10*4)
+	PREFETCHT0  2176(BX)(R10*4)
+	PREFETCHT0  2240(BX)(R10*4)
 	VMOVUPS     (DX)(R9*4), Z8
 	VMOVUPS     (BX)(R10*4), Z9
 	VADDPS      Z8, Z0, Z0
@@ -412,6 +435,10 @@ columns2:
 	XORQ    R9, R9
 
 rows2:
+	PREFETCHT0  2048(DX)(R9*4)
+	PREFETCHT0  2112(DX)(R9*4)
+	PREFETCHT0  2048(BX)(R10*4)
+	PREFETCHT0  2112(BX)(R10*4)
 	VMOVUPS     (DX)(R9*4), Z4
 	VMOVUPS     (BX)(R10*4), Z5
 	VADDPS      Z4, Z0, Z0
@@ -455,6 +482,8 @@ columns1:
 	XORQ      R9, R9
 
 rows1:
+	PREFETCHT0  2048(DX)(R9*4)
+	PREFETCHT0  2048(BX)(R10*4)
 	VMOVUPS.Z   (DX)(R9*4), K1, Z2
 	VMOVUPS.Z   (BX)(R10*4), K1, Z3
 	VADDPS      Z2, Z0, Z0
@@ -480,7 +509,7 @@ end:
 	RET
 
 // func normBackSumsSiLUAVX512(sum *float32, dot *float32, dz *float32, dy *float32, x *float32, scale *float32, off *float32, mean *float32, width int, yStride int, xStride int, rows int)
-// Requires: AVX, AVX512DQ, AVX512F, CMOV
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·normBackSumsSiLUAVX512(SB), NOSPLIT, $0-96
 	MOVL         $0xc2ae999a, AX
 	VPBROADCASTD AX, Z0
@@ -532,6 +561,18 @@ columns4:
 	XORQ    R13, R13
 
 rows4:
+	PREFETCHT0  2048(DX)(R12*4)
+	PREFETCHT0  2112(DX)(R12*4)
+	PREFETCHT0  2176(DX)(R12*4)
+	PREFETCHT0  2240(DX)(R12*4)
+	PREFETCHT0  2048(BX)(R13*4)
+	PREFETCHT0  2112(BX)(R13*4)
+	PREFETCHT0  2176(BX)(R13*4)
+	PREFETCHT0  2240(BX)(R13*4)
+	PREFETCHT0  2048(SI)(R12*4)
+	PREFETCHT0  2112(SI)(R12*4)
+	PREFETCHT0  2176(SI)(R12*4)
+	PREFETCHT0  2240(SI)(R12*4)
 	VMOVUPS     (SI)(R12*4), Z20
 	VMOVUPS     (DI), Z21
 	VFMADD213PS (R8), Z21, Z20
@@ -699,6 +740,12 @@ columns2:
 	XORQ    R13, R13
 
 rows2:
+	PREFETCHT0  2048(DX)(R12*4)
+	PREFETCHT0  2112(DX)(R12*4)
+	PREFETCHT0  2048(BX)(R13*4)
+	PREFETCHT0  2112(BX)(R13*4)
+	PREFETCHT0  2048(SI)(R12*4)
+	PREFETCHT0  2112(SI)(R12*4)
 	VMOVUPS     (SI)(R12*4), Z16
 	VMOVUPS     (DI), Z17
 	VFMADD213PS (R8), Z17, Z16
@@ -801,6 +848,9 @@ columns1:
 	XORQ      R13, R13
 
 rows1:
+	PREFETCHT0  2048(DX)(R12*4)
+	PREFETCHT0  2048(BX)(R13*4)
+	PREFETCHT0  2048(SI)(R12*4)
 	VMOVUPS.Z   (SI)(R12*4), K1, Z14
 	VMOVUPS.Z   (DI), K1, Z15
 	VMOVUPS.Z   (R8), K1, Z16
@@ -859,7 +909,7 @@ end:
 	RET
 
 // func normBackApplyAVX512(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, width int, zStride int, xStride int, rows int)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·normBackApplyAVX512(SB), NOSPLIT, $0-80
 	MOVQ     dx+0(FP), AX
 	MOVQ     dz+8(FP), CX
@@ -886,6 +936,9 @@ rows:
 	JE    last
 
 columns:
+	PREFETCHT0  2048(AX)(R13*4)
+	PREFETCHT0  2048(CX)(R13*4)
+	PREFETCHT0  2048(DX)(R13*4)
 	VMOVUPS     (DX)(R13*4), Z0
 	VMOVUPS     (SI)(R13*4), Z1
 	VFMADD213PS (DI)(R13*4), Z1, Z0
@@ -908,6 +961,9 @@ next:
 	RET
 
 last:
+	PREFETCHT0  2048(AX)(R13*4)
+	PREFETCHT0  2048(CX)(R13*4)
+	PREFETCHT0  2048(DX)(R13*4)
 	VMOVUPS.Z   (DX)(R13*4), K1, Z0
 	VMOVUPS.Z   (SI)(R13*4), K1, Z1
 	VMOVUPS.Z   (DI)(R13*4), K1, Z2
@@ -919,7 +975,7 @@ last:
 	JMP         next
 
 // func normStatsAVX2(sum *float32, sq *float32, x *float32, around *float32, width int, xStride int, rows int)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·normStatsAVX2(SB), NOSPLIT, $0-56
 	MOVQ sum+0(FP), AX
 	MOVQ sq+8(FP), CX
@@ -942,6 +998,8 @@ columns4:
 	XORQ    R8, R8
 
 rows4:
+	PREFETCHT0  2048(DX)(R8*4)
+	PREFETCHT0  2112(DX)(R8*4)
 	VMOVUPS     (DX)(R8*4), Y8
 	VSUBPS      (BX), Y8, Y8
 	VADDPS      Y8, Y0, Y0
@@ -987,6 +1045,7 @@ columns2:
 	XORQ    R8, R8
 
 rows2:
+	PREFETCHT0  2048(DX)(R8*4)
 	VMOVUPS     (DX)(R8*4), Y4
 	VSUBPS      (BX), Y4, Y4
 	VADDPS      Y4, Y0, Y0
@@ -1024,6 +1083,7 @@ columns1:
 	XORQ       R8, R8
 
 rows1:
+	PREFETCHT0  2048(DX)(R8*4)
 	VMASKMOVPS  (DX)(R8*4), Y0, Y3
 	VMASKMOVPS  (BX), Y0, Y4
 	VSUBPS      Y4, Y3, Y3
@@ -1046,7 +1106,7 @@ end:
 	RET
 
 // func normApplyAVX2(y *float32, x *float32, scale *float32, off *float32, width int, yStride int, xStride int, rows int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·normApplyAVX2(SB), NOSPLIT, $0-64
 	MOVQ    y+0(FP), AX
 	MOVQ    x+8(FP), CX
@@ -1071,6 +1131,8 @@ rows:
 	JE    last
 
 columns:
+	PREFETCHT0  2048(AX)(R11*4)
+	PREFETCHT0  2048(CX)(R11*4)
 	VMOVUPS     (CX)(R11*4), Y2
 	VMOVUPS     (DX)(R11*4), Y3
 	VFMADD213PS (BX)(R11*4), Y3, Y2
@@ -1094,6 +1156,8 @@ next:
 	RET
 
 last:
+	PREFETCHT0  2048(AX)(R11*4)
+	PREFETCHT0  2048(CX)(R11*4)
 	VMASKMOVPS  (CX)(R11*4), Y0, Y2
 	VMASKMOVPS  (DX)(R11*4), Y0, Y3
 	VMASKMOVPS  (BX)(R11*4), Y0, Y4
@@ -1107,7 +1171,7 @@ last:
 	JMP         next
 
 // func normApplySiLUAVX2(y *float32, x *float32, scale *float32, off *float32, width int, yStride int, xStride int, rows int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·normApplySiLUAVX2(SB), NOSPLIT, $0-64
 	MOVL         $0xc2ae999a, AX
 	VMOVD        AX, X0
@@ -1138,6 +1202,8 @@ rows:
 	JE    last
 
 columns:
+	PREFETCHT0  2048(AX)(R11*4)
+	PREFETCHT0  2048(CX)(R11*4)
 	VMOVUPS     (CX)(R11*4), Y4
 	VMOVUPS     (DX)(R11*4), Y5
 	VFMADD213PS (BX)(R11*4), Y5, Y4
@@ -1203,6 +1269,8 @@ next:
 	RET
 
 last:
+	PREFETCHT0  2048(AX)(R11*4)
+	PREFETCHT0  2048(CX)(R11*4)
 	VMASKMOVPS  (CX)(R11*4), Y2, Y4
 	VMASKMOVPS  (DX)(R11*4), Y2, Y5
 	VMASKMOVPS  (BX)(R11*4), Y2, Y6
@@ -1340,7 +1408,7 @@ DATA groupnormConstants<>+316(SB)/4, $0x3f800000
 GLOBL groupnormConstants<>(SB), RODATA|NOPTR, $320
 
 // func normBackSumsAVX2(sum *float32, dot *float32, dy *float32, x *float32, mean *float32, width int, yStride int, xStride int, rows int)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·normBackSumsAVX2(SB), NOSPLIT, $0-72
 	MOVQ sum+0(FP), AX
 	MOVQ dot+8(FP), CX
@@ -1365,6 +1433,10 @@ columns4:
 	XORQ    R9, R9
 
 rows4:
+	PREFETCHT0  2048(DX)(R9*4)
+	PREFETCHT0  2112(DX)(R9*4)
+	PREFETCHT0  2048(BX)(R10*4)
+	PREFETCHT0  2112(BX)(R10*4)
 	VMOVUPS     (DX)(R9*4), Y8
 	VMOVUPS     (BX)(R10*4), Y9
 	VADDPS      Y8, Y0, Y0
@@ -1417,6 +1489,8 @@ columns2:
 	XORQ    R9, R9
 
 rows2:
+	PREFETCHT0  2048(DX)(R9*4)
+	PREFETCHT0  2048(BX)(R10*4)
 	VMOVUPS     (DX)(R9*4), Y4
 	VMOVUPS     (BX)(R10*4), Y5
 	VADDPS      Y4, Y0, Y0
@@ -1459,6 +1533,8 @@ columns1:
 	XORQ       R9, R9
 
 rows1:
+	PREFETCHT0  2048(DX)(R9*4)
+	PREFETCHT0  2048(BX)(R10*4)
 	VMASKMOVPS  (DX)(R9*4), Y0, Y3
 	VMASKMOVPS  (BX)(R10*4), Y0, Y4
 	VADDPS      Y3, Y1, Y1
@@ -1484,7 +1560,7 @@ end:
 	RET
 
 // func normBackSumsSiLUAVX2(sum *float32, dot *float32, dz *float32, dy *float32, x *float32, scale *float32, off *float32, mean *float32, width int, yStride int, xStride int, rows int)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·normBackSumsSiLUAVX2(SB), NOSPLIT, $0-96
 	MOVL         $0xc2ae999a, AX
 	VMOVD        AX, X0
@@ -1514,6 +1590,9 @@ columns2:
 	XORQ    R13, R13
 
 rows2:
+	PREFETCHT0  2048(DX)(R12*4)
+	PREFETCHT0  2048(BX)(R13*4)
+	PREFETCHT0  2048(SI)(R12*4)
 	VMOVUPS     (SI)(R12*4), Y6
 	VMOVUPS     (DI), Y7
 	VFMADD213PS (R8), Y7, Y6
@@ -1619,6 +1698,9 @@ columns1:
 	XORQ       R13, R13
 
 rows1:
+	PREFETCHT0  2048(DX)(R12*4)
+	PREFETCHT0  2048(BX)(R13*4)
+	PREFETCHT0  2048(SI)(R12*4)
 	VMASKMOVPS  (SI)(R12*4), Y2, Y5
 	VMASKMOVPS  (DI), Y2, Y6
 	VMASKMOVPS  (R8), Y2, Y7
@@ -1679,7 +1761,7 @@ end:
 	RET
 
 // func normBackApplyAVX2(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, width int, zStride int, xStride int, rows int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·normBackApplyAVX2(SB), NOSPLIT, $0-80
 	MOVQ    dx+0(FP), AX
 	MOVQ    dz+8(FP), CX
@@ -1706,6 +1788,9 @@ rows:
 	JE    last
 
 columns:
+	PREFETCHT0  2048(AX)(R13*4)
+	PREFETCHT0  2048(CX)(R13*4)
+	PREFETCHT0  2048(DX)(R13*4)
 	VMOVUPS     (DX)(R13*4), Y2
 	VMOVUPS     (SI)(R13*4), Y3
 	VFMADD213PS (DI)(R13*4), Y3, Y2
@@ -1734,6 +1819,9 @@ next:
 	RET
 
 last:
+	PREFETCHT0  2048(AX)(R13*4)
+	PREFETCHT0  2048(CX)(R13*4)
+	PREFETCHT0  2048(DX)(R13*4)
 	VMASKMOVPS  (DX)(R13*4), Y0, Y2
 	VMASKMOVPS  (SI)(R13*4), Y0, Y3
 	VMASKMOVPS  (DI)(R13*4), Y0, Y4

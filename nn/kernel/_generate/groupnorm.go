@@ -29,6 +29,9 @@ func init() {
 // next in the tensors beside which it stands. groupnorm_go.go defines them. Those that sum take a few columns at a time
 // down all rows, with the sums in registers; the others go row by row.
 
+// fetchAhead is how many bytes ahead an image is fetched, what is to be written too: the hardware stops at each page.
+const fetchAhead = 2048
+
 // masks is a table of sixteen full lanes and sixteen empty ones: read from n lanes before the middle, it is a mask of n.
 var masks Mem
 
@@ -125,6 +128,11 @@ func (s isa) columns(vectors int, sums, images, strides, coefs []string, body fu
 			XORQ(offset[name], offset[name])
 		}
 		Label("rows" + label)
+		for i, p := range pImage {
+			for v := 0; v < n; v += 16 / s.lanes {
+				PREFETCHT0(Mem{Base: p, Index: offset[strides[i]], Scale: 4, Disp: v*s.bytes() + fetchAhead})
+			}
+		}
 		body(a, acc,
 			func(i, v int) Mem {
 				return Mem{Base: pImage[i], Index: offset[strides[i]], Scale: 4, Disp: v * s.bytes()}
@@ -246,6 +254,9 @@ func (s isa) along(images, strides, coefs []string, body func(a access, image, c
 	SUBQ(whole, n)
 	last := s.first(n, from...)
 	sixteen := func(masked bool) {
+		for _, p := range pImage {
+			PREFETCHT0(Mem{Base: p, Index: i, Scale: 4, Disp: fetchAhead})
+		}
 		for j, v := range from {
 			at := func(p []reg.GPVirtual) (m []Mem) {
 				for _, r := range p {
