@@ -135,7 +135,7 @@ func (g *gather) run(dst, src, u, bias, temb, add, scratch []float32) {
 	g.groups = min(g.panels(), (4*threads+spans-1)/spans)
 	g.chunks = spans
 	if g.flat {
-		g.chunks = min(spans, 16*threads) // several spans in a row, each fetching the next
+		g.chunks = min(spans, 8*threads) // several spans in a row, each fetching the next
 	}
 	if h := g.next; h != nil {
 		h.images, h.flatPixels, h.perImage = g.images, g.flatPixels, g.perImage

@@ -40,7 +40,7 @@ const (
 )
 
 const (
-	outerPixels = 512 // grid points in one go, about
+	outerPixels = 256 // grid points in one go, about
 	outerPanels = 2   // right panels of a group
 )
 
