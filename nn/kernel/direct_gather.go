@@ -73,6 +73,7 @@ func newProducts(workers int, s *isa) []product {
 	p := make([]product, workers)
 	for i := range p {
 		p[i].isa = s
+		p[i].stopFetching()
 	}
 	return p
 }
@@ -200,7 +201,6 @@ func (g *gather) do(worker, i int) {
 // doSpan computes span i of image n.
 func (g *gather) doSpan(worker, n, i, p0, p1 int) {
 	p := &g.products[worker]
-	p.prefetch = [2]stream{}
 	r := g.spans[i]
 	t := &g.grids[r.grid]
 	if t.count() == 0 {
@@ -237,15 +237,15 @@ func (g *gather) doFlat(p *product, n, i, p0, p1 int, next bool) {
 	p.cRow = uintptr(4 * g.dst.c)
 	p.addRow = p.cRow
 	p.segs, p.numSegs, p.segLen = &noOffsets[0], 1, g.src.c
-	p.prefetch = [2]stream{}
+	p.stopFetching()
 	if next {
-		calls := (p1 - p0) * p.tiles(rows, panelWidth)
-		p.prefetch[0] = streamOf(upTo(g.srcData, (at+rows)*g.src.c, rows*g.src.c), calls)
+		columns := (p1 - p0) * p.tiles(rows, panelWidth) * g.src.c
+		p.fetch(0, upTo(g.srcData, (at+rows)*g.src.c, rows*g.src.c), columns)
 		if out := g.add; !g.last {
 			if out == nil {
 				out = g.dstData
 			}
-			p.prefetch[1] = streamOf(upTo(out, (at+rows)*g.dst.c, rows*g.dst.c), calls)
+			p.fetch(1, upTo(out, (at+rows)*g.dst.c, rows*g.dst.c), columns)
 		}
 	}
 	for j := p0; j < p1; j++ {

@@ -174,13 +174,13 @@ func (b *outerBlock) matrixRows(q0, q1 int) {
 // fetchRows arranges for matrixRows to fetch the block's columns of rows q0 to q1.
 func (b *outerBlock) fetchRows(q0, q1 int) {
 	t, p := &b.grid, b.p
-	p.prefetch = [2]stream{}
+	p.stopFetching()
 	if q0 >= q1 {
 		return
 	}
 	calls := p.tiles(b.l1-b.l0, b.r1-b.r0)
-	p.prefetch[0] = streamOfColumns(b.outer.left[q0*t.src.c:q1*t.src.c], t.src.c, b.l0, b.l1, calls)
-	p.prefetch[1] = streamOfColumns(b.outer.right[q0*t.dst.c:q1*t.dst.c], t.dst.c, b.r0, b.r1, calls)
+	p.fetchColumns(0, b.outer.left[q0*t.src.c:q1*t.src.c], t.src.c, b.l0, b.l1, calls, q1-q0)
+	p.fetchColumns(1, b.outer.right[q0*t.dst.c:q1*t.dst.c], t.dst.c, b.r0, b.r1, calls, q1-q0)
 }
 
 // gridRows adds the products of grid rows q0 to q1 of image n.

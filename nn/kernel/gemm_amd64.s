@@ -57,13 +57,19 @@ prefetched1:
 	MOVQ    40(AX), BX
 	MOVQ    88(AX), SI
 	MOVQ    96(AX), DI
+	MOVQ    224(AX), R8
+	MOVQ    240(AX), R9
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (SI), BX
-	MOVQ 104(AX), R8
+	MOVQ 104(AX), R10
 
 step:
+	PREFETCHT1   (R8)
+	ADDQ         232(AX), R8
+	PREFETCHT1   (R9)
+	ADDQ         248(AX), R9
 	VMOVUPS      (CX), Z2
 	VMOVUPS      64(CX), Z3
 	VBROADCASTSS (BX), Z4
@@ -71,11 +77,13 @@ step:
 	VFMADD231PS  Z3, Z4, Z1
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R8
+	DECQ         R10
 	JNE          step
 	ADDQ         $+8, SI
 	DECQ         DI
 	JNE          segment
+	MOVQ         R8, 224(AX)
+	MOVQ         R9, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -158,23 +166,31 @@ prefetched1:
 	MOVQ    40(AX), BX
 	MOVQ    88(AX), SI
 	MOVQ    96(AX), DI
+	MOVQ    224(AX), R8
+	MOVQ    240(AX), R9
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (SI), BX
-	MOVQ 104(AX), R8
+	MOVQ 104(AX), R10
 
 step:
+	PREFETCHT1   (R8)
+	ADDQ         232(AX), R8
+	PREFETCHT1   (R9)
+	ADDQ         248(AX), R9
 	VMOVUPS      (CX), Z1
 	VBROADCASTSS (BX), Z2
 	VFMADD231PS  Z1, Z2, Z0
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R8
+	DECQ         R10
 	JNE          step
 	ADDQ         $+8, SI
 	DECQ         DI
 	JNE          segment
+	MOVQ         R8, 224(AX)
+	MOVQ         R9, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -259,13 +275,19 @@ prefetched1:
 	MOVQ    40(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z4
 	VMOVUPS      64(CX), Z5
 	VBROADCASTSS (BX), Z6
@@ -276,11 +298,13 @@ step:
 	VFMADD231PS  Z5, Z6, Z3
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -371,13 +395,19 @@ prefetched1:
 	MOVQ    40(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z2
 	VBROADCASTSS (BX), Z3
 	VFMADD231PS  Z2, Z3, Z0
@@ -385,11 +415,13 @@ step:
 	VFMADD231PS  Z2, Z3, Z1
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -481,13 +513,19 @@ prefetched1:
 	MOVQ    40(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z6
 	VMOVUPS      64(CX), Z7
 	VBROADCASTSS (BX), Z8
@@ -501,11 +539,13 @@ step:
 	VFMADD231PS  Z7, Z8, Z5
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -604,13 +644,19 @@ prefetched1:
 	MOVQ    40(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z3
 	VBROADCASTSS (BX), Z4
 	VFMADD231PS  Z3, Z4, Z0
@@ -620,11 +666,13 @@ step:
 	VFMADD231PS  Z3, Z4, Z2
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -724,13 +772,19 @@ prefetched1:
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    88(AX), R8
 	MOVQ    96(AX), R9
+	MOVQ    224(AX), R10
+	MOVQ    240(AX), R11
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R10
+	MOVQ 104(AX), R12
 
 step:
+	PREFETCHT1   (R10)
+	ADDQ         232(AX), R10
+	PREFETCHT1   (R11)
+	ADDQ         248(AX), R11
 	VMOVUPS      (CX), Z8
 	VMOVUPS      64(CX), Z9
 	VBROADCASTSS (BX), Z10
@@ -747,11 +801,13 @@ step:
 	VFMADD231PS  Z9, Z10, Z7
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R10
+	DECQ         R12
 	JNE          step
 	ADDQ         $+8, R8
 	DECQ         R9
 	JNE          segment
+	MOVQ         R10, 224(AX)
+	MOVQ         R11, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -859,13 +915,19 @@ prefetched1:
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    88(AX), R8
 	MOVQ    96(AX), R9
+	MOVQ    224(AX), R10
+	MOVQ    240(AX), R11
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R10
+	MOVQ 104(AX), R12
 
 step:
+	PREFETCHT1   (R10)
+	ADDQ         232(AX), R10
+	PREFETCHT1   (R11)
+	ADDQ         248(AX), R11
 	VMOVUPS      (CX), Z4
 	VBROADCASTSS (BX), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -877,11 +939,13 @@ step:
 	VFMADD231PS  Z4, Z5, Z3
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R10
+	DECQ         R12
 	JNE          step
 	ADDQ         $+8, R8
 	DECQ         R9
 	JNE          segment
+	MOVQ         R10, 224(AX)
+	MOVQ         R11, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -988,13 +1052,19 @@ prefetched1:
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    88(AX), R8
 	MOVQ    96(AX), R9
+	MOVQ    224(AX), R10
+	MOVQ    240(AX), R11
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R10
+	MOVQ 104(AX), R12
 
 step:
+	PREFETCHT1   (R10)
+	ADDQ         232(AX), R10
+	PREFETCHT1   (R11)
+	ADDQ         248(AX), R11
 	VMOVUPS      (CX), Z10
 	VMOVUPS      64(CX), Z11
 	VBROADCASTSS (BX), Z12
@@ -1014,11 +1084,13 @@ step:
 	VFMADD231PS  Z11, Z12, Z9
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R10
+	DECQ         R12
 	JNE          step
 	ADDQ         $+8, R8
 	DECQ         R9
 	JNE          segment
+	MOVQ         R10, 224(AX)
+	MOVQ         R11, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -1134,13 +1206,19 @@ prefetched1:
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    88(AX), R8
 	MOVQ    96(AX), R9
+	MOVQ    224(AX), R10
+	MOVQ    240(AX), R11
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R10
+	MOVQ 104(AX), R12
 
 step:
+	PREFETCHT1   (R10)
+	ADDQ         232(AX), R10
+	PREFETCHT1   (R11)
+	ADDQ         248(AX), R11
 	VMOVUPS      (CX), Z5
 	VBROADCASTSS (BX), Z6
 	VFMADD231PS  Z5, Z6, Z0
@@ -1154,11 +1232,13 @@ step:
 	VFMADD231PS  Z5, Z6, Z4
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R10
+	DECQ         R12
 	JNE          step
 	ADDQ         $+8, R8
 	DECQ         R9
 	JNE          segment
+	MOVQ         R10, 224(AX)
+	MOVQ         R11, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -1273,13 +1353,19 @@ prefetched1:
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    88(AX), R9
 	MOVQ    96(AX), R10
+	MOVQ    224(AX), R11
+	MOVQ    240(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R9), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
+	PREFETCHT1   (R11)
+	ADDQ         232(AX), R11
+	PREFETCHT1   (R12)
+	ADDQ         248(AX), R12
 	VMOVUPS      (CX), Z12
 	VMOVUPS      64(CX), Z13
 	VBROADCASTSS (BX), Z14
@@ -1302,11 +1388,13 @@ step:
 	VFMADD231PS  Z13, Z14, Z11
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, R9
 	DECQ         R10
 	JNE          segment
+	MOVQ         R11, 224(AX)
+	MOVQ         R12, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -1431,13 +1519,19 @@ prefetched1:
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    88(AX), R9
 	MOVQ    96(AX), R10
+	MOVQ    224(AX), R11
+	MOVQ    240(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R9), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
+	PREFETCHT1   (R11)
+	ADDQ         232(AX), R11
+	PREFETCHT1   (R12)
+	ADDQ         248(AX), R12
 	VMOVUPS      (CX), Z6
 	VBROADCASTSS (BX), Z7
 	VFMADD231PS  Z6, Z7, Z0
@@ -1453,11 +1547,13 @@ step:
 	VFMADD231PS  Z6, Z7, Z5
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, R9
 	DECQ         R10
 	JNE          segment
+	MOVQ         R11, 224(AX)
+	MOVQ         R12, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -1579,14 +1675,20 @@ prefetched1:
 	LEAQ    (DI)(DI*4), R9
 	MOVQ    88(AX), R10
 	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R10), BX
 	LEAQ (BX)(R8*2), SI
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
 	VMOVUPS      (CX), Z14
 	VMOVUPS      64(CX), Z15
 	VBROADCASTSS (BX), Z16
@@ -1613,11 +1715,13 @@ step:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R10
 	DECQ         R11
 	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -1750,14 +1854,20 @@ prefetched1:
 	LEAQ    (DI)(DI*4), R9
 	MOVQ    88(AX), R10
 	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R10), BX
 	LEAQ (BX)(R8*2), SI
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
 	VMOVUPS      (CX), Z7
 	VBROADCASTSS (BX), Z8
 	VFMADD231PS  Z7, Z8, Z0
@@ -1776,11 +1886,13 @@ step:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R10
 	DECQ         R11
 	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -1909,14 +2021,20 @@ prefetched1:
 	LEAQ    (DI)(DI*4), R9
 	MOVQ    88(AX), R10
 	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R10), BX
 	LEAQ (BX)(R8*2), SI
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (BX), Z18
@@ -1946,11 +2064,13 @@ step:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R10
 	DECQ         R11
 	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -2091,14 +2211,20 @@ prefetched1:
 	LEAQ    (DI)(DI*4), R9
 	MOVQ    88(AX), R10
 	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R10), BX
 	LEAQ (BX)(R8*2), SI
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
 	VMOVUPS      (CX), Z8
 	VBROADCASTSS (BX), Z9
 	VFMADD231PS  Z8, Z9, Z0
@@ -2119,11 +2245,13 @@ step:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R10
 	DECQ         R11
 	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -2259,14 +2387,20 @@ prefetched1:
 	LEAQ    (DI)(DI*4), R9
 	MOVQ    88(AX), R10
 	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R10), BX
 	LEAQ (BX)(R8*2), SI
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
 	VMOVUPS      (CX), Z18
 	VMOVUPS      64(CX), Z19
 	VBROADCASTSS (BX), Z20
@@ -2299,11 +2433,13 @@ step:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R10
 	DECQ         R11
 	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -2452,14 +2588,20 @@ prefetched1:
 	LEAQ    (DI)(DI*4), R9
 	MOVQ    88(AX), R10
 	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R10), BX
 	LEAQ (BX)(R8*2), SI
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
 	VMOVUPS      (CX), Z9
 	VBROADCASTSS (BX), Z10
 	VFMADD231PS  Z9, Z10, Z0
@@ -2482,11 +2624,13 @@ step:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R10
 	DECQ         R11
 	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -2629,14 +2773,20 @@ prefetched1:
 	LEAQ    (DI)(DI*4), R9
 	MOVQ    88(AX), R10
 	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R10), BX
 	LEAQ (BX)(R8*2), SI
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
 	VMOVUPS      (CX), Z20
 	VMOVUPS      64(CX), Z21
 	VBROADCASTSS (BX), Z22
@@ -2672,11 +2822,13 @@ step:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R10
 	DECQ         R11
 	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -2833,14 +2985,20 @@ prefetched1:
 	LEAQ    (DI)(DI*4), R9
 	MOVQ    88(AX), R10
 	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R10), BX
 	LEAQ (BX)(R8*2), SI
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
 	VMOVUPS      (CX), Z10
 	VBROADCASTSS (BX), Z11
 	VFMADD231PS  Z10, Z11, Z0
@@ -2865,11 +3023,13 @@ step:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R10
 	DECQ         R11
 	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -3019,14 +3179,20 @@ prefetched1:
 	LEAQ    (DI)(DI*4), R9
 	MOVQ    88(AX), R10
 	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R10), BX
 	LEAQ (BX)(R8*2), SI
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
 	VMOVUPS      (CX), Z22
 	VMOVUPS      64(CX), Z23
 	VBROADCASTSS (BX), Z24
@@ -3065,11 +3231,13 @@ step:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R10
 	DECQ         R11
 	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -3234,14 +3402,20 @@ prefetched1:
 	LEAQ    (DI)(DI*4), R9
 	MOVQ    88(AX), R10
 	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R10), BX
 	LEAQ (BX)(R8*2), SI
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
 	VMOVUPS      (CX), Z11
 	VBROADCASTSS (BX), Z12
 	VFMADD231PS  Z11, Z12, Z0
@@ -3268,11 +3442,13 @@ step:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R10
 	DECQ         R11
 	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -3429,14 +3605,20 @@ prefetched1:
 	LEAQ    (DI)(DI*4), R9
 	MOVQ    88(AX), R10
 	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R10), BX
 	LEAQ (BX)(R8*2), SI
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
 	VMOVUPS      (CX), Z24
 	VMOVUPS      64(CX), Z25
 	VBROADCASTSS (BX), Z26
@@ -3478,11 +3660,13 @@ step:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R10
 	DECQ         R11
 	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -3655,14 +3839,20 @@ prefetched1:
 	LEAQ    (DI)(DI*4), R9
 	MOVQ    88(AX), R10
 	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R10), BX
 	LEAQ (BX)(R8*2), SI
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
 	VMOVUPS      (CX), Z12
 	VBROADCASTSS (BX), Z13
 	VFMADD231PS  Z12, Z13, Z0
@@ -3691,11 +3881,13 @@ step:
 	ADDQ         $+4, BX
 	ADDQ         $+4, SI
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R10
 	DECQ         R11
 	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -3859,15 +4051,21 @@ prefetched1:
 	LEAQ    (R8)(R8*4), R10
 	MOVQ    88(AX), R11
 	MOVQ    96(AX), R12
+	MOVQ    224(AX), R13
+	MOVQ    240(AX), R14
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R11), BX
 	LEAQ (BX)(R9*2), SI
 	LEAQ (SI)(R9*2), DI
-	MOVQ 104(AX), R13
+	MOVQ 104(AX), R15
 
 step:
+	PREFETCHT1   (R13)
+	ADDQ         232(AX), R13
+	PREFETCHT1   (R14)
+	ADDQ         248(AX), R14
 	VMOVUPS      (CX), Z26
 	VMOVUPS      64(CX), Z27
 	VBROADCASTSS (BX), Z28
@@ -3913,11 +4111,13 @@ step:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         DX, CX
-	DECQ         R13
+	DECQ         R15
 	JNE          step
 	ADDQ         $+8, R11
 	DECQ         R12
 	JNE          segment
+	MOVQ         R13, 224(AX)
+	MOVQ         R14, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -4098,15 +4298,21 @@ prefetched1:
 	LEAQ    (R8)(R8*4), R10
 	MOVQ    88(AX), R11
 	MOVQ    96(AX), R12
+	MOVQ    224(AX), R13
+	MOVQ    240(AX), R14
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R11), BX
 	LEAQ (BX)(R9*2), SI
 	LEAQ (SI)(R9*2), DI
-	MOVQ 104(AX), R13
+	MOVQ 104(AX), R15
 
 step:
+	PREFETCHT1   (R13)
+	ADDQ         232(AX), R13
+	PREFETCHT1   (R14)
+	ADDQ         248(AX), R14
 	VMOVUPS      (CX), Z13
 	VBROADCASTSS (BX), Z14
 	VFMADD231PS  Z13, Z14, Z0
@@ -4138,11 +4344,13 @@ step:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         DX, CX
-	DECQ         R13
+	DECQ         R15
 	JNE          step
 	ADDQ         $+8, R11
 	DECQ         R12
 	JNE          segment
+	MOVQ         R13, 224(AX)
+	MOVQ         R14, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -4313,15 +4521,21 @@ prefetched1:
 	LEAQ    (R8)(R8*4), R10
 	MOVQ    88(AX), R11
 	MOVQ    96(AX), R12
+	MOVQ    224(AX), R13
+	MOVQ    240(AX), R14
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R11), BX
 	LEAQ (BX)(R9*2), SI
 	LEAQ (SI)(R9*2), DI
-	MOVQ 104(AX), R13
+	MOVQ 104(AX), R15
 
 step:
+	PREFETCHT1   (R13)
+	ADDQ         232(AX), R13
+	PREFETCHT1   (R14)
+	ADDQ         248(AX), R14
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	VBROADCASTSS (BX), Z30
@@ -4370,11 +4584,13 @@ step:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         DX, CX
-	DECQ         R13
+	DECQ         R15
 	JNE          step
 	ADDQ         $+8, R11
 	DECQ         R12
 	JNE          segment
+	MOVQ         R13, 224(AX)
+	MOVQ         R14, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -4563,15 +4779,21 @@ prefetched1:
 	LEAQ    (R8)(R8*4), R10
 	MOVQ    88(AX), R11
 	MOVQ    96(AX), R12
+	MOVQ    224(AX), R13
+	MOVQ    240(AX), R14
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R11), BX
 	LEAQ (BX)(R9*2), SI
 	LEAQ (SI)(R9*2), DI
-	MOVQ 104(AX), R13
+	MOVQ 104(AX), R15
 
 step:
+	PREFETCHT1   (R13)
+	ADDQ         232(AX), R13
+	PREFETCHT1   (R14)
+	ADDQ         248(AX), R14
 	VMOVUPS      (CX), Z14
 	VBROADCASTSS (BX), Z15
 	VFMADD231PS  Z14, Z15, Z0
@@ -4605,11 +4827,13 @@ step:
 	ADDQ         $+4, SI
 	ADDQ         $+4, DI
 	ADDQ         DX, CX
-	DECQ         R13
+	DECQ         R15
 	JNE          step
 	ADDQ         $+8, R11
 	DECQ         R12
 	JNE          segment
+	MOVQ         R13, 224(AX)
+	MOVQ         R14, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -4743,13 +4967,19 @@ prefetched1:
 	MOVQ    40(AX), BX
 	MOVQ    88(AX), SI
 	MOVQ    96(AX), DI
+	MOVQ    224(AX), R8
+	MOVQ    240(AX), R9
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (SI), BX
-	MOVQ 104(AX), R8
+	MOVQ 104(AX), R10
 
 step:
+	PREFETCHT1   (R8)
+	ADDQ         232(AX), R8
+	PREFETCHT1   (R9)
+	ADDQ         248(AX), R9
 	VMOVUPS      (CX), Y2
 	VMOVUPS      32(CX), Y3
 	VBROADCASTSS (BX), Y4
@@ -4757,11 +4987,13 @@ step:
 	VFMADD231PS  Y3, Y4, Y1
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R8
+	DECQ         R10
 	JNE          step
 	ADDQ         $+8, SI
 	DECQ         DI
 	JNE          segment
+	MOVQ         R8, 224(AX)
+	MOVQ         R9, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -4848,13 +5080,19 @@ prefetched1:
 	MOVQ    40(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (BX), Y6
@@ -4865,11 +5103,13 @@ step:
 	VFMADD231PS  Y5, Y6, Y3
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -4965,13 +5205,19 @@ prefetched1:
 	MOVQ    40(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Y6
 	VMOVUPS      32(CX), Y7
 	VBROADCASTSS (BX), Y8
@@ -4985,11 +5231,13 @@ step:
 	VFMADD231PS  Y7, Y8, Y5
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -5095,13 +5343,19 @@ prefetched1:
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    88(AX), R8
 	MOVQ    96(AX), R9
+	MOVQ    224(AX), R10
+	MOVQ    240(AX), R11
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R10
+	MOVQ 104(AX), R12
 
 step:
+	PREFETCHT1   (R10)
+	ADDQ         232(AX), R10
+	PREFETCHT1   (R11)
+	ADDQ         248(AX), R11
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (BX), Y10
@@ -5118,11 +5372,13 @@ step:
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R10
+	DECQ         R12
 	JNE          step
 	ADDQ         $+8, R8
 	DECQ         R9
 	JNE          segment
+	MOVQ         R10, 224(AX)
+	MOVQ         R11, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -5237,13 +5493,19 @@ prefetched1:
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    88(AX), R8
 	MOVQ    96(AX), R9
+	MOVQ    224(AX), R10
+	MOVQ    240(AX), R11
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R10
+	MOVQ 104(AX), R12
 
 step:
+	PREFETCHT1   (R10)
+	ADDQ         232(AX), R10
+	PREFETCHT1   (R11)
+	ADDQ         248(AX), R11
 	VMOVUPS      (CX), Y10
 	VMOVUPS      32(CX), Y11
 	VBROADCASTSS (BX), Y12
@@ -5263,11 +5525,13 @@ step:
 	VFMADD231PS  Y11, Y12, Y9
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R10
+	DECQ         R12
 	JNE          step
 	ADDQ         $+8, R8
 	DECQ         R9
 	JNE          segment
+	MOVQ         R10, 224(AX)
+	MOVQ         R11, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -5392,13 +5656,19 @@ prefetched1:
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    88(AX), R9
 	MOVQ    96(AX), R10
+	MOVQ    224(AX), R11
+	MOVQ    240(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R9), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
+	PREFETCHT1   (R11)
+	ADDQ         232(AX), R11
+	PREFETCHT1   (R12)
+	ADDQ         248(AX), R12
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (BX), Y14
@@ -5421,11 +5691,13 @@ step:
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, R9
 	DECQ         R10
 	JNE          segment
+	MOVQ         R11, 224(AX)
+	MOVQ         R12, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -5539,13 +5811,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z2
 	VMOVUPS      64(CX), Z3
 	VBROADCASTSS (BX), Z4
@@ -5553,11 +5831,13 @@ step:
 	VFMADD231PS  Z3, Z4, Z1
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -5640,23 +5920,31 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z1
 	VBROADCASTSS (BX), Z2
 	VFMADD231PS  Z1, Z2, Z0
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -5741,13 +6029,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z4
 	VMOVUPS      64(CX), Z5
 	VBROADCASTSS (BX), Z6
@@ -5758,11 +6052,13 @@ step:
 	VFMADD231PS  Z5, Z6, Z3
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -5853,13 +6149,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z2
 	VBROADCASTSS (BX), Z3
 	VFMADD231PS  Z2, Z3, Z0
@@ -5867,11 +6169,13 @@ step:
 	VFMADD231PS  Z2, Z3, Z1
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -5963,13 +6267,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z6
 	VMOVUPS      64(CX), Z7
 	VBROADCASTSS (BX), Z8
@@ -5983,11 +6293,13 @@ step:
 	VFMADD231PS  Z7, Z8, Z5
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -6086,13 +6398,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z3
 	VBROADCASTSS (BX), Z4
 	VFMADD231PS  Z3, Z4, Z0
@@ -6102,11 +6420,13 @@ step:
 	VFMADD231PS  Z3, Z4, Z2
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -6205,13 +6525,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z8
 	VMOVUPS      64(CX), Z9
 	VBROADCASTSS (BX), Z10
@@ -6228,11 +6554,13 @@ step:
 	VFMADD231PS  Z9, Z10, Z7
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -6339,13 +6667,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z4
 	VBROADCASTSS (BX), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -6357,11 +6691,13 @@ step:
 	VFMADD231PS  Z4, Z5, Z3
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -6467,13 +6803,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z10
 	VMOVUPS      64(CX), Z11
 	VBROADCASTSS (BX), Z12
@@ -6493,11 +6835,13 @@ step:
 	VFMADD231PS  Z11, Z12, Z9
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -6612,13 +6956,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z5
 	VBROADCASTSS (BX), Z6
 	VFMADD231PS  Z5, Z6, Z0
@@ -6632,11 +6982,13 @@ step:
 	VFMADD231PS  Z5, Z6, Z4
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -6749,13 +7101,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z12
 	VMOVUPS      64(CX), Z13
 	VBROADCASTSS (BX), Z14
@@ -6778,11 +7136,13 @@ step:
 	VFMADD231PS  Z13, Z14, Z11
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -6905,13 +7265,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z6
 	VBROADCASTSS (BX), Z7
 	VFMADD231PS  Z6, Z7, Z0
@@ -6927,11 +7293,13 @@ step:
 	VFMADD231PS  Z6, Z7, Z5
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -7051,13 +7419,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z14
 	VMOVUPS      64(CX), Z15
 	VBROADCASTSS (BX), Z16
@@ -7083,11 +7457,13 @@ step:
 	VFMADD231PS  Z15, Z16, Z13
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -7218,13 +7594,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z7
 	VBROADCASTSS (BX), Z8
 	VFMADD231PS  Z7, Z8, Z0
@@ -7242,11 +7624,13 @@ step:
 	VFMADD231PS  Z7, Z8, Z6
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -7373,13 +7757,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (BX), Z18
@@ -7408,11 +7798,13 @@ step:
 	VFMADD231PS  Z17, Z18, Z15
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -7551,13 +7943,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z8
 	VBROADCASTSS (BX), Z9
 	VFMADD231PS  Z8, Z9, Z0
@@ -7577,11 +7975,13 @@ step:
 	VFMADD231PS  Z8, Z9, Z7
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -7715,13 +8115,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z18
 	VMOVUPS      64(CX), Z19
 	VBROADCASTSS (BX), Z20
@@ -7753,11 +8159,13 @@ step:
 	VFMADD231PS  Z19, Z20, Z17
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -7904,13 +8312,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z9
 	VBROADCASTSS (BX), Z10
 	VFMADD231PS  Z9, Z10, Z0
@@ -7932,11 +8346,13 @@ step:
 	VFMADD231PS  Z9, Z10, Z8
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -8077,13 +8493,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z20
 	VMOVUPS      64(CX), Z21
 	VBROADCASTSS (BX), Z22
@@ -8118,11 +8540,13 @@ step:
 	VFMADD231PS  Z21, Z22, Z19
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -8277,13 +8701,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z10
 	VBROADCASTSS (BX), Z11
 	VFMADD231PS  Z10, Z11, Z0
@@ -8307,11 +8737,13 @@ step:
 	VFMADD231PS  Z10, Z11, Z9
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -8459,13 +8891,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z22
 	VMOVUPS      64(CX), Z23
 	VBROADCASTSS (BX), Z24
@@ -8503,11 +8941,13 @@ step:
 	VFMADD231PS  Z23, Z24, Z21
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -8670,13 +9110,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z11
 	VBROADCASTSS (BX), Z12
 	VFMADD231PS  Z11, Z12, Z0
@@ -8702,11 +9148,13 @@ step:
 	VFMADD231PS  Z11, Z12, Z10
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -8861,13 +9309,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z24
 	VMOVUPS      64(CX), Z25
 	VBROADCASTSS (BX), Z26
@@ -8908,11 +9362,13 @@ step:
 	VFMADD231PS  Z25, Z26, Z23
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -9083,13 +9539,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z12
 	VBROADCASTSS (BX), Z13
 	VFMADD231PS  Z12, Z13, Z0
@@ -9117,11 +9579,13 @@ step:
 	VFMADD231PS  Z12, Z13, Z11
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -9283,13 +9747,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z26
 	VMOVUPS      64(CX), Z27
 	VBROADCASTSS (BX), Z28
@@ -9333,11 +9803,13 @@ step:
 	VFMADD231PS  Z27, Z28, Z25
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -9516,13 +9988,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z13
 	VBROADCASTSS (BX), Z14
 	VFMADD231PS  Z13, Z14, Z0
@@ -9552,11 +10030,13 @@ step:
 	VFMADD231PS  Z13, Z14, Z12
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -9725,13 +10205,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	VBROADCASTSS (BX), Z30
@@ -9778,11 +10264,13 @@ step:
 	VFMADD231PS  Z29, Z30, Z27
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -9969,13 +10457,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Z14
 	VBROADCASTSS (BX), Z15
 	VFMADD231PS  Z14, Z15, Z0
@@ -10007,11 +10501,13 @@ step:
 	VFMADD231PS  Z14, Z15, Z13
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -10145,13 +10641,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Y2
 	VMOVUPS      32(CX), Y3
 	VBROADCASTSS (BX), Y4
@@ -10159,11 +10661,13 @@ step:
 	VFMADD231PS  Y3, Y4, Y1
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -10250,13 +10754,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (BX), Y6
@@ -10267,11 +10777,13 @@ step:
 	VFMADD231PS  Y5, Y6, Y3
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -10367,13 +10879,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Y6
 	VMOVUPS      32(CX), Y7
 	VBROADCASTSS (BX), Y8
@@ -10387,11 +10905,13 @@ step:
 	VFMADD231PS  Y7, Y8, Y5
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -10496,13 +11016,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (BX), Y10
@@ -10519,11 +11045,13 @@ step:
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -10637,13 +11165,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Y10
 	VMOVUPS      32(CX), Y11
 	VBROADCASTSS (BX), Y12
@@ -10663,11 +11197,13 @@ step:
 	VFMADD231PS  Y11, Y12, Y9
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX
@@ -10790,13 +11326,19 @@ prefetched1:
 	MOVQ    48(AX), SI
 	MOVQ    88(AX), DI
 	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R9
+	MOVQ 104(AX), R11
 
 step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (BX), Y14
@@ -10819,11 +11361,13 @@ step:
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R9
+	DECQ         R11
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
 	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
 	MOVQ         32(AX), CX
 	MOVQ         80(AX), DX
 	TESTQ        CX, CX

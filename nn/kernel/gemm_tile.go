@@ -17,7 +17,7 @@ import "unsafe"
 //
 // All offsets and steps are in bytes. Functions named tileRows want aCol = 4,
 // those named tileCols want aRow = 4. This is done count times, the operands moving
-// on by their steps in between. The call changes them, count and prefetch. A tile lives on
+// on by their steps in between. The call changes them, count, prefetch and flow. A tile lives on
 // the heap, and the garbage collector looks at its pointers, so none of them may
 // point past the end of an array, not even when nothing is read there.
 //
@@ -34,34 +34,24 @@ type tile struct {
 	initStep, addStep   uintptr
 
 	prefetch [2]stream
+	flow     [2]flow
 }
 
-// stream is memory to fetch into the second-level cache on the side. With every tile
-// these are so many runs of lines of 64 bytes, from address on, which moves on: behind
-// each run by the bytes to skip. Any address will do.
+// flow is memory to fetch into the second-level cache on the side: a line at address
+// with every column of A, moving on by step bytes, at most 64. The address must be
+// one that exists, also where nothing is to be fetched and step is 0: looking for
+// others takes long.
+type flow struct {
+	address, step uintptr
+}
+
+// stream is memory with gaps, to be fetched with every tile: so many runs of lines of 64 bytes, from
+// address on, which moves on and behind each run skips some bytes. Any address will do.
 type stream struct {
 	address uintptr
 	runs    int
 	lines   int // of a run
 	skip    uintptr
-}
-
-// streamOf is memory x, to be fetched in the given number of steps.
-func streamOf(x []float32, steps int) stream {
-	lines := len(x) / 16
-	if lines == 0 {
-		return stream{}
-	}
-	return stream{uintptr(unsafe.Pointer(unsafe.SliceData(x))), 1, (lines + steps - 1) / steps, 0}
-}
-
-// streamOfColumns is columns c0 to c1 of x, whose rows have c, to be fetched in the given number of steps.
-func streamOfColumns(x []float32, c, c0, c1, steps int) stream {
-	if c1-c0 == c {
-		return streamOf(x, steps)
-	}
-	rows, lines := len(x)/c, (c1-c0+15)/16
-	return stream{uintptr(unsafe.Pointer(unsafe.SliceData(x[c0:]))), (rows + steps - 1) / steps, lines, uintptr(4*c - 64*lines)}
 }
 
 // panelWidth is the number of columns of a packed panel of B. Each panel is stored
@@ -102,6 +92,29 @@ type product struct {
 
 const maxTileRows = 14
 
+// stopFetching ends what fetch and fetchColumns began.
+func (p *product) stopFetching() {
+	nothing := flow{address: uintptr(unsafe.Pointer(&zeroLine[0]))}
+	p.flow, p.prefetch = [2]flow{nothing, nothing}, [2]stream{}
+}
+
+// fetch lets the product fetch memory x while it runs over the given number of A's columns in all its tiles. i is 0 or
+// 1: two things can be fetched at a time.
+func (p *product) fetch(i int, x []float32, columns int) {
+	p.flow[i] = flow{uintptr(unsafe.Pointer(unsafe.SliceData(x))), uintptr(min(64, (4*len(x)+columns-1)/columns))}
+}
+
+// fetchColumns lets the product fetch columns c0 to c1 of x, whose rows have c, in a number of tiles over depth columns
+// of A each.
+func (p *product) fetchColumns(i int, x []float32, c, c0, c1, tiles, depth int) {
+	if c1-c0 == c {
+		p.fetch(i, x, tiles*depth)
+		return
+	}
+	rows, lines := len(x)/c, (c1-c0+15)/16
+	p.prefetch[i] = stream{uintptr(unsafe.Pointer(unsafe.SliceData(x[c0:]))), (rows + tiles - 1) / tiles, lines, uintptr(4*c - 64*lines)}
+}
+
 // rowsPanel computes rows x cols elements of C, cols at most panelWidth, where A's
 // elements of one row lie next to each other. B, and init when initRow is 0, must be
 // readable up to the next multiple of 16 columns.
@@ -140,7 +153,7 @@ func (p *product) panel(kernels *[2][15]func(*byte), rows, cols int) {
 		}
 		j += width
 	}
-	p.prefetch = p.run.prefetch
+	p.prefetch, p.flow = p.run.prefetch, p.run.flow
 }
 
 // tiles is the number of register tiles of rows x cols elements.

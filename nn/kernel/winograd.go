@@ -93,6 +93,7 @@ func newWinogradWorkers(n int, is *isa) []winogradWorker {
 	w := make([]winogradWorker, n)
 	for i := range w {
 		w[i].mul.isa = is
+		w[i].mul.stopFetching()
 	}
 	return w
 }
@@ -175,12 +176,12 @@ func (g *winograd) do(worker, i int) {
 	q := &g.workers[worker].mul
 	for b := b0; b < b1; b++ {
 		t0, t1 := patches*b/g.blocks, patches*(b+1)/g.blocks
-		q.prefetch = [2]stream{}
+		q.stopFetching()
 		if b+1 < b1 {
 			t2 := patches * (b + 2) / g.blocks
-			calls := winoPoints * (j1 - j0) * q.tiles(t1-t0, panelWidth)
-			q.prefetch[0] = streamOf(g.memory(g.srcData, g.src, t1, t2), calls)
-			q.prefetch[1] = streamOf(g.memory(g.dstData, g.dst, t1, t2), calls)
+			columns := winoPoints * (j1 - j0) * q.tiles(t1-t0, panelWidth) * g.src
+			q.fetch(0, g.memory(g.srcData, g.src, t1, t2), columns)
+			q.fetch(1, g.memory(g.dstData, g.dst, t1, t2), columns)
 		}
 		g.doBlock(worker, t0, t1, j0, j1)
 	}
@@ -331,5 +332,5 @@ func (p *product) planes(rows, cols int) {
 		}
 		j += width
 	}
-	p.prefetch = r.prefetch
+	p.prefetch, p.flow = r.prefetch, r.flow
 }

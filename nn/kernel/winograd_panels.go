@@ -67,7 +67,7 @@ func (g *winogradPanels) doPanel(worker, panel int) {
 		g.packSome(worker, u, panel, c)
 	}
 	w := &g.workers[worker]
-	w.mul.prefetch = [2]stream{}
+	w.mul.stopFetching()
 	for b := range g.count {
 		v, t0, t1 := g.blockOf(b)
 		g.multiply(w, v, u, m, own[len(own)-padded(g.dst)-16:], g.vPlane, t0, t1, panel)

@@ -140,13 +140,13 @@ func (b *weightsBlock) transformPatches(t0, t1 int) {
 // prefetchPatches arranges for multiply to fetch the block's channels of patches t0 to t1.
 func (b *weightsBlock) prefetchPatches(t0, t1 int) {
 	p := &b.mul
-	p.prefetch = [2]stream{}
+	p.stopFetching()
 	if t0 >= t1 {
 		return
 	}
 	steps := winoPoints * p.tiles(b.c1-b.c0, b.k1-b.k0)
-	p.prefetch[0] = streamOfColumns(b.memory(b.x, b.s.C, t0, t1), b.s.C, b.c0, b.c1, steps)
-	p.prefetch[1] = streamOfColumns(b.memory(b.dy, b.s.K, t0, t1), b.s.K, b.k0, b.k1, steps)
+	p.fetchColumns(0, b.memory(b.x, b.s.C, t0, t1), b.s.C, b.c0, b.c1, steps, t1-t0)
+	p.fetchColumns(1, b.memory(b.dy, b.s.K, t0, t1), b.s.K, b.k0, b.k1, steps, t1-t0)
 }
 
 // multiply adds the products of n patches to D, or writes them when first.

@@ -34,6 +34,7 @@ const (
 	tileCount, tileAStep, tileBStep, tileCStep = 112, 120, 128, 136
 	tileInitStep, tileAddStep                  = 144, 152
 	tilePrefetch                               = 160 // and 192: address, runs, lines and skip
+	tileFlow                                   = 224 // and 240: address and step
 )
 
 // registerTile writes the kernel for a tile of rows x (nv vectors); its argument is a
@@ -83,10 +84,15 @@ func registerTile(s isa, along bool, rows, nv int) {
 	b, bRow := field(tileB), field(tileBRow)
 	at := newOperandA(along, rows, field)
 	seg, segs := field(tileSegs), field(tileNumSegs)
+	flows := []reg.GPVirtual{field(tileFlow), field(tileFlow + 16)}
 	Label("segment")
 	at.start(Mem{Base: t, Disp: tileA}, seg)
 	k := field(tileSegLen)
 	Label("step")
+	for i, address := range flows {
+		PREFETCHT1(Mem{Base: address})
+		ADDQ(Mem{Base: t, Disp: tileFlow + 16*i + 8}, address)
+	}
 	right := make([]vec, nv)
 	for j := range right {
 		right[j] = s.load(Mem{Base: b, Disp: j * s.bytes()})
@@ -105,6 +111,9 @@ func registerTile(s isa, along bool, rows, nv int) {
 	ADDQ(I8(8), seg)
 	DECQ(segs)
 	JNE(LabelRef("segment"))
+	for i, address := range flows {
+		MOVQ(address, Mem{Base: t, Disp: tileFlow + 16*i})
+	}
 
 	row, step = field(tileAdd), field(tileAddRow)
 	TESTQ(row, row)
