@@ -50,8 +50,6 @@ func (p *pieces) addChunk(i int) {
 	dw := p.dw[i0:i1]
 	copy(dw, p.partial[i0:i1])
 	for q := 1; q < p.count; q++ {
-		for j, v := range p.of(q)[i0:i1] {
-			dw[j] += v
-		}
+		addVec(dw, dw, p.of(q)[i0:i1])
 	}
 }
