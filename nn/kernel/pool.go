@@ -14,8 +14,8 @@ import (
 // them; after that they park, so that an idle process costs nothing.
 
 const (
-	workerSpin  = 100 * time.Microsecond // a worker polls this long before it parks
-	callerSpin  = 100 * time.Microsecond // the caller polls this long for the last chunks, then sleeps
+	workerSpin  = 500 * time.Microsecond // a worker polls this long before it parks
+	callerSpin  = 500 * time.Microsecond // the caller polls this long for the last chunks, then sleeps
 	callerSleep = 50 * time.Microsecond  // ... for this long at a time
 	maxThreads  = 1 << 12
 )
