@@ -54,6 +54,7 @@ func Gemm(c []float32, ldc int, a []float32, lda int, transA bool, b []float32, 
 
 	p := getProduct()
 	p.isa = isaOf(ActiveLevel())
+	p.stopFetching()
 	p.cRow, p.segs, p.numSegs, p.add = uintptr(4*ldc), &noOffsets[0], 1, nil
 	scratch = aligned(scratch)
 	for p0 := 0; p0 < k; p0 += gemmDepth {

@@ -183,3 +183,50 @@ func TestGemmDoesNotAllocate(t *testing.T) {
 		}
 	})
 }
+
+// TestFetch counts how far a product's fetches go: what it is told to fetch is at an end when its last tile is, but
+// for a line or two of rounding up.
+func TestFetch(t *testing.T) {
+	forLevels(t, func(t *testing.T, l Level) {
+		if l == Generic {
+			t.Skip("plain Go fetches nothing")
+		}
+		for _, c := range []struct{ rows, cols, depth, n, width, c0, c1 int }{
+			{14, 32, 64, 100, 64, 0, 64}, {84, 32, 17, 33, 48, 16, 48}, {29, 16, 128, 640, 128, 64, 128}, {5, 30, 9, 7, 40, 32, 40},
+		} {
+			p := &newProducts(1, isaOf(l))[0]
+			r := testRand(1)
+			a, b, out := randoms(r, c.rows*c.depth), randoms(r, c.depth*panelWidth), make([]float32, c.rows*panelWidth)
+			p.a, p.aRow, p.aCol, p.b, p.bRow, p.c, p.cRow = &a[0], uintptr(4*c.depth), 4, &b[0], 4*panelWidth, &out[0], 4*panelWidth
+			p.init, p.segs, p.numSegs, p.segLen = &zeroLine[0], &noOffsets[0], 1, c.depth
+			tiles := p.tiles(c.rows, c.cols)
+			whole, part := make([]float32, c.n*c.width), make([]float32, c.n*c.width)
+			p.fetch(0, whole, tiles*c.depth)
+			p.fetchColumns(1, part, c.width, c.c0, c.c1, tiles, c.depth)
+			start := [2]uintptr{p.flow[0].address, p.flow[1].address}
+			gaps := p.prefetch[1]
+			p.rowsPanel(c.rows, c.cols)
+
+			far, want := p.flow[0].address-start[0], uintptr(4*len(whole))
+			if most := uintptr(64 * tiles * c.depth); want > most {
+				want = most // a line with every column of A is as much as there can be
+			}
+			if far < want || far >= want+uintptr(tiles*c.depth) {
+				t.Errorf("%+v: fetched %d bytes of %d", c, far, want)
+			}
+			if c.c1-c.c0 == c.width {
+				if p.prefetch[1] != (stream{}) || p.flow[1].address-start[1] != far {
+					t.Errorf("%+v: all columns of a matrix: %+v and %d bytes, not %d", c, p.prefetch[1], p.flow[1].address-start[1], far)
+				}
+				continue
+			}
+			rows := (p.prefetch[1].address - gaps.address) / uintptr(4*c.width)
+			if rows < uintptr(c.n) || rows >= uintptr(c.n+tiles) || p.flow[1].address != start[1] {
+				t.Errorf("%+v: fetched %d rows of %d", c, rows, c.n)
+			}
+			if gaps.lines*16 < c.c1-c.c0 {
+				t.Errorf("%+v: runs of %d lines", c, gaps.lines)
+			}
+		}
+	})
+}
