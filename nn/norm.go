@@ -94,17 +94,20 @@ func (n *normOp) diff(in G.Nodes, out, dy *G.Node) (G.Nodes, error) {
 		return nil, s.err
 	}
 	k := len(in) // mean, rstd and dy come after the forward pass's inputs
-	op := &engine.Op{Name: s.prefix + " dx", Shape: in[0].Shape(), Scratch: n.plan.Scratch()}
+	op := &engine.Op{Name: s.prefix + " dx", Shape: in[0].Shape(), Scratch: n.plan.Scratch(), Adds: 1}
 	for _, v := range in[1:] {
 		op.Extras = append(op.Extras, v.Shape().TotalSize())
 	}
 	if n.shape.Second == 0 {
 		op.InPlace = []int{k + 2}
+	} else {
+		op.Adds = 2
 	}
 	op.Kernel = func(c *engine.Call) {
 		x, skip, weight, bias, scaleShift := n.unpack(c.In)
 		dx, dskip, dweight, dbias, dscaleShift := n.unpack(append(append(n.grads[:0], c.Out), c.Extra...))
-		n.plan.BackwardPair(dx, dskip, dweight, dbias, dscaleShift, c.In[k+2], x, skip, weight, bias, scaleShift, c.In[k], c.In[k+1], c.Scratch)
+		add := [2]bool{c.Add, n.shape.Second > 0 && c.AddExtra[0]}
+		n.plan.BackwardPair(dx, dskip, add, dweight, dbias, dscaleShift, c.In[k+2], x, skip, weight, bias, scaleShift, c.In[k], c.In[k+1], c.Scratch)
 	}
 	dx := s.apply(op, append(append(G.Nodes(nil), in...), mean, rstd, dy)...)
 	grads := G.Nodes{dx}

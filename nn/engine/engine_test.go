@@ -106,6 +106,103 @@ func TestFanIn(t *testing.T) {
 	}
 }
 
+// adder is y = k x, and as its by-product -x, each added to what is there where the engine says so.
+func adder(t *testing.T, x *G.Node, k float32, adds int) *G.Node {
+	t.Helper()
+	write := func(out []float32, k float32, x []float32, add bool) {
+		for i, v := range x {
+			if add {
+				out[i] += k * v
+			} else {
+				out[i] = k * v
+			}
+		}
+	}
+	op := &Op{Name: "adder", Dims: []int{1}, Shape: x.Shape(), Extras: []int{x.Shape().TotalSize()}, Adds: adds}
+	op.Kernel = func(c *Call) {
+		write(c.Out, k, c.In[0], c.Add)
+		if c.Extra[0] != nil {
+			write(c.Extra[0], -1, c.In[0], c.AddExtra[0])
+		}
+	}
+	n, err := Apply(op, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A kernel that can adds its results to the gradients that they meet, but only where nobody looks at those alone.
+func TestKernelsAdd(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		adds      int
+		seen      string // what is also an output
+		additions int    // steps that are left
+	}{
+		{"none", 0, "", 2}, {"result", 1, "", 1}, {"both", 2, "", 0},
+		{"other operand seen", 2, "a", 1}, {"own result seen", 2, "y", 1}, {"by-product seen", 2, "extra", 1},
+		{"pinned sum", 2, "pinned", 1}, {"operand read twice", 2, "twice", 2},
+	} {
+		g := G.NewGraph()
+		x := input(g, "x", 1, 2, 3)
+		a, b := scale(t, x, 10, false), scale(t, x, 100, false)
+		y := adder(t, x, 2, c.adds)
+		extra, err := Extra(y, 0, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, other := G.Must(G.Add(a, y)), G.Must(G.Add(extra, b))
+		outputs, opt := G.Nodes{sum, other}, Options{}
+		pinned := make([]float32, 3)
+		switch c.seen {
+		case "a":
+			outputs = append(outputs, a)
+		case "y":
+			outputs = append(outputs, y)
+		case "extra":
+			outputs = append(outputs, extra)
+		case "pinned":
+			opt.Pin = map[*G.Node][]float32{sum: pinned}
+		case "twice":
+			outputs = append(outputs, G.Must(G.Add(a, x)))
+		}
+		m, err := New(outputs, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := m.RunAll(); err != nil {
+				t.Fatal(err)
+			}
+			first := m.Value(sum)
+			if c.seen == "pinned" {
+				first = pinned
+			}
+			if first[2] != 36 || m.Value(other)[2] != 297 {
+				t.Errorf("%s: %v and %v", c.name, first, m.Value(other))
+			}
+		}
+		additions := 0
+		for _, s := range m.Plan() {
+			if s.Op == "add gradients" {
+				additions++
+			}
+		}
+		if additions != c.additions {
+			t.Errorf("%s: %d additions are steps of their own, not %d", c.name, additions, c.additions)
+		}
+		for name, want := range map[string]struct {
+			n *G.Node
+			v float32
+		}{"a": {a, 30}, "y": {y, 6}, "extra": {extra, -3}} {
+			if c.seen == name && m.Value(want.n)[2] != want.v {
+				t.Errorf("%s: %v", c.name, m.Value(want.n))
+			}
+		}
+	}
+}
+
 // Two gradients that meet are added at once, not where the graph got the sum: until then one of them would wait
 // in memory.
 func TestAdditionsComeEarly(t *testing.T) {

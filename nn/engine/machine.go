@@ -49,7 +49,7 @@ type Stats struct {
 func New(outputs G.Nodes, opt Options) (*Machine, error) {
 	p := &planner{
 		opt: opt, index: map[*G.Node]int{}, last: map[*G.Node]int{}, output: map[*G.Node]bool{},
-		fixed: map[*G.Node][]float32{}, spans: map[*G.Node]*span{},
+		fixed: map[*G.Node][]float32{}, spans: map[*G.Node]*span{}, adds: map[*G.Node]bool{}, done: map[*G.Node]bool{},
 	}
 	kids, err := p.sortNodes(outputs)
 	if err != nil {
@@ -78,7 +78,7 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 	}
 	made := make(map[*G.Node]int, len(p.order)) // step by node
 	for _, n := range p.order {
-		if n.Op() == nil || len(kids[n]) == 0 {
+		if n.Op() == nil || len(kids[n]) == 0 || p.done[n] {
 			continue
 		}
 		s := step{node: n, kind: addNodes}
@@ -90,13 +90,15 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 		case *Op:
 			s.kind, s.op = runKernel, op
 			s.call.Extra = make([][]float32, len(op.Extras))
+			s.call.Add, s.call.AddExtra = p.adds[n], make([]bool, len(op.Extras))
 			if sp := scratch[n]; sp != nil {
 				s.call.Scratch = at(sp)
 			}
 			m.stats.FLOPs += op.FLOPs
 		case *byproduct:
 			s.kind = storeExtra
-			m.steps[made[kids[n][0]]].call.Extra[op.index] = m.values[n]
+			maker := &m.steps[made[kids[n][0]]].call
+			maker.Extra[op.index], maker.AddExtra[op.index] = m.values[n], p.adds[n]
 		}
 		if dst, pinned := opt.Pin[n]; pinned && opt.Accumulate {
 			s.sum = dst

@@ -17,6 +17,11 @@ type Call struct {
 	Out     []float32   // the node's value
 	Extra   [][]float32 // by-products, one slice per size in Op.Extras; nil where nobody reads it
 	Scratch []float32   // Op.Scratch floats, contents undefined
+
+	// Add and AddExtra say that Out, or a by-product, holds something that the result is to be added to; only
+	// for the first Op.Adds of them.
+	Add      bool
+	AddExtra []bool
 }
 
 // Op is a Gorgonia operation on float32 tensors whose kernel writes into memory that the caller provides.
@@ -31,6 +36,7 @@ type Op struct {
 	Extras  []int // sizes of the by-products, in floats
 	Scratch int   // floats of scratch memory that Kernel needs
 	InPlace []int // inputs that the result may overwrite when nothing reads them afterwards
+	Adds    int   // how many of the results, Out first, Kernel can add to what is there: it saves adding gradients that meet
 
 	// Wrt tells which inputs have a gradient. Diff builds the gradients' nodes, nil where Wrt is false.
 	Wrt  []bool
@@ -127,6 +133,7 @@ func (op *Op) Do(values ...G.Value) (result G.Value, err error) {
 			op.extra[i] = make([]float32, n)
 		}
 		c.Extra = op.extra
+		c.AddExtra = make([]bool, len(op.Extras))
 		if op.Shape.IsScalar() {
 			c.Out = make([]float32, 1)
 		} else {

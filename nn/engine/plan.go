@@ -37,6 +37,8 @@ type planner struct {
 	output map[*G.Node]bool
 	fixed  map[*G.Node][]float32
 	spans  map[*G.Node]*span // where in the arena, for nodes that live there
+	adds   map[*G.Node]bool  // nodes whose kernel adds them to what is in their place
+	done   map[*G.Node]bool  // additions that need no step, because of that
 	all    []*span
 	naive  int
 }
@@ -170,6 +172,68 @@ func (p *planner) dying(kids []*G.Node, positions []int, i, size int) *span {
 	return nil
 }
 
+// mergeable lists, by their later operand, the additions that this operand's kernel may do: it has Adds, the other operand
+// is there before it, and nothing else reads either of them.
+func (p *planner) mergeable(kids map[*G.Node][]*G.Node) map[*G.Node]*G.Node {
+	readers := map[*G.Node]int{} // but for by-products, which read nothing
+	for _, n := range p.order {
+		if _, ok := n.Op().(*byproduct); ok {
+			continue
+		}
+		for _, k := range kids[n] {
+			readers[k]++
+		}
+	}
+	visible := func(n *G.Node) bool { // from outside
+		_, pinned := p.opt.Pin[n]
+		return pinned || p.output[n]
+	}
+	merged := map[*G.Node]*G.Node{}
+	for _, sum := range p.order {
+		if _, pinned := p.opt.Pin[sum]; pinned || !isAdd(sum) {
+			continue
+		}
+		first, last := p.operands(sum, kids)
+		maker, result := last, 0
+		if b, ok := last.Op().(*byproduct); ok {
+			maker, result = kids[last][0], 1+b.index
+		}
+		op, ok := maker.Op().(*Op)
+		if ok && result < op.Adds && p.index[first] < p.index[maker] && size(first) == size(last) &&
+			readers[first] == 1 && readers[last] == 1 && !visible(first) && !visible(last) {
+			merged[last] = sum
+		}
+	}
+	return merged
+}
+
+// operands are those of an addition, in the order in which they are made.
+func (p *planner) operands(sum *G.Node, kids map[*G.Node][]*G.Node) (first, last *G.Node) {
+	first, last = kids[sum][0], kids[sum][1]
+	if p.index[first] > p.index[last] {
+		return last, first
+	}
+	return first, last
+}
+
+// merge lets node n's kernel add its result to the other operand of the addition, in whose place the sum stays. It returns
+// false when that operand's memory is not to be had.
+func (p *planner) merge(n, sum *G.Node, kids map[*G.Node][]*G.Node) bool {
+	if sum == nil {
+		return false
+	}
+	first, _ := p.operands(sum, kids)
+	s, ok := p.spans[first]
+	if !ok || s.to != p.index[sum] {
+		return false
+	}
+	s.to = p.end(sum, s.to)
+	p.spans[n], p.spans[sum] = s, s
+	p.adds[n], p.done[sum] = true, true
+	p.naive += 2 * s.size
+	return true
+}
+
 // lifetimes decides for each node whether it is an input, pinned, in place or in the arena, and for how long.
 func (p *planner) lifetimes(kids map[*G.Node][]*G.Node) error {
 	extras := map[*G.Node][]*G.Node{} // by-products by the node that makes them
@@ -178,6 +242,7 @@ func (p *planner) lifetimes(kids map[*G.Node][]*G.Node) error {
 			extras[kids[n][0]] = append(extras[kids[n][0]], n)
 		}
 	}
+	merged := p.mergeable(kids)
 	for i, n := range p.order {
 		dst, pinned := p.opt.Pin[n]
 		if pinned && len(dst) != size(n) {
@@ -197,10 +262,11 @@ func (p *planner) lifetimes(kids map[*G.Node][]*G.Node) error {
 			}
 			p.fixed[n] = v
 			continue
-		case isExtra:
+		case isExtra || p.done[n]:
 			// reserved when its maker was reached
 		case !isOp && !isAdd(n):
 			return fmt.Errorf("engine: %v is not an operation of this engine", n)
+		case p.merge(n, merged[n], kids):
 		case !direct:
 			inPlace := []int{0, 1}
 			if isOp {
@@ -215,6 +281,9 @@ func (p *planner) lifetimes(kids map[*G.Node][]*G.Node) error {
 			}
 		}
 		for _, e := range extras[n] {
+			if p.merge(e, merged[e], kids) {
+				continue
+			}
 			if _, pinned := p.opt.Pin[e]; !pinned || p.opt.Accumulate {
 				p.reserve(e, i, p.index[e])
 			}

@@ -69,7 +69,8 @@ type GroupNorm struct {
 	y, gamma, beta, ss, mean, rstd, dy []float32
 	dss                                []float32
 	sums                               []float32 // [N, 2, C]: each image's part of dgamma and dbeta
-	scratch                            []float32
+	scratch, dz                        []float32
+	add                                [2]bool // whether a tensor's gradient is added to what is in dx
 
 	forwardImage, backwardImage                   func(worker, i int)
 	statsTask, foldTask, applyTask                func(i int)
@@ -160,6 +161,7 @@ type normSpace struct {
 	mean       []float32 // of the lane's group
 	a, b, c    []float32 // dx = a*dz + b*x + c
 	first      []float32 // the image's first row
+	dz         []float32 // gradient of z, tensor by tensor, where dx has no room for it
 }
 
 func (g *GroupNorm) spaceLen() int { return (2*g.pieces + 7) * g.lanes }
@@ -175,11 +177,22 @@ func (g *GroupNorm) space(i int) (s normSpace) {
 	s.scale, s.off, s.mean = take(1), take(1), take(1)
 	s.a, s.b, s.c = take(1), take(1), take(1)
 	s.first = take(1)
+	if g.dz != nil {
+		s.dz = g.dz[i*g.size : (i+1)*g.size]
+	}
 	return s
 }
 
 // Scratch is the number of floats of scratch that Forward and Backward need.
-func (g *GroupNorm) Scratch() int { return g.spaces*g.spaceLen() + 2*g.s.N*g.s.C }
+func (g *GroupNorm) Scratch() int { return g.spaces*g.spaceLen() + 2*g.s.N*g.s.C + g.dzLen() }
+
+// dzLen is the room for the gradients of z of the images in work, where dx has none because it is added to.
+func (g *GroupNorm) dzLen() int {
+	if !g.s.SiLU {
+		return 0
+	}
+	return g.spaces * g.size
+}
 
 // shared says whether the threads share images: where whole images would leave a thread idle for long.
 func (g *GroupNorm) shared() bool {
@@ -212,15 +225,20 @@ func (g *GroupNorm) ForwardPair(y, xa, xb, gamma, beta, ss, mean, rstd, scratch 
 // Backward computes the gradients of x, gamma, beta and (when the shape has ScaleShift) ss from dy and from what Forward
 // was given and wrote. It overwrites. dx may be dy. dgamma and dbeta are sums over images, in order.
 func (g *GroupNorm) Backward(dx, dgamma, dbeta, dss, dy, x, gamma, beta, ss, mean, rstd, scratch []float32) {
-	g.BackwardPair(dx, nil, dgamma, dbeta, dss, dy, x, nil, gamma, beta, ss, mean, rstd, scratch)
+	g.BackwardPair(dx, nil, [2]bool{}, dgamma, dbeta, dss, dy, x, nil, gamma, beta, ss, mean, rstd, scratch)
 }
 
-// BackwardPair is Backward after ForwardPair, with the same bits. dy is neither dxa nor dxb.
-func (g *GroupNorm) BackwardPair(dxa, dxb, dgamma, dbeta, dss, dy, xa, xb, gamma, beta, ss, mean, rstd, scratch []float32) {
+// BackwardPair is Backward after ForwardPair, with the same bits. With add, the gradient of xa or xb is added to what
+// dxa or dxb holds; without Second, dxa is that of x. dy is then not dxa, and never dxb.
+func (g *GroupNorm) BackwardPair(dxa, dxb []float32, add [2]bool, dgamma, dbeta, dss, dy, xa, xb, gamma, beta, ss, mean, rstd, scratch []float32) {
 	g.x, g.dx = [2][]float32{xa, xb}, [2][]float32{dxa, dxb}
 	g.gamma, g.beta, g.ss, g.mean, g.rstd, g.scratch = gamma, beta, ss, mean, rstd, scratch
 	g.dy, g.dss = dy, dss
 	g.sums = scratch[g.spaces*g.spaceLen():][:2*g.s.N*g.s.C]
+	g.dz, g.add = nil, add
+	if g.s.SiLU && (add[0] || add[1]) {
+		g.dz = scratch[g.spaces*g.spaceLen()+len(g.sums):][:g.dzLen()]
+	}
 	n, c := g.s.N, g.s.C
 	if g.shared() {
 		Parallel(n, g.prepareTask)
@@ -242,7 +260,7 @@ func (g *GroupNorm) BackwardPair(dxa, dxb, dgamma, dbeta, dss, dy, xa, xb, gamma
 func (g *GroupNorm) release() {
 	g.x, g.dx = [2][]float32{}, [2][]float32{}
 	g.y, g.gamma, g.beta, g.ss, g.mean, g.rstd, g.scratch = nil, nil, nil, nil, nil, nil, nil
-	g.dy, g.dss, g.sums = nil, nil, nil
+	g.dy, g.dss, g.sums, g.dz = nil, nil, nil, nil
 }
 
 // image is image i of y or dy.
@@ -255,6 +273,17 @@ func (g *GroupNorm) source(x *[2][]float32, p *normPart, i int) []float32 {
 		c = g.s.Second
 	}
 	return x[p.source][i*g.s.HW*c : (i+1)*g.s.HW*c]
+}
+
+// dzOf is where the gradient of z of the tensor of the part is kept: in the image's dx, or in scratch memory.
+func (g *GroupNorm) dzOf(s normSpace, p *normPart, image int) []float32 {
+	switch {
+	case s.dz == nil:
+		return g.source(&g.dx, p, image)
+	case p.source > 0:
+		return s.dz[g.s.HW*(g.s.C-g.s.Second):]
+	}
+	return s.dz
 }
 
 // each calls f for the parts of the rows of a piece, the shorter row at the end of the last piece.

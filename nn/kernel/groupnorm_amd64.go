@@ -23,6 +23,9 @@ func normBackSumsSiLUAVX512(sum *float32, dot *float32, dz *float32, dy *float32
 func normBackApplyAVX512(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, width int, zStride int, xStride int, rows int)
 
 //go:noescape
+func normBackAddAVX512(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, width int, zStride int, xStride int, rows int)
+
+//go:noescape
 func normStatsAVX2(sum *float32, sq *float32, x *float32, around *float32, width int, xStride int, rows int)
 
 //go:noescape
@@ -39,3 +42,6 @@ func normBackSumsSiLUAVX2(sum *float32, dot *float32, dz *float32, dy *float32, 
 
 //go:noescape
 func normBackApplyAVX2(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, width int, zStride int, xStride int, rows int)
+
+//go:noescape
+func normBackAddAVX2(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, width int, zStride int, xStride int, rows int)

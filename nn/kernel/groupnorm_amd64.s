@@ -974,6 +974,75 @@ last:
 	VMOVUPS     Z0, K1, (AX)(R13*4)
 	JMP         next
 
+// func normBackAddAVX512(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, width int, zStride int, xStride int, rows int)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·normBackAddAVX512(SB), NOSPLIT, $0-80
+	MOVQ     dx+0(FP), AX
+	MOVQ     dz+8(FP), CX
+	MOVQ     x+16(FP), DX
+	MOVQ     a+24(FP), BX
+	MOVQ     b+32(FP), SI
+	MOVQ     c+40(FP), DI
+	MOVQ     width+48(FP), R8
+	MOVQ     rows+72(FP), R9
+	MOVQ     xStride+64(FP), R10
+	MOVQ     zStride+56(FP), R11
+	MOVQ     R8, R12
+	ANDQ     $-16, R12
+	MOVQ     R8, R13
+	SUBQ     R12, R13
+	NEGQ     R13
+	LEAQ     groupnormMasks<>+0(SB), R14
+	VMOVUPS  64(R14)(R13*4), Z0
+	VPMOVD2M Z0, K1
+
+rows:
+	XORQ  R13, R13
+	TESTQ R12, R12
+	JE    last
+
+columns:
+	PREFETCHT0  2048(AX)(R13*4)
+	PREFETCHT0  2048(CX)(R13*4)
+	PREFETCHT0  2048(DX)(R13*4)
+	VMOVUPS     (DX)(R13*4), Z0
+	VMOVUPS     (SI)(R13*4), Z1
+	VFMADD213PS (DI)(R13*4), Z1, Z0
+	VMOVUPS     (CX)(R13*4), Z1
+	VFMADD231PS (BX)(R13*4), Z1, Z0
+	VADDPS      (AX)(R13*4), Z0, Z0
+	VMOVUPS     Z0, (AX)(R13*4)
+	ADDQ        $+16, R13
+	CMPQ        R13, R12
+	JNE         columns
+	CMPQ        R13, R8
+	JNE         last
+
+next:
+	LEAQ (AX)(R10*4), AX
+	LEAQ (CX)(R11*4), CX
+	LEAQ (DX)(R10*4), DX
+	DECQ R9
+	JNE  rows
+	VZEROUPPER
+	RET
+
+last:
+	PREFETCHT0  2048(AX)(R13*4)
+	PREFETCHT0  2048(CX)(R13*4)
+	PREFETCHT0  2048(DX)(R13*4)
+	VMOVUPS.Z   (DX)(R13*4), K1, Z0
+	VMOVUPS.Z   (SI)(R13*4), K1, Z1
+	VMOVUPS.Z   (DI)(R13*4), K1, Z2
+	VFMADD213PS Z2, Z1, Z0
+	VMOVUPS.Z   (CX)(R13*4), K1, Z1
+	VMOVUPS.Z   (BX)(R13*4), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+	VMOVUPS.Z   (AX)(R13*4), K1, Z1
+	VADDPS      Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(R13*4)
+	JMP         next
+
 // func normStatsAVX2(sum *float32, sq *float32, x *float32, around *float32, width int, xStride int, rows int)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·normStatsAVX2(SB), NOSPLIT, $0-56
@@ -1837,5 +1906,91 @@ last:
 	VMASKMOVPS  32(CX)(R13*4), Y1, Y3
 	VMASKMOVPS  32(BX)(R13*4), Y1, Y4
 	VFMADD231PS Y4, Y3, Y2
+	VMASKMOVPS  Y2, Y1, 32(AX)(R13*4)
+	JMP         next
+
+// func normBackAddAVX2(dx *float32, dz *float32, x *float32, a *float32, b *float32, c *float32, width int, zStride int, xStride int, rows int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·normBackAddAVX2(SB), NOSPLIT, $0-80
+	MOVQ    dx+0(FP), AX
+	MOVQ    dz+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    a+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    c+40(FP), DI
+	MOVQ    width+48(FP), R8
+	MOVQ    rows+72(FP), R9
+	MOVQ    xStride+64(FP), R10
+	MOVQ    zStride+56(FP), R11
+	MOVQ    R8, R12
+	ANDQ    $-16, R12
+	MOVQ    R8, R13
+	SUBQ    R12, R13
+	NEGQ    R13
+	LEAQ    groupnormMasks<>+0(SB), R14
+	VMOVUPS 64(R14)(R13*4), Y0
+	VMOVUPS 96(R14)(R13*4), Y1
+
+rows:
+	XORQ  R13, R13
+	TESTQ R12, R12
+	JE    last
+
+columns:
+	PREFETCHT0  2048(AX)(R13*4)
+	PREFETCHT0  2048(CX)(R13*4)
+	PREFETCHT0  2048(DX)(R13*4)
+	VMOVUPS     (DX)(R13*4), Y2
+	VMOVUPS     (SI)(R13*4), Y3
+	VFMADD213PS (DI)(R13*4), Y3, Y2
+	VMOVUPS     (CX)(R13*4), Y3
+	VFMADD231PS (BX)(R13*4), Y3, Y2
+	VADDPS      (AX)(R13*4), Y2, Y2
+	VMOVUPS     Y2, (AX)(R13*4)
+	VMOVUPS     32(DX)(R13*4), Y2
+	VMOVUPS     32(SI)(R13*4), Y3
+	VFMADD213PS 32(DI)(R13*4), Y3, Y2
+	VMOVUPS     32(CX)(R13*4), Y3
+	VFMADD231PS 32(BX)(R13*4), Y3, Y2
+	VADDPS      32(AX)(R13*4), Y2, Y2
+	VMOVUPS     Y2, 32(AX)(R13*4)
+	ADDQ        $+16, R13
+	CMPQ        R13, R12
+	JNE         columns
+	CMPQ        R13, R8
+	JNE         last
+
+next:
+	LEAQ (AX)(R10*4), AX
+	LEAQ (CX)(R11*4), CX
+	LEAQ (DX)(R10*4), DX
+	DECQ R9
+	JNE  rows
+	VZEROUPPER
+	RET
+
+last:
+	PREFETCHT0  2048(AX)(R13*4)
+	PREFETCHT0  2048(CX)(R13*4)
+	PREFETCHT0  2048(DX)(R13*4)
+	VMASKMOVPS  (DX)(R13*4), Y0, Y2
+	VMASKMOVPS  (SI)(R13*4), Y0, Y3
+	VMASKMOVPS  (DI)(R13*4), Y0, Y4
+	VFMADD213PS Y4, Y3, Y2
+	VMASKMOVPS  (CX)(R13*4), Y0, Y3
+	VMASKMOVPS  (BX)(R13*4), Y0, Y4
+	VFMADD231PS Y4, Y3, Y2
+	VMASKMOVPS  (AX)(R13*4), Y0, Y3
+	VADDPS      Y3, Y2, Y2
+	VMASKMOVPS  Y2, Y0, (AX)(R13*4)
+	VMASKMOVPS  32(DX)(R13*4), Y1, Y2
+	VMASKMOVPS  32(SI)(R13*4), Y1, Y3
+	VMASKMOVPS  32(DI)(R13*4), Y1, Y4
+	VFMADD213PS Y4, Y3, Y2
+	VMASKMOVPS  32(CX)(R13*4), Y1, Y3
+	VMASKMOVPS  32(BX)(R13*4), Y1, Y4
+	VFMADD231PS Y4, Y3, Y2
+	VMASKMOVPS  32(AX)(R13*4), Y1, Y3
+	VADDPS      Y3, Y2, Y2
 	VMASKMOVPS  Y2, Y1, 32(AX)(R13*4)
 	JMP         next

@@ -82,17 +82,22 @@ func normBackSumsSiLU(sum, dot, dz, dy, x, scale, off, mean []float32, yStride, 
 	}
 }
 
-func normBackApply(dx, dz, x, a, b, c []float32, zStride, xStride, rows int) {
+func normBackApply(dx, dz, x, a, b, c []float32, zStride, xStride, rows int, add bool) {
 	level, width := ActiveLevel(), len(a)
 	if level == Generic {
-		normBackApplyGo(dx, dz, x, a, b, c, zStride, xStride, rows)
+		normBackApplyGo(dx, dz, x, a, b, c, zStride, xStride, rows, add)
 		return
 	}
 	for r := 0; r < rows; {
 		n, dx, dz, x := normRows(rows-r, width), &dx[r*xStride], &dz[r*zStride], &x[r*xStride]
-		if level == AVX512 {
+		switch {
+		case level == AVX512 && add:
+			normBackAddAVX512(dx, dz, x, &a[0], &b[0], &c[0], width, zStride, xStride, n)
+		case level == AVX512:
 			normBackApplyAVX512(dx, dz, x, &a[0], &b[0], &c[0], width, zStride, xStride, n)
-		} else {
+		case add:
+			normBackAddAVX2(dx, dz, x, &a[0], &b[0], &c[0], width, zStride, xStride, n)
+		default:
 			normBackApplyAVX2(dx, dz, x, &a[0], &b[0], &c[0], width, zStride, xStride, n)
 		}
 		r += n

@@ -27,7 +27,7 @@ func (g *GroupNorm) prepare(s normSpace, image int) {
 	repeat(s.mean, g.s.C)
 }
 
-// backSums sums dz and dz*(x-mean) of each lane over a piece. With SiLU it leaves dz = dy*silu'(z) in dx.
+// backSums sums dz and dz*(x-mean) of each lane over a piece. With SiLU it leaves dz = dy*silu'(z) where dzOf says.
 func (g *GroupNorm) backSums(s normSpace, image, piece int) {
 	sums, dys := s.parts[2*piece*g.lanes:2*(piece+1)*g.lanes], g.image(g.dy, image)
 	clear(sums)
@@ -36,7 +36,7 @@ func (g *GroupNorm) backSums(s normSpace, image, piece int) {
 		sum, dot, mean := sums[lo:hi], sums[g.lanes:][lo:hi], s.mean[lo:hi]
 		x, dy := g.source(&g.x, p, image)[at:], dys[p.y+row*p.yStride:]
 		if g.s.SiLU {
-			dz := g.source(&g.dx, p, image)[at:]
+			dz := g.dzOf(s, p, image)[at:]
 			normBackSumsSiLU(sum, dot, dz, dy, x, s.scale[lo:hi], s.off[lo:hi], mean, p.yStride, p.xStride, rows)
 		} else {
 			normBackSums(sum, dot, dy, x, mean, p.yStride, p.xStride, rows)
@@ -86,16 +86,16 @@ func (g *GroupNorm) backFold(s normSpace, image int) {
 	repeat(s.c, c)
 }
 
-// backApply writes dx for a piece; with SiLU dz is already there.
+// backApply writes dx for a piece, or adds it.
 func (g *GroupNorm) backApply(s normSpace, image, piece int) {
 	dys := g.image(g.dy, image)
 	g.each(&g.mapParts, piece, func(p *normPart, row, rows int) {
 		lo, hi, at := p.lane, p.lane+p.width, p.x+row*p.xStride
 		x, dx := g.source(&g.x, p, image)[at:], g.source(&g.dx, p, image)[at:]
-		dz, zStride := dx, p.xStride
-		if !g.s.SiLU {
-			dz, zStride = dys[p.y+row*p.yStride:], p.yStride
+		dz, zStride := dys[p.y+row*p.yStride:], p.yStride
+		if g.s.SiLU {
+			dz, zStride = g.dzOf(s, p, image)[at:], p.xStride
 		}
-		normBackApply(dx, dz, x, s.a[lo:hi], s.b[lo:hi], s.c[lo:hi], zStride, p.xStride, rows)
+		normBackApply(dx, dz, x, s.a[lo:hi], s.b[lo:hi], s.c[lo:hi], zStride, p.xStride, rows, g.add[p.source])
 	})
 }

@@ -42,7 +42,7 @@ func BenchmarkGroupNorm(b *testing.B) {
 			g.ForwardPair(d.y, d.x[:na], d.x[na:], d.gamma, d.beta, nil, d.mean, d.rstd, scratch)
 		})
 		benchmark(b, "backward/"+name, 3*len(d.x), func() {
-			g.BackwardPair(d.dx[:na], d.dx[na:], d.dgamma, d.dbeta, nil, d.dy, d.x[:na], d.x[na:], d.gamma, d.beta, nil, d.mean, d.rstd, scratch)
+			g.BackwardPair(d.dx[:na], d.dx[na:], [2]bool{}, d.dgamma, d.dbeta, nil, d.dy, d.x[:na], d.x[na:], d.gamma, d.beta, nil, d.mean, d.rstd, scratch)
 		})
 	}
 }

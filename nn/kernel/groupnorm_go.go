@@ -60,14 +60,18 @@ func normBackSumsSiLUGo(sum, dot, dz, dy, x, scale, off, mean []float32, yStride
 	}
 }
 
-// normBackApplyGo: dx = a*dz + (b*x + c), dx with x's stride; dx may be dz.
-func normBackApplyGo(dx, dz, x, a, b, c []float32, zStride, xStride, rows int) {
+// normBackApplyGo: dx = a*dz + (b*x + c), dx with x's stride; dx may be dz. With add, that is added to dx.
+func normBackApplyGo(dx, dz, x, a, b, c []float32, zStride, xStride, rows int, add bool) {
 	n := len(a)
 	b, c = b[:n], c[:n]
 	for r := 0; r < rows; r++ {
 		out, g := dx[r*xStride:][:n], dz[r*zStride:][:n]
 		for l, v := range x[r*xStride:][:n] {
-			out[l] = float32(a[l]*g[l]) + (float32(b[l]*v) + c[l])
+			d := float32(a[l]*g[l]) + (float32(b[l]*v) + c[l])
+			if add {
+				d += out[l]
+			}
+			out[l] = d
 		}
 	}
 }

@@ -18,6 +18,6 @@ func normBackSumsSiLU(sum, dot, dz, dy, x, scale, off, mean []float32, yStride, 
 	normBackSumsSiLUGo(sum, dot, dz, dy, x, scale, off, mean, yStride, xStride, rows)
 }
 
-func normBackApply(dx, dz, x, a, b, c []float32, zStride, xStride, rows int) {
-	normBackApplyGo(dx, dz, x, a, b, c, zStride, xStride, rows)
+func normBackApply(dx, dz, x, a, b, c []float32, zStride, xStride, rows int, add bool) {
+	normBackApplyGo(dx, dz, x, a, b, c, zStride, xStride, rows, add)
 }

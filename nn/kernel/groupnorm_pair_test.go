@@ -50,7 +50,7 @@ func (d *normData) runPair(t testing.TB) {
 	for i := range scratch {
 		scratch[i] = float32(math.NaN())
 	}
-	g.BackwardPair(dxa, dxb, d.dgamma, d.dbeta, d.dss, dy, xa, xb, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+	g.BackwardPair(dxa, dxb, [2]bool{}, d.dgamma, d.dbeta, d.dss, dy, xa, xb, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 	for _, s := range [][]float32{xa, xb, dxa, dxb, y} {
 		if err := sameBits(s[len(s):len(s)+len(guard)], guard); err != nil {
 			t.Errorf("%+v: written behind the end: %v", d.s, err)
@@ -86,6 +86,47 @@ func TestGroupNormOfAPairIsThatOfTheJoined(t *testing.T) {
 	})
 }
 
+// A gradient that is added to another has the bits of the sum of the two.
+func TestGroupNormAddsGradients(t *testing.T) {
+	defer SetThreads(Threads())
+	forLevels(t, func(t *testing.T, _ Level) {
+		shapes := pairShapes()
+		for _, s := range pairShapes() {
+			s.Second = 0
+			shapes = append(shapes, s)
+		}
+		for i, s := range shapes {
+			SetThreads(1 + i%3)
+			d := newNormData(testRand(13), s)
+			g, err := NewGroupNorm(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			na := s.N * s.HW * (s.C - s.Second)
+			for _, add := range [][2]bool{{true, false}, {false, true}, {true, true}} {
+				old := randoms(testRand(14), len(d.dx))
+				backward := func(dx []float32, add [2]bool) {
+					scratch := garbage(g.Scratch())
+					g.ForwardPair(d.y, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+					scratch = garbage(g.Scratch())
+					g.BackwardPair(dx[:na], dx[na:], add, d.dgamma, d.dbeta, d.dss, d.dy, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+				}
+				want, got := slices.Clone(old), slices.Clone(old)
+				backward(want, [2]bool{})
+				for j := range want {
+					if add[0] && j < na || add[1] && j >= na {
+						want[j] += old[j]
+					}
+				}
+				backward(got, add)
+				if err := sameBits(got, want); err != nil {
+					t.Errorf("%+v, add %v: %v", s, add, err)
+				}
+			}
+		}
+	})
+}
+
 func TestGroupNormOfAPairAllocatesNothing(t *testing.T) {
 	for _, s := range pairShapes() {
 		d := newNormData(testRand(12), s)
@@ -94,7 +135,7 @@ func TestGroupNormOfAPairAllocatesNothing(t *testing.T) {
 		na := s.N * s.HW * (s.C - s.Second)
 		if n := testing.AllocsPerRun(5, func() {
 			g.ForwardPair(d.y, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
-			g.BackwardPair(d.dx[:na], d.dx[na:], d.dgamma, d.dbeta, d.dss, d.dy, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+			g.BackwardPair(d.dx[:na], d.dx[na:], [2]bool{}, d.dgamma, d.dbeta, d.dss, d.dy, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 		}); n > 0 {
 			t.Errorf("%+v: %v allocations", s, n)
 		}

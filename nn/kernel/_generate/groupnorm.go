@@ -20,7 +20,8 @@ func init() {
 			normApply(s, true)
 			normBackSums(s, false)
 			normBackSums(s, true)
-			normBackApply(s)
+			normBackApply(s, false)
+			normBackApply(s, true)
 		}
 	}
 }
@@ -314,13 +315,20 @@ func normApply(s isa, silu bool) {
 	})
 }
 
-func normBackApply(s isa) {
-	s.text("normBackApply", "dx, dz, x, a, b, c *float32, width, zStride, xStride, rows int")
+func normBackApply(s isa, add bool) {
+	name := "normBackApply"
+	if add {
+		name = "normBackAdd"
+	}
+	s.text(name, "dx, dz, x, a, b, c *float32, width, zStride, xStride, rows int")
 	s.along([]string{"dx", "dz", "x"}, []string{"xStride", "zStride", "xStride"}, []string{"a", "b", "c"}, func(a access, image, coef []Mem) {
 		u, b := a.load(image[2]), a.load(coef[1])
 		VFMADD213PS(a.op(coef[2]), b, u)
 		g := a.load(image[1])
 		VFMADD231PS(a.op(coef[0]), g, u)
+		if add {
+			VADDPS(a.op(image[0]), u, u)
+		}
 		a.store(u, image[0])
 	})
 }
