@@ -81,11 +81,7 @@ func begin(s Setup, check func() error) (*Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := unet.New(s.Model, s.Seed)
-	if err != nil {
-		return nil, fmt.Errorf("train: %w", err)
-	}
-	copy(t.weights, m.Weights())
+	unet.Initialize(t.params, t.weights, s.Seed)
 	copy(t.ema, t.weights)
 	return t.openRun(check)
 }

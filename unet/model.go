@@ -49,8 +49,15 @@ func New(c Config, seed uint64) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{Config: c, Params: params, flat: make([]float32, params.Len())}
+	Initialize(params, m.flat, seed)
+	return m, nil
+}
+
+// Initialize writes New's initial weights to a slice that is laid out as params says.
+func Initialize(params *nn.Params, flat []float32, seed uint64) {
+	clear(flat)
 	for i, p := range params.List {
-		w := params.View(m.flat, i)
+		w := params.View(flat, i)
 		switch p.Init.Kind {
 		case nn.Ones:
 			for j := range w {
@@ -66,7 +73,6 @@ func New(c Config, seed uint64) (*Model, error) {
 			rng.Normal(w, seed, rng.Weights, uint64(i), 0)
 		}
 	}
-	return m, nil
 }
 
 // Load makes a model from a source of tensors: read fills dst with the tensor of a name, which must have the
