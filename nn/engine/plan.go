@@ -267,6 +267,7 @@ func (p *planner) lifetimes(kids map[*G.Node][]*G.Node) error {
 		case !isOp && !isAdd(n):
 			return fmt.Errorf("engine: %v is not an operation of this engine", n)
 		case p.merge(n, merged[n], kids):
+			// it is added to what has a place already
 		case !direct:
 			inPlace := []int{0, 1}
 			if isOp {

@@ -229,7 +229,7 @@ func (g *GroupNorm) Backward(dx, dgamma, dbeta, dss, dy, x, gamma, beta, ss, mea
 }
 
 // BackwardPair is Backward after ForwardPair, with the same bits. With add, the gradient of xa or xb is added to what
-// dxa or dxb holds; without Second, dxa is that of x. dy is then not dxa, and never dxb.
+// dxa or dxb holds; without Second, dxa is the gradient of x. With Second or add, dy is neither dxa nor dxb.
 func (g *GroupNorm) BackwardPair(dxa, dxb []float32, add [2]bool, dgamma, dbeta, dss, dy, xa, xb, gamma, beta, ss, mean, rstd, scratch []float32) {
 	g.x, g.dx = [2][]float32{xa, xb}, [2][]float32{dxa, dxb}
 	g.gamma, g.beta, g.ss, g.mean, g.rstd, g.scratch = gamma, beta, ss, mean, rstd, scratch
