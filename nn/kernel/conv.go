@@ -48,6 +48,7 @@ type Conv struct {
 	sums          *pixelSums
 
 	forwardPanels, dataPanels *winogradPanels // for filters that are not prepared; may be nil
+	prepared                  engine          // forward, or another for filters that are
 }
 
 // NewConv makes a plan for shape s at the active level; it returns an error when the
@@ -68,8 +69,12 @@ func NewConv(s ConvShape) (*Conv, error) {
 	} else {
 		c.weights = newOuter(s, workers, is)
 	}
+	c.prepared = c.forward
 	if g, ok := c.forward.(*winograd); ok {
 		c.forwardPanels = newWinogradPanels(g)
+		if g.packedLen() > farFilter {
+			c.prepared = newWinograd(s, false, true, workers, is)
+		}
 	}
 	if g, ok := c.data.(*winograd); ok {
 		c.dataPanels = newWinogradPanels(g)
@@ -83,14 +88,14 @@ func newEngine(s ConvShape, grids []taps, transposed bool, workers int, is *isa)
 		return newFew(s.N, s.R, grids[0], transposed, workers, is)
 	}
 	if s.suitsWinograd(grids[0].src.c, grids[0].dst.c) {
-		return newWinograd(s, transposed, workers, is)
+		return newWinograd(s, transposed, false, workers, is)
 	}
 	return newGather(s.N, s.R, grids[0].src, grids[0].dst, grids, transposed, workers, is)
 }
 
 // Scratch is the number of floats of scratch that each of the calls needs.
 func (c *Conv) Scratch() int {
-	n := max(unpreparedScratch(c.forward, c.forwardPanels), unpreparedScratch(c.data, c.dataPanels), c.sums.scratch())
+	n := max(unpreparedScratch(c.forward, c.forwardPanels), unpreparedScratch(c.data, c.dataPanels), c.prepared.scratch(), c.sums.scratch())
 	if c.winograd != nil {
 		n = max(n, c.winograd.scratch())
 	} else {
@@ -130,7 +135,7 @@ func (c *Conv) Prepare(u, w []float32) { c.forward.pack(u, w) }
 // ForwardPrepared is Forward with a filter that was prepared once; it gives the same
 // bits. w is not read.
 func (c *Conv) ForwardPrepared(y, x, u, w, bias, temb, res, scratch []float32) {
-	c.forward.run(y, x, u, bias, temb, res, scratch)
+	c.prepared.run(y, x, u, bias, temb, res, scratch)
 }
 
 // ForwardPair is the convolution of the channels of two tensors, c's of the first ones
@@ -155,8 +160,8 @@ func (c *Conv) ForwardPairPrepared(d *Conv, y, x, xd, u, ud, bias, temb, res, sc
 		g.runWith(h, y, x, xd, u, ud, bias, temb, res, scratch)
 		return
 	}
-	c.forward.run(y, x, u, bias, temb, res, scratch)
-	d.forward.run(y, xd, ud, nil, nil, y, scratch)
+	c.prepared.run(y, x, u, bias, temb, res, scratch)
+	d.prepared.run(y, xd, ud, nil, nil, y, scratch)
 }
 
 // BackwardData computes the gradient dx of the input from dy, overwriting dx.

@@ -9,12 +9,18 @@ import "unsafe"
 //
 // The packed filter U is [dst.c/32][36][src.c][32], each plane with a line of 64 bytes
 // to spare, so that the planes do not all fall into the same set of the cache.
+//
+// A small U stays in the cache from block to block, and so does one that was packed just
+// now. A large one that was prepared comes from far for every block, which takes longer
+// than the products of a few patches. So its blocks are larger, each plane of a panel is
+// used for the whole block at once, and the next one is fetched meanwhile.
 type winograd struct {
 	patchGrid
 	src, dst   int // channels
 	transposed bool
-	block      int // most patches in a chunk
-	vRow       int // floats between V's patches
+	far        bool // U comes from far
+	block      int  // most patches that are transformed at a time
+	vRow       int  // floats between V's patches
 	workers    []winogradWorker
 	zeros      []float32
 	workerLen  int // floats of a worker's scratch
@@ -61,6 +67,11 @@ type winogradWorker struct {
 
 const packChannels = 16 // input channels of a filter in one chunk of packing, times 32 outputs
 
+const (
+	farFilter  = 1 << 19 // floats of a packed filter beyond which it comes from far, as that of 128 channels to 128
+	farPatches = 42      // most patches of a block then
+)
+
 // suitsWinograd tells whether Winograd's algorithm applies to the shape, between
 // images of src and dst channels, and was measured to be faster than the direct one
 // (Zen 5, AVX-512 and AVX2): with fewer input channels the transforms cost more than
@@ -70,12 +81,15 @@ func (s ConvShape) suitsWinograd(src, dst int) bool {
 		src >= 12 && dst >= 4 && s.H*s.W > 4 && !directOnly.Load()
 }
 
-func newWinograd(s ConvShape, transposed bool, workers int, is *isa) *winograd {
-	g := &winograd{patchGrid: newPatchGrid(s), src: s.C, dst: s.K, transposed: transposed}
+func newWinograd(s ConvShape, transposed, far bool, workers int, is *isa) *winograd {
+	g := &winograd{patchGrid: newPatchGrid(s), src: s.C, dst: s.K, transposed: transposed, far: far}
 	if transposed {
 		g.src, g.dst = s.K, s.C
 	}
 	g.block = is.winoPatches
+	if far {
+		g.block = farPatches
+	}
 	g.vRow = (g.src + 15) &^ 15
 	g.workerLen = winoPoints*(g.block*g.vRow+16) + winoPoints*(g.block*panelWidth+16) + padded(g.dst) + 16
 	g.zeros = aligned(make([]float32, padded(max(g.src, g.dst))+panelWidth+16))
@@ -100,8 +114,12 @@ func newWinogradWorkers(n int, is *isa) []winogradWorker {
 
 func (g *winograd) panels() int    { return padded(g.dst) / panelWidth }
 func (g *winograd) packedLen() int { return g.panels() * winoPoints * g.uPlane() }
-func (g *winograd) uPlane() int    { return g.src*panelWidth + 16 }
-func (g *winograd) scratch() int   { return g.n*padded(g.dst) + len(g.workers)*g.workerLen + 16 }
+func (g *winograd) panel(j int) []float32 {
+	n := winoPoints * g.uPlane()
+	return g.u[j*n : (j+1)*n]
+}
+func (g *winograd) uPlane() int  { return g.src*panelWidth + 16 }
+func (g *winograd) scratch() int { return g.n*padded(g.dst) + len(g.workers)*g.workerLen + 16 }
 
 func (g *winograd) pack(u, w []float32) {
 	g.u, g.filter = u, w
@@ -155,16 +173,28 @@ func (g *winograd) run(dst, src, u, bias, temb, add, scratch []float32) {
 	scratch = aligned(scratch)
 	g.inits, g.bufs = scratch[:g.n*padded(g.dst)], scratch[g.n*padded(g.dst):]
 	initRows(g.inits, bias, temb, g.n, g.dst)
-	// How the work is cut changes no bits. Few patches are cut evenly among the
-	// threads, and panels too where there are even fewer.
-	patches, threads := g.n*g.perImage(), min(len(g.workers), Threads())
-	g.blocks = (patches + g.block - 1) / g.block
+	threads := min(len(g.workers), Threads())
+	g.cut(threads)
+	g.chunks = min(g.blocks, 8*threads)
+	parallelBy(g.chunks*g.groups, len(g.workers), g.part)
+}
+
+// cut chooses the blocks of patches and the groups of panels, which changes no bits. Few patches are cut evenly among
+// the threads, and panels too where there are even fewer: with U from far, which each thread then reads a part of,
+// already where there are not enough large blocks.
+func (g *winograd) cut(threads int) {
+	patches := g.n * g.perImage()
+	g.blocks, g.groups = (patches+g.block-1)/g.block, 1
+	if g.far && g.blocks < threads {
+		g.groups = min(g.panels(), (threads+g.blocks-1)/g.blocks)
+		return
+	}
 	if g.blocks < 4*threads {
 		g.blocks = min((g.blocks+threads-1)/threads*threads, max(1, patches/4))
 	}
-	g.groups = min(g.panels(), max(1, 2*threads/g.blocks))
-	g.chunks = min(g.blocks, 8*threads)
-	parallelBy(g.chunks*g.groups, len(g.workers), g.part)
+	if !g.far {
+		g.groups = min(g.panels(), max(1, 2*threads/g.blocks))
+	}
 }
 
 // do computes the patches of one chunk, block by block, for one group of panels.
@@ -180,8 +210,10 @@ func (g *winograd) do(worker, i int) {
 		if b+1 < b1 {
 			t2 := patches * (b + 2) / g.blocks
 			columns := winoPoints * (j1 - j0) * q.tiles(t1-t0, panelWidth) * g.src
-			q.fetch(0, g.memory(g.srcData, g.src, t1, t2), columns)
-			q.fetch(1, g.memory(g.dstData, g.dst, t1, t2), columns)
+			q.fetch(1, g.memory(g.srcData, g.src, t1, t2), columns)
+			if !g.far {
+				q.fetch(0, g.memory(g.dstData, g.dst, t1, t2), columns)
+			}
 		}
 		g.doBlock(worker, t0, t1, j0, j1)
 	}
@@ -193,9 +225,14 @@ func (g *winograd) doBlock(worker, t0, t1, j0, j1 int) {
 	mem := g.bufs[worker*g.workerLen : (worker+1)*g.workerLen]
 	vPlane, mPlane := (t1-t0)*g.vRow+16, (t1-t0)*panelWidth+16
 	v, m := mem[:winoPoints*vPlane], mem[winoPoints*vPlane:][:winoPoints*mPlane]
+	dump := mem[len(mem)-padded(g.dst)-16:]
 	g.transformPatches(w, v, vPlane, t0, t1)
 	for j := j0; j < j1; j++ {
-		g.multiply(w, v, g.u[j*winoPoints*g.uPlane():], m, mem[len(mem)-padded(g.dst)-16:], vPlane, t0, t1, j)
+		next := j + 1
+		if next == j1 {
+			next = j0 // of the next block
+		}
+		g.multiply(w, v, g.panel(j), g.panel(next), m, dump, vPlane, t0, t1, j)
 	}
 }
 
@@ -213,8 +250,8 @@ func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, 
 }
 
 // multiply computes panel j of patches t0 to t1 from their transforms v and the packed panel u, by way of m. What
-// lies outside the image goes to dump.
-func (g *winograd) multiply(w *winogradWorker, v, u, m, dump []float32, vPlane, t0, t1, j int) {
+// lies outside the image goes to dump. The panel next is the one that will be wanted next.
+func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vPlane, t0, t1, j int) {
 	q, p := &w.mul, &w.patch
 	mPlane := (t1-t0)*panelWidth + 16
 	cols := min(panelWidth, g.dst-j*panelWidth)
@@ -223,11 +260,40 @@ func (g *winograd) multiply(w *winogradWorker, v, u, m, dump []float32, vPlane, 
 	q.b, q.bRow, q.bStep = &u[0], 4*panelWidth, uintptr(4*g.uPlane())
 	q.c, q.cRow, q.cStep = &m[0], 4*panelWidth, uintptr(4*mPlane)
 	q.init, q.initRow, q.add = &zeroLine[0], 0, nil
-	q.planes(t1-t0, cols)
+	if g.far {
+		tiles := winoPoints * q.tiles(t1-t0, cols)
+		q.fetchColumns(0, g.memory(g.dstData, g.dst, t0, t1), g.dst, j*panelWidth, j*panelWidth+cols, tiles, g.src)
+		g.farPlanes(q, u, next, t1-t0, (cols+15)&^15)
+	} else {
+		q.planes(t1-t0, cols)
+	}
 	p.outside, p.plane = &dump[0], uintptr(4*mPlane)
 	p.h, p.w, p.row, p.pixel = g.h, g.w, uintptr(4*g.w*g.dst), uintptr(4*g.dst)
 	for t := t0; t < t1; t++ {
 		g.output(w, m[(t-t0)*panelWidth:], t, j*panelWidth, cols)
+	}
+}
+
+// farPlanes computes rows x cols elements of each of the 36 products plane by plane and fetches the next plane of the
+// packed filter meanwhile.
+func (g *winograd) farPlanes(q *product, u, next []float32, rows, cols int) {
+	columns := q.tiles(rows, cols) * g.src
+	for k := range winoPoints {
+		if k > 0 {
+			q.a, q.b, q.c = move(q.a, q.aStep), move(q.b, q.bStep), move(q.c, q.cStep)
+		}
+		plane := next
+		if k+1 < winoPoints {
+			plane = u[(k+1)*g.uPlane():]
+		}
+		plane = plane[:g.uPlane()]
+		if 64*columns < 4*len(plane) {
+			half := len(plane) / 2
+			q.fetch(1, plane[half:], columns)
+			plane = plane[:half]
+		}
+		q.fetch(0, plane, columns)
+		q.rowsPanel(rows, cols)
 	}
 }
 

@@ -70,6 +70,6 @@ func (g *winogradPanels) doPanel(worker, panel int) {
 	w.mul.stopFetching()
 	for b := range g.count {
 		v, t0, t1 := g.blockOf(b)
-		g.multiply(w, v, u, m, own[len(own)-padded(g.dst)-16:], g.vPlane, t0, t1, panel)
+		g.multiply(w, v, u, u, m, own[len(own)-padded(g.dst)-16:], g.vPlane, t0, t1, panel)
 	}
 }
