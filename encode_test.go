@@ -173,6 +173,32 @@ func TestInterpolate(t *testing.T) {
 	}
 }
 
+// With a label for each end, the frames of each half are those of a walk of that end's class.
+func TestInterpolateBetweenClasses(t *testing.T) {
+	p := trainedPipeline(t)
+	walk := func(labels ...int) (*Samples, error) {
+		return p.Interpolate(context.Background(), p.InitialNoise(1, 0), p.InitialNoise(2, 0), 5, SampleOptions{Steps: 10, Labels: labels})
+	}
+	var walks [3]*Samples
+	for i, labels := range [][]int{{0}, {1}, {0, 1}} {
+		var err error
+		if walks[i], err = walk(labels...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, from := range []int{0, 0, 0, 1, 1} { // the middle frame is as near to either end
+		if _, largest := rmsOf(walks[2].part(i), walks[from].part(i)); largest > 1e-5 {
+			t.Errorf("frame %d is off that of class %d by %g", i, from, largest)
+		}
+		if _, largest := rmsOf(walks[0].part(i), walks[1].part(i)); largest < 1e-2 {
+			t.Errorf("frame %d differs by %g between the classes: the test shows nothing", i, largest)
+		}
+	}
+	if _, err := walk(0, 1, 0); err == nil {
+		t.Error("three labels are too many, and there is no error")
+	}
+}
+
 // The score of the model's own guess: -eps / sqrt(1 - alphaBar), whatever the model predicts.
 func TestScore(t *testing.T) {
 	for _, predicts := range []string{diffusion.Epsilon, diffusion.SampleX0, diffusion.VPrediction} {

@@ -41,8 +41,9 @@ func Slerp(dst, a, b []float32, u float64) error {
 }
 
 // Interpolate samples frames images along the great arc between two x_T [C, H, W], both ends included. The options
-// are Sample's; N, First and XT are set here, and one label, where there are labels, serves for all frames. The
-// sampler should be one that draws no noise: "ddim" (the default here), "heun" or one of the dpm++.
+// are Sample's; N, First and XT are set here. Labels, for a class-conditional model, are one for all frames, or those
+// of the two ends: then each frame is of the nearer end's class, a middle one of the first's. The sampler should be
+// one that draws no noise: "ddim" (the default here), "heun" or one of the dpm++.
 func (p *Pipeline) Interpolate(ctx context.Context, from, to []float32, frames int, o SampleOptions) (*Samples, error) {
 	c, h, w := p.Shape()
 	dim := c * h * w
@@ -51,8 +52,8 @@ func (p *Pipeline) Interpolate(ctx context.Context, from, to []float32, frames i
 		return nil, fmt.Errorf("unstir: interpolate in %d frames; there must be at least 2", frames)
 	case len(from) != dim || len(to) != dim:
 		return nil, fmt.Errorf("unstir: interpolate between %d and %d values; an image of %dx%dx%d has %d", len(from), len(to), c, h, w, dim)
-	case len(o.Labels) > 1:
-		return nil, fmt.Errorf("unstir: interpolate with %d labels; give one for all frames", len(o.Labels))
+	case len(o.Labels) > 2:
+		return nil, fmt.Errorf("unstir: interpolate with %d labels; give one for all frames, or one for each end", len(o.Labels))
 	}
 	o.N, o.First, o.XT = frames, 0, make([]float32, frames*dim)
 	for i := range frames {
@@ -60,12 +61,12 @@ func (p *Pipeline) Interpolate(ctx context.Context, from, to []float32, frames i
 			return nil, err
 		}
 	}
-	if len(o.Labels) == 1 {
-		one := o.Labels[0]
-		o.Labels = make([]int, frames)
-		for i := range o.Labels {
-			o.Labels[i] = one
+	if ends := len(o.Labels); ends > 0 {
+		labels := make([]int, frames)
+		for i := range labels {
+			labels[i] = o.Labels[ends*i/frames]
 		}
+		o.Labels = labels
 	}
 	if o.Sampler == "" {
 		o.Sampler = "ddim"

@@ -35,10 +35,19 @@ func TestClassesFromFolderToSample(t *testing.T) {
 	}
 	must(t, strings.Fields("encode --images images/a/0.png --label 0 --steps 3 --out e.npy")...)
 	must(t, strings.Fields("interpolate --from 1 --to e.npy --label 1 --steps 3 --frames 3 --out w.npy")...)
+	walk := func(label string) []float32 {
+		t.Helper()
+		must(t, strings.Fields("interpolate --from images/a/0.png --to 2 --steps 3 --frames 4 --out w.npy --label "+label)...)
+		return readArray(t, "w.npy").Data
+	}
+	if w := walk("0,1"); !slices.Equal(w[:2*64], walk("0")[:2*64]) || slices.Equal(w[2*64:], walk("0")[2*64:]) {
+		t.Error("a walk from class 0 to class 1 is not half of class 0")
+	}
 	for args, want := range map[string]string{
 		"sample --n 1 --out o.npy":                                          "--label is missing: the model is class-conditional, with classes 0 to 1",
 		"sample --n 1 --label 2 --out o.npy":                                `--label "2": the classes are 0 to 1`,
 		"interpolate --from 1 --to 2 --out o.png --label 0,x":               `--label "x": the classes are 0 to 1`,
+		"interpolate --from 1 --to 2 --out o.png --label 0,1,0":             "--label 0,1,0: one class is wanted, or those of the two ends",
 		"encode --images images/a/0.png --out o.npy":                        "--label is missing",
 		"train --config tiny.toml --set model.num_class_embeds=1 --out one": "num_class_embeds is 1, but folder has 2 classes",
 	} {

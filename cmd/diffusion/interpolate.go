@@ -52,7 +52,7 @@ a walk, .npy the images [N, C, H, W] in [-1, 1].`,
 	p.IntVar(&f.steps, "steps", 0, "sampling steps, and steps of the encoding of a picture (default 50)")
 	p.StringVar(&f.clip, "clip", "", "clipping of the guess of x_0: static, dynamic or none (default: none from a picture or a file, else the model's)")
 	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
-	p.StringVar(&f.label, "label", "", "class for a class-conditional model")
+	p.StringVar(&f.label, "label", "", "class for a class-conditional model, or the two ends' classes, as 3,7: a frame is of the nearer end's")
 	p.IntVar(&f.batch, "batch", 0, "images sampled together; changes speed and memory, not the images")
 	p.StringVar(&f.out, "out", "strip.png", "`FILE` to write")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
@@ -117,12 +117,19 @@ func runInterpolate(c *cobra.Command, f interpolateFlags) error {
 	if o.Steps, err = stepsFor(p, f.steps); err != nil {
 		return err
 	}
-	if o.Labels, err = labelsFor(p, f.label, 1); err != nil {
+	if strings.Count(f.label, ",") > 1 {
+		return usagef("--label %s: one class is wanted, or those of the two ends", f.label)
+	}
+	if o.Labels, err = labelsFor(p, f.label, 2); err != nil {
 		return err
 	}
 	var ends [2][]float32
 	for i, end := range []struct{ flag, value string }{{"--from", f.from}, {"--to", f.to}} {
-		if ends[i], err = f.end(c, p, o, end.flag, end.value); err != nil {
+		var labels []int
+		if len(o.Labels) > 0 {
+			labels = o.Labels[i : i+1]
+		}
+		if ends[i], err = f.end(c, p, o, labels, end.flag, end.value); err != nil {
 			return err
 		}
 	}
@@ -151,8 +158,8 @@ func isSeed(value string) (uint64, bool) {
 	return seed, err == nil
 }
 
-// end is the x_T of one end of the walk.
-func (f interpolateFlags) end(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions, flag, value string) ([]float32, error) {
+// end is the x_T of one end of the walk, of the class in labels if there is one.
+func (f interpolateFlags) end(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions, labels []int, flag, value string) ([]float32, error) {
 	if seed, ok := isSeed(value); ok {
 		return p.InitialNoise(seed, 0), nil
 	}
@@ -177,7 +184,7 @@ func (f interpolateFlags) end(c *cobra.Command, p *unstir.Pipeline, o unstir.Sam
 	if err != nil {
 		return nil, err
 	}
-	e, err := encodeImages(c, p, x, unstir.EncodeOptions{Steps: o.Steps, Batch: f.batch, Spacing: o.Settings.Spacing, Labels: o.Labels})
+	e, err := encodeImages(c, p, x, unstir.EncodeOptions{Steps: o.Steps, Batch: f.batch, Spacing: o.Settings.Spacing, Labels: labels})
 	if err != nil {
 		return nil, err
 	}
