@@ -11,12 +11,15 @@ import (
 // the caller and whichever workers are awake claim chunks until none is left.
 // Workers spin for a while after a section, because a training step is thousands
 // of short sections in a row and waking a parked goroutine costs more than many of
-// them; after that they park, so that an idle process costs nothing.
+// them; after that they park, so that an idle process costs nothing. They offer their
+// cores to other processes while they spin: a worker that is stopped then keeps nobody
+// waiting, one that is stopped in a chunk stops the section.
 
 const (
 	workerSpin  = 500 * time.Microsecond // a worker polls this long before it parks
 	callerSpin  = 500 * time.Microsecond // the caller polls this long for the last chunks, then sleeps
 	callerSleep = 50 * time.Microsecond  // ... for this long at a time
+	yieldPolls  = 8192                   // polls, some ten microseconds, after which either offers its core to other threads
 	maxThreads  = 1 << 12
 )
 
@@ -168,6 +171,9 @@ func (p *pool) await() {
 		if polls%256 != 0 {
 			continue
 		}
+		if polls%yieldPolls == 0 {
+			osYield()
+		}
 		if time.Since(start) > callerSpin {
 			time.Sleep(callerSleep) // unlike a channel, it allocates nothing
 		}
@@ -246,8 +252,9 @@ func (p *pool) awaitSection(w *worker, joined uint64) (uint64, bool) {
 		} else if time.Since(start) > workerSpin {
 			p.park(w, joined)
 			start = time.Time{}
-		} else if polls%4096 == 0 {
+		} else if polls%yieldPolls == 0 {
 			runtime.Gosched() // let the process's other goroutines run meanwhile
+			osYield()
 		}
 	}
 }
