@@ -72,7 +72,7 @@ func NewConv(s ConvShape) (*Conv, error) {
 	c.prepared = c.forward
 	if g, ok := c.forward.(*winograd); ok {
 		c.forwardPanels = newWinogradPanels(g)
-		if g.packedLen() > farFilter {
+		if g.comesFromFar() {
 			c.prepared = newWinograd(s, false, true, workers, is)
 		}
 	}

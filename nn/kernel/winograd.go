@@ -67,10 +67,15 @@ type winogradWorker struct {
 
 const packChannels = 16 // input channels of a filter in one chunk of packing, times 32 outputs
 
-const (
-	farFilter  = 1 << 19 // floats of a packed filter beyond which it comes from far, as that of 128 channels to 128
-	farPatches = 42      // most patches of a block then
-)
+const farPatches = 42 // most patches of a block where U comes from far
+
+// comesFromFar tells whether a prepared filter was measured to be read faster that way: where it is as large as that of
+// 256 channels to 256, or of 128 to 128 and there are few patches. With many, their images push each other out of the
+// cache, which small blocks suffer less from.
+func (g *winograd) comesFromFar() bool {
+	n := g.packedLen()
+	return n > 2<<20 || n > 1<<19 && g.n*g.perImage() <= 512
+}
 
 // suitsWinograd tells whether Winograd's algorithm applies to the shape, between
 // images of src and dst channels, and was measured to be faster than the direct one

@@ -18,7 +18,7 @@ func TestConvOfFarFilter(t *testing.T) {
 					t.Fatal(err)
 				}
 				g, far := c.prepared.(*winograd)
-				if !directOnly.Load() && (!far || !g.far || g.packedLen() <= farFilter) {
+				if !directOnly.Load() && (!far || !g.far || !g.comesFromFar()) {
 					t.Fatalf("%+v does not count as far", s)
 				}
 				scratch, u := garbage(c.Scratch()), garbage(c.PreparedLen())
