@@ -12,8 +12,8 @@ import (
 // Workers spin for a while after a section, because a training step is thousands
 // of short sections in a row and waking a parked goroutine costs more than many of
 // them; after that they park, so that an idle process costs nothing. They offer their
-// cores to other processes while they spin: a worker that is stopped then keeps nobody
-// waiting, one that is stopped in a chunk stops the section.
+// cores to other threads while they spin (on Linux): a worker that is stopped then keeps
+// nobody waiting, one that is stopped in a chunk stops the section.
 
 const (
 	workerSpin  = 500 * time.Microsecond // a worker polls this long before it parks

@@ -69,7 +69,7 @@ const packChannels = 16 // input channels of a filter in one chunk of packing, t
 
 const farPatches = 42 // most patches of a block where U comes from far
 
-// comesFromFar tells whether a prepared filter was measured to be read faster that way: where it is as large as that of
+// comesFromFar tells whether a prepared filter was measured (Zen 5) to be read faster that way: where it is as large as that of
 // 256 channels to 256, or of 128 to 128 and there are few patches. With many, their images push each other out of the
 // cache, which small blocks suffer less from.
 func (g *winograd) comesFromFar() bool {
@@ -119,12 +119,14 @@ func newWinogradWorkers(n int, is *isa) []winogradWorker {
 
 func (g *winograd) panels() int    { return padded(g.dst) / panelWidth }
 func (g *winograd) packedLen() int { return g.panels() * winoPoints * g.uPlane() }
-func (g *winograd) panel(j int) []float32 {
+func (g *winograd) uPlane() int    { return g.src*panelWidth + 16 }
+func (g *winograd) scratch() int   { return g.n*padded(g.dst) + len(g.workers)*g.workerLen + 16 }
+
+// packedPanel is panel j of the packed filter.
+func (g *winograd) packedPanel(j int) []float32 {
 	n := winoPoints * g.uPlane()
 	return g.u[j*n : (j+1)*n]
 }
-func (g *winograd) uPlane() int  { return g.src*panelWidth + 16 }
-func (g *winograd) scratch() int { return g.n*padded(g.dst) + len(g.workers)*g.workerLen + 16 }
 
 func (g *winograd) pack(u, w []float32) {
 	g.u, g.filter = u, w
@@ -185,8 +187,8 @@ func (g *winograd) run(dst, src, u, bias, temb, add, scratch []float32) {
 }
 
 // cut chooses the blocks of patches and the groups of panels, which changes no bits. Few patches are cut evenly among
-// the threads, and panels too where there are even fewer: with U from far, which each thread then reads a part of,
-// already where there are not enough large blocks.
+// the threads, and panels too where there are even fewer. A U from far is cut by panels already where there are fewer
+// large blocks than threads: each thread then reads a part of it.
 func (g *winograd) cut(threads int) {
 	patches := g.n * g.perImage()
 	g.blocks, g.groups = (patches+g.block-1)/g.block, 1
@@ -237,7 +239,7 @@ func (g *winograd) doBlock(worker, t0, t1, j0, j1 int) {
 		if next == j1 {
 			next = j0 // of the next block
 		}
-		g.multiply(w, v, g.panel(j), g.panel(next), m, dump, vPlane, t0, t1, j)
+		g.multiply(w, v, g.packedPanel(j), g.packedPanel(next), m, dump, vPlane, t0, t1, j)
 	}
 }
 
@@ -255,7 +257,7 @@ func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, 
 }
 
 // multiply computes panel j of patches t0 to t1 from their transforms v and the packed panel u, by way of m. What
-// lies outside the image goes to dump. The panel next is the one that will be wanted next.
+// lies outside the image goes to dump. Where U comes from far, the panel next, which will be wanted next, is fetched.
 func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vPlane, t0, t1, j int) {
 	q, p := &w.mul, &w.patch
 	mPlane := (t1-t0)*panelWidth + 16
