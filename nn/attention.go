@@ -7,6 +7,22 @@ import (
 	"unstir/nn/kernel"
 )
 
+// SelfAttention is residual + out(softmax(q k^T / sqrt(d)) v), where q, k and v are linear in x [N, H, W, C], with the
+// parameters to_q, to_k, to_v and to_out.0, each a weight [C, C] and a bias [C]. out starts at zero.
+func (s Scope) SelfAttention(x, residual *G.Node, heads int) *G.Node {
+	if s.err != nil {
+		return nil
+	}
+	if s.Filters != nil && heads == 1 {
+		return s.foldedAttention(x, residual)
+	}
+	channels := x.Shape()[3]
+	q := s.In("to_q").Linear(x, channels, nil, false)
+	k := s.In("to_k").Linear(x, channels, nil, false)
+	v := s.In("to_v").Linear(x, channels, nil, false)
+	return s.In("to_out.0").Linear(s.Attention(q, k, v, heads), channels, residual, true)
+}
+
 // Attention is softmax(q k^T / sqrt(d)) v for each head (Vaswani et al., 2017, eq. 1), over the pixels of each
 // image. q, k, v and the result are [N, H, W, C]; each head has C/heads consecutive channels.
 func (s Scope) Attention(q, k, v *G.Node, heads int) *G.Node {

@@ -55,9 +55,15 @@ func (s Scope) Linear(x *G.Node, out int, residual *G.Node, zeroInit bool) *G.No
 		return nil
 	}
 	shape, result := linearShape(x.Shape(), out)
-	w := s.param("weight", Matrix, weightInit(shape.C, zeroInit), shape.C, out)
-	b := s.param("bias", Vector, weightInit(shape.C, zeroInit), out)
+	w, b := s.linearParams(shape.C, out, zeroInit)
 	return s.conv(shape, result, x, w, b, nil, residual, nil)
+}
+
+// linearParams are the parameters of a linear layer.
+func (s Scope) linearParams(in, out int, zeroInit bool) (w, b *G.Node) {
+	w = s.param("weight", Matrix, weightInit(in, zeroInit), in, out)
+	b = s.param("bias", Vector, weightInit(in, zeroInit), out)
+	return w, b
 }
 
 // Embedding is x w for x [rows, in]: with one-hot rows, the lookup of a table, with the parameter weight

@@ -33,16 +33,40 @@ func NewFilters(limit int) *Filters {
 func (f *Filters) get(name string, p *convPart, w []float32) []float32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	key := filterKey{name, p.shape, kernel.ActiveLevel()}
-	key.shape.N = 0
+	n := p.plan.PreparedLen()
+	key := newFilterKey(name, p.shape)
+	if _, ok := f.list[key]; !ok && n > f.left {
+		return nil
+	}
+	return f.keep(key, n, func(u []float32) { p.plan.Prepare(u, w) })
+}
+
+// folded returns the form of a 1x1 convolution's filter and bias that make has made from others. They are kept
+// whatever the limit: they are less than what they stand for.
+func (f *Filters) folded(name string, shape kernel.ConvShape, plan *kernel.Conv, make func(w, b []float32)) (u, b []float32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var w []float32
+	b = f.keep(newFilterKey(name+" bias", shape), shape.K, func(b []float32) {
+		w = engine.AlignedFloats(shape.C * shape.K)
+		make(w, b)
+	})
+	u = f.keep(newFilterKey(name, shape), plan.PreparedLen(), func(u []float32) { plan.Prepare(u, w) })
+	return u, b
+}
+
+func newFilterKey(name string, shape kernel.ConvShape) filterKey {
+	shape.N = 0
+	return filterKey{name, shape, kernel.ActiveLevel()}
+}
+
+// keep returns what is kept under the key, n floats, and fills it first if it is new.
+func (f *Filters) keep(key filterKey, n int, fill func(u []float32)) []float32 {
 	u, ok := f.list[key]
-	if n := p.plan.PreparedLen(); !ok {
-		if n > f.left {
-			return nil
-		}
+	if !ok {
 		f.left -= n
 		u = engine.AlignedFloats(n)
-		p.plan.Prepare(u, w)
+		fill(u)
 		f.list[key] = u
 	}
 	return u

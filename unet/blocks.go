@@ -102,9 +102,5 @@ func (u *network) attention(s nn.Scope, x *G.Node, groups int) *G.Node {
 	if groups > 0 {
 		h = s.In("group_norm").GroupNorm(x, nn.NormOptions{Groups: groups, Eps: u.NormEps})
 	}
-	q := s.In("to_q").Linear(h, channels, nil, false)
-	k := s.In("to_k").Linear(h, channels, nil, false)
-	v := s.In("to_v").Linear(h, channels, nil, false)
-	h = s.Attention(q, k, v, heads)
-	return s.In("to_out.0").Linear(h, channels, x, true)
+	return s.SelfAttention(h, x, heads)
 }
