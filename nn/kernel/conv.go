@@ -53,15 +53,21 @@ type Conv struct {
 
 // NewConv makes a plan for shape s at the active level; it returns an error when the
 // shape makes no sense.
-func NewConv(s ConvShape) (*Conv, error) {
+func NewConv(s ConvShape) (*Conv, error) { return newConv(s, false) }
+
+// NewFixedConv is NewConv for a filter that does not change, so that it may be prepared
+// in a way that takes longer. The results of the two agree within rounding.
+func NewFixedConv(s ConvShape) (*Conv, error) { return newConv(s, true) }
+
+func newConv(s ConvShape, fixed bool) (*Conv, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
 	workers, is := Threads(), isaOf(ActiveLevel())
 	c := &Conv{
 		s:       s,
-		forward: newEngine(s, s.forwardTaps(), false, workers, is),
-		data:    newEngine(s, s.dataTaps(), true, workers, is),
+		forward: newEngine(s, s.forwardTaps(), false, fixed, workers, is),
+		data:    newEngine(s, s.dataTaps(), true, fixed, workers, is),
 		sums:    newPixelSums(s.N, s.OutH()*s.OutW(), s.K, workers, is),
 	}
 	if s.suitsWinograd(s.C, s.K) {
@@ -73,7 +79,7 @@ func NewConv(s ConvShape) (*Conv, error) {
 	if g, ok := c.forward.(*winograd); ok {
 		c.forwardPanels = newWinogradPanels(g)
 		if g.comesFromFar() {
-			c.prepared = newWinograd(s, false, true, workers, is)
+			c.prepared = newWinograd(s, false, fixed, true, workers, is)
 		}
 	}
 	if g, ok := c.data.(*winograd); ok {
@@ -83,12 +89,12 @@ func NewConv(s ConvShape) (*Conv, error) {
 }
 
 // newEngine chooses the engine for the convolution that the grids describe.
-func newEngine(s ConvShape, grids []taps, transposed bool, workers int, is *isa) engine {
+func newEngine(s ConvShape, grids []taps, transposed, fixed bool, workers int, is *isa) engine {
 	if suitsFew(grids) {
 		return newFew(s.N, s.R, grids[0], transposed, workers, is)
 	}
 	if s.suitsWinograd(grids[0].src.c, grids[0].dst.c) {
-		return newWinograd(s, transposed, false, workers, is)
+		return newWinograd(s, transposed, fixed, false, workers, is)
 	}
 	return newGather(s.N, s.R, grids[0].src, grids[0].dst, grids, transposed, workers, is)
 }

@@ -11,6 +11,7 @@ import (
 // convData is a shape with random operands, and room for the results.
 type convData struct {
 	s                         ConvShape
+	fixed                     bool // a plan for a filter that does not change
 	x, w, bias, temb, res, dy []float32
 	y, dx, dw, db, dtemb      []float32
 }
@@ -25,9 +26,17 @@ func newConvData(r *rand.Rand, s ConvShape) *convData {
 	}
 }
 
+// plan makes a plan for the shape.
+func (d *convData) plan() (*Conv, error) {
+	if d.fixed {
+		return NewFixedConv(d.s)
+	}
+	return NewConv(d.s)
+}
+
 // run computes all three directions with a new plan.
 func (d *convData) run() error {
-	c, err := NewConv(d.s)
+	c, err := d.plan()
 	if err != nil {
 		return err
 	}
@@ -126,9 +135,21 @@ func (d *convData) check() error {
 
 func same3x3(n, h, w, c, k int) ConvShape { return ConvShape{n, h, w, c, k, 3, 1, 1, 1, 1, 1} }
 
+// forPlans runs f for data of each shape, once for a plan of either kind.
+func forPlans(r *rand.Rand, shapes []ConvShape, f func(d *convData)) {
+	for _, s := range shapes {
+		for _, fixed := range []bool{false, true} {
+			d := newConvData(r, s)
+			d.fixed = fixed
+			f(d)
+		}
+	}
+}
+
 // convShapes: what a UNet has, odd sizes and channel counts, and random shapes.
 func convShapes(r *rand.Rand) []ConvShape {
 	shapes := []ConvShape{
+		same3x3(2, 13, 9, 40, 36), same3x3(1, 14, 14, 32, 48), same3x3(1, 10, 16, 33, 50), same3x3(1, 9, 20, 64, 35), same3x3(1, 17, 18, 33, 32), // F(6, 3)
 		same3x3(2, 7, 7, 16, 32), same3x3(1, 14, 14, 32, 16), same3x3(1, 5, 9, 8, 20), same3x3(3, 4, 4, 20, 48),
 		same3x3(1, 28, 28, 1, 16), same3x3(1, 16, 16, 3, 32), same3x3(1, 28, 28, 16, 1), same3x3(2, 8, 8, 32, 3),
 		same3x3(2, 8, 8, 130, 70), same3x3(1, 1, 1, 4, 4), same3x3(1, 2, 3, 33, 17),
@@ -151,15 +172,14 @@ func convShapes(r *rand.Rand) []ConvShape {
 func TestConvAgainstFloat64(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(3)
-		for _, s := range convShapes(r) {
-			d := newConvData(r, s)
+		forPlans(r, convShapes(r), func(d *convData) {
 			if err := d.run(); err != nil {
 				t.Fatal(err)
 			}
 			if err := d.check(); err != nil {
 				t.Error(err)
 			}
-		}
+		})
 	})
 }
 
@@ -229,15 +249,15 @@ func TestConvDirect(t *testing.T) {
 func TestConvSurvivesSetThreads(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(11)
-		for _, s := range convShapes(r)[:15] {
-			d := newConvData(r, s)
+		forPlans(r, convShapes(r)[:20], func(d *convData) {
+			s := d.s
 			var c *Conv
 			var scratch []float32
 			var first map[string][]float32
 			withThreads(t, []int{2, 1, 5, 3}, func(threads int) {
 				if c == nil {
 					var err error
-					if c, err = NewConv(s); err != nil {
+					if c, err = d.plan(); err != nil {
 						t.Fatal(err)
 					}
 					scratch = garbage(c.Scratch())
@@ -254,7 +274,7 @@ func TestConvSurvivesSetThreads(t *testing.T) {
 					}
 				}
 			})
-		}
+		})
 	})
 }
 
@@ -262,9 +282,9 @@ func TestConvSurvivesSetThreads(t *testing.T) {
 func TestConvStaysInsideItsSlices(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(12)
-		for _, s := range convShapes(r) {
-			d := newConvData(r, s)
-			c, err := NewConv(s)
+		forPlans(r, convShapes(r), func(d *convData) {
+			s := d.s
+			c, err := d.plan()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -292,15 +312,15 @@ func TestConvStaysInsideItsSlices(t *testing.T) {
 					}
 				}
 			}
-		}
+		})
 	})
 }
 
 func TestConvBitsDoNotDependOnThreads(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(5)
-		for _, s := range convShapes(r)[:15] {
-			d := newConvData(r, s)
+		forPlans(r, convShapes(r)[:20], func(d *convData) {
+			s := d.s
 			var first map[string][]float32
 			withThreads(t, []int{1, 2, 3}, func(threads int) {
 				e := *d
@@ -317,7 +337,7 @@ func TestConvBitsDoNotDependOnThreads(t *testing.T) {
 					}
 				}
 			})
-		}
+		})
 	})
 }
 
@@ -325,9 +345,12 @@ func TestConvBitsDoNotDependOnThreads(t *testing.T) {
 func TestConvBitsDoNotDependOnTheBatch(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(6)
-		for _, s := range convShapes(r)[:15] {
-			s.N = 5
-			d := newConvData(r, s)
+		shapes := convShapes(r)[:20]
+		for i := range shapes {
+			shapes[i].N = 5
+		}
+		forPlans(r, shapes, func(d *convData) {
+			s := d.s
 			if err := d.run(); err != nil {
 				t.Fatal(err)
 			}
@@ -335,6 +358,7 @@ func TestConvBitsDoNotDependOnTheBatch(t *testing.T) {
 			s.N = 1
 			for n := 0; n < 5; n++ {
 				one := newConvData(r, s)
+				one.fixed = d.fixed
 				part := func(x []float32) []float32 { return x[n*len(x)/5 : (n+1)*len(x)/5] }
 				one.x, one.w, one.bias, one.temb, one.res, one.dy = part(d.x), d.w, d.bias, part(d.temb), part(d.res), part(d.dy)
 				if err := one.run(); err != nil {
@@ -346,16 +370,16 @@ func TestConvBitsDoNotDependOnTheBatch(t *testing.T) {
 					}
 				}
 			}
-		}
+		})
 	})
 }
 
 func TestConvPreparedGivesTheSameBits(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(7)
-		for _, s := range convShapes(r) {
-			d := newConvData(r, s)
-			c, err := NewConv(s)
+		forPlans(r, convShapes(r), func(d *convData) {
+			s := d.s
+			c, err := d.plan()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -374,7 +398,7 @@ func TestConvPreparedGivesTheSameBits(t *testing.T) {
 			if err := sameBits(dx, d.dx); err != nil {
 				t.Errorf("%+v: %v", s, err)
 			}
-		}
+		})
 	})
 }
 
@@ -410,9 +434,10 @@ func TestConvPairGivesTheBitsOfTwoCalls(t *testing.T) {
 func TestConvDoesNotAllocate(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(8)
-		for _, s := range []ConvShape{same3x3(2, 8, 8, 20, 32), {2, 8, 8, 20, 32, 3, 2, 1, 1, 1, 1}, {2, 8, 8, 20, 32, 1, 1, 0, 0, 0, 0}, same3x3(1, 8, 8, 32, 1)} {
-			d := newConvData(r, s)
-			c, err := NewConv(s)
+		shapes := []ConvShape{same3x3(2, 8, 8, 20, 32), {2, 8, 8, 20, 32, 3, 2, 1, 1, 1, 1}, {2, 8, 8, 20, 32, 1, 1, 0, 0, 0, 0}, same3x3(1, 8, 8, 32, 1), same3x3(3, 14, 16, 32, 48)}
+		forPlans(r, shapes, func(d *convData) {
+			s := d.s
+			c, err := d.plan()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -427,7 +452,7 @@ func TestConvDoesNotAllocate(t *testing.T) {
 			if n > 0 {
 				t.Errorf("%+v: %d allocations in 20 rounds", s, n)
 			}
-		}
+		})
 	})
 }
 
@@ -452,8 +477,8 @@ func TestConvBitsOfAVX2AndAVX512(t *testing.T) {
 	}
 	defer SetLevel(ActiveLevel())
 	r := testRand(9)
-	for _, s := range convShapes(r) {
-		d := newConvData(r, s)
+	forPlans(r, convShapes(r), func(d *convData) {
+		s := d.s
 		SetLevel(AVX2)
 		if err := d.run(); err != nil {
 			t.Fatal(err)
@@ -468,7 +493,7 @@ func TestConvBitsOfAVX2AndAVX512(t *testing.T) {
 				t.Errorf("%+v: %s: %v", s, name, err)
 			}
 		}
-	}
+	})
 }
 
 func (d *convData) copyResults() map[string][]float32 {
@@ -477,4 +502,32 @@ func (d *convData) copyResults() map[string][]float32 {
 		c[name] = append([]float32(nil), x...)
 	}
 	return c
+}
+
+// F(6x6, 3x3) is what was chosen where the tests mean it to be, and it is not chosen for a filter that changes unless it
+// saves more.
+func TestConvChoosesByTheShape(t *testing.T) {
+	if directOnly.Load() {
+		t.Skip("direct convolutions only")
+	}
+	size := func(c *Conv, err error) int {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.forward.(*winograd).transforms.size
+	}
+	for _, c := range []struct {
+		s              ConvShape
+		changes, fixed int
+	}{
+		{same3x3(2, 13, 9, 40, 36), 6, 6}, {same3x3(1, 14, 14, 64, 64), 6, 6}, {same3x3(1, 32, 32, 64, 64), 4, 6}, {same3x3(1, 28, 28, 32, 64), 4, 6},
+		{same3x3(1, 16, 16, 128, 128), 4, 4}, {same3x3(1, 8, 8, 64, 64), 4, 4}, {same3x3(1, 7, 7, 64, 64), 4, 4}, {same3x3(1, 16, 16, 256, 256), 4, 4}, {same3x3(1, 28, 28, 16, 24), 4, 4},
+	} {
+		if got := size(NewConv(c.s)); got != c.changes {
+			t.Errorf("%+v: F(%d, 3), not F(%d, 3)", c.s, got, c.changes)
+		}
+		if got := size(NewFixedConv(c.s)); got != c.fixed {
+			t.Errorf("%+v with a fixed filter: F(%d, 3), not F(%d, 3)", c.s, got, c.fixed)
+		}
+	}
 }

@@ -18,8 +18,22 @@ var avx512 = isa{
 	},
 	transpose: transpose8AVX2,
 	lanes:     16, winoPatches: 14,
-	winoInput: winoInputAVX512, winoOutput: winoOutputAVX512, winoGradient: winoGradientAVX512,
-	winoFilter: winoFilterAVX512, winoFilterGradient: winoFilterGradientAVX512,
+	wino4: transforms{size: 4, input: whole(4, winoInputAVX512), output: whole(4, winoOutputAVX512), filter: winoFilterAVX512},
+	wino6: transforms{
+		size: 6,
+		input: [4][4]func(*byte){
+			1: {1: wino6Input2x2AVX512, 2: wino6Input2x4AVX512, 3: wino6Input2x6AVX512},
+			2: {1: wino6Input4x2AVX512, 2: wino6Input4x4AVX512, 3: wino6Input4x6AVX512},
+			3: {1: wino6Input6x2AVX512, 2: wino6Input6x4AVX512, 3: wino6Input6x6AVX512},
+		},
+		output: [4][4]func(*byte){
+			1: {1: wino6Output2x2AVX512, 2: wino6Output2x4AVX512, 3: wino6Output2x6AVX512},
+			2: {1: wino6Output4x2AVX512, 2: wino6Output4x4AVX512, 3: wino6Output4x6AVX512},
+			3: {1: wino6Output6x2AVX512, 2: wino6Output6x4AVX512, 3: wino6Output6x6AVX512},
+		},
+		filter: wino6FilterAVX512,
+	},
+	winoGradient: winoGradientAVX512, winoFilterGradient: winoFilterGradientAVX512,
 }
 
 var avx2 = isa{
@@ -28,8 +42,22 @@ var avx2 = isa{
 	cols:      [2][15]func(*byte){{1: tileCols1x16AVX2, 2: tileCols2x16AVX2, 3: tileCols3x16AVX2, 4: tileCols4x16AVX2, 5: tileCols5x16AVX2, 6: tileCols6x16AVX2}},
 	transpose: transpose8AVX2,
 	lanes:     8, winoPatches: 12,
-	winoInput: winoInputAVX2, winoOutput: winoOutputAVX2, winoGradient: winoGradientAVX2,
-	winoFilter: winoFilterAVX2, winoFilterGradient: winoFilterGradientAVX2,
+	wino4: transforms{size: 4, input: whole(4, winoInputAVX2), output: whole(4, winoOutputAVX2), filter: winoFilterAVX2},
+	wino6: transforms{
+		size: 6,
+		input: [4][4]func(*byte){
+			1: {1: wino6Input2x2AVX2, 2: wino6Input2x4AVX2, 3: wino6Input2x6AVX2},
+			2: {1: wino6Input4x2AVX2, 2: wino6Input4x4AVX2, 3: wino6Input4x6AVX2},
+			3: {1: wino6Input6x2AVX2, 2: wino6Input6x4AVX2, 3: wino6Input6x6AVX2},
+		},
+		output: [4][4]func(*byte){
+			1: {1: wino6Output2x2AVX2, 2: wino6Output2x4AVX2, 3: wino6Output2x6AVX2},
+			2: {1: wino6Output4x2AVX2, 2: wino6Output4x4AVX2, 3: wino6Output4x6AVX2},
+			3: {1: wino6Output6x2AVX2, 2: wino6Output6x4AVX2, 3: wino6Output6x6AVX2},
+		},
+		filter: wino6FilterAVX2,
+	},
+	winoGradient: winoGradientAVX2, winoFilterGradient: winoFilterGradientAVX2,
 }
 
 // isaOf is the functions of level l.

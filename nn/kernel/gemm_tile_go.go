@@ -10,8 +10,9 @@ var generic = isa{
 	cols:      [2][15]func(*byte){{1: genericTile1, 2: genericTile2, 3: genericTile3, 4: genericTile4}},
 	transpose: genericTranspose8,
 	lanes:     1, winoPatches: 16,
-	winoInput: genericWinoInput, winoOutput: genericWinoOutput, winoGradient: genericWinoGradient,
-	winoFilter: genericWinoFilter, winoFilterGradient: genericWinoFilterGradient,
+	wino4:        transforms{size: 4, input: whole(4, genericWinoInput), output: whole(4, genericWinoOutput), filter: genericWinoFilter},
+	wino6:        genericWino6(),
+	winoGradient: genericWinoGradient, winoFilterGradient: genericWinoFilterGradient,
 }
 
 func genericTile1(t *byte) { genericTile((*tile)(unsafe.Pointer(t)), 1) }

@@ -3,11 +3,11 @@ package kernel
 import "unsafe"
 
 // winograd is the engine for 3x3 convolutions of stride 1 with one row and column of
-// padding on each side, by F(4x4, 3x3). A chunk of work transforms a block of patches
-// to V [36][patches][src.c] and then, for each panel of output channels, multiplies
-// it with the transformed filter to M [36][patches][32] and transforms that back.
+// padding on each side, by F(4x4, 3x3) or F(6x6, 3x3). A chunk of work transforms a block
+// of patches to V [planes][patches][src.c] and then, for each panel of output channels,
+// multiplies it with the transformed filter to M [planes][patches][32] and transforms that back.
 //
-// The packed filter U is [dst.c/32][36][src.c][32], each plane with a line of 64 bytes
+// The packed filter U is [dst.c/32][planes][src.c][32], each plane with a line of 64 bytes
 // to spare, so that the planes do not all fall into the same set of the cache.
 //
 // A small U stays in the cache from block to block, and so does one that was packed just
@@ -16,6 +16,7 @@ import "unsafe"
 // used for the whole block at once, and the next one is fetched meanwhile.
 type winograd struct {
 	patchGrid
+	transforms *transforms
 	src, dst   int // channels
 	transposed bool
 	far        bool // U comes from far
@@ -31,37 +32,13 @@ type winograd struct {
 	packPart, part func(worker, i int)
 }
 
-// patchGrid is how images are cut into output patches, numbered image by image and row
-// by row.
-type patchGrid struct {
-	n, h, w    int // images, and their size
-	rows, cols int // patches of an image
-}
-
-func newPatchGrid(s ConvShape) patchGrid {
-	return patchGrid{s.N, s.H, s.W, (s.H + winoOut - 1) / winoOut, (s.W + winoOut - 1) / winoOut}
-}
-
-func (g *patchGrid) perImage() int { return g.rows * g.cols }
-
-// locate sets p's position to that of patch t and returns the patch's image.
-func (g *patchGrid) locate(p *patch, t int) (n int) {
-	p.y, p.x = winoOut*(t/g.cols%g.rows), winoOut*(t%g.cols)
-	return t / g.perImage()
-}
-
-// memory is the part of images of c channels that patches t0 to t1 are the first to use.
-func (g *patchGrid) memory(images []float32, c, t0, t1 int) []float32 {
-	row := func(t int) int { return t/g.perImage()*g.h + winoOut*(t/g.cols%g.rows) }
-	return images[row(t0)*g.w*c : min(row(t1-1)+winoOut+1, g.n*g.h)*g.w*c]
-}
-
 // winogradWorker is what each goroutine has of its own.
 type winogradWorker struct {
 	mul     product
 	patch   patch
 	packBuf []float32
-	tail    [winoPoints * 16]float32 // a patch's channels beyond the last multiple of 16
+	sorted  patchBlock       // the patches at work
+	tail    [64 * 16]float32 // a patch's channels beyond the last multiple of 16
 	_       [64]byte
 }
 
@@ -86,19 +63,40 @@ func (s ConvShape) suitsWinograd(src, dst int) bool {
 		src >= 12 && dst >= 4 && s.H*s.W > 4 && !directOnly.Load()
 }
 
-func newWinograd(s ConvShape, transposed, far bool, workers int, is *isa) *winograd {
-	g := &winograd{patchGrid: newPatchGrid(s), src: s.C, dst: s.K, transposed: transposed, far: far}
+// winogradOf chooses the algorithm, by the shape of an image and of the filter only, as was measured (Zen 4, AVX-512).
+// F(6x6, 3x3) has fewer products, but more to transform: too much where there are few channels. Where there are few
+// pixels for the channels, to read the filter's 64 planes takes longer than the products that they save; so it does where
+// they save little and the filter is transformed at every call.
+func (s ConvShape) winogradOf(is *isa, fixed bool) *transforms {
+	pixels, channels := s.H*s.W, min(s.C, s.K)
+	if s.H <= 6 || s.W <= 6 || s.C*s.K < 16*(s.C+s.K) || pixels < 2*channels {
+		return &is.wino4
+	}
+	four, six := newPatchGrid(s, 4), newPatchGrid(s, 6)
+	share := float64(six.products()) / float64(four.products())
+	if share <= 0.75 || fixed && share <= 0.9 && pixels >= 4*channels {
+		return &is.wino6
+	}
+	return &is.wino4
+}
+
+func newWinograd(s ConvShape, transposed, fixed, far bool, workers int, is *isa) *winograd {
+	f := s.winogradOf(is, fixed)
+	g := &winograd{patchGrid: newPatchGrid(s, f.size), transforms: f, src: s.C, dst: s.K, transposed: transposed, far: far}
 	if transposed {
 		g.src, g.dst = s.K, s.C
 	}
-	g.block = is.winoPatches
+	g.block = g.blockOf(is.winoPatches)
 	if far {
-		g.block = farPatches
+		g.block = g.blockOf(farPatches)
 	}
 	g.vRow = (g.src + 15) &^ 15
-	g.workerLen = winoPoints*(g.block*g.vRow+16) + winoPoints*(g.block*panelWidth+16) + padded(g.dst) + 16
+	g.workerLen = g.planes()*(g.block*g.vRow+16) + g.planes()*(g.block*panelWidth+16) + padded(g.dst) + 16
 	g.zeros = aligned(make([]float32, padded(max(g.src, g.dst))+panelWidth+16))
 	g.workers = newWinogradWorkers(workers, is)
+	for i := range g.workers {
+		g.workers[i].sorted.list = make([]int, 0, g.block)
+	}
 	if transposed || g.dst%16 != 0 {
 		for i := range g.workers {
 			g.workers[i].packBuf = make([]float32, 9*packChannels*panelWidth)
@@ -118,13 +116,13 @@ func newWinogradWorkers(n int, is *isa) []winogradWorker {
 }
 
 func (g *winograd) panels() int    { return padded(g.dst) / panelWidth }
-func (g *winograd) packedLen() int { return g.panels() * winoPoints * g.uPlane() }
+func (g *winograd) packedLen() int { return g.panels() * g.planes() * g.uPlane() }
 func (g *winograd) uPlane() int    { return g.src*panelWidth + 16 }
 func (g *winograd) scratch() int   { return g.n*padded(g.dst) + len(g.workers)*g.workerLen + 16 }
 
 // packedPanel is panel j of the packed filter.
 func (g *winograd) packedPanel(j int) []float32 {
-	n := winoPoints * g.uPlane()
+	n := g.planes() * g.uPlane()
 	return g.u[j*n : (j+1)*n]
 }
 
@@ -136,7 +134,7 @@ func (g *winograd) pack(u, w []float32) {
 // doPack transforms some input channels of one panel of the filter.
 func (g *winograd) doPack(worker, i int) {
 	panel := i % g.panels()
-	g.packSome(worker, g.u[panel*winoPoints*g.uPlane():], panel, i/g.panels()*packChannels)
+	g.packSome(worker, g.u[panel*g.planes()*g.uPlane():], panel, i/g.panels()*packChannels)
 }
 
 // packSome transforms packChannels input channels, from c0 on, of a panel of the filter
@@ -157,7 +155,7 @@ func (g *winograd) packSome(worker int, u []float32, panel, c0 int) {
 	p.count, p.plane, p.step = c1-c0, uintptr(4*g.uPlane()), 4*panelWidth
 	for k := 0; k < (cols+15)&^15; k += w.mul.lanes {
 		p.image, p.data = &buf[k], &u[c0*panelWidth+k]
-		p.call(w.mul.winoFilter)
+		p.call(g.transforms.filter)
 	}
 }
 
@@ -199,6 +197,7 @@ func (g *winograd) cut(threads int) {
 	if g.blocks < 4*threads {
 		g.blocks = min((g.blocks+threads-1)/threads*threads, max(1, patches/4))
 	}
+	g.blocks = min(g.blocks, patches/g.unit)
 	if !g.far {
 		g.groups = min(g.panels(), max(1, 2*threads/g.blocks))
 	}
@@ -212,11 +211,11 @@ func (g *winograd) do(worker, i int) {
 	j0, j1 := g.panels()*group/g.groups, g.panels()*(group+1)/g.groups
 	q := &g.workers[worker].mul
 	for b := b0; b < b1; b++ {
-		t0, t1 := patches*b/g.blocks, patches*(b+1)/g.blocks
+		t0, t1 := g.cutBlock(0, patches, b, g.blocks)
 		q.stopFetching()
 		if b+1 < b1 {
-			t2 := patches * (b + 2) / g.blocks
-			columns := winoPoints * (j1 - j0) * q.tiles(t1-t0, panelWidth) * g.src
+			_, t2 := g.cutBlock(0, patches, b+1, g.blocks)
+			columns := g.planes() * (j1 - j0) * q.tiles(t1-t0, panelWidth) * g.src
 			q.fetch(1, g.memory(g.srcData, g.src, t1, t2), columns)
 			if !g.far {
 				q.fetch(0, g.memory(g.dstData, g.dst, t1, t2), columns)
@@ -231,7 +230,7 @@ func (g *winograd) doBlock(worker, t0, t1, j0, j1 int) {
 	w := &g.workers[worker]
 	mem := g.bufs[worker*g.workerLen : (worker+1)*g.workerLen]
 	vPlane, mPlane := (t1-t0)*g.vRow+16, (t1-t0)*panelWidth+16
-	v, m := mem[:winoPoints*vPlane], mem[winoPoints*vPlane:][:winoPoints*mPlane]
+	v, m := mem[:g.planes()*vPlane], mem[g.planes()*vPlane:][:g.planes()*mPlane]
 	dump := mem[len(mem)-padded(g.dst)-16:]
 	g.transformPatches(w, v, vPlane, t0, t1)
 	for j := j0; j < j1; j++ {
@@ -243,21 +242,24 @@ func (g *winograd) doBlock(worker, t0, t1, j0, j1 int) {
 	}
 }
 
-// transformPatches writes the transforms of patches t0 to t1 of the source to v, whose planes are vPlane floats.
+// transformPatches makes patches t0 to t1 the worker's block and writes the transforms of the source to v, whose planes
+// are vPlane floats.
 func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, t1 int) {
+	w.sorted.sort(&g.patchGrid, t0, t1)
 	p := &w.patch
 	p.outside, p.plane = &g.zeros[0], uintptr(4*vPlane)
 	p.h, p.w, p.row, p.pixel = g.h, g.w, uintptr(4*g.w*g.src), uintptr(4*g.src)
-	for t := t0; t < t1; t++ {
-		n := g.locate(p, t)
+	for i, t := range w.sorted.list {
+		n, rows, cols := g.locate(p, t)
 		p.y--
 		p.x--
-		w.transform(g.srcData[n*g.h*g.w*g.src:], v[(t-t0)*g.vRow:], g.src, w.mul.winoInput, winoIn)
+		w.transform(g.srcData[n*g.h*g.w*g.src:], v[i*g.vRow:], g.src, g.transforms.input[rows/2][cols/2], rows+2, cols+2)
 	}
 }
 
-// multiply computes panel j of patches t0 to t1 from their transforms v and the packed panel u, by way of m. What
-// lies outside the image goes to dump. Where U comes from far, the panel next, which will be wanted next, is fetched.
+// multiply computes panel j of the worker's block, of patches t0 to t1, from their transforms v and the packed panel u,
+// by way of m. What lies outside the image goes to dump. Where U comes from far, the panel next, which will be wanted
+// next, is fetched.
 func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vPlane, t0, t1, j int) {
 	q, p := &w.mul, &w.patch
 	mPlane := (t1-t0)*panelWidth + 16
@@ -268,29 +270,38 @@ func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vP
 	q.c, q.cRow, q.cStep = &m[0], 4*panelWidth, uintptr(4*mPlane)
 	q.init, q.initRow, q.add = &zeroLine[0], 0, nil
 	if g.far {
-		tiles := winoPoints * q.tiles(t1-t0, cols)
+		tiles := g.planes() * q.tiles(t1-t0, cols)
 		q.fetchColumns(0, g.memory(g.dstData, g.dst, t0, t1), g.dst, j*panelWidth, j*panelWidth+cols, tiles, g.src)
-		g.farPlanes(q, u, next, t1-t0, (cols+15)&^15)
-	} else {
-		q.planes(t1-t0, cols)
+	}
+	for _, r := range g.runs {
+		first, end := w.sorted.part(r)
+		if first == end {
+			continue
+		}
+		q.a, q.b, q.c = &v[r.first*vPlane+first*g.vRow], &u[r.first*g.uPlane()], &m[r.first*mPlane+first*panelWidth]
+		if g.far {
+			g.farPlanes(q, u, next, r, end-first, (cols+15)&^15)
+		} else {
+			q.planes(r.count, end-first, cols)
+		}
 	}
 	p.outside, p.plane = &dump[0], uintptr(4*mPlane)
 	p.h, p.w, p.row, p.pixel = g.h, g.w, uintptr(4*g.w*g.dst), uintptr(4*g.dst)
-	for t := t0; t < t1; t++ {
-		g.output(w, m[(t-t0)*panelWidth:], t, j*panelWidth, cols)
+	for i, t := range w.sorted.list {
+		g.output(w, m[i*panelWidth:], t, j*panelWidth, cols)
 	}
 }
 
-// farPlanes computes rows x cols elements of each of the 36 products plane by plane and fetches the next plane of the
+// farPlanes computes rows x cols elements of each of a run's products plane by plane and fetches the next plane of the
 // packed filter meanwhile.
-func (g *winograd) farPlanes(q *product, u, next []float32, rows, cols int) {
+func (g *winograd) farPlanes(q *product, u, next []float32, r planeRun, rows, cols int) {
 	columns := q.tiles(rows, cols) * g.src
-	for k := range winoPoints {
-		if k > 0 {
+	for k := r.first; k < r.first+r.count; k++ {
+		if k > r.first {
 			q.a, q.b, q.c = move(q.a, q.aStep), move(q.b, q.bStep), move(q.c, q.cStep)
 		}
 		plane := next
-		if k+1 < winoPoints {
+		if k+1 < g.planes() {
 			plane = u[(k+1)*g.uPlane():]
 		}
 		plane = plane[:g.uPlane()]
@@ -308,7 +319,8 @@ func (g *winograd) farPlanes(q *product, u, next []float32, rows, cols int) {
 // output patch t.
 func (g *winograd) output(w *winogradWorker, m []float32, t, k, cols int) {
 	p := &w.patch
-	n := g.locate(p, t)
+	n, rows, columns := g.locate(p, t)
+	f := g.transforms.output[rows/2][columns/2]
 	image := n * g.h * g.w * g.dst
 	p.init, p.add = &g.zeros[0], nil
 	if g.bias != nil || g.temb != nil {
@@ -319,7 +331,7 @@ func (g *winograd) output(w *winogradWorker, m []float32, t, k, cols int) {
 		if g.add != nil {
 			p.add = &g.add[image+k]
 		}
-		p.call(w.mul.winoOutput)
+		p.call(f)
 		p.init = move(p.init, uintptr(4*whole))
 		m, k, cols = m[whole:], k+whole, cols-whole
 	}
@@ -327,12 +339,12 @@ func (g *winograd) output(w *winogradWorker, m []float32, t, k, cols int) {
 		return
 	}
 	there := p.view
-	p.view = tailView(winoOut)
+	p.view = tailView(rows, columns)
 	p.image, p.add, p.data, p.count = &w.tail[0], nil, &m[0], 16/w.mul.lanes
-	p.call(w.mul.winoOutput)
+	p.call(f)
 	p.view = there
-	for i := 0; i < winoOut*winoOut; i++ {
-		y, x := p.y+i/winoOut, p.x+i%winoOut
+	for i := range rows * columns {
+		y, x := p.y+i/columns, p.x+i%columns
 		if y >= g.h || x >= g.w {
 			continue
 		}
@@ -346,14 +358,14 @@ func (g *winograd) output(w *winogradWorker, m []float32, t, k, cols int) {
 	}
 }
 
-// tailView is the view of a patch of size x size pixels of 16 channels in tail.
-func tailView(size int) view {
-	return view{h: size, w: size, row: uintptr(64 * size), pixel: 64}
+// tailView is the view of a patch of rows x cols pixels of 16 channels in tail.
+func tailView(rows, cols int) view {
+	return view{h: rows, w: cols, row: uintptr(64 * cols), pixel: 64}
 }
 
-// transform applies f, which reads patches of size x size pixels, to c channels of
+// transform applies f, which reads patches of rows x cols pixels, to c channels of
 // the patch of the image at w.patch's view. It reads no further than image's end.
-func (w *winogradWorker) transform(image, data []float32, c int, f func(*byte), size int) {
+func (w *winogradWorker) transform(image, data []float32, c int, f func(*byte), rows, cols int) {
 	p := &w.patch
 	whole := c &^ 15
 	if whole > 0 {
@@ -363,8 +375,8 @@ func (w *winogradWorker) transform(image, data []float32, c int, f func(*byte), 
 	if whole == c {
 		return
 	}
-	for i := 0; i < size*size; i++ {
-		y, x := p.y+i/size, p.x+i%size
+	for i := range rows * cols {
+		y, x := p.y+i/cols, p.x+i%cols
 		to := w.tail[16*i : 16*i+16]
 		clear(to)
 		if uint(y) < uint(p.h) && uint(x) < uint(p.w) {
@@ -373,19 +385,19 @@ func (w *winogradWorker) transform(image, data []float32, c int, f func(*byte), 
 		}
 	}
 	there := p.view
-	p.view = tailView(size)
+	p.view = tailView(rows, cols)
 	p.image, p.data, p.count = &w.tail[0], &data[whole], 16/w.mul.lanes
 	p.call(f)
 	p.view = there
 }
 
 // planesWork limits the work of one call of a register tile over many planes.
-const planesWork = winoPoints * 256
+const planesWork = 36 * 256
 
-// planes computes rows x cols elements of each of the 36 products.
-func (p *product) planes(rows, cols int) {
+// planes computes rows x cols elements of each of count products.
+func (p *product) planes(count, rows, cols int) {
 	tiles := (rows + p.maxRows - 1) / p.maxRows
-	step := min(winoPoints, max(1, planesWork/p.segLen))
+	step := min(count, max(1, planesWork/p.segLen))
 	p.run = p.tile
 	r := &p.run
 	for j := 0; j < cols; {
@@ -395,8 +407,8 @@ func (p *product) planes(rows, cols int) {
 		}
 		for q := 0; q < tiles; q++ {
 			i0, i1 := rows*q/tiles, rows*(q+1)/tiles
-			for k := 0; k < winoPoints; k += step {
-				r.count = min(step, winoPoints-k)
+			for k := 0; k < count; k += step {
+				r.count = min(step, count-k)
 				r.a = move(p.a, uintptr(i0)*p.aRow+uintptr(k)*p.aStep)
 				r.b = move(p.b, uintptr(4*j)+uintptr(k)*p.bStep)
 				r.c = move(p.c, uintptr(i0)*p.cRow+uintptr(4*j)+uintptr(k)*p.cStep)

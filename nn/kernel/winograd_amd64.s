@@ -707,7 +707,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 400(AX)
+	MOVQ         BP, 624(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -718,7 +718,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 408(AX)
+	MOVQ         BP, 632(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -729,7 +729,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 416(AX)
+	MOVQ         BP, 640(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -740,7 +740,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 424(AX)
+	MOVQ         BP, 648(AX)
 	ADDQ         DI, R10
 	INCQ         CX
 	MOVQ         SI, R14
@@ -756,7 +756,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 432(AX)
+	MOVQ         BP, 656(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -767,7 +767,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 440(AX)
+	MOVQ         BP, 664(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -778,7 +778,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 448(AX)
+	MOVQ         BP, 672(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -789,7 +789,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 456(AX)
+	MOVQ         BP, 680(AX)
 	ADDQ         DI, R10
 	INCQ         CX
 	MOVQ         SI, R14
@@ -805,7 +805,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 464(AX)
+	MOVQ         BP, 688(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -816,7 +816,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 472(AX)
+	MOVQ         BP, 696(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -827,7 +827,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 480(AX)
+	MOVQ         BP, 704(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -838,7 +838,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 488(AX)
+	MOVQ         BP, 712(AX)
 	ADDQ         DI, R10
 	INCQ         CX
 	MOVQ         SI, R14
@@ -854,7 +854,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), CX
 	CMPQ         R15, R14
 	CMOVQCC      R9, CX
-	MOVQ         CX, 496(AX)
+	MOVQ         CX, 720(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, CX
@@ -865,7 +865,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), CX
 	CMPQ         R15, R14
 	CMOVQCC      R9, CX
-	MOVQ         CX, 504(AX)
+	MOVQ         CX, 728(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, CX
@@ -876,7 +876,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), CX
 	CMPQ         R15, R14
 	CMOVQCC      R9, CX
-	MOVQ         CX, 512(AX)
+	MOVQ         CX, 736(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, CX
@@ -887,7 +887,7 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), CX
 	CMPQ         R15, R14
 	CMOVQCC      R9, CX
-	MOVQ         CX, 520(AX)
+	MOVQ         CX, 744(AX)
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), DX
 	MOVQ         72(AX), BX
@@ -1055,7 +1055,7 @@ loop:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        400(AX), R9
+	MOVQ        624(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store0:
@@ -1066,7 +1066,7 @@ store0:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        408(AX), R9
+	MOVQ        632(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store1:
@@ -1076,7 +1076,7 @@ store1:
 	VADDPS      (DI)(SI*1), Z24, Z24
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        416(AX), R9
+	MOVQ        640(AX), R9
 	VADDPS      (R9)(SI*1), Z24, Z24
 
 store2:
@@ -1087,7 +1087,7 @@ store2:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        424(AX), R9
+	MOVQ        648(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store3:
@@ -1102,7 +1102,7 @@ store3:
 	VADDPS  (DI)(SI*1), Z7, Z7
 	CMPQ    16(AX), $+0
 	JEQ     store4
-	MOVQ    432(AX), R9
+	MOVQ    656(AX), R9
 	VADDPS  (R9)(SI*1), Z7, Z7
 
 store4:
@@ -1113,7 +1113,7 @@ store4:
 	VADDPS      (DI)(SI*1), Z7, Z7
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        440(AX), R9
+	MOVQ        664(AX), R9
 	VADDPS      (R9)(SI*1), Z7, Z7
 
 store5:
@@ -1123,7 +1123,7 @@ store5:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        448(AX), R9
+	MOVQ        672(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store6:
@@ -1134,7 +1134,7 @@ store6:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        456(AX), R9
+	MOVQ        680(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store7:
@@ -1149,7 +1149,7 @@ store7:
 	VADDPS  (DI)(SI*1), Z9, Z9
 	CMPQ    16(AX), $+0
 	JEQ     store8
-	MOVQ    464(AX), R9
+	MOVQ    688(AX), R9
 	VADDPS  (R9)(SI*1), Z9, Z9
 
 store8:
@@ -1160,7 +1160,7 @@ store8:
 	VADDPS      (DI)(SI*1), Z9, Z9
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        472(AX), R9
+	MOVQ        696(AX), R9
 	VADDPS      (R9)(SI*1), Z9, Z9
 
 store9:
@@ -1170,7 +1170,7 @@ store9:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        480(AX), R9
+	MOVQ        704(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store10:
@@ -1181,7 +1181,7 @@ store10:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        488(AX), R9
+	MOVQ        712(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store11:
@@ -1196,7 +1196,7 @@ store11:
 	VADDPS  (DI)(SI*1), Z4, Z4
 	CMPQ    16(AX), $+0
 	JEQ     store12
-	MOVQ    496(AX), R9
+	MOVQ    720(AX), R9
 	VADDPS  (R9)(SI*1), Z4, Z4
 
 store12:
@@ -1207,7 +1207,7 @@ store12:
 	VADDPS      (DI)(SI*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        504(AX), R9
+	MOVQ        728(AX), R9
 	VADDPS      (R9)(SI*1), Z4, Z4
 
 store13:
@@ -1217,7 +1217,7 @@ store13:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        512(AX), R9
+	MOVQ        736(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store14:
@@ -1228,7 +1228,7 @@ store14:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        520(AX), R9
+	MOVQ        744(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store15:
@@ -2377,21 +2377,21 @@ loop:
 	VFNMADD231PS Y4, Y1, Y10
 	VADDPS       Y10, Y9, Y11
 	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, 720(AX)
-	VMOVUPS      Y9, 912(AX)
+	VMOVUPS      Y11, 1104(AX)
+	VMOVUPS      Y9, 1296(AX)
 	VSUBPS       Y5, Y7, Y9
 	VSUBPS       Y4, Y6, Y10
 	VMOVAPS      Y9, Y11
 	VFMADD231PS  Y10, Y0, Y11
 	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, 1104(AX)
-	VMOVUPS      Y9, 1296(AX)
+	VMOVUPS      Y11, 1488(AX)
+	VMOVUPS      Y9, 1680(AX)
 	VFNMADD231PS Y5, Y2, Y7
 	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, 528(AX)
+	VMOVUPS      Y7, 912(AX)
 	VFNMADD231PS Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, 1488(AX)
+	VMOVUPS      Y8, 1872(AX)
 	MOVQ         120(AX), R10
 	VMOVUPS      (R10)(SI*1), Y3
 	MOVQ         168(AX), R10
@@ -2410,21 +2410,21 @@ loop:
 	VFNMADD231PS Y4, Y1, Y10
 	VADDPS       Y10, Y9, Y11
 	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, 752(AX)
-	VMOVUPS      Y9, 944(AX)
+	VMOVUPS      Y11, 1136(AX)
+	VMOVUPS      Y9, 1328(AX)
 	VSUBPS       Y5, Y7, Y9
 	VSUBPS       Y4, Y6, Y10
 	VMOVAPS      Y9, Y11
 	VFMADD231PS  Y10, Y0, Y11
 	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, 1136(AX)
-	VMOVUPS      Y9, 1328(AX)
+	VMOVUPS      Y11, 1520(AX)
+	VMOVUPS      Y9, 1712(AX)
 	VFNMADD231PS Y5, Y2, Y7
 	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, 560(AX)
+	VMOVUPS      Y7, 944(AX)
 	VFNMADD231PS Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, 1520(AX)
+	VMOVUPS      Y8, 1904(AX)
 	MOVQ         128(AX), R10
 	VMOVUPS      (R10)(SI*1), Y3
 	MOVQ         176(AX), R10
@@ -2443,21 +2443,21 @@ loop:
 	VFNMADD231PS Y4, Y1, Y10
 	VADDPS       Y10, Y9, Y11
 	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, 784(AX)
-	VMOVUPS      Y9, 976(AX)
+	VMOVUPS      Y11, 1168(AX)
+	VMOVUPS      Y9, 1360(AX)
 	VSUBPS       Y5, Y7, Y9
 	VSUBPS       Y4, Y6, Y10
 	VMOVAPS      Y9, Y11
 	VFMADD231PS  Y10, Y0, Y11
 	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, 1168(AX)
-	VMOVUPS      Y9, 1360(AX)
+	VMOVUPS      Y11, 1552(AX)
+	VMOVUPS      Y9, 1744(AX)
 	VFNMADD231PS Y5, Y2, Y7
 	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, 592(AX)
+	VMOVUPS      Y7, 976(AX)
 	VFNMADD231PS Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, 1552(AX)
+	VMOVUPS      Y8, 1936(AX)
 	MOVQ         136(AX), R10
 	VMOVUPS      (R10)(SI*1), Y3
 	MOVQ         184(AX), R10
@@ -2476,21 +2476,21 @@ loop:
 	VFNMADD231PS Y4, Y1, Y10
 	VADDPS       Y10, Y9, Y11
 	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, 816(AX)
-	VMOVUPS      Y9, 1008(AX)
+	VMOVUPS      Y11, 1200(AX)
+	VMOVUPS      Y9, 1392(AX)
 	VSUBPS       Y5, Y7, Y9
 	VSUBPS       Y4, Y6, Y10
 	VMOVAPS      Y9, Y11
 	VFMADD231PS  Y10, Y0, Y11
 	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, 1200(AX)
-	VMOVUPS      Y9, 1392(AX)
+	VMOVUPS      Y11, 1584(AX)
+	VMOVUPS      Y9, 1776(AX)
 	VFNMADD231PS Y5, Y2, Y7
 	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, 624(AX)
+	VMOVUPS      Y7, 1008(AX)
 	VFNMADD231PS Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, 1584(AX)
+	VMOVUPS      Y8, 1968(AX)
 	MOVQ         144(AX), R10
 	VMOVUPS      (R10)(SI*1), Y3
 	MOVQ         192(AX), R10
@@ -2509,21 +2509,21 @@ loop:
 	VFNMADD231PS Y4, Y1, Y10
 	VADDPS       Y10, Y9, Y11
 	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, 848(AX)
-	VMOVUPS      Y9, 1040(AX)
+	VMOVUPS      Y11, 1232(AX)
+	VMOVUPS      Y9, 1424(AX)
 	VSUBPS       Y5, Y7, Y9
 	VSUBPS       Y4, Y6, Y10
 	VMOVAPS      Y9, Y11
 	VFMADD231PS  Y10, Y0, Y11
 	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, 1232(AX)
-	VMOVUPS      Y9, 1424(AX)
+	VMOVUPS      Y11, 1616(AX)
+	VMOVUPS      Y9, 1808(AX)
 	VFNMADD231PS Y5, Y2, Y7
 	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, 656(AX)
+	VMOVUPS      Y7, 1040(AX)
 	VFNMADD231PS Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, 1616(AX)
+	VMOVUPS      Y8, 2000(AX)
 	MOVQ         152(AX), R10
 	VMOVUPS      (R10)(SI*1), Y3
 	MOVQ         200(AX), R10
@@ -2542,78 +2542,22 @@ loop:
 	VFNMADD231PS Y4, Y1, Y10
 	VADDPS       Y10, Y9, Y11
 	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, 880(AX)
-	VMOVUPS      Y9, 1072(AX)
-	VSUBPS       Y5, Y7, Y9
-	VSUBPS       Y4, Y6, Y10
-	VMOVAPS      Y9, Y11
-	VFMADD231PS  Y10, Y0, Y11
-	VFNMADD231PS Y10, Y0, Y9
 	VMOVUPS      Y11, 1264(AX)
 	VMOVUPS      Y9, 1456(AX)
+	VSUBPS       Y5, Y7, Y9
+	VSUBPS       Y4, Y6, Y10
+	VMOVAPS      Y9, Y11
+	VFMADD231PS  Y10, Y0, Y11
+	VFNMADD231PS Y10, Y0, Y9
+	VMOVUPS      Y11, 1648(AX)
+	VMOVUPS      Y9, 1840(AX)
 	VFNMADD231PS Y5, Y2, Y7
 	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, 688(AX)
+	VMOVUPS      Y7, 1072(AX)
 	VFNMADD231PS Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, 1648(AX)
+	VMOVUPS      Y8, 2032(AX)
 	MOVQ         CX, R10
-	VMOVUPS      528(AX), Y3
-	VMOVUPS      560(AX), Y4
-	VMOVUPS      592(AX), Y5
-	VMOVUPS      624(AX), Y6
-	VMOVUPS      656(AX), Y7
-	VMOVUPS      688(AX), Y8
-	VMOVAPS      Y7, Y9
-	VFNMADD231PS Y5, Y1, Y9
-	VMOVAPS      Y6, Y10
-	VFNMADD231PS Y4, Y1, Y10
-	VADDPS       Y10, Y9, Y11
-	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, (R10)(DX*1)
-	VMOVUPS      Y9, (R10)(DX*2)
-	VSUBPS       Y5, Y7, Y9
-	VSUBPS       Y4, Y6, Y10
-	VMOVAPS      Y9, Y11
-	VFMADD231PS  Y10, Y0, Y11
-	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, (R10)(DI*1)
-	VMOVUPS      Y9, (R10)(DX*4)
-	VFNMADD231PS Y5, Y2, Y7
-	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, (R10)
-	VFNMADD231PS Y6, Y2, Y8
-	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, (R10)(R8*1)
-	ADDQ         R9, R10
-	VMOVUPS      720(AX), Y3
-	VMOVUPS      752(AX), Y4
-	VMOVUPS      784(AX), Y5
-	VMOVUPS      816(AX), Y6
-	VMOVUPS      848(AX), Y7
-	VMOVUPS      880(AX), Y8
-	VMOVAPS      Y7, Y9
-	VFNMADD231PS Y5, Y1, Y9
-	VMOVAPS      Y6, Y10
-	VFNMADD231PS Y4, Y1, Y10
-	VADDPS       Y10, Y9, Y11
-	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, (R10)(DX*1)
-	VMOVUPS      Y9, (R10)(DX*2)
-	VSUBPS       Y5, Y7, Y9
-	VSUBPS       Y4, Y6, Y10
-	VMOVAPS      Y9, Y11
-	VFMADD231PS  Y10, Y0, Y11
-	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, (R10)(DI*1)
-	VMOVUPS      Y9, (R10)(DX*4)
-	VFNMADD231PS Y5, Y2, Y7
-	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, (R10)
-	VFNMADD231PS Y6, Y2, Y8
-	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, (R10)(R8*1)
-	ADDQ         R9, R10
 	VMOVUPS      912(AX), Y3
 	VMOVUPS      944(AX), Y4
 	VMOVUPS      976(AX), Y5
@@ -2726,6 +2670,62 @@ loop:
 	VFMADD231PS  Y4, Y1, Y8
 	VMOVUPS      Y8, (R10)(R8*1)
 	ADDQ         R9, R10
+	VMOVUPS      1680(AX), Y3
+	VMOVUPS      1712(AX), Y4
+	VMOVUPS      1744(AX), Y5
+	VMOVUPS      1776(AX), Y6
+	VMOVUPS      1808(AX), Y7
+	VMOVUPS      1840(AX), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VADDPS       Y10, Y9, Y11
+	VSUBPS       Y10, Y9, Y9
+	VMOVUPS      Y11, (R10)(DX*1)
+	VMOVUPS      Y9, (R10)(DX*2)
+	VSUBPS       Y5, Y7, Y9
+	VSUBPS       Y4, Y6, Y10
+	VMOVAPS      Y9, Y11
+	VFMADD231PS  Y10, Y0, Y11
+	VFNMADD231PS Y10, Y0, Y9
+	VMOVUPS      Y11, (R10)(DI*1)
+	VMOVUPS      Y9, (R10)(DX*4)
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VMOVUPS      Y7, (R10)
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VMOVUPS      Y8, (R10)(R8*1)
+	ADDQ         R9, R10
+	VMOVUPS      1872(AX), Y3
+	VMOVUPS      1904(AX), Y4
+	VMOVUPS      1936(AX), Y5
+	VMOVUPS      1968(AX), Y6
+	VMOVUPS      2000(AX), Y7
+	VMOVUPS      2032(AX), Y8
+	VMOVAPS      Y7, Y9
+	VFNMADD231PS Y5, Y1, Y9
+	VMOVAPS      Y6, Y10
+	VFNMADD231PS Y4, Y1, Y10
+	VADDPS       Y10, Y9, Y11
+	VSUBPS       Y10, Y9, Y9
+	VMOVUPS      Y11, (R10)(DX*1)
+	VMOVUPS      Y9, (R10)(DX*2)
+	VSUBPS       Y5, Y7, Y9
+	VSUBPS       Y4, Y6, Y10
+	VMOVAPS      Y9, Y11
+	VFMADD231PS  Y10, Y0, Y11
+	VFNMADD231PS Y10, Y0, Y9
+	VMOVUPS      Y11, (R10)(DI*1)
+	VMOVUPS      Y9, (R10)(DX*4)
+	VFNMADD231PS Y5, Y2, Y7
+	VFMADD231PS  Y3, Y1, Y7
+	VMOVUPS      Y7, (R10)
+	VFNMADD231PS Y6, Y2, Y8
+	VFMADD231PS  Y4, Y1, Y8
+	VMOVUPS      Y8, (R10)(R8*1)
+	ADDQ         R9, R10
 	ADDQ         $+32, SI
 	ADDQ         $+32, CX
 	DECQ         BX
@@ -2764,7 +2764,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 400(AX)
+	MOVQ         BP, 624(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -2775,7 +2775,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 408(AX)
+	MOVQ         BP, 632(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -2786,7 +2786,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 416(AX)
+	MOVQ         BP, 640(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -2797,7 +2797,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 424(AX)
+	MOVQ         BP, 648(AX)
 	ADDQ         DI, R10
 	INCQ         CX
 	MOVQ         SI, R14
@@ -2813,7 +2813,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 432(AX)
+	MOVQ         BP, 656(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -2824,7 +2824,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 440(AX)
+	MOVQ         BP, 664(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -2835,7 +2835,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 448(AX)
+	MOVQ         BP, 672(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -2846,7 +2846,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 456(AX)
+	MOVQ         BP, 680(AX)
 	ADDQ         DI, R10
 	INCQ         CX
 	MOVQ         SI, R14
@@ -2862,7 +2862,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 464(AX)
+	MOVQ         BP, 688(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -2873,7 +2873,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 472(AX)
+	MOVQ         BP, 696(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -2884,7 +2884,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 480(AX)
+	MOVQ         BP, 704(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, BP
@@ -2895,7 +2895,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), BP
 	CMPQ         R15, R14
 	CMOVQCC      R9, BP
-	MOVQ         BP, 488(AX)
+	MOVQ         BP, 712(AX)
 	ADDQ         DI, R10
 	INCQ         CX
 	MOVQ         SI, R14
@@ -2911,7 +2911,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), CX
 	CMPQ         R15, R14
 	CMOVQCC      R9, CX
-	MOVQ         CX, 496(AX)
+	MOVQ         CX, 720(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, CX
@@ -2922,7 +2922,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), CX
 	CMPQ         R15, R14
 	CMOVQCC      R9, CX
-	MOVQ         CX, 504(AX)
+	MOVQ         CX, 728(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, CX
@@ -2933,7 +2933,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), CX
 	CMPQ         R15, R14
 	CMOVQCC      R9, CX
-	MOVQ         CX, 512(AX)
+	MOVQ         CX, 736(AX)
 	ADDQ         R8, R11
 	INCQ         R15
 	MOVQ         R11, CX
@@ -2944,7 +2944,7 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	LEAQ         (R11)(R12*1), CX
 	CMPQ         R15, R14
 	CMOVQCC      R9, CX
-	MOVQ         CX, 520(AX)
+	MOVQ         CX, 744(AX)
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), DX
 	MOVQ         72(AX), BX
@@ -2981,15 +2981,15 @@ loop:
 	VSUBPS      Y7, Y6, Y6
 	VADDPS      Y9, Y3, Y3
 	VADDPS      Y5, Y3, Y3
-	VMOVUPS     Y3, 528(AX)
+	VMOVUPS     Y3, 912(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
-	VMOVUPS     Y3, 720(AX)
-	VFMADD231PS Y5, Y1, Y9
-	VMOVUPS     Y9, 912(AX)
-	VFMADD231PS Y6, Y2, Y4
-	VADDPS      Y8, Y4, Y3
 	VMOVUPS     Y3, 1104(AX)
+	VFMADD231PS Y5, Y1, Y9
+	VMOVUPS     Y9, 1296(AX)
+	VFMADD231PS Y6, Y2, Y4
+	VADDPS      Y8, Y4, Y3
+	VMOVUPS     Y3, 1488(AX)
 	ADDQ        DX, R10
 	MOVQ        R10, R9
 	VMOVUPS     (R9), Y3
@@ -3009,15 +3009,15 @@ loop:
 	VSUBPS      Y7, Y6, Y6
 	VADDPS      Y9, Y3, Y3
 	VADDPS      Y5, Y3, Y3
-	VMOVUPS     Y3, 560(AX)
+	VMOVUPS     Y3, 944(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
-	VMOVUPS     Y3, 752(AX)
-	VFMADD231PS Y5, Y1, Y9
-	VMOVUPS     Y9, 944(AX)
-	VFMADD231PS Y6, Y2, Y4
-	VADDPS      Y8, Y4, Y3
 	VMOVUPS     Y3, 1136(AX)
+	VFMADD231PS Y5, Y1, Y9
+	VMOVUPS     Y9, 1328(AX)
+	VFMADD231PS Y6, Y2, Y4
+	VADDPS      Y8, Y4, Y3
+	VMOVUPS     Y3, 1520(AX)
 	ADDQ        DX, R10
 	MOVQ        R10, R9
 	VMOVUPS     (R9), Y3
@@ -3037,15 +3037,15 @@ loop:
 	VSUBPS      Y7, Y6, Y6
 	VADDPS      Y9, Y3, Y3
 	VADDPS      Y5, Y3, Y3
-	VMOVUPS     Y3, 592(AX)
+	VMOVUPS     Y3, 976(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
-	VMOVUPS     Y3, 784(AX)
-	VFMADD231PS Y5, Y1, Y9
-	VMOVUPS     Y9, 976(AX)
-	VFMADD231PS Y6, Y2, Y4
-	VADDPS      Y8, Y4, Y3
 	VMOVUPS     Y3, 1168(AX)
+	VFMADD231PS Y5, Y1, Y9
+	VMOVUPS     Y9, 1360(AX)
+	VFMADD231PS Y6, Y2, Y4
+	VADDPS      Y8, Y4, Y3
+	VMOVUPS     Y3, 1552(AX)
 	ADDQ        DX, R10
 	MOVQ        R10, R9
 	VMOVUPS     (R9), Y3
@@ -3065,15 +3065,15 @@ loop:
 	VSUBPS      Y7, Y6, Y6
 	VADDPS      Y9, Y3, Y3
 	VADDPS      Y5, Y3, Y3
-	VMOVUPS     Y3, 624(AX)
+	VMOVUPS     Y3, 1008(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
-	VMOVUPS     Y3, 816(AX)
-	VFMADD231PS Y5, Y1, Y9
-	VMOVUPS     Y9, 1008(AX)
-	VFMADD231PS Y6, Y2, Y4
-	VADDPS      Y8, Y4, Y3
 	VMOVUPS     Y3, 1200(AX)
+	VFMADD231PS Y5, Y1, Y9
+	VMOVUPS     Y9, 1392(AX)
+	VFMADD231PS Y6, Y2, Y4
+	VADDPS      Y8, Y4, Y3
+	VMOVUPS     Y3, 1584(AX)
 	ADDQ        DX, R10
 	MOVQ        R10, R9
 	VMOVUPS     (R9), Y3
@@ -3093,15 +3093,15 @@ loop:
 	VSUBPS      Y7, Y6, Y6
 	VADDPS      Y9, Y3, Y3
 	VADDPS      Y5, Y3, Y3
-	VMOVUPS     Y3, 656(AX)
+	VMOVUPS     Y3, 1040(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
-	VMOVUPS     Y3, 848(AX)
-	VFMADD231PS Y5, Y1, Y9
-	VMOVUPS     Y9, 1040(AX)
-	VFMADD231PS Y6, Y2, Y4
-	VADDPS      Y8, Y4, Y3
 	VMOVUPS     Y3, 1232(AX)
+	VFMADD231PS Y5, Y1, Y9
+	VMOVUPS     Y9, 1424(AX)
+	VFMADD231PS Y6, Y2, Y4
+	VADDPS      Y8, Y4, Y3
+	VMOVUPS     Y3, 1616(AX)
 	ADDQ        DX, R10
 	MOVQ        R10, R9
 	VMOVUPS     (R9), Y3
@@ -3121,21 +3121,21 @@ loop:
 	VSUBPS      Y7, Y6, Y6
 	VADDPS      Y9, Y3, Y3
 	VADDPS      Y5, Y3, Y3
-	VMOVUPS     Y3, 688(AX)
+	VMOVUPS     Y3, 1072(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
-	VMOVUPS     Y3, 880(AX)
+	VMOVUPS     Y3, 1264(AX)
 	VFMADD231PS Y5, Y1, Y9
-	VMOVUPS     Y9, 1072(AX)
+	VMOVUPS     Y9, 1456(AX)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y8, Y4, Y3
-	VMOVUPS     Y3, 1264(AX)
-	VMOVUPS     528(AX), Y3
-	VMOVUPS     560(AX), Y4
-	VMOVUPS     592(AX), Y5
-	VMOVUPS     624(AX), Y6
-	VMOVUPS     656(AX), Y7
-	VMOVUPS     688(AX), Y8
+	VMOVUPS     Y3, 1648(AX)
+	VMOVUPS     912(AX), Y3
+	VMOVUPS     944(AX), Y4
+	VMOVUPS     976(AX), Y5
+	VMOVUPS     1008(AX), Y6
+	VMOVUPS     1040(AX), Y7
+	VMOVUPS     1072(AX), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y7, Y6, Y5
@@ -3145,7 +3145,7 @@ loop:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        400(AX), R9
+	MOVQ        624(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store0:
@@ -3156,7 +3156,7 @@ store0:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        408(AX), R9
+	MOVQ        632(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store1:
@@ -3166,7 +3166,7 @@ store1:
 	VADDPS      (DI)(SI*1), Y9, Y9
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        416(AX), R9
+	MOVQ        640(AX), R9
 	VADDPS      (R9)(SI*1), Y9, Y9
 
 store2:
@@ -3177,117 +3177,11 @@ store2:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        424(AX), R9
+	MOVQ        648(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store3:
 	MOVQ    136(AX), R9
-	VMOVUPS Y3, (R9)(SI*1)
-	VMOVUPS 720(AX), Y3
-	VMOVUPS 752(AX), Y4
-	VMOVUPS 784(AX), Y5
-	VMOVUPS 816(AX), Y6
-	VMOVUPS 848(AX), Y7
-	VMOVUPS 880(AX), Y8
-	VADDPS  Y5, Y4, Y9
-	VSUBPS  Y5, Y4, Y4
-	VADDPS  Y7, Y6, Y5
-	VSUBPS  Y7, Y6, Y6
-	VADDPS  Y9, Y3, Y3
-	VADDPS  Y5, Y3, Y3
-	VADDPS  (DI)(SI*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    432(AX), R9
-	VADDPS  (R9)(SI*1), Y3, Y3
-
-store4:
-	MOVQ        144(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
-	VMOVAPS     Y4, Y3
-	VFMADD231PS Y6, Y0, Y3
-	VADDPS      (DI)(SI*1), Y3, Y3
-	CMPQ        16(AX), $+0
-	JEQ         store5
-	MOVQ        440(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
-
-store5:
-	MOVQ        152(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
-	VFMADD231PS Y5, Y1, Y9
-	VADDPS      (DI)(SI*1), Y9, Y9
-	CMPQ        16(AX), $+0
-	JEQ         store6
-	MOVQ        448(AX), R9
-	VADDPS      (R9)(SI*1), Y9, Y9
-
-store6:
-	MOVQ        160(AX), R9
-	VMOVUPS     Y9, (R9)(SI*1)
-	VFMADD231PS Y6, Y2, Y4
-	VADDPS      Y8, Y4, Y3
-	VADDPS      (DI)(SI*1), Y3, Y3
-	CMPQ        16(AX), $+0
-	JEQ         store7
-	MOVQ        456(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
-
-store7:
-	MOVQ    168(AX), R9
-	VMOVUPS Y3, (R9)(SI*1)
-	VMOVUPS 912(AX), Y3
-	VMOVUPS 944(AX), Y4
-	VMOVUPS 976(AX), Y5
-	VMOVUPS 1008(AX), Y6
-	VMOVUPS 1040(AX), Y7
-	VMOVUPS 1072(AX), Y8
-	VADDPS  Y5, Y4, Y9
-	VSUBPS  Y5, Y4, Y4
-	VADDPS  Y7, Y6, Y5
-	VSUBPS  Y7, Y6, Y6
-	VADDPS  Y9, Y3, Y3
-	VADDPS  Y5, Y3, Y3
-	VADDPS  (DI)(SI*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    464(AX), R9
-	VADDPS  (R9)(SI*1), Y3, Y3
-
-store8:
-	MOVQ        176(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
-	VMOVAPS     Y4, Y3
-	VFMADD231PS Y6, Y0, Y3
-	VADDPS      (DI)(SI*1), Y3, Y3
-	CMPQ        16(AX), $+0
-	JEQ         store9
-	MOVQ        472(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
-
-store9:
-	MOVQ        184(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
-	VFMADD231PS Y5, Y1, Y9
-	VADDPS      (DI)(SI*1), Y9, Y9
-	CMPQ        16(AX), $+0
-	JEQ         store10
-	MOVQ        480(AX), R9
-	VADDPS      (R9)(SI*1), Y9, Y9
-
-store10:
-	MOVQ        192(AX), R9
-	VMOVUPS     Y9, (R9)(SI*1)
-	VFMADD231PS Y6, Y2, Y4
-	VADDPS      Y8, Y4, Y3
-	VADDPS      (DI)(SI*1), Y3, Y3
-	CMPQ        16(AX), $+0
-	JEQ         store11
-	MOVQ        488(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
-
-store11:
-	MOVQ    200(AX), R9
 	VMOVUPS Y3, (R9)(SI*1)
 	VMOVUPS 1104(AX), Y3
 	VMOVUPS 1136(AX), Y4
@@ -3303,8 +3197,114 @@ store11:
 	VADDPS  Y5, Y3, Y3
 	VADDPS  (DI)(SI*1), Y3, Y3
 	CMPQ    16(AX), $+0
+	JEQ     store4
+	MOVQ    656(AX), R9
+	VADDPS  (R9)(SI*1), Y3, Y3
+
+store4:
+	MOVQ        144(AX), R9
+	VMOVUPS     Y3, (R9)(SI*1)
+	VMOVAPS     Y4, Y3
+	VFMADD231PS Y6, Y0, Y3
+	VADDPS      (DI)(SI*1), Y3, Y3
+	CMPQ        16(AX), $+0
+	JEQ         store5
+	MOVQ        664(AX), R9
+	VADDPS      (R9)(SI*1), Y3, Y3
+
+store5:
+	MOVQ        152(AX), R9
+	VMOVUPS     Y3, (R9)(SI*1)
+	VFMADD231PS Y5, Y1, Y9
+	VADDPS      (DI)(SI*1), Y9, Y9
+	CMPQ        16(AX), $+0
+	JEQ         store6
+	MOVQ        672(AX), R9
+	VADDPS      (R9)(SI*1), Y9, Y9
+
+store6:
+	MOVQ        160(AX), R9
+	VMOVUPS     Y9, (R9)(SI*1)
+	VFMADD231PS Y6, Y2, Y4
+	VADDPS      Y8, Y4, Y3
+	VADDPS      (DI)(SI*1), Y3, Y3
+	CMPQ        16(AX), $+0
+	JEQ         store7
+	MOVQ        680(AX), R9
+	VADDPS      (R9)(SI*1), Y3, Y3
+
+store7:
+	MOVQ    168(AX), R9
+	VMOVUPS Y3, (R9)(SI*1)
+	VMOVUPS 1296(AX), Y3
+	VMOVUPS 1328(AX), Y4
+	VMOVUPS 1360(AX), Y5
+	VMOVUPS 1392(AX), Y6
+	VMOVUPS 1424(AX), Y7
+	VMOVUPS 1456(AX), Y8
+	VADDPS  Y5, Y4, Y9
+	VSUBPS  Y5, Y4, Y4
+	VADDPS  Y7, Y6, Y5
+	VSUBPS  Y7, Y6, Y6
+	VADDPS  Y9, Y3, Y3
+	VADDPS  Y5, Y3, Y3
+	VADDPS  (DI)(SI*1), Y3, Y3
+	CMPQ    16(AX), $+0
+	JEQ     store8
+	MOVQ    688(AX), R9
+	VADDPS  (R9)(SI*1), Y3, Y3
+
+store8:
+	MOVQ        176(AX), R9
+	VMOVUPS     Y3, (R9)(SI*1)
+	VMOVAPS     Y4, Y3
+	VFMADD231PS Y6, Y0, Y3
+	VADDPS      (DI)(SI*1), Y3, Y3
+	CMPQ        16(AX), $+0
+	JEQ         store9
+	MOVQ        696(AX), R9
+	VADDPS      (R9)(SI*1), Y3, Y3
+
+store9:
+	MOVQ        184(AX), R9
+	VMOVUPS     Y3, (R9)(SI*1)
+	VFMADD231PS Y5, Y1, Y9
+	VADDPS      (DI)(SI*1), Y9, Y9
+	CMPQ        16(AX), $+0
+	JEQ         store10
+	MOVQ        704(AX), R9
+	VADDPS      (R9)(SI*1), Y9, Y9
+
+store10:
+	MOVQ        192(AX), R9
+	VMOVUPS     Y9, (R9)(SI*1)
+	VFMADD231PS Y6, Y2, Y4
+	VADDPS      Y8, Y4, Y3
+	VADDPS      (DI)(SI*1), Y3, Y3
+	CMPQ        16(AX), $+0
+	JEQ         store11
+	MOVQ        712(AX), R9
+	VADDPS      (R9)(SI*1), Y3, Y3
+
+store11:
+	MOVQ    200(AX), R9
+	VMOVUPS Y3, (R9)(SI*1)
+	VMOVUPS 1488(AX), Y3
+	VMOVUPS 1520(AX), Y4
+	VMOVUPS 1552(AX), Y5
+	VMOVUPS 1584(AX), Y6
+	VMOVUPS 1616(AX), Y7
+	VMOVUPS 1648(AX), Y8
+	VADDPS  Y5, Y4, Y9
+	VSUBPS  Y5, Y4, Y4
+	VADDPS  Y7, Y6, Y5
+	VSUBPS  Y7, Y6, Y6
+	VADDPS  Y9, Y3, Y3
+	VADDPS  Y5, Y3, Y3
+	VADDPS  (DI)(SI*1), Y3, Y3
+	CMPQ    16(AX), $+0
 	JEQ     store12
-	MOVQ    496(AX), R9
+	MOVQ    720(AX), R9
 	VADDPS  (R9)(SI*1), Y3, Y3
 
 store12:
@@ -3315,7 +3315,7 @@ store12:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        504(AX), R9
+	MOVQ        728(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store13:
@@ -3325,7 +3325,7 @@ store13:
 	VADDPS      (DI)(SI*1), Y9, Y9
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        512(AX), R9
+	MOVQ        736(AX), R9
 	VADDPS      (R9)(SI*1), Y9, Y9
 
 store14:
@@ -3336,7 +3336,7 @@ store14:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        520(AX), R9
+	MOVQ        744(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store15:
@@ -3498,23 +3498,23 @@ loop:
 	VMOVUPS     (DI)(SI*1), Y4
 	MOVQ        208(AX), DI
 	VMOVUPS     (DI)(SI*1), Y5
-	VMOVUPS     Y2, 528(AX)
-	VMOVUPS     Y5, 1168(AX)
+	VMOVUPS     Y2, 912(AX)
+	VMOVUPS     Y5, 1552(AX)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 656(AX)
+	VMOVUPS     Y8, 1040(AX)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 784(AX)
+	VMOVUPS     Y6, 1168(AX)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VMULPS      Y3, Y0, Y3
 	VADDPS      Y3, Y2, Y4
-	VMOVUPS     Y4, 912(AX)
+	VMOVUPS     Y4, 1296(AX)
 	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     Y2, 1040(AX)
+	VMOVUPS     Y2, 1424(AX)
 	MOVQ        120(AX), DI
 	VMOVUPS     (DI)(SI*1), Y2
 	MOVQ        152(AX), DI
@@ -3523,23 +3523,23 @@ loop:
 	VMOVUPS     (DI)(SI*1), Y4
 	MOVQ        216(AX), DI
 	VMOVUPS     (DI)(SI*1), Y5
-	VMOVUPS     Y2, 560(AX)
-	VMOVUPS     Y5, 1200(AX)
+	VMOVUPS     Y2, 944(AX)
+	VMOVUPS     Y5, 1584(AX)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 688(AX)
+	VMOVUPS     Y8, 1072(AX)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 816(AX)
+	VMOVUPS     Y6, 1200(AX)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VMULPS      Y3, Y0, Y3
 	VADDPS      Y3, Y2, Y4
-	VMOVUPS     Y4, 944(AX)
+	VMOVUPS     Y4, 1328(AX)
 	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     Y2, 1072(AX)
+	VMOVUPS     Y2, 1456(AX)
 	MOVQ        128(AX), DI
 	VMOVUPS     (DI)(SI*1), Y2
 	MOVQ        160(AX), DI
@@ -3548,23 +3548,23 @@ loop:
 	VMOVUPS     (DI)(SI*1), Y4
 	MOVQ        224(AX), DI
 	VMOVUPS     (DI)(SI*1), Y5
-	VMOVUPS     Y2, 592(AX)
-	VMOVUPS     Y5, 1232(AX)
+	VMOVUPS     Y2, 976(AX)
+	VMOVUPS     Y5, 1616(AX)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 720(AX)
+	VMOVUPS     Y8, 1104(AX)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 848(AX)
+	VMOVUPS     Y6, 1232(AX)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VMULPS      Y3, Y0, Y3
 	VADDPS      Y3, Y2, Y4
-	VMOVUPS     Y4, 976(AX)
+	VMOVUPS     Y4, 1360(AX)
 	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     Y2, 1104(AX)
+	VMOVUPS     Y2, 1488(AX)
 	MOVQ        136(AX), DI
 	VMOVUPS     (DI)(SI*1), Y2
 	MOVQ        168(AX), DI
@@ -3573,93 +3573,27 @@ loop:
 	VMOVUPS     (DI)(SI*1), Y4
 	MOVQ        232(AX), DI
 	VMOVUPS     (DI)(SI*1), Y5
-	VMOVUPS     Y2, 624(AX)
-	VMOVUPS     Y5, 1264(AX)
+	VMOVUPS     Y2, 1008(AX)
+	VMOVUPS     Y5, 1648(AX)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 752(AX)
+	VMOVUPS     Y8, 1136(AX)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 880(AX)
+	VMOVUPS     Y6, 1264(AX)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VMULPS      Y3, Y0, Y3
 	VADDPS      Y3, Y2, Y4
-	VMOVUPS     Y4, 1008(AX)
+	VMOVUPS     Y4, 1392(AX)
 	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     Y2, 1136(AX)
+	VMOVUPS     Y2, 1520(AX)
 	MOVQ        CX, DI
 	IMUL3Q      $+3, DX, R8
 	IMUL3Q      $+5, DX, R9
 	IMUL3Q      $+6, DX, R10
-	VMOVUPS     528(AX), Y2
-	VMOVUPS     560(AX), Y3
-	VMOVUPS     592(AX), Y4
-	VMOVUPS     624(AX), Y5
-	VMOVUPS     Y2, (DI)
-	VMOVUPS     Y5, (DI)(R9*1)
-	VADDPS      Y4, Y2, Y6
-	VADDPS      Y5, Y3, Y7
-	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, (DI)(DX*1)
-	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, (DI)(DX*2)
-	VMOVAPS     Y2, Y2
-	VFMADD231PS Y4, Y1, Y2
-	VMOVAPS     Y3, Y3
-	VFMADD231PS Y5, Y1, Y3
-	VMULPS      Y3, Y0, Y3
-	VADDPS      Y3, Y2, Y4
-	VMOVUPS     Y4, (DI)(R8*1)
-	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     Y2, (DI)(DX*4)
-	ADDQ        R10, DI
-	VMOVUPS     656(AX), Y2
-	VMOVUPS     688(AX), Y3
-	VMOVUPS     720(AX), Y4
-	VMOVUPS     752(AX), Y5
-	VMOVUPS     Y2, (DI)
-	VMOVUPS     Y5, (DI)(R9*1)
-	VADDPS      Y4, Y2, Y6
-	VADDPS      Y5, Y3, Y7
-	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, (DI)(DX*1)
-	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, (DI)(DX*2)
-	VMOVAPS     Y2, Y2
-	VFMADD231PS Y4, Y1, Y2
-	VMOVAPS     Y3, Y3
-	VFMADD231PS Y5, Y1, Y3
-	VMULPS      Y3, Y0, Y3
-	VADDPS      Y3, Y2, Y4
-	VMOVUPS     Y4, (DI)(R8*1)
-	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     Y2, (DI)(DX*4)
-	ADDQ        R10, DI
-	VMOVUPS     784(AX), Y2
-	VMOVUPS     816(AX), Y3
-	VMOVUPS     848(AX), Y4
-	VMOVUPS     880(AX), Y5
-	VMOVUPS     Y2, (DI)
-	VMOVUPS     Y5, (DI)(R9*1)
-	VADDPS      Y4, Y2, Y6
-	VADDPS      Y5, Y3, Y7
-	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, (DI)(DX*1)
-	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, (DI)(DX*2)
-	VMOVAPS     Y2, Y2
-	VFMADD231PS Y4, Y1, Y2
-	VMOVAPS     Y3, Y3
-	VFMADD231PS Y5, Y1, Y3
-	VMULPS      Y3, Y0, Y3
-	VADDPS      Y3, Y2, Y4
-	VMOVUPS     Y4, (DI)(R8*1)
-	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     Y2, (DI)(DX*4)
-	ADDQ        R10, DI
 	VMOVUPS     912(AX), Y2
 	VMOVUPS     944(AX), Y3
 	VMOVUPS     976(AX), Y4
@@ -3725,6 +3659,72 @@ loop:
 	VMOVUPS     Y4, (DI)(R8*1)
 	VSUBPS      Y3, Y2, Y2
 	VMOVUPS     Y2, (DI)(DX*4)
+	ADDQ        R10, DI
+	VMOVUPS     1296(AX), Y2
+	VMOVUPS     1328(AX), Y3
+	VMOVUPS     1360(AX), Y4
+	VMOVUPS     1392(AX), Y5
+	VMOVUPS     Y2, (DI)
+	VMOVUPS     Y5, (DI)(R9*1)
+	VADDPS      Y4, Y2, Y6
+	VADDPS      Y5, Y3, Y7
+	VADDPS      Y7, Y6, Y8
+	VMOVUPS     Y8, (DI)(DX*1)
+	VSUBPS      Y7, Y6, Y6
+	VMOVUPS     Y6, (DI)(DX*2)
+	VMOVAPS     Y2, Y2
+	VFMADD231PS Y4, Y1, Y2
+	VMOVAPS     Y3, Y3
+	VFMADD231PS Y5, Y1, Y3
+	VMULPS      Y3, Y0, Y3
+	VADDPS      Y3, Y2, Y4
+	VMOVUPS     Y4, (DI)(R8*1)
+	VSUBPS      Y3, Y2, Y2
+	VMOVUPS     Y2, (DI)(DX*4)
+	ADDQ        R10, DI
+	VMOVUPS     1424(AX), Y2
+	VMOVUPS     1456(AX), Y3
+	VMOVUPS     1488(AX), Y4
+	VMOVUPS     1520(AX), Y5
+	VMOVUPS     Y2, (DI)
+	VMOVUPS     Y5, (DI)(R9*1)
+	VADDPS      Y4, Y2, Y6
+	VADDPS      Y5, Y3, Y7
+	VADDPS      Y7, Y6, Y8
+	VMOVUPS     Y8, (DI)(DX*1)
+	VSUBPS      Y7, Y6, Y6
+	VMOVUPS     Y6, (DI)(DX*2)
+	VMOVAPS     Y2, Y2
+	VFMADD231PS Y4, Y1, Y2
+	VMOVAPS     Y3, Y3
+	VFMADD231PS Y5, Y1, Y3
+	VMULPS      Y3, Y0, Y3
+	VADDPS      Y3, Y2, Y4
+	VMOVUPS     Y4, (DI)(R8*1)
+	VSUBPS      Y3, Y2, Y2
+	VMOVUPS     Y2, (DI)(DX*4)
+	ADDQ        R10, DI
+	VMOVUPS     1552(AX), Y2
+	VMOVUPS     1584(AX), Y3
+	VMOVUPS     1616(AX), Y4
+	VMOVUPS     1648(AX), Y5
+	VMOVUPS     Y2, (DI)
+	VMOVUPS     Y5, (DI)(R9*1)
+	VADDPS      Y4, Y2, Y6
+	VADDPS      Y5, Y3, Y7
+	VADDPS      Y7, Y6, Y8
+	VMOVUPS     Y8, (DI)(DX*1)
+	VSUBPS      Y7, Y6, Y6
+	VMOVUPS     Y6, (DI)(DX*2)
+	VMOVAPS     Y2, Y2
+	VFMADD231PS Y4, Y1, Y2
+	VMOVAPS     Y3, Y3
+	VFMADD231PS Y5, Y1, Y3
+	VMULPS      Y3, Y0, Y3
+	VADDPS      Y3, Y2, Y4
+	VMOVUPS     Y4, (DI)(R8*1)
+	VSUBPS      Y3, Y2, Y2
+	VMOVUPS     Y2, (DI)(DX*4)
 	ADDQ        $+32, SI
 	ADDQ        $+32, CX
 	DECQ        BX
@@ -3768,24 +3768,24 @@ loop:
 	VMOVUPS     (CX)(R11*1), Y6
 	PREFETCHT0  (R10)(R11*1)
 	VMULPS      Y4, Y0, Y7
-	VMOVUPS     Y7, 528(AX)
-	VMOVUPS     Y6, 1008(AX)
+	VMOVUPS     Y7, 912(AX)
+	VMOVUPS     Y6, 1392(AX)
 	VADDPS      Y6, Y4, Y7
 	VADDPS      Y5, Y7, Y8
 	VMULPS      Y8, Y1, Y8
-	VMOVUPS     Y8, 624(AX)
+	VMOVUPS     Y8, 1008(AX)
 	VSUBPS      Y5, Y7, Y7
 	VMULPS      Y7, Y1, Y7
-	VMOVUPS     Y7, 720(AX)
+	VMOVUPS     Y7, 1104(AX)
 	VMOVAPS     Y4, Y4
 	VFMADD231PS Y6, Y3, Y4
 	VADDPS      Y5, Y5, Y5
 	VADDPS      Y5, Y4, Y6
 	VMULPS      Y6, Y2, Y6
-	VMOVUPS     Y6, 816(AX)
+	VMOVUPS     Y6, 1200(AX)
 	VSUBPS      Y5, Y4, Y4
 	VMULPS      Y4, Y2, Y4
-	VMOVUPS     Y4, 912(AX)
+	VMOVUPS     Y4, 1296(AX)
 	IMUL3Q      $+1, DX, R11
 	VMOVUPS     (CX)(R11*1), Y4
 	PREFETCHT0  (R10)(R11*1)
@@ -3796,24 +3796,24 @@ loop:
 	VMOVUPS     (CX)(R11*1), Y6
 	PREFETCHT0  (R10)(R11*1)
 	VMULPS      Y4, Y0, Y7
-	VMOVUPS     Y7, 560(AX)
-	VMOVUPS     Y6, 1040(AX)
+	VMOVUPS     Y7, 944(AX)
+	VMOVUPS     Y6, 1424(AX)
 	VADDPS      Y6, Y4, Y7
 	VADDPS      Y5, Y7, Y8
 	VMULPS      Y8, Y1, Y8
-	VMOVUPS     Y8, 656(AX)
+	VMOVUPS     Y8, 1040(AX)
 	VSUBPS      Y5, Y7, Y7
 	VMULPS      Y7, Y1, Y7
-	VMOVUPS     Y7, 752(AX)
+	VMOVUPS     Y7, 1136(AX)
 	VMOVAPS     Y4, Y4
 	VFMADD231PS Y6, Y3, Y4
 	VADDPS      Y5, Y5, Y5
 	VADDPS      Y5, Y4, Y6
 	VMULPS      Y6, Y2, Y6
-	VMOVUPS     Y6, 848(AX)
+	VMOVUPS     Y6, 1232(AX)
 	VSUBPS      Y5, Y4, Y4
 	VMULPS      Y4, Y2, Y4
-	VMOVUPS     Y4, 944(AX)
+	VMOVUPS     Y4, 1328(AX)
 	IMUL3Q      $+2, DX, R11
 	VMOVUPS     (CX)(R11*1), Y4
 	PREFETCHT0  (R10)(R11*1)
@@ -3824,27 +3824,27 @@ loop:
 	VMOVUPS     (CX)(R11*1), Y6
 	PREFETCHT0  (R10)(R11*1)
 	VMULPS      Y4, Y0, Y7
-	VMOVUPS     Y7, 592(AX)
-	VMOVUPS     Y6, 1072(AX)
+	VMOVUPS     Y7, 976(AX)
+	VMOVUPS     Y6, 1456(AX)
 	VADDPS      Y6, Y4, Y7
 	VADDPS      Y5, Y7, Y8
 	VMULPS      Y8, Y1, Y8
-	VMOVUPS     Y8, 688(AX)
+	VMOVUPS     Y8, 1072(AX)
 	VSUBPS      Y5, Y7, Y7
 	VMULPS      Y7, Y1, Y7
-	VMOVUPS     Y7, 784(AX)
+	VMOVUPS     Y7, 1168(AX)
 	VMOVAPS     Y4, Y4
 	VFMADD231PS Y6, Y3, Y4
 	VADDPS      Y5, Y5, Y5
 	VADDPS      Y5, Y4, Y6
 	VMULPS      Y6, Y2, Y6
-	VMOVUPS     Y6, 880(AX)
+	VMOVUPS     Y6, 1264(AX)
 	VSUBPS      Y5, Y4, Y4
 	VMULPS      Y4, Y2, Y4
-	VMOVUPS     Y4, 976(AX)
-	VMOVUPS     528(AX), Y4
-	VMOVUPS     560(AX), Y5
-	VMOVUPS     592(AX), Y6
+	VMOVUPS     Y4, 1360(AX)
+	VMOVUPS     912(AX), Y4
+	VMOVUPS     944(AX), Y5
+	VMOVUPS     976(AX), Y6
 	VMULPS      Y4, Y0, Y7
 	IMUL3Q      $+0, DI, R11
 	VMOVUPS     Y7, (SI)(R11*1)
@@ -3876,9 +3876,9 @@ loop:
 	IMUL3Q      $+4, DI, R11
 	VMOVUPS     Y4, (SI)(R11*1)
 	PREFETCHT0  512(SI)(R11*1)
-	VMOVUPS     624(AX), Y4
-	VMOVUPS     656(AX), Y5
-	VMOVUPS     688(AX), Y6
+	VMOVUPS     1008(AX), Y4
+	VMOVUPS     1040(AX), Y5
+	VMOVUPS     1072(AX), Y6
 	VMULPS      Y4, Y0, Y7
 	IMUL3Q      $+6, DI, R11
 	VMOVUPS     Y7, (SI)(R11*1)
@@ -3910,9 +3910,9 @@ loop:
 	IMUL3Q      $+10, DI, R11
 	VMOVUPS     Y4, (SI)(R11*1)
 	PREFETCHT0  512(SI)(R11*1)
-	VMOVUPS     720(AX), Y4
-	VMOVUPS     752(AX), Y5
-	VMOVUPS     784(AX), Y6
+	VMOVUPS     1104(AX), Y4
+	VMOVUPS     1136(AX), Y5
+	VMOVUPS     1168(AX), Y6
 	VMULPS      Y4, Y0, Y7
 	IMUL3Q      $+12, DI, R11
 	VMOVUPS     Y7, (SI)(R11*1)
@@ -3944,9 +3944,9 @@ loop:
 	IMUL3Q      $+16, DI, R11
 	VMOVUPS     Y4, (SI)(R11*1)
 	PREFETCHT0  512(SI)(R11*1)
-	VMOVUPS     816(AX), Y4
-	VMOVUPS     848(AX), Y5
-	VMOVUPS     880(AX), Y6
+	VMOVUPS     1200(AX), Y4
+	VMOVUPS     1232(AX), Y5
+	VMOVUPS     1264(AX), Y6
 	VMULPS      Y4, Y0, Y7
 	IMUL3Q      $+18, DI, R11
 	VMOVUPS     Y7, (SI)(R11*1)
@@ -3978,9 +3978,9 @@ loop:
 	IMUL3Q      $+22, DI, R11
 	VMOVUPS     Y4, (SI)(R11*1)
 	PREFETCHT0  512(SI)(R11*1)
-	VMOVUPS     912(AX), Y4
-	VMOVUPS     944(AX), Y5
-	VMOVUPS     976(AX), Y6
+	VMOVUPS     1296(AX), Y4
+	VMOVUPS     1328(AX), Y5
+	VMOVUPS     1360(AX), Y6
 	VMULPS      Y4, Y0, Y7
 	IMUL3Q      $+24, DI, R11
 	VMOVUPS     Y7, (SI)(R11*1)
@@ -4012,9 +4012,9 @@ loop:
 	IMUL3Q      $+28, DI, R11
 	VMOVUPS     Y4, (SI)(R11*1)
 	PREFETCHT0  512(SI)(R11*1)
-	VMOVUPS     1008(AX), Y4
-	VMOVUPS     1040(AX), Y5
-	VMOVUPS     1072(AX), Y6
+	VMOVUPS     1392(AX), Y4
+	VMOVUPS     1424(AX), Y5
+	VMOVUPS     1456(AX), Y6
 	VMULPS      Y4, Y0, Y7
 	IMUL3Q      $+30, DI, R11
 	VMOVUPS     Y7, (SI)(R11*1)
@@ -4102,13 +4102,13 @@ loop:
 	VMOVAPS     Y9, Y11
 	VFMADD231PS Y7, Y2, Y11
 	VFMADD231PS Y5, Y0, Y11
-	VMOVUPS     Y11, 528(AX)
+	VMOVUPS     Y11, 912(AX)
 	VMULPS      Y6, Y3, Y5
 	VFMADD231PS Y8, Y4, Y5
-	VMOVUPS     Y5, 720(AX)
+	VMOVUPS     Y5, 1104(AX)
 	VFMADD231PS Y7, Y3, Y9
 	VADDPS      Y9, Y10, Y5
-	VMOVUPS     Y5, 912(AX)
+	VMOVUPS     Y5, 1296(AX)
 	IMUL3Q      $+1, DI, R10
 	VMOVUPS     (SI)(R10*1), Y5
 	IMUL3Q      $+7, DI, R10
@@ -4129,13 +4129,13 @@ loop:
 	VMOVAPS     Y9, Y11
 	VFMADD231PS Y7, Y2, Y11
 	VFMADD231PS Y5, Y0, Y11
-	VMOVUPS     Y11, 560(AX)
+	VMOVUPS     Y11, 944(AX)
 	VMULPS      Y6, Y3, Y5
 	VFMADD231PS Y8, Y4, Y5
-	VMOVUPS     Y5, 752(AX)
+	VMOVUPS     Y5, 1136(AX)
 	VFMADD231PS Y7, Y3, Y9
 	VADDPS      Y9, Y10, Y5
-	VMOVUPS     Y5, 944(AX)
+	VMOVUPS     Y5, 1328(AX)
 	IMUL3Q      $+2, DI, R10
 	VMOVUPS     (SI)(R10*1), Y5
 	IMUL3Q      $+8, DI, R10
@@ -4156,13 +4156,13 @@ loop:
 	VMOVAPS     Y9, Y11
 	VFMADD231PS Y7, Y2, Y11
 	VFMADD231PS Y5, Y0, Y11
-	VMOVUPS     Y11, 592(AX)
+	VMOVUPS     Y11, 976(AX)
 	VMULPS      Y6, Y3, Y5
 	VFMADD231PS Y8, Y4, Y5
-	VMOVUPS     Y5, 784(AX)
+	VMOVUPS     Y5, 1168(AX)
 	VFMADD231PS Y7, Y3, Y9
 	VADDPS      Y9, Y10, Y5
-	VMOVUPS     Y5, 976(AX)
+	VMOVUPS     Y5, 1360(AX)
 	IMUL3Q      $+3, DI, R10
 	VMOVUPS     (SI)(R10*1), Y5
 	IMUL3Q      $+9, DI, R10
@@ -4183,13 +4183,13 @@ loop:
 	VMOVAPS     Y9, Y11
 	VFMADD231PS Y7, Y2, Y11
 	VFMADD231PS Y5, Y0, Y11
-	VMOVUPS     Y11, 624(AX)
+	VMOVUPS     Y11, 1008(AX)
 	VMULPS      Y6, Y3, Y5
 	VFMADD231PS Y8, Y4, Y5
-	VMOVUPS     Y5, 816(AX)
+	VMOVUPS     Y5, 1200(AX)
 	VFMADD231PS Y7, Y3, Y9
 	VADDPS      Y9, Y10, Y5
-	VMOVUPS     Y5, 1008(AX)
+	VMOVUPS     Y5, 1392(AX)
 	IMUL3Q      $+4, DI, R10
 	VMOVUPS     (SI)(R10*1), Y5
 	IMUL3Q      $+10, DI, R10
@@ -4210,13 +4210,13 @@ loop:
 	VMOVAPS     Y9, Y11
 	VFMADD231PS Y7, Y2, Y11
 	VFMADD231PS Y5, Y0, Y11
-	VMOVUPS     Y11, 656(AX)
+	VMOVUPS     Y11, 1040(AX)
 	VMULPS      Y6, Y3, Y5
 	VFMADD231PS Y8, Y4, Y5
-	VMOVUPS     Y5, 848(AX)
+	VMOVUPS     Y5, 1232(AX)
 	VFMADD231PS Y7, Y3, Y9
 	VADDPS      Y9, Y10, Y5
-	VMOVUPS     Y5, 1040(AX)
+	VMOVUPS     Y5, 1424(AX)
 	IMUL3Q      $+5, DI, R10
 	VMOVUPS     (SI)(R10*1), Y5
 	IMUL3Q      $+11, DI, R10
@@ -4237,19 +4237,19 @@ loop:
 	VMOVAPS     Y9, Y11
 	VFMADD231PS Y7, Y2, Y11
 	VFMADD231PS Y5, Y0, Y11
-	VMOVUPS     Y11, 688(AX)
+	VMOVUPS     Y11, 1072(AX)
 	VMULPS      Y6, Y3, Y5
 	VFMADD231PS Y8, Y4, Y5
-	VMOVUPS     Y5, 880(AX)
+	VMOVUPS     Y5, 1264(AX)
 	VFMADD231PS Y7, Y3, Y9
 	VADDPS      Y9, Y10, Y5
-	VMOVUPS     Y5, 1072(AX)
-	VMOVUPS     528(AX), Y5
-	VMOVUPS     560(AX), Y6
-	VMOVUPS     592(AX), Y7
-	VMOVUPS     624(AX), Y8
-	VMOVUPS     656(AX), Y9
-	VMOVUPS     688(AX), Y10
+	VMOVUPS     Y5, 1456(AX)
+	VMOVUPS     912(AX), Y5
+	VMOVUPS     944(AX), Y6
+	VMOVUPS     976(AX), Y7
+	VMOVUPS     1008(AX), Y8
+	VMOVUPS     1040(AX), Y9
+	VMOVUPS     1072(AX), Y10
 	VADDPS      Y7, Y6, Y11
 	VSUBPS      Y6, Y7, Y6
 	VADDPS      Y9, Y8, Y7
@@ -4268,12 +4268,12 @@ loop:
 	VADDPS      Y9, Y10, Y5
 	IMUL3Q      $+2, DX, R10
 	VMOVUPS     Y5, (CX)(R10*1)
-	VMOVUPS     720(AX), Y5
-	VMOVUPS     752(AX), Y6
-	VMOVUPS     784(AX), Y7
-	VMOVUPS     816(AX), Y8
-	VMOVUPS     848(AX), Y9
-	VMOVUPS     880(AX), Y10
+	VMOVUPS     1104(AX), Y5
+	VMOVUPS     1136(AX), Y6
+	VMOVUPS     1168(AX), Y7
+	VMOVUPS     1200(AX), Y8
+	VMOVUPS     1232(AX), Y9
+	VMOVUPS     1264(AX), Y10
 	VADDPS      Y7, Y6, Y11
 	VSUBPS      Y6, Y7, Y6
 	VADDPS      Y9, Y8, Y7
@@ -4292,12 +4292,12 @@ loop:
 	VADDPS      Y9, Y10, Y5
 	IMUL3Q      $+5, DX, R10
 	VMOVUPS     Y5, (CX)(R10*1)
-	VMOVUPS     912(AX), Y5
-	VMOVUPS     944(AX), Y6
-	VMOVUPS     976(AX), Y7
-	VMOVUPS     1008(AX), Y8
-	VMOVUPS     1040(AX), Y9
-	VMOVUPS     1072(AX), Y10
+	VMOVUPS     1296(AX), Y5
+	VMOVUPS     1328(AX), Y6
+	VMOVUPS     1360(AX), Y7
+	VMOVUPS     1392(AX), Y8
+	VMOVUPS     1424(AX), Y9
+	VMOVUPS     1456(AX), Y10
 	VADDPS      Y7, Y6, Y11
 	VSUBPS      Y6, Y7, Y6
 	VADDPS      Y9, Y8, Y7

@@ -26,21 +26,22 @@ func newWinogradPanels(g *winograd) *winogradPanels {
 	if 2*total > min(g.src, g.dst) || w.vLen() > panelsV || g.panels() < len(g.workers) {
 		return nil
 	}
-	w.ownLen = winoPoints*g.uPlane() + winoPoints*(g.block*panelWidth+16) + padded(g.dst) + 16
+	w.ownLen = g.planes()*g.uPlane() + g.planes()*(g.block*panelWidth+16) + padded(g.dst) + 16
 	w.patches, w.panel = w.doPatches, w.doPanel
 	return w
 }
 
-func (g *winogradPanels) vLen() int { return g.count * winoPoints * g.vPlane }
+func (g *winogradPanels) vLen() int { return g.count * g.planes() * g.vPlane }
 
 func (g *winogradPanels) scratch() int {
 	return g.n*padded(g.dst) + g.vLen() + len(g.workers)*g.ownLen + 16
 }
 
-// blockOf gives the patches of block b, t0 to t1, and where their transforms are.
-func (g *winogradPanels) blockOf(b int) (v []float32, t0, t1 int) {
+// blockAt gives the patches of block b, t0 to t1, and where their transforms are.
+func (g *winogradPanels) blockAt(b int) (v []float32, t0, t1 int) {
 	total := g.n * g.perImage()
-	return g.v[b*winoPoints*g.vPlane:][:winoPoints*g.vPlane], total * b / g.count, total * (b + 1) / g.count
+	t0, t1 = g.cutBlock(0, total, b, g.count)
+	return g.v[b*g.planes()*g.vPlane:][:g.planes()*g.vPlane], t0, t1
 }
 
 func (g *winogradPanels) run(dst, src, w, bias, temb, add, scratch []float32) {
@@ -55,21 +56,22 @@ func (g *winogradPanels) run(dst, src, w, bias, temb, add, scratch []float32) {
 
 // doPatches transforms a block of patches.
 func (g *winogradPanels) doPatches(worker, b int) {
-	v, t0, t1 := g.blockOf(b)
+	v, t0, t1 := g.blockAt(b)
 	g.transformPatches(&g.workers[worker], v, g.vPlane, t0, t1)
 }
 
 // doPanel transforms a panel of the filter and computes it for all patches.
 func (g *winogradPanels) doPanel(worker, panel int) {
 	own := g.own[worker*g.ownLen : (worker+1)*g.ownLen]
-	u, m := own[:winoPoints*g.uPlane()], own[winoPoints*g.uPlane():len(own)-padded(g.dst)-16]
+	u, m := own[:g.planes()*g.uPlane()], own[g.planes()*g.uPlane():len(own)-padded(g.dst)-16]
 	for c := 0; c < g.src; c += packChannels {
 		g.packSome(worker, u, panel, c)
 	}
 	w := &g.workers[worker]
 	w.mul.stopFetching()
 	for b := range g.count {
-		v, t0, t1 := g.blockOf(b)
+		v, t0, t1 := g.blockAt(b)
+		w.sorted.sort(&g.patchGrid, t0, t1)
 		g.multiply(w, v, u, u, m, own[len(own)-padded(g.dst)-16:], g.vPlane, t0, t1, panel)
 	}
 }

@@ -16,10 +16,10 @@ import "unsafe"
 
 // patch is the argument of the transforms. An image patch has its first pixel at
 // (y, x) of an image of h x w pixels; pixels outside read as outside, which points
-// at zeros, or are written to outside. Transformed data has 36 planes. Steps are
+// at zeros, or are written to outside. Transformed data has 36 planes, or 64. Steps are
 // in bytes, and count is in vectors or, for the filter, in input channels.
 //
-// The order of the fields is known to _generate/winograd.go.
+// The order of the fields is known to _generate/winograd.go and winograd6.go.
 type patch struct {
 	image, outside *float32
 	add            *float32 // winoOutput: the image to add, or nil
@@ -30,9 +30,9 @@ type patch struct {
 	step  uintptr  // filter: between input channels of data
 	init  *float32 // winoOutput: what every pixel starts from
 
-	pixels    [36]uintptr // the transforms' own
-	addPixels [16]uintptr
-	temp      [36 * 16]float32
+	pixels    [64]uintptr // the transforms' own
+	addPixels [36]uintptr
+	temp      [64*16 + 16]float32
 }
 
 // view is where a patch lies: its first pixel, the image's size, and the steps
@@ -42,12 +42,26 @@ type view struct {
 	row, pixel uintptr
 }
 
+// Of F(4x4, 3x3):
 const (
 	winoOut    = 4  // rows and columns of an output patch
 	winoIn     = 6  // of an input patch
 	winoPoints = 36 // planes
 	winoSum    = 7  // the plane of A dy A^T that is the sum of dy: point (1, 1)
 )
+
+// transforms are those of one algorithm, by the size of a whole patch of outputs.
+type transforms struct {
+	size          int               // rows and columns of a whole patch of outputs: 4 or 6
+	input, output [4][4]func(*byte) // by half the rows and half the columns of a patch
+	filter        func(*byte)
+}
+
+// whole is a table with the functions of one size of patch.
+func whole(size int, f func(*byte)) (table [4][4]func(*byte)) {
+	table[size/2][size/2] = f
+	return table
+}
 
 // call runs one of the transforms.
 func (p *patch) call(f func(*byte)) { f((*byte)(unsafe.Pointer(p))) }

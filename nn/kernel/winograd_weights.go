@@ -27,7 +27,7 @@ type winogradWeights struct {
 const weightPatches = 48 // patches in one product: with fewer, reading and writing D weighs more; more push it out of the cache
 
 func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
-	g := &winogradWeights{s: s, patchGrid: newPatchGrid(s)}
+	g := &winogradWeights{s: s, patchGrid: newPatchGrid(s, 4)}
 	panels := padded(s.K) / panelWidth
 	// The number of pieces is part of the result, so it comes from the shape. The
 	// blocks are not: they are made smaller when there are many threads.
@@ -127,13 +127,14 @@ func (b *weightsBlock) transformPatches(t0, t1 int) {
 	s, p := &b.s, &b.patch
 	p.outside, p.h, p.w = &b.zeros[0], s.H, s.W
 	for t := t0; t < t1; t++ {
-		image := b.locate(p, t) * s.H * s.W
+		n, _, _ := b.locate(p, t)
+		image := n * s.H * s.W
 		p.row, p.pixel, p.plane = uintptr(4*s.W*s.K), uintptr(4*s.K), uintptr(4*b.wPlane())
-		b.transform(b.dy[image*s.K+b.k0:], b.w[(t-t0)*b.wRow:], b.k1-b.k0, b.mul.winoGradient, winoOut)
+		b.transform(b.dy[image*s.K+b.k0:], b.w[(t-t0)*b.wRow:], b.k1-b.k0, b.mul.winoGradient, winoOut, winoOut)
 		p.y--
 		p.x--
 		p.row, p.pixel, p.plane = uintptr(4*s.W*s.C), uintptr(4*s.C), uintptr(4*b.vPlane())
-		b.transform(b.x[image*s.C+b.c0:], b.v[(t-t0)*b.vRow:], b.c1-b.c0, b.mul.winoInput, winoIn)
+		b.transform(b.x[image*s.C+b.c0:], b.v[(t-t0)*b.vRow:], b.c1-b.c0, b.mul.wino4.input[winoOut/2][winoOut/2], winoIn, winoIn)
 	}
 }
 

@@ -29,7 +29,7 @@ const (
 	patchRow, patchPixel, patchCount       = 56, 64, 72
 	patchData, patchPlane, patchStep       = 80, 88, 96
 	patchInit                              = 104
-	patchPixels, patchAddPixels, patchTemp = 112, 400, 528
+	patchPixels, patchAddPixels, patchTemp = 112, 624, 912
 )
 
 // transform is a function on a patch being written.
@@ -86,10 +86,10 @@ func (m *matrix) get(i int) vec {
 	return m.t.load(Mem{Base: m.t.p, Disp: patchTemp + i*m.t.bytes()})
 }
 
-// findPixels writes the addresses of the patch's n x n pixels to its table; those
+// findPixels writes the addresses of the patch's rows x cols pixels to its table; those
 // outside the image get the address outside. With add, a second table gets the
 // addresses of the same pixels in another image.
-func (t *transform) findPixels(n int, add bool) {
+func (t *transform) findPixels(rows, cols int, add bool) {
 	y, x, h, w := t.field(patchY), t.field(patchX), t.field(patchH), t.field(patchW)
 	row, pixel, outside := t.field(patchRow), t.field(patchPixel), t.field(patchOutside)
 	first, at := GP64(), GP64()
@@ -106,36 +106,36 @@ func (t *transform) findPixels(n int, add bool) {
 	}
 	none, width, col := GP64(), GP64(), GP64()
 	XORQ(none, none)
-	for i := 0; i < n; i++ {
+	for i := 0; i < rows; i++ {
 		MOVQ(w, width)
 		CMPQ(y, h)
 		CMOVQCC(none, width) // no column is inside a row that is outside
 		MOVQ(x, col)
 		MOVQ(first, at)
-		for j := 0; j < n; j++ {
+		for j := 0; j < cols; j++ {
 			address := GP64()
 			if !add {
 				MOVQ(at, address)
 				CMPQ(col, width)
 				CMOVQCC(outside, address)
-				MOVQ(address, Mem{Base: t.p, Disp: patchPixels + 8*(n*i+j)})
+				MOVQ(address, Mem{Base: t.p, Disp: patchPixels + 8*(cols*i+j)})
 			} else {
 				MOVQ(at, address)
 				ADDQ(Mem{Base: t.p, Disp: patchImage}, address)
 				CMPQ(col, width)
 				CMOVQCC(outside, address)
-				MOVQ(address, Mem{Base: t.p, Disp: patchPixels + 8*(n*i+j)})
+				MOVQ(address, Mem{Base: t.p, Disp: patchPixels + 8*(cols*i+j)})
 				LEAQ(Mem{Base: at, Index: other, Scale: 1}, address)
 				CMPQ(col, width)
 				CMOVQCC(outside, address)
-				MOVQ(address, Mem{Base: t.p, Disp: patchAddPixels + 8*(n*i+j)})
+				MOVQ(address, Mem{Base: t.p, Disp: patchAddPixels + 8*(cols*i+j)})
 			}
-			if j+1 < n {
+			if j+1 < cols {
 				ADDQ(pixel, at)
 				INCQ(col)
 			}
 		}
-		if i+1 < n {
+		if i+1 < rows {
 			ADDQ(row, first)
 			INCQ(y)
 		}
@@ -193,7 +193,7 @@ func (r inputRow) all(d [6]vec, put func(i int, v vec)) {
 // winoInput: V = B^T d B of a 6x6 patch.
 func winoInput(s isa) {
 	t := newTransform(s, "winoInput")
-	t.findPixels(6, false)
+	t.findPixels(6, 6, false)
 	v, plane, count, off := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64()
 	plane3, plane5 := times(3, plane), times(5, plane)
 	plane6 := times(6, plane)
@@ -271,7 +271,7 @@ func winoInput(s isa) {
 // winoOutput: y = A^T M A + init (+ add), a 4x4 patch.
 func winoOutput(s isa) {
 	t := newTransform(s, "winoOutput")
-	t.findPixels(4, true)
+	t.findPixels(4, 4, true)
 	mm, plane, count, off := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64()
 	init := t.field(patchInit)
 	plane6 := times(6, plane)
@@ -326,7 +326,7 @@ func winoOutput(s isa) {
 // winoGradient: W = A dy A^T of a 4x4 patch.
 func winoGradient(s isa) {
 	t := newTransform(s, "winoGradient")
-	t.findPixels(4, false)
+	t.findPixels(4, 4, false)
 	w, plane, count, off := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64()
 	two, four := s.constant(2), s.constant(4)
 	row := func(y [4]vec, put func(i int, v vec)) {

@@ -1,0 +1,273 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() { families["winograd6"] = winograd6 }
+
+// winograd6 writes the transforms of Winograd's F(6x6, 3x3) and, for what is left at an image's right and lower edges,
+// of F(m x n, 3x3) with m and n of 2, 4 and 6 at some of the same points, whose meaning winograd6_transform.go defines.
+func winograd6() {
+	newTable("winograd6Constants")
+	for _, s := range []isa{avx512, avx2} {
+		for rows := 2; rows <= 6; rows += 2 {
+			for cols := 2; cols <= 6; cols += 2 {
+				wino6Input(s, rows, cols)
+				wino6Output(s, rows, cols)
+			}
+		}
+		wino6Filter(s)
+	}
+}
+
+const wino6Side = 8 // points in each dimension
+
+// mixed is a transform of a patch of rows x cols pixels.
+type mixed struct {
+	*transform
+	plane [wino6Side + 1]reg.GPVirtual // multiples of the step between planes, where they are needed
+	c     map[float32]Op               // constants
+}
+
+func newMixed(s isa, name string) *mixed {
+	return &mixed{transform: newTransform(s, name), c: map[float32]Op{}}
+}
+
+func (t *mixed) constants(values ...float32) {
+	for _, v := range values {
+		if t.c[v] == nil {
+			t.c[v] = t.constantOp(v)
+		}
+	}
+}
+
+// times is c*x.
+func (t *mixed) times(c float32, x vec) vec { y := t.vec(); VMULPS(t.c[c], x, y); return y }
+
+// plus adds c*x to y, in place; minus subtracts it.
+func (t *mixed) plus(c float32, x, y vec) vec  { VFMADD231PS(t.c[c], x, y); return y }
+func (t *mixed) minus(c float32, x, y vec) vec { VFNMADD231PS(t.c[c], x, y); return y }
+
+// pair hands on e+o and e-o as results i and i+1.
+func (t *mixed) pair(put func(i int, v vec), i int, e, o vec) {
+	put(i, t.add(e, o))
+	put(i+1, t.sub(e, o))
+}
+
+// steps computes the multiples of the step between planes that at needs.
+func (t *mixed) steps() {
+	t.plane[1] = t.field(patchPlane)
+	for _, n := range []int{3, 5, 7, wino6Side} {
+		t.plane[n] = times(n, t.plane[1])
+	}
+}
+
+// at is plane n of the row of planes at base.
+func (t *mixed) at(base reg.GPVirtual, n int) Mem {
+	m := Mem{Base: base}
+	switch n {
+	case 0:
+	case 2, 4:
+		m.Index, m.Scale = t.plane[1], uint8(n)
+	case 6:
+		m.Index, m.Scale = t.plane[3], 2
+	default:
+		m.Index, m.Scale = t.plane[n], 1
+	}
+	return m
+}
+
+// temporary is the matrix between the two passes.
+func (t *mixed) temporary() (set func(i, j int, v vec), get func(i, j int) vec) {
+	base := GP64()
+	LEAQ(Mem{Base: t.p, Disp: patchTemp + 63}, base)
+	ANDQ(I8(-64), base)
+	at := func(i, j int) Mem { return Mem{Base: base, Disp: (wino6Side*i + j) * t.bytes()} }
+	return func(i, j int, v vec) { t.store(v, at(i, j)) }, func(i, j int) vec { return t.load(at(i, j)) }
+}
+
+// The points are, in this order, 0, 1, -1, infinity, 2, -2, 1/2, -1/2: F(m, 3) takes the first m+2 of them.
+
+// input is B^T d for m outputs.
+func (t *mixed) input(m int, d func(i int) vec, put func(i int, v vec)) {
+	switch m {
+	case 2:
+		d1, d2 := d(1), d(2)
+		put(0, t.sub(d(0), d2))
+		put(3, t.sub(d(3), d1))
+		t.pair(put, 1, t.times(-2.25, d2), t.times(-2.25, d1))
+	case 4:
+		d1, d2, d3, d4 := d(1), d(2), d(3), d(4)
+		t.pair(put, 1, t.minus(3, d2, t.times(0.75, d4)), t.minus(3, d1, t.times(0.75, d3)))
+		t.pair(put, 4, t.times(3.75, t.sub(d4, d2)), t.times(7.5, t.sub(d3, d1)))
+		put(0, t.plus(0.25, d4, t.minus(1.25, d2, d(0))))
+		put(3, t.plus(4, d1, t.minus(5, d3, d(5))))
+	case 6:
+		d1, d2, d3, d4, d5, d6 := d(1), d(2), d(3), d(4), d(5), d(6)
+		t.pair(put, 1, t.minus(4.25, d4, t.add(d6, d2)), t.minus(4.25, d3, t.add(d5, d1)))
+		t.pair(put, 4, t.plus(0.25, d2, t.minus(1.25, d4, t.copy(d6))), t.plus(0.5, d1, t.minus(2.5, d3, t.times(2, d5))))
+		t.pair(put, 6, t.plus(4, d2, t.minus(5, d4, t.copy(d6))), t.plus(2, d1, t.minus(2.5, d3, t.times(0.5, d5))))
+		put(0, t.plus(5.25, t.sub(d4, d2), t.sub(d(0), d6)))
+		put(3, t.plus(5.25, t.sub(d3, d5), t.sub(d(7), d1)))
+	}
+}
+
+var inputConstants = map[int][]float32{2: {-2.25}, 4: {3, 0.75, 3.75, 7.5, 0.25, 1.25, 4, 5}, 6: {4.25, 0.25, 1.25, 0.5, 2.5, 2, 4, 5, 5.25}}
+
+// output is A^T v for m outputs.
+func (t *mixed) output(m int, v func(i int) vec, put func(i int, y vec)) {
+	v1, v2 := v(1), v(2)
+	s, e := t.add(v1, v2), t.sub(v1, v2)
+	switch m {
+	case 2:
+		put(0, t.add(v(0), s))
+		put(1, t.add(e, v(3)))
+	case 4:
+		v1, v2 := v(4), v(5)
+		s2, e2 := t.add(v1, v2), t.sub(v1, v2)
+		put(0, t.add(t.add(v(0), s), s2))
+		put(1, t.plus(2, e2, t.copy(e)))
+		put(2, t.plus(4, s2, s))
+		put(3, t.add(t.plus(8, e2, e), v(3)))
+	case 6:
+		v1, v2 := v(4), v(5)
+		s2, e2 := t.add(v1, v2), t.sub(v1, v2)
+		v1, v2 = v(6), v(7)
+		sh, eh := t.add(v1, v2), t.sub(v1, v2)
+		put(0, t.add(t.add(t.add(v(0), s), s2), sh))
+		put(1, t.plus(0.5, eh, t.plus(2, e2, t.copy(e))))
+		put(2, t.plus(0.25, sh, t.plus(4, s2, t.copy(s))))
+		put(3, t.plus(0.125, eh, t.plus(8, e2, t.copy(e))))
+		put(4, t.plus(1./16, sh, t.plus(16, s2, s)))
+		put(5, t.add(t.plus(1./32, eh, t.plus(32, e2, e)), v(3)))
+	}
+}
+
+var outputConstants = map[int][]float32{4: {2, 4, 8}, 6: {0.5, 2, 0.25, 4, 0.125, 8, 1. / 16, 16, 1. / 32, 32}}
+
+// filter is G g.
+func (t *mixed) filter(g func(i int) vec, put func(i int, v vec)) {
+	g0, g1, g2 := g(0), g(1), g(2)
+	put(0, g0)
+	put(3, g2)
+	e := t.add(g0, g2)
+	put(1, t.times(-2./9, t.add(e, g1)))
+	put(2, t.times(-2./9, t.sub(e, g1)))
+	o := t.add(g1, g1)
+	e = t.plus(4, g2, t.copy(g0))
+	put(4, t.times(1./90, t.add(e, o)))
+	put(5, t.times(1./90, t.sub(e, o)))
+	e = t.plus(4, g0, t.copy(g2))
+	put(6, t.times(8./45, t.add(e, o)))
+	put(7, t.times(8./45, t.sub(e, o)))
+}
+
+func (t *mixed) next(pointer reg.GPVirtual, off, count reg.GPVirtual) {
+	ADDQ(I32(t.bytes()), off)
+	ADDQ(I32(t.bytes()), pointer)
+	t.end(count)
+}
+
+func wino6Input(s isa, rows, cols int) {
+	t := newMixed(s, fmt.Sprintf("wino6Input%dx%d", rows, cols))
+	t.findPixels(rows+2, cols+2, false)
+	v, count, off, q := t.field(patchData), t.field(patchCount), GP64(), GP64()
+	t.steps()
+	set, get := t.temporary()
+	t.constants(append(inputConstants[rows], inputConstants[cols]...)...)
+	XORQ(off, off)
+	Label("loop")
+	for j := 0; j < cols+2; j++ {
+		t.input(rows, func(i int) vec { return t.load(t.pixel(patchPixels, (cols+2)*i+j, off)) }, func(i int, v vec) { set(i, j, v) })
+	}
+	MOVQ(v, q)
+	for i := 0; i < rows+2; i++ {
+		t.input(cols, func(j int) vec { return get(i, j) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
+		ADDQ(t.plane[wino6Side], q)
+	}
+	t.next(v, off, count)
+}
+
+func wino6Output(s isa, rows, cols int) {
+	t := newMixed(s, fmt.Sprintf("wino6Output%dx%d", rows, cols))
+	t.findPixels(rows, cols, true)
+	m, count, off, column, q := t.field(patchData), t.field(patchCount), GP64(), GP64(), GP64()
+	init := t.field(patchInit)
+	plane := t.field(patchPlane)
+	plane8 := times(wino6Side, plane)
+	plane24 := times(3, plane8)
+	set, get := t.temporary()
+	t.constants(append(outputConstants[rows], outputConstants[cols]...)...)
+	XORQ(off, off)
+	Label("loop")
+	MOVQ(m, column)
+	for j := 0; j < cols+2; j++ {
+		// rows of planes 0 to 3 and 4 to 7 from two base registers
+		LEAQ(Mem{Base: column, Index: plane8, Scale: 4}, q)
+		t.output(rows, func(i int) vec {
+			at := Mem{Base: column}
+			if i >= 4 {
+				at.Base = q
+			}
+			switch i % 4 {
+			case 1, 2:
+				at.Index, at.Scale = plane8, uint8(i%4)
+			case 3:
+				at.Index, at.Scale = plane24, 1
+			}
+			return t.load(at)
+		}, func(i int, v vec) { set(i, j, v) })
+		if j < cols+1 {
+			ADDQ(plane, column)
+		}
+	}
+	for i := 0; i < rows; i++ {
+		t.output(cols, func(j int) vec { return get(i, j) }, func(j int, y vec) {
+			VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
+			skip := fmt.Sprintf("store%d", cols*i+j)
+			CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
+			JEQ(LabelRef(skip))
+			VADDPS(t.pixel(patchAddPixels, cols*i+j, off), y, y)
+			Label(skip)
+			t.store(y, t.pixel(patchPixels, cols*i+j, off))
+		})
+	}
+	t.next(m, off, count)
+}
+
+func wino6Filter(s isa) {
+	t := newMixed(s, "wino6Filter")
+	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
+	u, step, count, q := t.field(patchData), t.field(patchStep), t.field(patchCount), GP64()
+	t.steps()
+	set, get := t.temporary()
+	t.constants(-2./9, 1./90, 8./45, 4)
+	ahead := GP64() // as in winoFilter
+	LEAQ(Mem{Base: w, Index: channel, Scale: 8}, ahead)
+	Label("loop")
+	for j := 0; j < 3; j++ {
+		t.filter(func(i int) vec {
+			at := GP64()
+			IMUL3Q(I8(3*i+j), tap, at)
+			PREFETCHT0(Mem{Base: ahead, Index: at, Scale: 1})
+			return t.load(Mem{Base: w, Index: at, Scale: 1})
+		}, func(i int, v vec) { set(i, j, v) })
+	}
+	MOVQ(u, q)
+	for i := 0; i < wino6Side; i++ {
+		t.filter(func(j int) vec { return get(i, j) }, func(j int, v vec) {
+			t.store(v, t.at(q, j))
+			PREFETCHT0(t.at(q, j).Offset(512))
+		})
+		ADDQ(t.plane[wino6Side], q)
+	}
+	ADDQ(channel, ahead)
+	ADDQ(channel, w)
+	ADDQ(step, u)
+	t.end(count)
+}

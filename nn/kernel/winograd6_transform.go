@@ -1,0 +1,160 @@
+package kernel
+
+import "unsafe"
+
+// Winograd's F(6x6, 3x3), with the points 0, 1, -1, infinity, 2, -2, 1/2 and -1/2 in this order, takes 64
+// multiplications for 36 outputs: 1.78 each, where F(4x4, 3x3) takes 2.25. Its patches are too large for many images: 32
+// pixels are five patches and a third of one. So what is left at the right and lower edges is computed by F(m, 3) in that
+// dimension, with m = 2 or 4. It takes the first m+2 of the points, with the same transformed filter, and no part in the
+// products at the other points: 32 pixels cost 5*8 + 4 points, where F(4, 3) has 8*6.
+//
+// The filter's transform divides by what Lagrange's formula has for F(6, 3) at each point; the inputs' transforms for
+// m = 2 and 4 make up for it.
+
+// wino6Input1 is B^T d for m outputs.
+func wino6Input1(m int, d [8]float32) (r [8]float32) {
+	switch m {
+	case 2:
+		e, o := float32(-2.25*d[2]), float32(-2.25*d[1])
+		r[0], r[1], r[2], r[3] = d[0]-d[2], e+o, e-o, d[3]-d[1]
+	case 4:
+		e, o := float32(0.75*d[4])-float32(3*d[2]), float32(0.75*d[3])-float32(3*d[1])
+		r[1], r[2] = e+o, e-o
+		e, o = float32(3.75*(d[4]-d[2])), float32(7.5*(d[3]-d[1]))
+		r[4], r[5] = e+o, e-o
+		r[0] = d[0] - float32(1.25*d[2]) + float32(0.25*d[4])
+		r[3] = d[5] - float32(5*d[3]) + float32(4*d[1])
+	case 6:
+		e, o := d[6]+d[2]-float32(4.25*d[4]), d[5]+d[1]-float32(4.25*d[3])
+		r[1], r[2] = e+o, e-o
+		e, o = d[6]-float32(1.25*d[4])+float32(0.25*d[2]), float32(2*d[5])-float32(2.5*d[3])+float32(0.5*d[1])
+		r[4], r[5] = e+o, e-o
+		e, o = d[6]-float32(5*d[4])+float32(4*d[2]), float32(0.5*d[5])-float32(2.5*d[3])+float32(2*d[1])
+		r[6], r[7] = e+o, e-o
+		r[0] = d[0] - d[6] + float32(5.25*(d[4]-d[2]))
+		r[3] = d[7] - d[1] + float32(5.25*(d[3]-d[5]))
+	}
+	return r
+}
+
+// wino6Output1 is A^T v for m outputs.
+func wino6Output1(m int, v [8]float32) (y [8]float32) {
+	s, e := v[1]+v[2], v[1]-v[2]
+	switch m {
+	case 2:
+		y[0], y[1] = v[0]+s, e+v[3]
+	case 4:
+		s2, e2 := v[4]+v[5], v[4]-v[5]
+		y[0], y[1] = v[0]+s+s2, e+float32(2*e2)
+		y[2], y[3] = s+float32(4*s2), e+float32(8*e2)+v[3]
+	case 6:
+		s2, e2, sh, eh := v[4]+v[5], v[4]-v[5], v[6]+v[7], v[6]-v[7]
+		y[0], y[1] = v[0]+s+s2+sh, e+float32(2*e2)+float32(0.5*eh)
+		y[2], y[3] = s+float32(4*s2)+float32(0.25*sh), e+float32(8*e2)+float32(0.125*eh)
+		y[4], y[5] = s+float32(16*s2)+float32(1./16*sh), e+float32(32*e2)+float32(1./32*eh)+v[3]
+	}
+	return y
+}
+
+// wino6Filter1 is G g.
+func wino6Filter1(g [8]float32) (r [8]float32) {
+	e, o := g[0]+g[2], g[1]+g[1]
+	r[0], r[1], r[2], r[3] = g[0], float32(-2./9*(e+g[1])), float32(-2./9*(e-g[1])), g[2]
+	e = g[0] + float32(4*g[2])
+	r[4], r[5] = float32(1./90*(e+o)), float32(1./90*(e-o))
+	e = g[2] + float32(4*g[0])
+	r[6], r[7] = float32(8./45*(e+o)), float32(8./45*(e-o))
+	return r
+}
+
+// pass applies f to each of the first cols columns of m, and turns the result by its diagonal.
+func pass(m *[8][8]float32, cols int, f func(v [8]float32) [8]float32) (turned [8][8]float32) {
+	for j := range cols {
+		var v [8]float32
+		for i := range v {
+			v[i] = m[i][j]
+		}
+		turned[j] = f(v)
+	}
+	return turned
+}
+
+// both applies f along the columns and g along the rows of a matrix of cols columns, where f makes rows of it.
+func both(m *[8][8]float32, cols, rows int, f, g func(v [8]float32) [8]float32) [8][8]float32 {
+	half := pass(m, cols, f)
+	return pass(&half, rows, g)
+}
+
+// planeAt is the address of channel offset c in plane i, j.
+func (p *patch) planeAt(i, j int, c uintptr) *float32 {
+	return move(p.data, c+uintptr(8*i+j)*p.plane)
+}
+
+// genericWino6 is the set of transforms in plain Go.
+func genericWino6() transforms {
+	t := transforms{size: 6, filter: genericWino6Filter}
+	for rows := 2; rows <= 6; rows += 2 {
+		for cols := 2; cols <= 6; cols += 2 {
+			t.input[rows/2][cols/2] = func(a *byte) { (*patch)(unsafe.Pointer(a)).wino6In(rows, cols) }
+			t.output[rows/2][cols/2] = func(a *byte) { (*patch)(unsafe.Pointer(a)).wino6Out(rows, cols) }
+		}
+	}
+	return t
+}
+
+// wino6In transforms a patch for rows x cols outputs.
+func (p *patch) wino6In(rows, cols int) {
+	along := func(v [8]float32) [8]float32 { return wino6Input1(rows, v) }
+	across := func(v [8]float32) [8]float32 { return wino6Input1(cols, v) }
+	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
+		var m [8][8]float32
+		for i := range rows + 2 {
+			for j := range cols + 2 {
+				m[i][j] = read(p.at(p.image, i, j), c)
+			}
+		}
+		r := both(&m, cols+2, rows+2, along, across)
+		for i := range rows + 2 {
+			for j := range cols + 2 {
+				*p.planeAt(i, j, c) = r[i][j]
+			}
+		}
+	}
+}
+
+func (p *patch) wino6Out(rows, cols int) {
+	along := func(v [8]float32) [8]float32 { return wino6Output1(rows, v) }
+	across := func(v [8]float32) [8]float32 { return wino6Output1(cols, v) }
+	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
+		var m [8][8]float32
+		for i := range rows + 2 {
+			for j := range cols + 2 {
+				m[i][j] = *p.planeAt(i, j, c)
+			}
+		}
+		r := both(&m, cols+2, rows, along, across)
+		for i := range rows {
+			for j := range cols {
+				v := r[i][j] + read(p.init, c)
+				if p.add != nil {
+					v += read(p.at(p.add, i, j), c)
+				}
+				*move(p.at(p.image, i, j), c) = v
+			}
+		}
+	}
+}
+
+func genericWino6Filter(t *byte) {
+	p := (*patch)(unsafe.Pointer(t))
+	for c := uintptr(0); c < uintptr(p.count); c++ {
+		var m [8][8]float32
+		for i := range 9 {
+			m[i/3][i%3] = read(p.image, c*p.pixel+uintptr(i)*p.row)
+		}
+		r := both(&m, 3, 8, wino6Filter1, wino6Filter1)
+		for i := range 64 {
+			*p.planeAt(i/8, i%8, c*p.step) = r[i/8][i%8]
+		}
+	}
+}

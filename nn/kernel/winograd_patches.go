@@ -1,0 +1,134 @@
+package kernel
+
+// patchGrid is how images are cut into patches of outputs, numbered image by image and row by row. Those of the last
+// row and column may be smaller, where that is enough and the algorithm has transforms for it.
+type patchGrid struct {
+	n, h, w            int // images, and their size
+	rows, cols         int // patches of an image
+	size               int // of a whole patch
+	lastRows, lastCols int // of a patch in the last row, column
+	side               int // points in each dimension
+	runs               []planeRun
+	unit               int // patches that are not parted: a row, where its last one is narrower, or 1
+}
+
+// planeRun is count planes in a row, from first on, that the same patches take part in: with narrow also those of a
+// narrower last column, with low also those of a lower last row.
+type planeRun struct {
+	first, count int
+	low, narrow  bool
+}
+
+func newPatchGrid(s ConvShape, size int) patchGrid {
+	g := patchGrid{n: s.N, h: s.H, w: s.W, size: size, side: size + 2}
+	g.rows, g.lastRows = cutSide(s.H, size)
+	g.cols, g.lastCols = cutSide(s.W, size)
+	for k := range g.planes() {
+		low, narrow := k/g.side < g.lastRows+2, k%g.side < g.lastCols+2
+		if last := len(g.runs) - 1; last >= 0 && g.runs[last].low == low && g.runs[last].narrow == narrow {
+			g.runs[last].count++
+			continue
+		}
+		g.runs = append(g.runs, planeRun{k, 1, low, narrow})
+	}
+	if g.unit = 1; len(g.runs) > 1 && g.cols <= maxTileRows {
+		g.unit = g.cols // so that a block reads no rows of pixels that it needs in part only
+	}
+	return g
+}
+
+// blockOf is the largest number of patches, up to most, that makes a block.
+func (g *patchGrid) blockOf(most int) int { return max(1, most/g.unit) * g.unit }
+
+// cutBlock is block b when patches first to end are cut into so many.
+func (g *patchGrid) cutBlock(first, end, b, blocks int) (t0, t1 int) {
+	units := (end - first) / g.unit
+	return first + units*b/blocks*g.unit, first + units*(b+1)/blocks*g.unit
+}
+
+// cutSide cuts a side of an image into patches of the size; the last one of F(6, 3) may have 2 or 4 instead.
+func cutSide(length, size int) (count, last int) {
+	count, last = (length+size-1)/size, size
+	if rest := length % size; size == 6 && rest > 0 {
+		last = (rest + 1) &^ 1
+	}
+	return count, last
+}
+
+func (g *patchGrid) planes() int   { return g.side * g.side }
+func (g *patchGrid) perImage() int { return g.rows * g.cols }
+
+// products is the number of multiplications of one image for each pair of channels.
+func (g *patchGrid) products() int {
+	return (g.side*(g.rows-1) + g.lastRows + 2) * (g.side*(g.cols-1) + g.lastCols + 2)
+}
+
+// locate sets p's position to that of patch t and returns the patch's image and size.
+func (g *patchGrid) locate(p *patch, t int) (n, rows, cols int) {
+	y, x := t/g.cols%g.rows, t%g.cols
+	p.y, p.x, rows, cols = g.size*y, g.size*x, g.size, g.size
+	if y == g.rows-1 {
+		rows = g.lastRows
+	}
+	if x == g.cols-1 {
+		cols = g.lastCols
+	}
+	return t / g.perImage(), rows, cols
+}
+
+// memory is the part of images of c channels that patches t0 to t1 are the first to use.
+func (g *patchGrid) memory(images []float32, c, t0, t1 int) []float32 {
+	row := func(t int) int { return t/g.perImage()*g.h + g.size*(t/g.cols%g.rows) }
+	return images[row(t0)*g.w*c : min(row(t1-1)+g.size+1, g.n*g.h)*g.w*c]
+}
+
+// patchBlock is some patches in an order in which those that take part in a product follow each other: those that are
+// only narrower, those that are whole, those that are only lower, and those that are both.
+type patchBlock struct {
+	list              []int
+	whole, low, small int // where the second, third and fourth kind begin
+}
+
+// sort makes the block of patches t0 to t1.
+func (b *patchBlock) sort(g *patchGrid, t0, t1 int) {
+	b.list = b.list[:0]
+	begin := [4]int{}
+	for kind := range 4 {
+		begin[kind] = len(b.list)
+		for t := t0; t < t1; t++ {
+			narrow := g.lastCols < g.size && t%g.cols == g.cols-1
+			low := g.lastRows < g.size && t/g.cols%g.rows == g.rows-1
+			if kind == kindOf(low, narrow) {
+				b.list = append(b.list, t)
+			}
+		}
+	}
+	b.whole, b.low, b.small = begin[1], begin[2], begin[3]
+}
+
+func kindOf(low, narrow bool) int {
+	switch {
+	case low && narrow:
+		return 3
+	case low:
+		return 2
+	case narrow:
+		return 0
+	}
+	return 1
+}
+
+// part is the range of the block that takes part in a run's products.
+func (b *patchBlock) part(r planeRun) (first, end int) {
+	first, end = b.whole, b.low
+	if r.narrow {
+		first = 0
+	}
+	switch {
+	case r.low && r.narrow:
+		end = len(b.list)
+	case r.low:
+		end = b.small
+	}
+	return first, end
+}
