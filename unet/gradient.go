@@ -179,7 +179,7 @@ func (d *Gradient) fill(e Example, first, m int, scale float64) {
 }
 
 // DefaultSlice is the number of images of h rows and w columns that train well together: as many as keep the
-// activations of one layer to 8 MB, and 32 at most; more gain little and cost memory. It depends on the model's shape
+// activations of one layer to 8 MB, and 64 at most; more gain little and cost memory. It depends on the model's shape
 // only, so that a run's numbers do not depend on the machine.
 func DefaultSlice(c Config, h, w int) int {
 	const near = 8 << 20 // bytes of the largest layer's activations
@@ -188,7 +188,7 @@ func DefaultSlice(c Config, h, w int) int {
 		widest = max(widest, 4*channels*(h>>level)*(w>>level))
 	}
 	n := 1
-	for 2*n*widest <= near && n < 32 {
+	for 2*n*widest <= near && n < 64 {
 		n *= 2
 	}
 	return n
