@@ -8,8 +8,8 @@ import (
 )
 
 // Filters keeps the transformed filters of weights that do not change, for all graphs that sample with these
-// weights: Winograd's transform of a 3x3 filter takes four times its memory, and is made once instead of at every
-// run. It may be used by several graphs at once.
+// weights: Winograd's transform of a 3x3 filter takes four to seven times its memory, and is made once instead of at
+// every run. It may be used by several graphs at once.
 type Filters struct {
 	mu   sync.Mutex
 	list map[filterKey][]float32

@@ -20,7 +20,7 @@ type Model struct {
 }
 
 // filterLimit is how many bytes of transformed filters all predictors of a model keep together. Models of up to
-// some 60 million weights stay below it; the filters of larger ones are transformed in part at every run.
+// some 50 million weights stay below it; the filters of larger ones are transformed in part at every run.
 const filterLimit = 1 << 30
 
 func (m *Model) sharedFilters() *nn.Filters {
