@@ -41,15 +41,15 @@ func (f *Filters) get(name string, p *convPart, w []float32) []float32 {
 	return f.keep(key, n, func(u []float32) { p.plan.Prepare(u, w) })
 }
 
-// folded returns the form of a 1x1 convolution's filter and bias that make has made from others. They are kept
+// folded returns the form of a 1x1 convolution's filter and bias that fold has made from others. They are kept
 // whatever the limit: they are less than what they stand for.
-func (f *Filters) folded(name string, shape kernel.ConvShape, plan *kernel.Conv, make func(w, b []float32)) (u, b []float32) {
+func (f *Filters) folded(name string, shape kernel.ConvShape, plan *kernel.Conv, fold func(w, b []float32)) (u, b []float32) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var w []float32
 	b = f.keep(newFilterKey(name+" bias", shape), shape.K, func(b []float32) {
 		w = engine.AlignedFloats(shape.C * shape.K)
-		make(w, b)
+		fold(w, b)
 	})
 	u = f.keep(newFilterKey(name, shape), plan.PreparedLen(), func(u []float32) { plan.Prepare(u, w) })
 	return u, b
