@@ -222,29 +222,35 @@ func winoInput(s isa) {
 	}
 	load := func(i, j int) vec { return s.load(t.pixel(patchPixels, 6*i+j, off)) }
 	if s.lanes == 16 {
-		// Two rows at a time fit the registers; a pixel is loaded up to three times.
-		var a, b [6]vec
+		// Rows 1 to 4 stay in registers. Each pixel is loaded once: those of a column are often a power of two apart
+		// and push each other out of the cache.
+		m := t.matrix(36)
+		var rows [5][6]vec
+		for j := range 6 {
+			d1, d2, d3, d4 := load(1, j), load(2, j), load(3, j), load(4, j)
+			d := [6]vec{1: d1, 2: d2, 3: d3, 4: s.copy(d4), 5: load(5, j)}
+			m.set(6+j, r.last(d))
+			d[0] = load(0, j)
+			m.set(j, r.zero(d))
+			d[4] = d4
+			rows[1][j], rows[2][j] = r.oneTwo(d)
+			rows[3][j], rows[4][j] = r.threeFour(d)
+		}
 		MOVQ(v, q)
 		ADDQ(plane6, q)
-		for j := range a {
-			a[j], b[j] = r.oneTwo([6]vec{1: load(1, j), load(2, j), load(3, j), load(4, j)})
+		for i := 1; i < 5; i++ {
+			storeRow(rows[i])
 		}
-		storeRow(a)
-		storeRow(b)
-		for j := range a {
-			a[j], b[j] = r.threeFour([6]vec{1: load(1, j), load(2, j), load(3, j), load(4, j)})
+		var d [6]vec
+		for j := range d {
+			d[j] = m.get(6 + j)
 		}
-		storeRow(a)
-		storeRow(b)
-		for j := range a {
-			a[j] = r.last([6]vec{1: load(1, j), 3: load(3, j), 5: load(5, j)})
-		}
-		storeRow(a)
-		for j := range a {
-			a[j] = r.zero([6]vec{0: load(0, j), 2: load(2, j), 4: load(4, j)})
+		storeRow(d)
+		for j := range d {
+			d[j] = m.get(j)
 		}
 		MOVQ(v, q)
-		storeRow(a)
+		storeRow(d)
 	} else {
 		m := t.matrix(36)
 		for j := 0; j < 6; j++ {
