@@ -19,8 +19,9 @@ var Same = Padding{1, 1, 1, 1}
 // ConvOptions say what a convolution does beside its filter. The zero value is a 1x1 convolution with zero
 // padding, stride 1 and nothing added.
 type ConvOptions struct {
-	Size     int // rows and columns of the filter: 1 (default) or 3
-	Stride   int // 1 (default) or 2
+	Size     int  // rows and columns of the filter: 1 (default) or 3
+	Stride   int  // 1 (default) or 2
+	Upsample bool // first double x's rows and columns, each pixel repeated: nearest neighbour
 	Pad      Padding
 	PerImage *G.Node // [N, out], added to each pixel of an image: the time embedding
 	Residual *G.Node // [N, H, W, out], added to the result
@@ -40,7 +41,7 @@ func (s Scope) Conv(x *G.Node, out int, o ConvOptions) *G.Node {
 	}
 	shape := kernel.ConvShape{
 		N: in[0], H: in[1], W: in[2], C: in[3], K: out, R: max(o.Size, 1), Stride: max(o.Stride, 1),
-		PadTop: o.Pad.Top, PadLeft: o.Pad.Left, PadBottom: o.Pad.Bottom, PadRight: o.Pad.Right,
+		PadTop: o.Pad.Top, PadLeft: o.Pad.Left, PadBottom: o.Pad.Bottom, PadRight: o.Pad.Right, Upsample: o.Upsample,
 	}
 	fanIn := shape.R * shape.R * shape.C
 	w := s.param("weight", Filter, weightInit(fanIn, o.ZeroInit), shape.R, shape.R, shape.C, out)

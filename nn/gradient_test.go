@@ -54,7 +54,12 @@ var layerCases = []layerCase{
 	}},
 	{"silu", [][]int{{3, 7}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").SiLU(in[0]) }},
 	{"add", [][]int{{2, 3, 3, 2}, {2, 3, 3, 2}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Add(in[0], in[1]) }},
-	{"upsample", [][]int{{2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Upsample(in[0]) }},
+	{"conv behind an upsampling", [][]int{{2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").Conv(in[0], 3, ConvOptions{Size: 3, Pad: Same, Upsample: true})
+	}},
+	{"conv behind an upsampling, by 2x2 filters", [][]int{{1, 3, 3, 12}, {1, 12}, {1, 6, 6, 12}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").Conv(in[0], 12, ConvOptions{Size: 3, Pad: Same, Upsample: true, PerImage: in[1], Residual: in[2]})
+	}},
 	{"group norm of a pair", [][]int{{2, 3, 4, 4}, {2, 3, 4, 5}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").GroupNorm(in[0], NormOptions{Groups: 3, Eps: 1e-5, Skip: in[1]})
 	}},

@@ -2,7 +2,6 @@ package nn
 
 import (
 	G "gorgonia.org/gorgonia"
-	"gorgonia.org/tensor"
 
 	"unstir/nn/engine"
 	"unstir/nn/kernel"
@@ -38,24 +37,4 @@ func (s Scope) Add(a, b *G.Node) *G.Node {
 		Kernel: func(c *engine.Call) { vec.Add(c.Out, c.In[0], c.In[1]) },
 		Diff:   func(_ G.Nodes, _, dy *G.Node) (G.Nodes, error) { return G.Nodes{dy, dy}, nil },
 	}, a, b)
-}
-
-// Upsample doubles the rows and columns of x [N, H, W, C], each pixel repeated: nearest neighbour.
-func (s Scope) Upsample(x *G.Node) *G.Node {
-	if s.err != nil {
-		return nil
-	}
-	vec, in := kernel.NewVec(), x.Shape()
-	n, h, w, ch := in[0], in[1], in[2], in[3]
-	return s.apply(&engine.Op{
-		Name: s.prefix + ".upsample", Shape: tensor.Shape{n, 2 * h, 2 * w, ch}, Wrt: []bool{true},
-		Kernel: func(c *engine.Call) { vec.Upsample(c.Out, c.In[0], n, h, w, ch) },
-		Diff: func(_ G.Nodes, _, dy *G.Node) (G.Nodes, error) {
-			dx := s.apply(&engine.Op{
-				Name: s.prefix + ".upsample dx", Shape: in,
-				Kernel: func(c *engine.Call) { vec.UpsampleBackward(c.Out, c.In[0], n, h, w, ch) },
-			}, dy)
-			return G.Nodes{dx}, s.err
-		},
-	}, x)
 }

@@ -55,8 +55,7 @@ func (u *network) up(s nn.Scope, x *G.Node, skips []*G.Node, level int, upsample
 		}
 	}
 	if upsample {
-		up := s.In("upsamplers.0")
-		x = up.In("conv").Conv(up.Upsample(x), channels, nn.ConvOptions{Size: 3, Pad: nn.Same})
+		x = s.In("upsamplers.0.conv").Conv(x, channels, nn.ConvOptions{Size: 3, Pad: nn.Same, Upsample: true})
 	}
 	return x, skips
 }

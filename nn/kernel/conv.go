@@ -11,13 +11,31 @@ type ConvShape struct {
 	Stride     int // 1 or 2
 
 	PadTop, PadLeft, PadBottom, PadRight int // rows and columns of zeros around the input
+
+	Upsample bool // first double the input's rows and columns, each pixel repeated: nearest neighbour
 }
 
 // OutH is the number of output rows.
-func (s ConvShape) OutH() int { return (s.H+s.PadTop+s.PadBottom-s.R)/s.Stride + 1 }
+func (s ConvShape) OutH() int {
+	if s.Upsample {
+		return s.upsampled().OutH()
+	}
+	return (s.H+s.PadTop+s.PadBottom-s.R)/s.Stride + 1
+}
 
 // OutW is the number of output columns.
-func (s ConvShape) OutW() int { return (s.W+s.PadLeft+s.PadRight-s.R)/s.Stride + 1 }
+func (s ConvShape) OutW() int {
+	if s.Upsample {
+		return s.upsampled().OutW()
+	}
+	return (s.W+s.PadLeft+s.PadRight-s.R)/s.Stride + 1
+}
+
+// upsampled is the shape of the convolution of the doubled input.
+func (s ConvShape) upsampled() ConvShape {
+	s.H, s.W, s.Upsample = 2*s.H, 2*s.W, false
+	return s
+}
 
 func (s ConvShape) validate() error {
 	switch {
@@ -29,6 +47,8 @@ func (s ConvShape) validate() error {
 		return fmt.Errorf("kernel: convolution %+v: Stride must be 1 or 2", s)
 	case s.PadTop < 0 || s.PadLeft < 0 || s.PadBottom < 0 || s.PadRight < 0:
 		return fmt.Errorf("kernel: convolution %+v: padding must not be negative", s)
+	case s.Upsample:
+		return s.upsampled().validate()
 	case s.H+s.PadTop+s.PadBottom < s.R || s.W+s.PadLeft+s.PadRight < s.R:
 		return fmt.Errorf("kernel: convolution %+v: the padded input is smaller than the filter", s)
 	}
@@ -49,6 +69,8 @@ type Conv struct {
 
 	forwardPanels, dataPanels *winogradPanels // for filters that are not prepared; may be nil
 	prepared                  engine          // forward, or another for filters that are
+
+	large *largeConv // if not nil, does it all, and what is above but s is nil
 }
 
 // NewConv makes a plan for shape s at the active level; it returns an error when the
@@ -64,6 +86,10 @@ func newConv(s ConvShape, fixed bool) (*Conv, error) {
 		return nil, err
 	}
 	workers, is := Threads(), isaOf(ActiveLevel())
+	if s.Upsample && !s.suitsUpsampled(is, fixed) {
+		l, err := newLargeConv(s, fixed)
+		return &Conv{s: s, large: l}, err
+	}
 	c := &Conv{
 		s:       s,
 		forward: newEngine(s, s.forwardTaps(), false, fixed, workers, is),
@@ -101,6 +127,9 @@ func newEngine(s ConvShape, grids []taps, transposed, fixed bool, workers int, i
 
 // Scratch is the number of floats of scratch that each of the calls needs.
 func (c *Conv) Scratch() int {
+	if c.large != nil {
+		return c.large.scratch()
+	}
 	n := max(unpreparedScratch(c.forward, c.forwardPanels), unpreparedScratch(c.data, c.dataPanels), c.prepared.scratch(), c.sums.scratch())
 	if c.winograd != nil {
 		n = max(n, c.winograd.scratch())
@@ -121,6 +150,11 @@ func unpreparedScratch(e engine, p *winogradPanels) int {
 // Forward computes y = x * w + bias + temb + res; bias, temb and res may be nil, and
 // y may be res.
 func (c *Conv) Forward(y, x, w, bias, temb, res, scratch []float32) {
+	if c.large != nil {
+		x, scratch = c.large.upsample(x, scratch)
+		c.large.Forward(y, x, w, bias, temb, res, scratch)
+		return
+	}
 	if c.forwardPanels != nil {
 		c.forwardPanels.run(y, x, w, bias, temb, res, scratch)
 		return
@@ -133,14 +167,30 @@ func (c *Conv) Forward(y, x, w, bias, temb, res, scratch []float32) {
 
 // PreparedLen is the number of floats of a prepared filter, 0 when preparing gains
 // nothing.
-func (c *Conv) PreparedLen() int { return c.forward.packedLen() }
+func (c *Conv) PreparedLen() int {
+	if c.large != nil {
+		return c.large.PreparedLen()
+	}
+	return c.forward.packedLen()
+}
 
 // Prepare writes the form of the filter w that ForwardPrepared reads to u.
-func (c *Conv) Prepare(u, w []float32) { c.forward.pack(u, w) }
+func (c *Conv) Prepare(u, w []float32) {
+	if c.large != nil {
+		c.large.Prepare(u, w)
+		return
+	}
+	c.forward.pack(u, w)
+}
 
 // ForwardPrepared is Forward with a filter that was prepared once; it gives the same
 // bits. w is not read.
 func (c *Conv) ForwardPrepared(y, x, u, w, bias, temb, res, scratch []float32) {
+	if c.large != nil {
+		x, scratch = c.large.upsample(x, scratch)
+		c.large.ForwardPrepared(y, x, u, w, bias, temb, res, scratch)
+		return
+	}
 	c.prepared.run(y, x, u, bias, temb, res, scratch)
 }
 
@@ -166,12 +216,18 @@ func (c *Conv) ForwardPairPrepared(d *Conv, y, x, xd, u, ud, bias, temb, res, sc
 		g.runWith(h, y, x, xd, u, ud, bias, temb, res, scratch)
 		return
 	}
-	c.prepared.run(y, x, u, bias, temb, res, scratch)
-	d.prepared.run(y, xd, ud, nil, nil, y, scratch)
+	c.ForwardPrepared(y, x, u, nil, bias, temb, res, scratch)
+	d.ForwardPrepared(y, xd, ud, nil, nil, nil, y, scratch)
 }
 
 // BackwardData computes the gradient dx of the input from dy, overwriting dx.
 func (c *Conv) BackwardData(dx, dy, w, scratch []float32) {
+	if c.large != nil {
+		large, scratch := c.large.image(scratch)
+		c.large.BackwardData(large, dy, w, scratch)
+		c.large.downsample(dx, large)
+		return
+	}
 	if c.dataPanels != nil {
 		c.dataPanels.run(dx, dy, w, nil, nil, nil, scratch)
 		return
@@ -185,14 +241,31 @@ func (c *Conv) BackwardData(dx, dy, w, scratch []float32) {
 // PreparedDataLen, PrepareData and BackwardDataPrepared are to BackwardData what
 // PreparedLen, Prepare and ForwardPrepared are to Forward: they save work when the
 // same filter meets several slices of a batch.
-func (c *Conv) PreparedDataLen() int { return c.data.packedLen() }
+func (c *Conv) PreparedDataLen() int {
+	if c.large != nil {
+		return c.large.PreparedDataLen()
+	}
+	return c.data.packedLen()
+}
 
 // PrepareData writes the form of the filter w that BackwardDataPrepared reads to u.
-func (c *Conv) PrepareData(u, w []float32) { c.data.pack(u, w) }
+func (c *Conv) PrepareData(u, w []float32) {
+	if c.large != nil {
+		c.large.PrepareData(u, w)
+		return
+	}
+	c.data.pack(u, w)
+}
 
 // BackwardDataPrepared is BackwardData with a filter that was prepared once; it gives
 // the same bits.
 func (c *Conv) BackwardDataPrepared(dx, dy, u, scratch []float32) {
+	if c.large != nil {
+		large, scratch := c.large.image(scratch)
+		c.large.BackwardDataPrepared(large, dy, u, scratch)
+		c.large.downsample(dx, large)
+		return
+	}
 	c.data.run(dx, dy, u, nil, nil, nil, scratch)
 }
 
@@ -201,6 +274,10 @@ func (c *Conv) BackwardDataPrepared(dx, dy, u, scratch []float32) {
 // image's pixels), overwriting them; each may be nil.
 func (c *Conv) BackwardWeights(dw, db, dtemb, x, dy, scratch []float32) {
 	switch {
+	case c.large != nil:
+		x, scratch = c.large.upsample(x, scratch)
+		c.large.BackwardWeights(dw, db, dtemb, x, dy, scratch)
+		return
 	case dw != nil && c.winograd != nil:
 		c.winograd.run(dw, db, dtemb, x, dy, scratch)
 		return

@@ -75,6 +75,12 @@ func (d *convData) wide() *wide {
 				}
 				for r := 0; r < s.R*s.R; r++ {
 					iy, ix := p/ow*s.Stride+r/s.R-s.PadTop, p%ow*s.Stride+r%s.R-s.PadLeft
+					if s.Upsample {
+						if iy < 0 || ix < 0 {
+							continue
+						}
+						iy, ix = iy/2, ix/2
+					}
 					if iy < 0 || ix < 0 || iy >= s.H || ix >= s.W {
 						continue
 					}
@@ -110,7 +116,7 @@ func (d *convData) check() error {
 		sum       bool // a plain sum, never transformed
 	}{
 		{"y", d.y, v.y, v.yAbs, s.R*s.R*s.C + 3, false},
-		{"dx", d.dx, v.dx, v.dxAbs, s.R * s.R * s.K, false},
+		{"dx", d.dx, v.dx, v.dxAbs, 4 * s.R * s.R * s.K, false},
 		{"dw", d.dw, v.dw, v.dwAbs, s.N * s.OutH() * s.OutW(), false},
 		{"db", d.db, v.db, v.dbAbs, s.N * s.OutH() * s.OutW(), true},
 		{"dtemb", d.dtemb, v.dtemb, v.dtembAbs, s.OutH() * s.OutW(), true},
@@ -133,7 +139,14 @@ func (d *convData) check() error {
 	return nil
 }
 
-func same3x3(n, h, w, c, k int) ConvShape { return ConvShape{n, h, w, c, k, 3, 1, 1, 1, 1, 1} }
+func same3x3(n, h, w, c, k int) ConvShape { return ConvShape{n, h, w, c, k, 3, 1, 1, 1, 1, 1, false} }
+
+// up3x3 is same3x3 behind an upsampling of an image of h x w pixels.
+func up3x3(n, h, w, c, k int) ConvShape {
+	s := same3x3(n, h, w, c, k)
+	s.Upsample = true
+	return s
+}
 
 // forPlans runs f for data of each shape, once for a plan of either kind.
 func forPlans(r *rand.Rand, shapes []ConvShape, f func(d *convData)) {
@@ -149,16 +162,18 @@ func forPlans(r *rand.Rand, shapes []ConvShape, f func(d *convData)) {
 // convShapes: what a UNet has, odd sizes and channel counts, and random shapes.
 func convShapes(r *rand.Rand) []ConvShape {
 	shapes := []ConvShape{
+		up3x3(2, 8, 8, 40, 36), up3x3(3, 5, 7, 33, 20), up3x3(1, 4, 12, 16, 70), // F(4, 2)
+		up3x3(2, 3, 5, 8, 20), up3x3(1, 1, 2, 20, 16), {1, 3, 4, 5, 6, 3, 2, 0, 0, 1, 1, true}, {2, 3, 3, 16, 20, 1, 1, 0, 0, 0, 0, true},
 		same3x3(2, 13, 9, 40, 36), same3x3(1, 14, 14, 32, 48), same3x3(1, 10, 16, 33, 50), same3x3(1, 9, 20, 64, 35), same3x3(1, 17, 18, 33, 32), // F(6, 3)
 		same3x3(2, 7, 7, 16, 32), same3x3(1, 14, 14, 32, 16), same3x3(1, 5, 9, 8, 20), same3x3(3, 4, 4, 20, 48),
 		same3x3(1, 28, 28, 1, 16), same3x3(1, 16, 16, 3, 32), same3x3(1, 28, 28, 16, 1), same3x3(2, 8, 8, 32, 3),
 		same3x3(2, 8, 8, 130, 70), same3x3(1, 1, 1, 4, 4), same3x3(1, 2, 3, 33, 17),
-		{2, 28, 28, 16, 32, 3, 2, 1, 1, 1, 1}, {2, 14, 14, 20, 48, 3, 2, 0, 0, 1, 1}, {1, 7, 7, 32, 32, 3, 2, 1, 1, 1, 1},
-		{2, 8, 8, 48, 20, 1, 1, 0, 0, 0, 0}, {37, 1, 1, 64, 128, 1, 1, 0, 0, 0, 0}, {1, 1, 1, 5, 300, 1, 1, 0, 0, 0, 0},
-		{3, 6, 5, 7, 9, 1, 2, 0, 0, 0, 0}, {1, 5, 5, 3, 4, 3, 1, 0, 0, 0, 0}, {1, 4, 4, 3, 4, 3, 1, 2, 1, 0, 3},
+		{2, 28, 28, 16, 32, 3, 2, 1, 1, 1, 1, false}, {2, 14, 14, 20, 48, 3, 2, 0, 0, 1, 1, false}, {1, 7, 7, 32, 32, 3, 2, 1, 1, 1, 1, false},
+		{2, 8, 8, 48, 20, 1, 1, 0, 0, 0, 0, false}, {37, 1, 1, 64, 128, 1, 1, 0, 0, 0, 0, false}, {1, 1, 1, 5, 300, 1, 1, 0, 0, 0, 0, false},
+		{3, 6, 5, 7, 9, 1, 2, 0, 0, 0, 0, false}, {1, 5, 5, 3, 4, 3, 1, 0, 0, 0, 0, false}, {1, 4, 4, 3, 4, 3, 1, 2, 1, 0, 3, false},
 	}
 	for i := 0; i < 24; i++ {
-		s := ConvShape{1 + r.IntN(3), 1 + r.IntN(12), 1 + r.IntN(12), 1 + r.IntN(40), 1 + r.IntN(40), 1 + 2*r.IntN(2), 1 + r.IntN(2), r.IntN(2), r.IntN(2), r.IntN(3), r.IntN(3)}
+		s := ConvShape{1 + r.IntN(3), 1 + r.IntN(12), 1 + r.IntN(12), 1 + r.IntN(40), 1 + r.IntN(40), 1 + 2*r.IntN(2), 1 + r.IntN(2), r.IntN(2), r.IntN(2), r.IntN(3), r.IntN(3), i%4 == 3}
 		if s.validate() == nil {
 			shapes = append(shapes, s)
 		}
@@ -187,7 +202,7 @@ func TestConvAgainstFloat64(t *testing.T) {
 func TestConvOptionalOperands(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(4)
-		for _, s := range []ConvShape{same3x3(2, 6, 6, 20, 24), {2, 6, 6, 5, 33, 3, 2, 1, 1, 1, 1}, {2, 3, 3, 20, 3, 1, 1, 0, 0, 0, 0}} {
+		for _, s := range []ConvShape{same3x3(2, 6, 6, 20, 24), {2, 6, 6, 5, 33, 3, 2, 1, 1, 1, 1, false}, {2, 3, 3, 20, 3, 1, 1, 0, 0, 0, 0, false}} {
 			for mask := 0; mask < 8; mask++ {
 				d := newConvData(r, s)
 				bias, temb, res := d.bias, d.temb, d.res
@@ -249,7 +264,7 @@ func TestConvDirect(t *testing.T) {
 func TestConvSurvivesSetThreads(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(11)
-		forPlans(r, convShapes(r)[:20], func(d *convData) {
+		forPlans(r, convShapes(r)[:27], func(d *convData) {
 			s := d.s
 			var c *Conv
 			var scratch []float32
@@ -319,7 +334,7 @@ func TestConvStaysInsideItsSlices(t *testing.T) {
 func TestConvBitsDoNotDependOnThreads(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(5)
-		forPlans(r, convShapes(r)[:20], func(d *convData) {
+		forPlans(r, convShapes(r)[:27], func(d *convData) {
 			s := d.s
 			var first map[string][]float32
 			withThreads(t, []int{1, 2, 3}, func(threads int) {
@@ -345,7 +360,7 @@ func TestConvBitsDoNotDependOnThreads(t *testing.T) {
 func TestConvBitsDoNotDependOnTheBatch(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(6)
-		shapes := convShapes(r)[:20]
+		shapes := convShapes(r)[:27]
 		for i := range shapes {
 			shapes[i].N = 5
 		}
@@ -434,7 +449,7 @@ func TestConvPairGivesTheBitsOfTwoCalls(t *testing.T) {
 func TestConvDoesNotAllocate(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(8)
-		shapes := []ConvShape{same3x3(2, 8, 8, 20, 32), {2, 8, 8, 20, 32, 3, 2, 1, 1, 1, 1}, {2, 8, 8, 20, 32, 1, 1, 0, 0, 0, 0}, same3x3(1, 8, 8, 32, 1), same3x3(3, 14, 16, 32, 48)}
+		shapes := []ConvShape{same3x3(2, 8, 8, 20, 32), {2, 8, 8, 20, 32, 3, 2, 1, 1, 1, 1, false}, {2, 8, 8, 20, 32, 1, 1, 0, 0, 0, 0, false}, same3x3(1, 8, 8, 32, 1), same3x3(3, 14, 16, 32, 48)}
 		forPlans(r, shapes, func(d *convData) {
 			s := d.s
 			c, err := d.plan()

@@ -18,9 +18,16 @@ var avx512 = isa{
 	},
 	transpose: transpose8AVX2,
 	lanes:     16, winoPatches: 14,
-	wino4: transforms{size: 4, input: whole(4, winoInputAVX512), output: whole(4, winoOutputAVX512), filter: winoFilterAVX512},
+	wino4: transforms{
+		size: 4, taps: 3, input: whole(4, winoInputAVX512), output: whole(4, winoOutputAVX512), filter: winoFilterAVX512,
+		gradient: winoGradientAVX512, filterGradient: winoFilterGradientAVX512,
+	},
+	wino2: newParities(transforms{
+		size: 4, taps: 2, input: whole(4, wino2InputAVX512), output: whole(4, wino2OutputAVX512),
+		gradient: wino2GradientAVX512, filterGradient: wino2FilterGradientAVX512,
+	}, [2][2]func(*byte){{wino2Filter00AVX512, wino2Filter01AVX512}, {wino2Filter10AVX512, wino2Filter11AVX512}}),
 	wino6: transforms{
-		size: 6,
+		size: 6, taps: 3,
 		input: [4][4]func(*byte){
 			1: {1: wino6Input2x2AVX512, 2: wino6Input2x4AVX512, 3: wino6Input2x6AVX512},
 			2: {1: wino6Input4x2AVX512, 2: wino6Input4x4AVX512, 3: wino6Input4x6AVX512},
@@ -33,7 +40,6 @@ var avx512 = isa{
 		},
 		filter: wino6FilterAVX512,
 	},
-	winoGradient: winoGradientAVX512, winoFilterGradient: winoFilterGradientAVX512,
 }
 
 var avx2 = isa{
@@ -42,9 +48,16 @@ var avx2 = isa{
 	cols:      [2][15]func(*byte){{1: tileCols1x16AVX2, 2: tileCols2x16AVX2, 3: tileCols3x16AVX2, 4: tileCols4x16AVX2, 5: tileCols5x16AVX2, 6: tileCols6x16AVX2}},
 	transpose: transpose8AVX2,
 	lanes:     8, winoPatches: 12,
-	wino4: transforms{size: 4, input: whole(4, winoInputAVX2), output: whole(4, winoOutputAVX2), filter: winoFilterAVX2},
+	wino4: transforms{
+		size: 4, taps: 3, input: whole(4, winoInputAVX2), output: whole(4, winoOutputAVX2), filter: winoFilterAVX2,
+		gradient: winoGradientAVX2, filterGradient: winoFilterGradientAVX2,
+	},
+	wino2: newParities(transforms{
+		size: 4, taps: 2, input: whole(4, wino2InputAVX2), output: whole(4, wino2OutputAVX2),
+		gradient: wino2GradientAVX2, filterGradient: wino2FilterGradientAVX2,
+	}, [2][2]func(*byte){{wino2Filter00AVX2, wino2Filter01AVX2}, {wino2Filter10AVX2, wino2Filter11AVX2}}),
 	wino6: transforms{
-		size: 6,
+		size: 6, taps: 3,
 		input: [4][4]func(*byte){
 			1: {1: wino6Input2x2AVX2, 2: wino6Input2x4AVX2, 3: wino6Input2x6AVX2},
 			2: {1: wino6Input4x2AVX2, 2: wino6Input4x4AVX2, 3: wino6Input4x6AVX2},
@@ -57,7 +70,6 @@ var avx2 = isa{
 		},
 		filter: wino6FilterAVX2,
 	},
-	winoGradient: winoGradientAVX2, winoFilterGradient: winoFilterGradientAVX2,
 }
 
 // isaOf is the functions of level l.

@@ -10,9 +10,15 @@ var generic = isa{
 	cols:      [2][15]func(*byte){{1: genericTile1, 2: genericTile2, 3: genericTile3, 4: genericTile4}},
 	transpose: genericTranspose8,
 	lanes:     1, winoPatches: 16,
-	wino4:        transforms{size: 4, input: whole(4, genericWinoInput), output: whole(4, genericWinoOutput), filter: genericWinoFilter},
-	wino6:        genericWino6(),
-	winoGradient: genericWinoGradient, winoFilterGradient: genericWinoFilterGradient,
+	wino4: transforms{
+		size: 4, taps: 3, input: whole(4, genericWinoInput), output: whole(4, genericWinoOutput), filter: genericWinoFilter,
+		gradient: genericWinoGradient, filterGradient: genericWinoFilterGradient,
+	},
+	wino2: newParities(transforms{
+		size: 4, taps: 2, input: whole(4, genericWino2Input), output: whole(4, genericWino2Output),
+		gradient: genericWino2Gradient, filterGradient: genericWino2FilterGradient,
+	}, [2][2]func(*byte){{genericWino2Filter(0, 0), genericWino2Filter(0, 1)}, {genericWino2Filter(1, 0), genericWino2Filter(1, 1)}}),
+	wino6: genericWino6(),
 }
 
 func genericTile1(t *byte) { genericTile((*tile)(unsafe.Pointer(t)), 1) }

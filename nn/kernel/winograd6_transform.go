@@ -92,7 +92,7 @@ func (p *patch) planeAt(i, j int, c uintptr) *float32 {
 
 // genericWino6 is the set of transforms in plain Go.
 func genericWino6() transforms {
-	t := transforms{size: 6, filter: genericWino6Filter}
+	t := transforms{size: 6, taps: 3, filter: genericWino6Filter}
 	for rows := 2; rows <= 6; rows += 2 {
 		for cols := 2; cols <= 6; cols += 2 {
 			t.input[rows/2][cols/2] = func(a *byte) { (*patch)(unsafe.Pointer(a)).wino6In(rows, cols) }

@@ -8,9 +8,10 @@ package kernel
 // are those of pack and run.
 type winogradPanels struct {
 	*winograd
-	count  int // blocks of patches
-	vPlane int // floats of a plane of a block's V
-	ownLen int // floats of a worker's scratch
+	phases []*winogradPanels // of the winograd's phases
+	count  int               // blocks of patches
+	vPlane int               // floats of a plane of a block's V
+	ownLen int               // floats of a worker's scratch
 
 	v, own         []float32
 	patches, panel func(worker, i int)
@@ -21,6 +22,21 @@ const panelsV = 5 << 19 // most floats of the transformed patches: beyond, they 
 // newWinogradPanels returns nil where winograd's own way was measured to be better: where
 // the filter is small beside the patches, or there are more threads than panels.
 func newWinogradPanels(g *winograd) *winogradPanels {
+	var w *winogradPanels
+	for _, h := range g.phases {
+		p := newPanelsPhase(h)
+		if p == nil {
+			return nil
+		}
+		if w == nil {
+			w = p
+		}
+		w.phases = append(w.phases, p)
+	}
+	return w
+}
+
+func newPanelsPhase(g *winograd) *winogradPanels {
 	total := g.n * g.perImage()
 	w := &winogradPanels{winograd: g, count: (total + g.block - 1) / g.block, vPlane: g.block*g.vRow + 16}
 	if 2*total > min(g.src, g.dst) || w.vLen() > panelsV || g.panels() < len(g.workers) {
@@ -45,13 +61,15 @@ func (g *winogradPanels) blockAt(b int) (v []float32, t0, t1 int) {
 }
 
 func (g *winogradPanels) run(dst, src, w, bias, temb, add, scratch []float32) {
-	g.dstData, g.srcData, g.filter, g.bias, g.temb, g.add = dst, src, w, bias, temb, add
 	scratch = aligned(scratch)
-	g.inits, scratch = scratch[:g.n*padded(g.dst)], scratch[g.n*padded(g.dst):]
-	g.v, g.own = scratch[:g.vLen()], scratch[g.vLen():]
-	initRows(g.inits, bias, temb, g.n, g.dst)
-	parallelBy(g.count, len(g.workers), g.patches)
-	parallelBy(g.panels(), len(g.workers), g.panel)
+	inits, scratch := scratch[:g.n*padded(g.dst)], scratch[g.n*padded(g.dst):]
+	initRows(inits, bias, temb, g.n, g.dst)
+	for i, h := range g.phases {
+		h.inits, h.filter, h.v, h.own = inits, w, scratch[:g.vLen()], scratch[g.vLen():]
+		h.start(i, dst, src, bias, temb, add)
+		parallelBy(g.count, len(g.workers), h.patches)
+		parallelBy(g.panels(), len(g.workers), h.panel)
+	}
 }
 
 // doPatches transforms a block of patches.

@@ -7,6 +7,7 @@ type patchGrid struct {
 	rows, cols         int // patches of an image
 	size               int // of a whole patch
 	lastRows, lastCols int // of a patch in the last row, column
+	reach              int // rows and columns that a patch of inputs has more than its outputs
 	side               int // points in each dimension
 	runs               []planeRun
 	unit               int // patches that are not parted: a row, where its last one is narrower, or 1
@@ -19,12 +20,12 @@ type planeRun struct {
 	low, narrow  bool
 }
 
-func newPatchGrid(s ConvShape, size int) patchGrid {
-	g := patchGrid{n: s.N, h: s.H, w: s.W, size: size, side: size + 2}
-	g.rows, g.lastRows = cutSide(s.H, size)
-	g.cols, g.lastCols = cutSide(s.W, size)
+func newPatchGrid(s ConvShape, f *transforms) patchGrid {
+	g := patchGrid{n: s.N, h: s.H, w: s.W, size: f.size, reach: f.taps - 1, side: f.size + f.taps - 1}
+	g.rows, g.lastRows = cutSide(s.H, f.size)
+	g.cols, g.lastCols = cutSide(s.W, f.size)
 	for k := range g.planes() {
-		low, narrow := k/g.side < g.lastRows+2, k%g.side < g.lastCols+2
+		low, narrow := k/g.side < g.lastRows+g.reach, k%g.side < g.lastCols+g.reach
 		if last := len(g.runs) - 1; last >= 0 && g.runs[last].low == low && g.runs[last].narrow == narrow {
 			g.runs[last].count++
 			continue
@@ -60,7 +61,7 @@ func (g *patchGrid) perImage() int { return g.rows * g.cols }
 
 // products is the number of multiplications of one image for each pair of channels.
 func (g *patchGrid) products() int {
-	return (g.side*(g.rows-1) + g.lastRows + 2) * (g.side*(g.cols-1) + g.lastCols + 2)
+	return (g.side*(g.rows-1) + g.lastRows + g.reach) * (g.side*(g.cols-1) + g.lastCols + g.reach)
 }
 
 // locate sets p's position to that of patch t and returns the patch's image and size.
@@ -76,10 +77,25 @@ func (g *patchGrid) locate(p *patch, t int) (n, rows, cols int) {
 	return t / g.perImage(), rows, cols
 }
 
-// memory is the part of images of c channels that patches t0 to t1 are the first to use.
-func (g *patchGrid) memory(images []float32, c, t0, t1 int) []float32 {
+// memory is the part of images of c channels, with l's grid in them, that patches t0 to t1 are the first to use.
+func (g *patchGrid) memory(images []float32, l lattice, c, t0, t1 int) []float32 {
 	row := func(t int) int { return t/g.perImage()*g.h + g.size*(t/g.cols%g.rows) }
-	return images[row(t0)*g.w*c : min(row(t1-1)+g.size+1, g.n*g.h)*g.w*c]
+	floats := l.step * l.step * g.w * c // of a row of the grid
+	return images[row(t0)*floats : min(row(t1-1)+g.size+1, g.n*g.h)*floats]
+}
+
+// lattice is where a grid's pixels lie in an image that has step times its rows and columns: pixel (i, j) is the image's
+// pixel (step i + y, step j + x).
+type lattice struct{ step, y, x int }
+
+var plain = lattice{step: 1}
+
+// view points p's view at a grid of h x w pixels of c channels, and returns the memory of image n from the grid's first
+// pixel on.
+func (l lattice) view(p *patch, images []float32, n, h, w, c int) []float32 {
+	p.h, p.w = h, w
+	p.row, p.pixel = uintptr(4*l.step*l.step*w*c), uintptr(4*l.step*c)
+	return images[((n*l.step*h+l.y)*l.step*w+l.x)*c:]
 }
 
 // patchBlock is some patches in an order in which those that take part in a product follow each other: those that are

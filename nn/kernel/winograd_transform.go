@@ -16,10 +16,10 @@ import "unsafe"
 
 // patch is the argument of the transforms. An image patch has its first pixel at
 // (y, x) of an image of h x w pixels; pixels outside read as outside, which points
-// at zeros, or are written to outside. Transformed data has 36 planes, or 64. Steps are
+// at zeros, or are written to outside. Transformed data has 25, 36 or 64 planes. Steps are
 // in bytes, and count is in vectors or, for the filter, in input channels.
 //
-// The order of the fields is known to _generate/winograd.go and winograd6.go.
+// The order of the fields is known to _generate/winograd.go, winograd2.go and winograd6.go.
 type patch struct {
 	image, outside *float32
 	add            *float32 // winoOutput: the image to add, or nil
@@ -42,19 +42,24 @@ type view struct {
 	row, pixel uintptr
 }
 
-// Of F(4x4, 3x3):
-const (
-	winoOut    = 4  // rows and columns of an output patch
-	winoIn     = 6  // of an input patch
-	winoPoints = 36 // planes
-	winoSum    = 7  // the plane of A dy A^T that is the sum of dy: point (1, 1)
-)
-
 // transforms are those of one algorithm, by the size of a whole patch of outputs.
 type transforms struct {
-	size          int               // rows and columns of a whole patch of outputs: 4 or 6
+	size, taps    int               // rows and columns of a whole patch of outputs, 4 or 6, and of the filter
 	input, output [4][4]func(*byte) // by half the rows and half the columns of a patch
 	filter        func(*byte)
+
+	gradient, filterGradient func(*byte) // for the gradient of the filter; nil for F(6x6, 3x3)
+}
+
+// parities are the transforms of F(4x4, 2x2) by the parity of the outputs' row and column. They differ in the filter's.
+type parities [2][2]transforms
+
+func newParities(t transforms, filters [2][2]func(*byte)) (p parities) {
+	for i := range 4 {
+		p[i/2][i%2] = t
+		p[i/2][i%2].filter = filters[i/2][i%2]
+	}
+	return p
 }
 
 // whole is a table with the functions of one size of patch.

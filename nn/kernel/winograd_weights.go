@@ -1,16 +1,20 @@
 package kernel
 
 // winogradWeights is the gradient of a 3x3 filter of stride 1 and padding 1 in the
-// Winograd domain. A chunk of work is a block of input channels times a group of
+// Winograd domain, by F(4x4, 3x3). A chunk of work is a block of input channels times a group of
 // panels of output channels over a piece of the images: it transforms some patches
 // of x to V [36][patches][channels] and of dy to W, adds the 36 products V^T W to
 // D [36][panel][channels][32], and at the end transforms D to the filter's gradient.
+// Behind an upsampling each parity of dy's rows and columns is a phase of its own, by F(4x4, 2x2),
+// with 25 planes, and the gradients of their 2x2 filters are added to the filter's at the end.
 //
 // W's plane (1, 1) holds the sum of each patch of dy, which gives the gradients of
 // the time embedding and the bias.
 type winogradWeights struct {
 	s ConvShape
 	patchGrid
+	transforms       *transforms
+	phases           []weightsPhase
 	chans, blocks    int // input channels of a block, a multiple of 16; blocks
 	width, groups    int // panels of a group; groups
 	pieces           *pieces
@@ -22,17 +26,31 @@ type winogradWeights struct {
 
 	dw, x, dy, images, bufs []float32
 	part                    func(worker, i int)
+	sumTap                  func(i int)
+}
+
+// weightsPhase is where the patches of x begin, and which of dy's pixels meet them.
+type weightsPhase struct {
+	top, left int
+	dy        lattice
 }
 
 const weightPatches = 48 // patches in one product: with fewer, reading and writing D weighs more; more push it out of the cache
 
 func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
-	g := &winogradWeights{s: s, patchGrid: newPatchGrid(s, 4)}
+	f, phases := &is.wino4, []weightsPhase{{-1, -1, plain}}
+	if s.Upsample {
+		f, phases = &is.wino2[0][0], nil
+		for i := range 4 {
+			phases = append(phases, weightsPhase{i/2 - 1, i%2 - 1, lattice{2, i / 2, i % 2}})
+		}
+	}
+	g := &winogradWeights{s: s, patchGrid: newPatchGrid(s, f), transforms: f, phases: phases}
 	panels := padded(s.K) / panelWidth
 	// The number of pieces is part of the result, so it comes from the shape. The
 	// blocks are not: they are made smaller when there are many threads.
-	blocks := (s.C + 63) / 64 * ((panels + 1) / 2)
-	g.pieces = newPieces(min(s.N, max(1, 4/blocks)), 9*s.C*s.K)
+	blocks := len(phases) * ((s.C + 63) / 64) * ((panels + 1) / 2)
+	g.pieces = newPieces(min(s.N, max(1, 4/blocks)), len(phases)*f.taps*f.taps*s.C*s.K)
 	g.chans, g.width = min(128, (s.C+15)&^15), min(2, panels)
 	for n := g.count(); n < 3*workers && n%workers != 0 && (g.chans > 16 || g.width > 1); n = g.count() {
 		if g.chans > 32 || g.width == 1 {
@@ -45,23 +63,27 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	g.chans = ((s.C+g.blocks-1)/g.blocks + 15) &^ 15 // blocks of one size: two threads wait for the larger
 	g.block = min(weightPatches, (s.N+g.pieces.count-1)/g.pieces.count*g.perImage())
 	g.vRow, g.wRow = g.chans, g.width*panelWidth
-	g.dLen = winoPoints * (g.width*g.chans*panelWidth + 16)
-	g.vLen, g.wLen = winoPoints*(g.block*g.vRow+16), winoPoints*(g.block*g.wRow+16)
-	g.vLen = max(g.vLen, 9*16*g.chans) // store uses it too
+	g.dLen = g.planes() * (g.width*g.chans*panelWidth + 16)
+	g.vLen, g.wLen = g.planes()*(g.block*g.vRow+16), g.planes()*(g.block*g.wRow+16)
+	g.vLen = max(g.vLen, f.taps*f.taps*16*g.chans) // store uses it too
 	g.zeros = aligned(make([]float32, max(g.vRow, g.wRow)+16))
 	g.workers = newWinogradWorkers(workers, is)
-	g.part = g.do
+	g.part, g.sumTap = g.do, g.doSumTap
 	return g
 }
 
 // count is the number of chunks.
 func (g *winogradWeights) count() int {
 	panels := padded(g.s.K) / panelWidth
-	return g.pieces.count * ((g.s.C + g.chans - 1) / g.chans) * ((panels + g.width - 1) / g.width)
+	return len(g.phases) * g.pieces.count * ((g.s.C + g.chans - 1) / g.chans) * ((panels + g.width - 1) / g.width)
 }
 
 func (g *winogradWeights) scratch() int {
-	return len(g.workers)*(g.dLen+g.vLen+g.wLen) + g.pieces.scratch() + g.s.N*g.s.K + 16
+	n := len(g.workers)*(g.dLen+g.vLen+g.wLen) + g.pieces.scratch() + len(g.phases)*g.s.N*g.s.K + 16
+	if len(g.phases) > 1 {
+		n += g.pieces.size
+	}
+	return n
 }
 
 // run overwrites dw, and dtemb and db when they are not nil.
@@ -70,26 +92,63 @@ func (g *winogradWeights) run(dw, db, dtemb, x, dy, scratch []float32) {
 	scratch = aligned(scratch)
 	g.bufs = scratch[:len(g.workers)*(g.dLen+g.vLen+g.wLen)]
 	scratch = scratch[len(g.bufs):]
+	images := g.s.N * g.s.K
 	if db != nil || dtemb != nil {
-		g.images = dtemb
-		if dtemb == nil {
-			g.images = scratch[g.pieces.scratch():][:g.s.N*g.s.K]
+		g.images, scratch = scratch[:len(g.phases)*images], scratch[len(g.phases)*images:]
+		if dtemb != nil && len(g.phases) == 1 {
+			g.images = dtemb
 		}
 	}
-	g.pieces.start(dw, scratch)
-	parallelBy(g.pieces.count*g.blocks*g.groups, len(g.workers), g.part)
+	of := dw // the phases' gradients
+	if len(g.phases) > 1 {
+		of, scratch = scratch[:g.pieces.size], scratch[g.pieces.size:]
+	}
+	g.pieces.start(of, scratch)
+	parallelBy(len(g.phases)*g.pieces.count*g.blocks*g.groups, len(g.workers), g.part)
 	g.pieces.finish()
+	if len(g.phases) > 1 {
+		Parallel(9*g.s.C, g.sumTap)
+	}
+	if g.images == nil {
+		return
+	}
+	sum := g.images[:images]
+	for p := 1; p < len(g.phases); p++ {
+		addVec(sum, sum, g.images[p*images:][:images])
+	}
+	if dtemb != nil && len(g.phases) > 1 {
+		copy(dtemb, sum)
+	}
 	if db != nil {
-		g.workers[0].mul.sumRows(db, g.images, g.s.N, g.s.K)
+		g.workers[0].mul.sumRows(db, sum, g.s.N, g.s.K)
+	}
+}
+
+// doSumTap adds what the phases have for one input channel of one tap of the filter.
+func (g *winogradWeights) doSumTap(i int) {
+	K, taps := g.s.K, 9
+	tap, channel := i%taps, i/taps
+	dw := g.dw[(tap*g.s.C+channel)*K:][:K]
+	for p := range g.phases {
+		// A tap of an even phase's filter is the first of the filter's, or the sum of the other two; of an odd one's the
+		// sum of the first two, or the last.
+		u, v := (tap/3+1-p/2)/2, (tap%3+1-p%2)/2
+		h := g.pieces.dw[((4*p+2*u+v)*g.s.C+channel)*K:][:K]
+		if p == 0 {
+			copy(dw, h)
+			continue
+		}
+		addVec(dw, dw, h)
 	}
 }
 
 // do computes one block and group of one piece.
 func (g *winogradWeights) do(worker, i int) {
+	phase, i := i%len(g.phases), i/len(g.phases)
 	group, i := i%g.groups, i/g.groups
 	block, piece := i%g.blocks, i/g.blocks
 	b := weightsBlock{
-		winogradWeights: g, winogradWorker: &g.workers[worker],
+		winogradWeights: g, winogradWorker: &g.workers[worker], phase: phase,
 		c0: block * g.chans, c1: min((block+1)*g.chans, g.s.C),
 		k0: group * g.width * panelWidth, k1: min((group+1)*g.width*panelWidth, g.s.K),
 	}
@@ -107,13 +166,15 @@ func (g *winogradWeights) do(worker, i int) {
 			b.sumImages(t0, t1)
 		}
 	}
-	b.store(g.pieces.of(piece))
+	size := g.pieces.size / len(g.phases)
+	b.store(g.pieces.of(piece)[phase*size:][:size])
 }
 
 // weightsBlock is input channels c0 to c1 times output channels k0 to k1.
 type weightsBlock struct {
 	*winogradWeights
 	*winogradWorker
+	phase          int
 	c0, c1, k0, k1 int
 	d, v, w        []float32
 }
@@ -124,17 +185,19 @@ func (b *weightsBlock) wPlane() int { return b.block*b.wRow + 16 }
 
 // transformPatches transforms patches t0 to t1 of x and dy.
 func (b *weightsBlock) transformPatches(t0, t1 int) {
-	s, p := &b.s, &b.patch
-	p.outside, p.h, p.w = &b.zeros[0], s.H, s.W
+	s, p, ph := &b.s, &b.patch, &b.winogradWeights.phases[b.phase]
+	p.outside = &b.zeros[0]
+	input, size := b.transforms.input[b.size/2][b.size/2], b.size
 	for t := t0; t < t1; t++ {
 		n, _, _ := b.locate(p, t)
-		image := n * s.H * s.W
-		p.row, p.pixel, p.plane = uintptr(4*s.W*s.K), uintptr(4*s.K), uintptr(4*b.wPlane())
-		b.transform(b.dy[image*s.K+b.k0:], b.w[(t-t0)*b.wRow:], b.k1-b.k0, b.mul.winoGradient, winoOut, winoOut)
-		p.y--
-		p.x--
-		p.row, p.pixel, p.plane = uintptr(4*s.W*s.C), uintptr(4*s.C), uintptr(4*b.vPlane())
-		b.transform(b.x[image*s.C+b.c0:], b.v[(t-t0)*b.vRow:], b.c1-b.c0, b.mul.wino4.input[winoOut/2][winoOut/2], winoIn, winoIn)
+		image := ph.dy.view(p, b.dy, n, s.H, s.W, s.K)
+		p.plane = uintptr(4 * b.wPlane())
+		b.winogradWorker.transform(image[b.k0:], b.w[(t-t0)*b.wRow:], b.k1-b.k0, b.transforms.gradient, size, size)
+		p.y += ph.top
+		p.x += ph.left
+		image = plain.view(p, b.x, n, s.H, s.W, s.C)
+		p.plane = uintptr(4 * b.vPlane())
+		b.winogradWorker.transform(image[b.c0:], b.v[(t-t0)*b.vRow:], b.c1-b.c0, input, b.side, b.side)
 	}
 }
 
@@ -145,9 +208,10 @@ func (b *weightsBlock) prefetchPatches(t0, t1 int) {
 	if t0 >= t1 {
 		return
 	}
-	steps := winoPoints * p.tiles(b.c1-b.c0, b.k1-b.k0)
-	p.fetchColumns(0, b.memory(b.x, b.s.C, t0, t1), b.s.C, b.c0, b.c1, steps, t1-t0)
-	p.fetchColumns(1, b.memory(b.dy, b.s.K, t0, t1), b.s.K, b.k0, b.k1, steps, t1-t0)
+	steps := b.planes() * p.tiles(b.c1-b.c0, b.k1-b.k0)
+	dy := b.winogradWeights.phases[b.phase].dy
+	p.fetchColumns(0, b.memory(b.x, plain, b.s.C, t0, t1), b.s.C, b.c0, b.c1, steps, t1-t0)
+	p.fetchColumns(1, b.memory(b.dy, dy, b.s.K, t0, t1), b.s.K, b.k0, b.k1, steps, t1-t0)
 }
 
 // multiply adds the products of n patches to D, or writes them when first.
@@ -155,7 +219,7 @@ func (b *weightsBlock) multiply(n int, first bool) {
 	p := &b.mul
 	p.aRow, p.aCol, p.bRow, p.cRow = 4, uintptr(4*b.vRow), uintptr(4*b.wRow), 4*panelWidth
 	p.segs, p.numSegs, p.segLen, p.add = &noOffsets[0], 1, n, nil
-	for point := 0; point < winoPoints; point++ {
+	for point := range b.planes() {
 		p.a = &b.v[point*b.vPlane()]
 		for k := b.k0; k < b.k1; k += panelWidth {
 			p.b = &b.w[point*b.wPlane()+k-b.k0]
@@ -173,14 +237,16 @@ func (b *weightsBlock) multiply(n int, first bool) {
 func (b *weightsBlock) sumImages(t0, t1 int) {
 	p := &b.mul
 	per, K := b.perImage(), b.s.K
+	images := b.images[b.phase*b.s.N*K:]
+	plane := b.side + 1 // of point (1, 1): the sums of dy
 	p.a, p.aRow, p.aCol = &one[0], 4, 0
 	for t := t0; t < t1; {
 		n := t / per
 		end := min((n+1)*per, t1)
 		p.segLen = end - t
 		for k := b.k0; k < b.k1; k += panelWidth {
-			p.b = &b.w[winoSum*b.wPlane()+(t-t0)*b.wRow+k-b.k0]
-			p.c, p.cRow = &b.images[n*K+k], uintptr(4*K)
+			p.b = &b.w[plane*b.wPlane()+(t-t0)*b.wRow+k-b.k0]
+			p.c, p.cRow = &images[n*K+k], uintptr(4*K)
 			p.init, p.initRow = p.c, p.cRow
 			if t == n*per {
 				p.init, p.initRow = &zeroLine[0], 0
@@ -200,12 +266,12 @@ func (b *weightsBlock) store(dw []float32) {
 		p.data = &b.d[(k-b.k0)&^(panelWidth-1)*b.chans+(k-b.k0)%panelWidth]
 		if left := b.k1 - k; left >= b.mul.lanes {
 			p.image, p.row, p.pixel = &dw[b.c0*s.K+k], uintptr(4*s.C*s.K), uintptr(4*s.K)
-			p.call(b.mul.winoFilterGradient)
+			p.call(b.transforms.filterGradient)
 			continue
 		}
 		p.image, p.row, p.pixel = &b.v[0], uintptr(4*16*b.chans), 4*16
-		p.call(b.mul.winoFilterGradient)
-		for tap := 0; tap < 9; tap++ {
+		p.call(b.transforms.filterGradient)
+		for tap := range b.transforms.taps * b.transforms.taps {
 			for c := b.c0; c < b.c1; c++ {
 				copy(dw[(tap*s.C+c)*s.K+k:][:b.k1-k], b.v[(tap*b.chans+c-b.c0)*16:])
 			}

@@ -147,6 +147,17 @@ func (t *transform) pixel(at, i int, off reg.GPVirtual) Mem {
 	return Mem{Base: t.field(at + 8*i), Index: off, Scale: 1}
 }
 
+// putPixel stores y + init (+ add) as pixel i of the patch.
+func (t *transform) putPixel(i int, y vec, init, off reg.GPVirtual) {
+	VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
+	skip := fmt.Sprintf("store%d", i)
+	CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
+	JEQ(LabelRef(skip))
+	VADDPS(t.pixel(patchAddPixels, i, off), y, y)
+	Label(skip)
+	t.store(y, t.pixel(patchPixels, i, off))
+}
+
 // times is n times step.
 func times(n int, step reg.GPVirtual) reg.GPVirtual {
 	r := GP64()
@@ -314,15 +325,7 @@ func winoOutput(s isa) {
 		for j := range d {
 			d[j] = c.get(6*i + j)
 		}
-		row(d, func(j int, y vec) {
-			VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
-			skip := fmt.Sprintf("store%d", 4*i+j)
-			CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
-			JEQ(LabelRef(skip))
-			VADDPS(t.pixel(patchAddPixels, 4*i+j, off), y, y)
-			Label(skip)
-			s.store(y, t.pixel(patchPixels, 4*i+j, off))
-		})
+		row(d, func(j int, y vec) { t.putPixel(4*i+j, y, init, off) })
 	}
 	ADDQ(I32(s.bytes()), off)
 	ADDQ(I32(s.bytes()), mm)

@@ -227,15 +227,7 @@ func wino6Output(s isa, rows, cols int) {
 		}
 	}
 	for i := 0; i < rows; i++ {
-		t.output(cols, func(j int) vec { return get(i, j) }, func(j int, y vec) {
-			VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
-			skip := fmt.Sprintf("store%d", cols*i+j)
-			CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
-			JEQ(LabelRef(skip))
-			VADDPS(t.pixel(patchAddPixels, cols*i+j, off), y, y)
-			Label(skip)
-			t.store(y, t.pixel(patchPixels, cols*i+j, off))
-		})
+		t.output(cols, func(j int) vec { return get(i, j) }, func(j int, y vec) { t.putPixel(cols*i+j, y, init, off) })
 	}
 	t.next(m, off, count)
 }

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() { families["winograd2"] = winograd2 }
+
+// winograd2 writes the transforms of Winograd's F(4x4, 2x2), whose meaning winograd2_transform.go defines.
+func winograd2() {
+	for _, s := range []isa{avx512, avx2} {
+		wino2Input(s)
+		wino2Output(s)
+		wino2Gradient(s)
+		for y := 0; y < 2; y++ {
+			for x := 0; x < 2; x++ {
+				wino2Filter(s, y, x)
+			}
+		}
+		wino2FilterGradient(s)
+	}
+}
+
+// plane5 is plane n of the row of planes at base.
+func plane5(base, plane, plane3 reg.GPVirtual, n int) Mem {
+	m := Mem{Base: base}
+	switch n {
+	case 1, 2, 4:
+		m.Index, m.Scale = plane, uint8(n)
+	case 3:
+		m.Index, m.Scale = plane3, 1
+	}
+	return m
+}
+
+// wino2Input: V = B^T d B of a 5x5 patch.
+func wino2Input(s isa) {
+	t := newTransform(s, "wino2Input")
+	t.findPixels(5, 5, false)
+	v, plane, count, off, q := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64(), GP64()
+	plane3, plane5th := times(3, plane), times(5, plane)
+	two := s.constant(2)
+	row := func(d [5]vec, put func(i int, v vec)) {
+		last := s.sub(d[3], d[1])
+		put(4, s.fnma(two, last, s.sub(d[4], d[2])))
+		put(0, s.fma(two, s.sub(d[0], d[2]), s.copy(last)))
+		put(3, last)
+		a := s.sub(d[3], d[2])
+		put(1, s.fnma(two, d[1], s.copy(a)))
+		put(2, s.fma(two, s.sub(d[1], d[2]), a))
+	}
+	XORQ(off, off)
+	Label("loop")
+	// With 32 registers all rows but the last stay in them. Each pixel is loaded once: those of a column are often a
+	// power of two apart and push each other out of the cache.
+	m := t.matrix(25)
+	var rows [5][5]vec
+	for j := range 5 {
+		var d [5]vec
+		for i := range d {
+			d[i] = s.load(t.pixel(patchPixels, 5*i+j, off))
+		}
+		row(d, func(i int, v vec) {
+			if s.lanes == 16 && i < 4 {
+				rows[i][j] = v
+				return
+			}
+			m.set(5*i+j, v)
+		})
+	}
+	MOVQ(v, q)
+	for i := range 5 {
+		d := rows[i]
+		for j := range d {
+			if d[j] == nil {
+				d[j] = m.get(5*i + j)
+			}
+		}
+		row(d, func(j int, v vec) { s.store(v, plane5(q, plane, plane3, j)) })
+		if i < 4 {
+			ADDQ(plane5th, q)
+		}
+	}
+	ADDQ(I32(s.bytes()), off)
+	ADDQ(I32(s.bytes()), v)
+	t.end(count)
+}
+
+// wino2Output: y = A^T M A + init (+ add), a 4x4 patch.
+func wino2Output(s isa) {
+	t := newTransform(s, "wino2Output")
+	t.findPixels(4, 4, true)
+	mm, plane, count, off := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64()
+	init := t.field(patchInit)
+	plane5th := times(5, plane)
+	two, four, eight := s.constant(2), s.constant(4), s.constant(8)
+	row := func(m [5]vec, put func(i int, v vec)) {
+		sum, diff := s.add(m[1], m[2]), s.sub(m[1], m[2])
+		put(0, s.add(s.add(m[0], sum), m[3]))
+		put(1, s.fma(two, m[3], s.copy(diff)))
+		put(2, s.fma(four, m[3], sum))
+		put(3, s.add(s.fma(eight, m[3], diff), m[4]))
+	}
+	XORQ(off, off)
+	Label("loop")
+	c := t.matrix(20)
+	q, column := GP64(), GP64()
+	MOVQ(mm, column)
+	for j := 0; j < 5; j++ {
+		var d [5]vec
+		MOVQ(column, q)
+		for i := range d {
+			d[i] = s.load(Mem{Base: q})
+			if i < 4 {
+				ADDQ(plane5th, q)
+			}
+		}
+		row(d, func(i int, v vec) { c.set(5*i+j, v) })
+		if j < 4 {
+			ADDQ(plane, column)
+		}
+	}
+	for i := 0; i < 4; i++ {
+		var d [5]vec
+		for j := range d {
+			d[j] = c.get(5*i + j)
+		}
+		row(d, func(j int, y vec) { t.putPixel(4*i+j, y, init, off) })
+	}
+	ADDQ(I32(s.bytes()), off)
+	ADDQ(I32(s.bytes()), mm)
+	t.end(count)
+}
+
+// wino2Gradient: W = A dy A^T of a 4x4 patch.
+func wino2Gradient(s isa) {
+	t := newTransform(s, "wino2Gradient")
+	t.findPixels(4, 4, false)
+	w, plane, count, off := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64()
+	two, four := s.constant(2), s.constant(4)
+	row := func(y [4]vec, put func(i int, v vec)) {
+		put(0, y[0])
+		put(4, y[3])
+		e, o := s.add(y[0], y[2]), s.add(y[1], y[3])
+		put(1, s.add(e, o))
+		put(2, s.sub(e, o))
+		e = s.fma(four, y[2], s.copy(y[0]))
+		o = s.fma(four, y[3], s.copy(y[1]))
+		put(3, s.fma(two, o, e))
+	}
+	XORQ(off, off)
+	Label("loop")
+	c := t.matrix(20)
+	for j := 0; j < 4; j++ {
+		var d [4]vec
+		for i := range d {
+			d[i] = s.load(t.pixel(patchPixels, 4*i+j, off))
+		}
+		row(d, func(i int, v vec) { c.set(4*i+j, v) })
+	}
+	q := GP64()
+	MOVQ(w, q)
+	plane3, plane5th := times(3, plane), times(5, plane)
+	for i := 0; i < 5; i++ {
+		var d [4]vec
+		for j := range d {
+			d[j] = c.get(4*i + j)
+		}
+		row(d, func(j int, v vec) { s.store(v, plane5(q, plane, plane3, j)) })
+		if i < 4 {
+			ADDQ(plane5th, q)
+		}
+	}
+	ADDQ(I32(s.bytes()), off)
+	ADDQ(I32(s.bytes()), w)
+	t.end(count)
+}
+
+// wino2Filter: U = G h G^T of the 2x2 filter h that the output pixels of parity (y, x) see of a 3x3 filter behind an
+// upsampling; one vector of output channels of count input channels.
+func wino2Filter(s isa, y, x int) {
+	t := newTransform(s, fmt.Sprintf("wino2Filter%d%d", y, x))
+	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
+	u, plane, step, count := t.field(patchData), t.field(patchPlane), t.field(patchStep), t.field(patchCount)
+	half, minus, sixth := s.constant(0.5), s.constant(-0.5), s.constant(1./6)
+	row := func(g [3]vec, parity int, put func(i int, v vec)) {
+		h0, h1 := g[0], g[2]
+		if parity == 0 {
+			h1 = s.add(g[1], g[2])
+		} else {
+			h0 = s.add(g[0], g[1])
+		}
+		plus := s.add(h0, h1)
+		put(1, s.mul(minus, plus))
+		put(3, s.mul(sixth, s.add(plus, h1)))
+		put(2, s.mul(sixth, s.sub(h1, h0)))
+		put(0, s.mul(half, h0))
+		put(4, h1)
+	}
+	ahead := GP64() // as in winoFilter
+	LEAQ(Mem{Base: w, Index: channel, Scale: 8}, ahead)
+	Label("loop")
+	c := t.matrix(15)
+	q := GP64()
+	for j := 0; j < 3; j++ {
+		var g [3]vec
+		for i := range g {
+			IMUL3Q(I8(3*i+j), tap, q)
+			g[i] = s.load(Mem{Base: w, Index: q, Scale: 1})
+			PREFETCHT0(Mem{Base: ahead, Index: q, Scale: 1})
+		}
+		row(g, y, func(i int, v vec) { c.set(3*i+j, v) })
+	}
+	for i := 0; i < 5; i++ {
+		var g [3]vec
+		for j := range g {
+			g[j] = c.get(3*i + j)
+		}
+		row(g, x, func(j int, v vec) {
+			IMUL3Q(I8(5*i+j), plane, q)
+			s.store(v, Mem{Base: u, Index: q, Scale: 1})
+			PREFETCHT0(Mem{Base: u, Index: q, Scale: 1, Disp: 512})
+		})
+	}
+	ADDQ(channel, ahead)
+	ADDQ(channel, w)
+	ADDQ(step, u)
+	t.end(count)
+}
+
+// wino2FilterGradient: dh = G^T dU G, one vector of output channels of count input channels.
+func wino2FilterGradient(s isa) {
+	t := newTransform(s, "wino2FilterGradient")
+	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
+	u, plane, step, count := t.field(patchData), t.field(patchPlane), t.field(patchStep), t.field(patchCount)
+	half, sixth, third := s.constant(0.5), s.constant(1./6), s.constant(1./3)
+	row := func(u [5]vec, put func(i int, v vec)) {
+		put(0, s.fma(sixth, s.sub(u[3], u[2]), s.mul(half, s.sub(u[0], u[1]))))
+		put(1, s.fma(third, u[3], s.fma(sixth, u[2], s.fnma(half, u[1], s.copy(u[4])))))
+	}
+	Label("loop")
+	c := t.matrix(10)
+	q := GP64()
+	for j := 0; j < 5; j++ {
+		var d [5]vec
+		for i := range d {
+			IMUL3Q(I8(5*i+j), plane, q)
+			d[i] = s.load(Mem{Base: u, Index: q, Scale: 1})
+		}
+		row(d, func(i int, v vec) { c.set(5*i+j, v) })
+	}
+	for i := 0; i < 2; i++ {
+		var d [5]vec
+		for j := range d {
+			d[j] = c.get(5*i + j)
+		}
+		row(d, func(j int, v vec) {
+			IMUL3Q(I8(2*i+j), tap, q)
+			s.store(v, Mem{Base: w, Index: q, Scale: 1})
+		})
+	}
+	ADDQ(channel, w)
+	ADDQ(step, u)
+	t.end(count)
+}
