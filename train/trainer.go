@@ -11,6 +11,7 @@ import (
 	"unstir/data"
 	"unstir/diffusion"
 	"unstir/nn"
+	"unstir/nn/engine"
 	"unstir/nn/kernel"
 	"unstir/unet"
 )
@@ -119,8 +120,8 @@ func prepare(s Setup) (*Trainer, error) {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 	n := t.params.Len()
-	t.weights, t.ema = make([]float32, n), make([]float32, n)
-	t.expAvg, t.expAvgSq = make([]float32, n), make([]float32, n)
+	t.weights, t.ema = engine.AlignedFloats(n), engine.AlignedFloats(n)
+	t.expAvg, t.expAvgSq = engine.AlignedFloats(n), engine.AlignedFloats(n)
 	return t, nil
 }
 

@@ -52,7 +52,7 @@ func NewGradient(c Config, params *nn.Params, weights []float32, o GradientOptio
 	}
 	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W}
 	d.perImage = make([]float32, o.Slice)
-	d.grad = make([]float32, params.Len())
+	d.grad = engine.AlignedFloats(params.Len())
 	for attempt := 0; ; attempt++ {
 		err := d.build(weights, o, attempt)
 		if err == nil {

@@ -7,6 +7,7 @@ import (
 
 	"unstir/internal/rng"
 	"unstir/nn"
+	"unstir/nn/engine"
 )
 
 // Model is a UNet's weights: immutable, and shareable between goroutines.
@@ -48,7 +49,7 @@ func New(c Config, seed uint64) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Config: c, Params: params, flat: make([]float32, params.Len())}
+	m := &Model{Config: c, Params: params, flat: engine.AlignedFloats(params.Len())}
 	Initialize(params, m.flat, seed)
 	return m, nil
 }
@@ -82,7 +83,7 @@ func Load(c Config, read func(name string, shape []int, dst []float32) error) (*
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Config: c, Params: params, flat: make([]float32, params.Len())}
+	m := &Model{Config: c, Params: params, flat: engine.AlignedFloats(params.Len())}
 	if err := m.Fill(m.flat, read); err != nil {
 		return nil, err
 	}

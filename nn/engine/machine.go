@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unsafe"
 
 	G "gorgonia.org/gorgonia"
 
@@ -113,16 +112,6 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 	m.stats.Naive = 4 * p.naive
 	m.stats.LowerBound = 4 * peak(p.all, len(p.order))
 	return m, nil
-}
-
-// AlignedFloats allocates n floats at the start of a cache line.
-func AlignedFloats(n int) []float32 {
-	s := make([]float32, n+align)
-	skip := 0
-	if rest := int(uintptr(unsafe.Pointer(&s[0])) % (4 * align)); rest != 0 {
-		skip = align - rest/4
-	}
-	return s[skip : skip+n : skip+n]
 }
 
 // Value is the memory of a node: of an output after a run, or of an input. Other nodes' values may have been
