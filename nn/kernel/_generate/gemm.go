@@ -95,6 +95,9 @@ func registerTile(s isa, along bool, rows, nv int) {
 	}
 	right := make([]vec, nv)
 	for j := range right {
+		if s.lanes == 16 && nv == 2 && along {
+			PREFETCHNTA(Mem{Base: b, Index: bRow, Scale: 8, Disp: j * s.bytes()})
+		}
 		right[j] = s.load(Mem{Base: b, Disp: j * s.bytes()})
 	}
 	for i := range acc {
