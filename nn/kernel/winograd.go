@@ -48,6 +48,10 @@ type winogradWorker struct {
 
 const packChannels = 16 // input channels of a filter in one chunk of packing, times 32 outputs
 
+// nearV is the most floats of V that were measured (Zen 4) to stay in the second-level cache while U streams by. The
+// blocks of F(4x4, 3x3) are not much larger, and lose more by being cut.
+const nearV = 1 << 16
+
 const farPatches = 42 // most patches of a block where U comes from far
 
 // comesFromFar tells whether a prepared filter was measured (Zen 5) to be read faster that way: where it is as large as that of
@@ -131,11 +135,15 @@ func newPhase(s ConvShape, f *transforms, transposed, far bool, workers int, is 
 	if transposed {
 		g.src, g.dst = s.K, s.C
 	}
-	g.block = g.blockOf(is.winoPatches)
-	if far {
-		g.block = g.blockOf(farPatches)
-	}
 	g.vRow = (g.src + 15) &^ 15
+	switch {
+	case far:
+		g.block = g.blockOf(farPatches)
+	case f.size == 6:
+		g.block = g.blockOf(min(is.winoPatches, nearV/(g.planes()*g.vRow)))
+	default:
+		g.block = g.blockOf(is.winoPatches)
+	}
 	g.workerLen = g.planes()*(g.block*g.vRow+16) + g.planes()*(g.block*panelWidth+16) + padded(g.dst) + 16
 	g.zeros = aligned(make([]float32, padded(max(g.src, g.dst))+panelWidth+16))
 	g.workers = newWinogradWorkers(workers, is)
