@@ -3,12 +3,14 @@ package kernel
 import "unsafe"
 
 // winograd is the engine for 3x3 convolutions of stride 1 with one row and column of
-// padding on each side, by F(4x4, 3x3) or F(6x6, 3x3). A chunk of work transforms a block
+// padding on each side, by F(4x4, 3x3) or F(6x6, 3x3), and behind an upsampling by F(4x4, 2x2), in a phase for each
+// parity of the large image's rows and columns. A chunk of work transforms a block
 // of patches to V [planes][patches][src.c] and then, for each panel of output channels,
 // multiplies it with the transformed filter to M [planes][patches][32] and transforms that back.
 //
 // The packed filter U is [dst.c/32][planes][src.c][32], each plane with a line of 64 bytes
-// to spare, so that the planes do not all fall into the same set of the cache.
+// to spare, so that the planes do not all fall into the same set of the cache; with phases,
+// one such after the other.
 //
 // A small U stays in the cache from block to block, and so does one that was packed just
 // now. A large one that was prepared comes from far for every block, which takes longer
@@ -53,51 +55,6 @@ const packChannels = 16 // input channels of a filter in one chunk of packing, t
 const nearV = 1 << 16
 
 const farPatches = 42 // most patches of a block where U comes from far
-
-// comesFromFar tells whether a prepared filter was measured (Zen 5) to be read faster that way: where it is as large as that of
-// 256 channels to 256, or of 128 to 128 and there are few patches. With many, their images push each other out of the
-// cache, which small blocks suffer less from.
-func (g *winograd) comesFromFar() bool {
-	n := g.packedLen()
-	return n > 2<<20 || n > 1<<19 && g.n*g.perImage() <= 512
-}
-
-// suitsWinograd tells whether Winograd's algorithm applies to the shape, between
-// images of src and dst channels, and was measured to be faster than the direct one
-// (Zen 5, AVX-512 and AVX2): with fewer input channels the transforms cost more than
-// the products save, and of a patch of an image of 2x2 pixels most is padding.
-func (s ConvShape) suitsWinograd(src, dst int) bool {
-	return s.R == 3 && s.Stride == 1 && s.PadTop == 1 && s.PadLeft == 1 && s.PadBottom == 1 && s.PadRight == 1 &&
-		src >= 12 && dst >= 4 && s.H*s.W > 4 && !directOnly.Load()
-}
-
-// suitsUpsampled tells whether the convolution behind an upsampling has fewer products by F(4x4, 2x2), and enough pixels
-// for its transformed filters, which are nearly three times the size of F(4x4, 3x3)'s (measured on Zen 4, AVX-512).
-func (s ConvShape) suitsUpsampled(is *isa, fixed bool) bool {
-	if !s.suitsWinograd(s.C, s.K) || !s.suitsWinograd(s.K, s.C) || 4*s.H*s.W < min(s.C, s.K) {
-		return false
-	}
-	l := s.upsampled()
-	small, large := newPatchGrid(s, &is.wino2[0][0]), newPatchGrid(l, l.winogradOf(is, fixed))
-	return 4*small.products() < large.products()
-}
-
-// winogradOf chooses the algorithm, by the shape of an image and of the filter only, as was measured (Zen 4, AVX-512).
-// F(6x6, 3x3) has fewer products, but more to transform: too much where there are few channels. Where there are few
-// pixels for the channels, to read the filter's 64 planes takes longer than the products that they save; so it does where
-// they save little and the filter is transformed at every call.
-func (s ConvShape) winogradOf(is *isa, fixed bool) *transforms {
-	pixels, channels := s.H*s.W, min(s.C, s.K)
-	if s.H <= 6 || s.W <= 6 || s.C*s.K < 16*(s.C+s.K) || pixels < 2*channels {
-		return &is.wino4
-	}
-	four, six := newPatchGrid(s, &is.wino4), newPatchGrid(s, &is.wino6)
-	share := float64(six.products()) / float64(four.products())
-	if share <= 0.75 || fixed && share <= 0.9 && pixels >= 4*channels {
-		return &is.wino6
-	}
-	return &is.wino4
-}
 
 func newWinograd(s ConvShape, transposed, fixed, far bool, workers int, is *isa) *winograd {
 	if s.Upsample {

@@ -95,6 +95,7 @@ func registerTile(s isa, along bool, rows, nv int) {
 	}
 	right := make([]vec, nv)
 	for j := range right {
+		// Eight rows ahead, past the second-level cache: B is often a panel that streams by, A what should stay there.
 		if s.lanes == 16 && nv == 2 && along {
 			PREFETCHNTA(Mem{Base: b, Index: bRow, Scale: 8, Disp: j * s.bytes()})
 		}

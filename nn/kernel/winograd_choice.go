@@ -1,0 +1,46 @@
+package kernel
+
+// suitsWinograd tells whether Winograd's algorithm applies to the shape, between
+// images of src and dst channels, and was measured to be faster than the direct one
+// (Zen 5, AVX-512 and AVX2): with fewer input channels the transforms cost more than
+// the products save, and of a patch of an image of 2x2 pixels most is padding.
+func (s ConvShape) suitsWinograd(src, dst int) bool {
+	return s.R == 3 && s.Stride == 1 && s.PadTop == 1 && s.PadLeft == 1 && s.PadBottom == 1 && s.PadRight == 1 &&
+		src >= 12 && dst >= 4 && s.H*s.W > 4 && !directOnly.Load()
+}
+
+// suitsUpsampled tells whether the convolution behind an upsampling has fewer products by F(4x4, 2x2), and enough pixels
+// for its transformed filters, which are nearly three times the size of F(4x4, 3x3)'s (measured on Zen 4, AVX-512).
+func (s ConvShape) suitsUpsampled(is *isa, fixed bool) bool {
+	if !s.suitsWinograd(s.C, s.K) || !s.suitsWinograd(s.K, s.C) || 4*s.H*s.W < min(s.C, s.K) {
+		return false
+	}
+	l := s.upsampled()
+	small, large := newPatchGrid(s, &is.wino2[0][0]), newPatchGrid(l, l.winogradOf(is, fixed))
+	return 4*small.products() < large.products()
+}
+
+// winogradOf chooses the algorithm, by the shape of an image and of the filter only, as was measured (Zen 4, AVX-512).
+// F(6x6, 3x3) has fewer products, but more to transform: too much where there are few channels. Where there are few
+// pixels for the channels, to read the filter's 64 planes takes longer than the products that they save; so it does where
+// they save little and the filter is transformed at every call.
+func (s ConvShape) winogradOf(is *isa, fixed bool) *transforms {
+	pixels, channels := s.H*s.W, min(s.C, s.K)
+	if s.H <= 6 || s.W <= 6 || s.C*s.K < 16*(s.C+s.K) || pixels < 2*channels {
+		return &is.wino4
+	}
+	four, six := newPatchGrid(s, &is.wino4), newPatchGrid(s, &is.wino6)
+	share := float64(six.products()) / float64(four.products())
+	if share <= 0.75 || fixed && share <= 0.9 && pixels >= 4*channels {
+		return &is.wino6
+	}
+	return &is.wino4
+}
+
+// comesFromFar tells whether a prepared filter was measured (Zen 5) to be read faster that way: where it is as large as that of
+// 256 channels to 256, or of 128 to 128 and there are few patches. With many, their images push each other out of the
+// cache, which small blocks suffer less from.
+func (g *winograd) comesFromFar() bool {
+	n := g.packedLen()
+	return n > 2<<20 || n > 1<<19 && g.n*g.perImage() <= 512
+}
