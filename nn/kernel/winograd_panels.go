@@ -36,6 +36,7 @@ func newWinogradPanels(g *winograd) *winogradPanels {
 	return w
 }
 
+// newPanelsPhase is newWinogradPanels for one phase.
 func newPanelsPhase(g *winograd) *winogradPanels {
 	total := g.n * g.perImage()
 	w := &winogradPanels{winograd: g, count: (total + g.block - 1) / g.block, vPlane: g.block*g.vRow + 16}

@@ -25,8 +25,8 @@ func winograd2() {
 	}
 }
 
-// plane5 is plane n of the row of planes at base.
-func plane5(base, plane, plane3 reg.GPVirtual, n int) Mem {
+// planeOf5 is plane n of the row of five planes at base.
+func planeOf5(base, plane, plane3 reg.GPVirtual, n int) Mem {
 	m := Mem{Base: base}
 	switch n {
 	case 1, 2, 4:
@@ -42,7 +42,7 @@ func wino2Input(s isa) {
 	t := newTransform(s, "wino2Input")
 	t.findPixels(5, 5, false)
 	v, plane, count, off, q := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64(), GP64()
-	plane3, plane5th := times(3, plane), times(5, plane)
+	plane3, plane5 := times(3, plane), times(5, plane)
 	two := s.constant(2)
 	row := func(d [5]vec, put func(i int, v vec)) {
 		last := s.sub(d[3], d[1])
@@ -56,7 +56,7 @@ func wino2Input(s isa) {
 	XORQ(off, off)
 	Label("loop")
 	// With 32 registers all rows but the last stay in them. Each pixel is loaded once: those of a column are often a
-	// power of two apart and push each other out of the cache.
+	// power of two apart, and such loads take longer.
 	m := t.matrix(25)
 	var rows [5][5]vec
 	for j := range 5 {
@@ -80,9 +80,9 @@ func wino2Input(s isa) {
 				d[j] = m.get(5*i + j)
 			}
 		}
-		row(d, func(j int, v vec) { s.store(v, plane5(q, plane, plane3, j)) })
+		row(d, func(j int, v vec) { s.store(v, planeOf5(q, plane, plane3, j)) })
 		if i < 4 {
-			ADDQ(plane5th, q)
+			ADDQ(plane5, q)
 		}
 	}
 	ADDQ(I32(s.bytes()), off)
@@ -96,7 +96,7 @@ func wino2Output(s isa) {
 	t.findPixels(4, 4, true)
 	mm, plane, count, off := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64()
 	init := t.field(patchInit)
-	plane5th := times(5, plane)
+	plane5 := times(5, plane)
 	two, four, eight := s.constant(2), s.constant(4), s.constant(8)
 	row := func(m [5]vec, put func(i int, v vec)) {
 		sum, diff := s.add(m[1], m[2]), s.sub(m[1], m[2])
@@ -116,7 +116,7 @@ func wino2Output(s isa) {
 		for i := range d {
 			d[i] = s.load(Mem{Base: q})
 			if i < 4 {
-				ADDQ(plane5th, q)
+				ADDQ(plane5, q)
 			}
 		}
 		row(d, func(i int, v vec) { c.set(5*i+j, v) })
@@ -164,15 +164,15 @@ func wino2Gradient(s isa) {
 	}
 	q := GP64()
 	MOVQ(w, q)
-	plane3, plane5th := times(3, plane), times(5, plane)
+	plane3, plane5 := times(3, plane), times(5, plane)
 	for i := 0; i < 5; i++ {
 		var d [4]vec
 		for j := range d {
 			d[j] = c.get(4*i + j)
 		}
-		row(d, func(j int, v vec) { s.store(v, plane5(q, plane, plane3, j)) })
+		row(d, func(j int, v vec) { s.store(v, planeOf5(q, plane, plane3, j)) })
 		if i < 4 {
-			ADDQ(plane5th, q)
+			ADDQ(plane5, q)
 		}
 	}
 	ADDQ(I32(s.bytes()), off)
