@@ -8,103 +8,10 @@ package kernel
 func tileRows1x32AVX512(t *byte)
 
 //go:noescape
+func tileStreamRows1x32AVX512(t *byte)
+
+//go:noescape
 func tileRows1x16AVX512(t *byte)
-
-//go:noescape
-func tileRows2x32AVX512(t *byte)
-
-//go:noescape
-func tileRows2x16AVX512(t *byte)
-
-//go:noescape
-func tileRows3x32AVX512(t *byte)
-
-//go:noescape
-func tileRows3x16AVX512(t *byte)
-
-//go:noescape
-func tileRows4x32AVX512(t *byte)
-
-//go:noescape
-func tileRows4x16AVX512(t *byte)
-
-//go:noescape
-func tileRows5x32AVX512(t *byte)
-
-//go:noescape
-func tileRows5x16AVX512(t *byte)
-
-//go:noescape
-func tileRows6x32AVX512(t *byte)
-
-//go:noescape
-func tileRows6x16AVX512(t *byte)
-
-//go:noescape
-func tileRows7x32AVX512(t *byte)
-
-//go:noescape
-func tileRows7x16AVX512(t *byte)
-
-//go:noescape
-func tileRows8x32AVX512(t *byte)
-
-//go:noescape
-func tileRows8x16AVX512(t *byte)
-
-//go:noescape
-func tileRows9x32AVX512(t *byte)
-
-//go:noescape
-func tileRows9x16AVX512(t *byte)
-
-//go:noescape
-func tileRows10x32AVX512(t *byte)
-
-//go:noescape
-func tileRows10x16AVX512(t *byte)
-
-//go:noescape
-func tileRows11x32AVX512(t *byte)
-
-//go:noescape
-func tileRows11x16AVX512(t *byte)
-
-//go:noescape
-func tileRows12x32AVX512(t *byte)
-
-//go:noescape
-func tileRows12x16AVX512(t *byte)
-
-//go:noescape
-func tileRows13x32AVX512(t *byte)
-
-//go:noescape
-func tileRows13x16AVX512(t *byte)
-
-//go:noescape
-func tileRows14x32AVX512(t *byte)
-
-//go:noescape
-func tileRows14x16AVX512(t *byte)
-
-//go:noescape
-func tileRows1x16AVX2(t *byte)
-
-//go:noescape
-func tileRows2x16AVX2(t *byte)
-
-//go:noescape
-func tileRows3x16AVX2(t *byte)
-
-//go:noescape
-func tileRows4x16AVX2(t *byte)
-
-//go:noescape
-func tileRows5x16AVX2(t *byte)
-
-//go:noescape
-func tileRows6x16AVX2(t *byte)
 
 //go:noescape
 func tileCols1x32AVX512(t *byte)
@@ -113,10 +20,28 @@ func tileCols1x32AVX512(t *byte)
 func tileCols1x16AVX512(t *byte)
 
 //go:noescape
+func tileRows2x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows2x32AVX512(t *byte)
+
+//go:noescape
+func tileRows2x16AVX512(t *byte)
+
+//go:noescape
 func tileCols2x32AVX512(t *byte)
 
 //go:noescape
 func tileCols2x16AVX512(t *byte)
+
+//go:noescape
+func tileRows3x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows3x32AVX512(t *byte)
+
+//go:noescape
+func tileRows3x16AVX512(t *byte)
 
 //go:noescape
 func tileCols3x32AVX512(t *byte)
@@ -125,10 +50,28 @@ func tileCols3x32AVX512(t *byte)
 func tileCols3x16AVX512(t *byte)
 
 //go:noescape
+func tileRows4x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows4x32AVX512(t *byte)
+
+//go:noescape
+func tileRows4x16AVX512(t *byte)
+
+//go:noescape
 func tileCols4x32AVX512(t *byte)
 
 //go:noescape
 func tileCols4x16AVX512(t *byte)
+
+//go:noescape
+func tileRows5x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows5x32AVX512(t *byte)
+
+//go:noescape
+func tileRows5x16AVX512(t *byte)
 
 //go:noescape
 func tileCols5x32AVX512(t *byte)
@@ -137,10 +80,28 @@ func tileCols5x32AVX512(t *byte)
 func tileCols5x16AVX512(t *byte)
 
 //go:noescape
+func tileRows6x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows6x32AVX512(t *byte)
+
+//go:noescape
+func tileRows6x16AVX512(t *byte)
+
+//go:noescape
 func tileCols6x32AVX512(t *byte)
 
 //go:noescape
 func tileCols6x16AVX512(t *byte)
+
+//go:noescape
+func tileRows7x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows7x32AVX512(t *byte)
+
+//go:noescape
+func tileRows7x16AVX512(t *byte)
 
 //go:noescape
 func tileCols7x32AVX512(t *byte)
@@ -149,10 +110,28 @@ func tileCols7x32AVX512(t *byte)
 func tileCols7x16AVX512(t *byte)
 
 //go:noescape
+func tileRows8x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows8x32AVX512(t *byte)
+
+//go:noescape
+func tileRows8x16AVX512(t *byte)
+
+//go:noescape
 func tileCols8x32AVX512(t *byte)
 
 //go:noescape
 func tileCols8x16AVX512(t *byte)
+
+//go:noescape
+func tileRows9x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows9x32AVX512(t *byte)
+
+//go:noescape
+func tileRows9x16AVX512(t *byte)
 
 //go:noescape
 func tileCols9x32AVX512(t *byte)
@@ -161,10 +140,28 @@ func tileCols9x32AVX512(t *byte)
 func tileCols9x16AVX512(t *byte)
 
 //go:noescape
+func tileRows10x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows10x32AVX512(t *byte)
+
+//go:noescape
+func tileRows10x16AVX512(t *byte)
+
+//go:noescape
 func tileCols10x32AVX512(t *byte)
 
 //go:noescape
 func tileCols10x16AVX512(t *byte)
+
+//go:noescape
+func tileRows11x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows11x32AVX512(t *byte)
+
+//go:noescape
+func tileRows11x16AVX512(t *byte)
 
 //go:noescape
 func tileCols11x32AVX512(t *byte)
@@ -173,10 +170,28 @@ func tileCols11x32AVX512(t *byte)
 func tileCols11x16AVX512(t *byte)
 
 //go:noescape
+func tileRows12x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows12x32AVX512(t *byte)
+
+//go:noescape
+func tileRows12x16AVX512(t *byte)
+
+//go:noescape
 func tileCols12x32AVX512(t *byte)
 
 //go:noescape
 func tileCols12x16AVX512(t *byte)
+
+//go:noescape
+func tileRows13x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows13x32AVX512(t *byte)
+
+//go:noescape
+func tileRows13x16AVX512(t *byte)
 
 //go:noescape
 func tileCols13x32AVX512(t *byte)
@@ -185,25 +200,52 @@ func tileCols13x32AVX512(t *byte)
 func tileCols13x16AVX512(t *byte)
 
 //go:noescape
+func tileRows14x32AVX512(t *byte)
+
+//go:noescape
+func tileStreamRows14x32AVX512(t *byte)
+
+//go:noescape
+func tileRows14x16AVX512(t *byte)
+
+//go:noescape
 func tileCols14x32AVX512(t *byte)
 
 //go:noescape
 func tileCols14x16AVX512(t *byte)
 
 //go:noescape
+func tileRows1x16AVX2(t *byte)
+
+//go:noescape
 func tileCols1x16AVX2(t *byte)
+
+//go:noescape
+func tileRows2x16AVX2(t *byte)
 
 //go:noescape
 func tileCols2x16AVX2(t *byte)
 
 //go:noescape
+func tileRows3x16AVX2(t *byte)
+
+//go:noescape
 func tileCols3x16AVX2(t *byte)
+
+//go:noescape
+func tileRows4x16AVX2(t *byte)
 
 //go:noescape
 func tileCols4x16AVX2(t *byte)
 
 //go:noescape
+func tileRows5x16AVX2(t *byte)
+
+//go:noescape
 func tileCols5x16AVX2(t *byte)
+
+//go:noescape
+func tileRows6x16AVX2(t *byte)
 
 //go:noescape
 func tileCols6x16AVX2(t *byte)

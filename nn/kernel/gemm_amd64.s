@@ -70,6 +70,118 @@ step:
 	ADDQ         232(AX), R8
 	PREFETCHT1   (R9)
 	ADDQ         248(AX), R9
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z2
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z3
+	VBROADCASTSS (BX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R10
+	JNE          step
+	ADDQ         $+8, SI
+	DECQ         DI
+	JNE          segment
+	MOVQ         R8, 224(AX)
+	MOVQ         R9, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows1x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows1x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    88(AX), SI
+	MOVQ    96(AX), DI
+	MOVQ    224(AX), R8
+	MOVQ    240(AX), R9
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (SI), BX
+	MOVQ 104(AX), R10
+
+step:
+	PREFETCHT1   (R8)
+	ADDQ         232(AX), R8
+	PREFETCHT1   (R9)
+	ADDQ         248(AX), R9
 	PREFETCHNTA  (CX)(DX*8)
 	VMOVUPS      (CX), Z2
 	PREFETCHNTA  64(CX)(DX*8)
@@ -221,9 +333,348 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols1x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols1x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z2
+	VMOVUPS      64(CX), Z3
+	VBROADCASTSS (BX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols1x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols1x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z1
+	VBROADCASTSS (BX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows2x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows2x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z4
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z5
+	VBROADCASTSS (BX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (BX)(SI*1), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows2x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows2x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -458,9 +909,380 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols2x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols2x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z4
+	VMOVUPS      64(CX), Z5
+	VBROADCASTSS (BX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS 4(BX), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols2x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols2x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z2
+	VBROADCASTSS (BX), Z3
+	VFMADD231PS  Z2, Z3, Z0
+	VBROADCASTSS 4(BX), Z3
+	VFMADD231PS  Z2, Z3, Z1
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	ADDQ         DX, CX
+	VADDPS       (CX), Z1, Z1
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows3x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows3x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z6
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z7
+	VBROADCASTSS (BX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS (BX)(SI*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS (BX)(SI*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows3x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows3x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -715,9 +1537,413 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols3x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols3x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z6
+	VMOVUPS      64(CX), Z7
+	VBROADCASTSS (BX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS 4(BX), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS 8(BX), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols3x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols3x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z3
+	VBROADCASTSS (BX), Z4
+	VFMADD231PS  Z3, Z4, Z0
+	VBROADCASTSS 4(BX), Z4
+	VFMADD231PS  Z3, Z4, Z1
+	VBROADCASTSS 8(BX), Z4
+	VFMADD231PS  Z3, Z4, Z2
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	ADDQ         DX, CX
+	VADDPS       (CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows4x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows4x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), SI
+	LEAQ    (SI)(SI*2), DI
+	MOVQ    88(AX), R8
+	MOVQ    96(AX), R9
+	MOVQ    224(AX), R10
+	MOVQ    240(AX), R11
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R8), BX
+	MOVQ 104(AX), R12
+
+step:
+	PREFETCHT1   (R10)
+	ADDQ         232(AX), R10
+	PREFETCHT1   (R11)
+	ADDQ         248(AX), R11
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z8
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z9
+	VBROADCASTSS (BX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (BX)(SI*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (BX)(SI*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (BX)(DI*1), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R12
+	JNE          step
+	ADDQ         $+8, R8
+	DECQ         R9
+	JNE          segment
+	MOVQ         R10, 224(AX)
+	MOVQ         R11, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows4x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows4x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -994,9 +2220,445 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols4x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols4x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z8
+	VMOVUPS      64(CX), Z9
+	VBROADCASTSS (BX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 4(BX), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 8(BX), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 12(BX), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols4x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols4x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z3
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z4
+	VBROADCASTSS (BX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS 4(BX), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 8(BX), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS 12(BX), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	ADDQ         DX, CX
+	VADDPS       (CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	ADDQ         DX, CX
+	VADDPS       (CX), Z3, Z3
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows5x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows5x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), SI
+	LEAQ    (SI)(SI*2), DI
+	MOVQ    88(AX), R8
+	MOVQ    96(AX), R9
+	MOVQ    224(AX), R10
+	MOVQ    240(AX), R11
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R8), BX
+	MOVQ 104(AX), R12
+
+step:
+	PREFETCHT1   (R10)
+	ADDQ         232(AX), R10
+	PREFETCHT1   (R11)
+	ADDQ         248(AX), R11
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z10
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z11
+	VBROADCASTSS (BX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS (BX)(SI*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (BX)(SI*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (BX)(DI*1), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS (BX)(SI*4), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R12
+	JNE          step
+	ADDQ         $+8, R8
+	DECQ         R9
+	JNE          segment
+	MOVQ         R10, 224(AX)
+	MOVQ         R11, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows5x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows5x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -1293,9 +2955,478 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols5x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols5x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z10
+	VMOVUPS      64(CX), Z11
+	VBROADCASTSS (BX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS 4(BX), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS 8(BX), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS 12(BX), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS 16(BX), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols5x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols5x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z5
+	VBROADCASTSS (BX), Z6
+	VFMADD231PS  Z5, Z6, Z0
+	VBROADCASTSS 4(BX), Z6
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS 8(BX), Z6
+	VFMADD231PS  Z5, Z6, Z2
+	VBROADCASTSS 12(BX), Z6
+	VFMADD231PS  Z5, Z6, Z3
+	VBROADCASTSS 16(BX), Z6
+	VFMADD231PS  Z5, Z6, Z4
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	ADDQ         DX, CX
+	VADDPS       (CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	ADDQ         DX, CX
+	VADDPS       (CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows6x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows6x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), SI
+	LEAQ    (SI)(SI*2), DI
+	LEAQ    (SI)(SI*4), R8
+	MOVQ    88(AX), R9
+	MOVQ    96(AX), R10
+	MOVQ    224(AX), R11
+	MOVQ    240(AX), R12
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R9), BX
+	MOVQ 104(AX), R13
+
+step:
+	PREFETCHT1   (R11)
+	ADDQ         232(AX), R11
+	PREFETCHT1   (R12)
+	ADDQ         248(AX), R12
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z12
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z13
+	VBROADCASTSS (BX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (BX)(SI*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (BX)(SI*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (BX)(DI*1), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS (BX)(SI*4), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (BX)(R8*1), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R13
+	JNE          step
+	ADDQ         $+8, R9
+	DECQ         R10
+	JNE          segment
+	MOVQ         R11, 224(AX)
+	MOVQ         R12, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows6x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows6x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -1614,9 +3745,512 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols6x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols6x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z12
+	VMOVUPS      64(CX), Z13
+	VBROADCASTSS (BX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS 4(BX), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS 8(BX), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS 12(BX), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS 16(BX), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS 20(BX), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols6x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols6x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z5
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z6
+	VBROADCASTSS (BX), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS 4(BX), Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 8(BX), Z7
+	VFMADD231PS  Z6, Z7, Z2
+	VBROADCASTSS 12(BX), Z7
+	VFMADD231PS  Z6, Z7, Z3
+	VBROADCASTSS 16(BX), Z7
+	VFMADD231PS  Z6, Z7, Z4
+	VBROADCASTSS 20(BX), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	ADDQ         DX, CX
+	VADDPS       (CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	ADDQ         DX, CX
+	VADDPS       (CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	ADDQ         DX, CX
+	VADDPS       (CX), Z5, Z5
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows7x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows7x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (DI)(DI*4), R9
+	MOVQ    88(AX), R10
+	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R10), BX
+	LEAQ (BX)(R8*2), SI
+	MOVQ 104(AX), R14
+
+step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z14
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z15
+	VBROADCASTSS (BX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS (BX)(DI*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (BX)(DI*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS (BX)(R8*1), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (BX)(DI*4), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS (BX)(R9*1), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS (SI), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         $+4, BX
+	ADDQ         $+4, SI
+	ADDQ         DX, CX
+	DECQ         R14
+	JNE          step
+	ADDQ         $+8, R10
+	DECQ         R11
+	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows7x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows7x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -1959,9 +4593,544 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols7x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols7x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z14
+	VMOVUPS      64(CX), Z15
+	VBROADCASTSS (BX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS 4(BX), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS 8(BX), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS 12(BX), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS 16(BX), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS 20(BX), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS 24(BX), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols7x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols7x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z7
+	VBROADCASTSS (BX), Z8
+	VFMADD231PS  Z7, Z8, Z0
+	VBROADCASTSS 4(BX), Z8
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS 8(BX), Z8
+	VFMADD231PS  Z7, Z8, Z2
+	VBROADCASTSS 12(BX), Z8
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS 16(BX), Z8
+	VFMADD231PS  Z7, Z8, Z4
+	VBROADCASTSS 20(BX), Z8
+	VFMADD231PS  Z7, Z8, Z5
+	VBROADCASTSS 24(BX), Z8
+	VFMADD231PS  Z7, Z8, Z6
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	ADDQ         DX, CX
+	VADDPS       (CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	ADDQ         DX, CX
+	VADDPS       (CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	ADDQ         DX, CX
+	VADDPS       (CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows8x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows8x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (DI)(DI*4), R9
+	MOVQ    88(AX), R10
+	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R10), BX
+	LEAQ (BX)(R8*2), SI
+	MOVQ 104(AX), R14
+
+step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z16
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z17
+	VBROADCASTSS (BX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (BX)(DI*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (BX)(DI*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (BX)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (BX)(DI*4), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (BX)(R9*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (SI), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (SI)(DI*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         $+4, BX
+	ADDQ         $+4, SI
+	ADDQ         DX, CX
+	DECQ         R14
+	JNE          step
+	ADDQ         $+8, R10
+	DECQ         R11
+	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows8x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows8x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -2324,9 +5493,576 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols8x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols8x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z16
+	VMOVUPS      64(CX), Z17
+	VBROADCASTSS (BX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS 4(BX), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS 8(BX), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS 12(BX), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS 16(BX), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS 20(BX), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS 24(BX), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS 28(BX), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols8x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols8x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z7
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z8
+	VBROADCASTSS (BX), Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VBROADCASTSS 4(BX), Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 8(BX), Z9
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS 12(BX), Z9
+	VFMADD231PS  Z8, Z9, Z3
+	VBROADCASTSS 16(BX), Z9
+	VFMADD231PS  Z8, Z9, Z4
+	VBROADCASTSS 20(BX), Z9
+	VFMADD231PS  Z8, Z9, Z5
+	VBROADCASTSS 24(BX), Z9
+	VFMADD231PS  Z8, Z9, Z6
+	VBROADCASTSS 28(BX), Z9
+	VFMADD231PS  Z8, Z9, Z7
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	ADDQ         DX, CX
+	VADDPS       (CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	ADDQ         DX, CX
+	VADDPS       (CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	ADDQ         DX, CX
+	VADDPS       (CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	ADDQ         DX, CX
+	VADDPS       (CX), Z7, Z7
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z7, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows9x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows9x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z16
+	VMOVUPS 64(CX), Z17
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (DI)(DI*4), R9
+	MOVQ    88(AX), R10
+	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R10), BX
+	LEAQ (BX)(R8*2), SI
+	MOVQ 104(AX), R14
+
+step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z18
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z19
+	VBROADCASTSS (BX), Z20
+	VFMADD231PS  Z18, Z20, Z0
+	VFMADD231PS  Z19, Z20, Z1
+	VBROADCASTSS (BX)(DI*1), Z20
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (BX)(DI*2), Z20
+	VFMADD231PS  Z18, Z20, Z4
+	VFMADD231PS  Z19, Z20, Z5
+	VBROADCASTSS (BX)(R8*1), Z20
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (BX)(DI*4), Z20
+	VFMADD231PS  Z18, Z20, Z8
+	VFMADD231PS  Z19, Z20, Z9
+	VBROADCASTSS (BX)(R9*1), Z20
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (SI), Z20
+	VFMADD231PS  Z18, Z20, Z12
+	VFMADD231PS  Z19, Z20, Z13
+	VBROADCASTSS (SI)(DI*1), Z20
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	VBROADCASTSS (SI)(DI*2), Z20
+	VFMADD231PS  Z18, Z20, Z16
+	VFMADD231PS  Z19, Z20, Z17
+	ADDQ         $+4, BX
+	ADDQ         $+4, SI
+	ADDQ         DX, CX
+	DECQ         R14
+	JNE          step
+	ADDQ         $+8, R10
+	DECQ         R11
+	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+	ADDQ         DX, CX
+	VADDPS       (CX), Z16, Z16
+	VADDPS       64(CX), Z17, Z17
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z16, (CX)
+	VMOVUPS Z17, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows9x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows9x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -2709,9 +6445,608 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols9x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols9x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z16
+	VMOVUPS 64(CX), Z17
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z18
+	VMOVUPS      64(CX), Z19
+	VBROADCASTSS (BX), Z20
+	VFMADD231PS  Z18, Z20, Z0
+	VFMADD231PS  Z19, Z20, Z1
+	VBROADCASTSS 4(BX), Z20
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 8(BX), Z20
+	VFMADD231PS  Z18, Z20, Z4
+	VFMADD231PS  Z19, Z20, Z5
+	VBROADCASTSS 12(BX), Z20
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 16(BX), Z20
+	VFMADD231PS  Z18, Z20, Z8
+	VFMADD231PS  Z19, Z20, Z9
+	VBROADCASTSS 20(BX), Z20
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 24(BX), Z20
+	VFMADD231PS  Z18, Z20, Z12
+	VFMADD231PS  Z19, Z20, Z13
+	VBROADCASTSS 28(BX), Z20
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	VBROADCASTSS 32(BX), Z20
+	VFMADD231PS  Z18, Z20, Z16
+	VFMADD231PS  Z19, Z20, Z17
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+	ADDQ         DX, CX
+	VADDPS       (CX), Z16, Z16
+	VADDPS       64(CX), Z17, Z17
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z16, (CX)
+	VMOVUPS Z17, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols9x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols9x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z9
+	VBROADCASTSS (BX), Z10
+	VFMADD231PS  Z9, Z10, Z0
+	VBROADCASTSS 4(BX), Z10
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 8(BX), Z10
+	VFMADD231PS  Z9, Z10, Z2
+	VBROADCASTSS 12(BX), Z10
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 16(BX), Z10
+	VFMADD231PS  Z9, Z10, Z4
+	VBROADCASTSS 20(BX), Z10
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 24(BX), Z10
+	VFMADD231PS  Z9, Z10, Z6
+	VBROADCASTSS 28(BX), Z10
+	VFMADD231PS  Z9, Z10, Z7
+	VBROADCASTSS 32(BX), Z10
+	VFMADD231PS  Z9, Z10, Z8
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	ADDQ         DX, CX
+	VADDPS       (CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	ADDQ         DX, CX
+	VADDPS       (CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	ADDQ         DX, CX
+	VADDPS       (CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	ADDQ         DX, CX
+	VADDPS       (CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows10x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows10x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z16
+	VMOVUPS 64(CX), Z17
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z18
+	VMOVUPS 64(CX), Z19
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (DI)(DI*4), R9
+	MOVQ    88(AX), R10
+	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R10), BX
+	LEAQ (BX)(R8*2), SI
+	MOVQ 104(AX), R14
+
+step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z20
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z21
+	VBROADCASTSS (BX), Z22
+	VFMADD231PS  Z20, Z22, Z0
+	VFMADD231PS  Z21, Z22, Z1
+	VBROADCASTSS (BX)(DI*1), Z22
+	VFMADD231PS  Z20, Z22, Z2
+	VFMADD231PS  Z21, Z22, Z3
+	VBROADCASTSS (BX)(DI*2), Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VFMADD231PS  Z21, Z22, Z5
+	VBROADCASTSS (BX)(R8*1), Z22
+	VFMADD231PS  Z20, Z22, Z6
+	VFMADD231PS  Z21, Z22, Z7
+	VBROADCASTSS (BX)(DI*4), Z22
+	VFMADD231PS  Z20, Z22, Z8
+	VFMADD231PS  Z21, Z22, Z9
+	VBROADCASTSS (BX)(R9*1), Z22
+	VFMADD231PS  Z20, Z22, Z10
+	VFMADD231PS  Z21, Z22, Z11
+	VBROADCASTSS (SI), Z22
+	VFMADD231PS  Z20, Z22, Z12
+	VFMADD231PS  Z21, Z22, Z13
+	VBROADCASTSS (SI)(DI*1), Z22
+	VFMADD231PS  Z20, Z22, Z14
+	VFMADD231PS  Z21, Z22, Z15
+	VBROADCASTSS (SI)(DI*2), Z22
+	VFMADD231PS  Z20, Z22, Z16
+	VFMADD231PS  Z21, Z22, Z17
+	VBROADCASTSS (SI)(R8*1), Z22
+	VFMADD231PS  Z20, Z22, Z18
+	VFMADD231PS  Z21, Z22, Z19
+	ADDQ         $+4, BX
+	ADDQ         $+4, SI
+	ADDQ         DX, CX
+	DECQ         R14
+	JNE          step
+	ADDQ         $+8, R10
+	DECQ         R11
+	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+	ADDQ         DX, CX
+	VADDPS       (CX), Z16, Z16
+	VADDPS       64(CX), Z17, Z17
+	ADDQ         DX, CX
+	VADDPS       (CX), Z18, Z18
+	VADDPS       64(CX), Z19, Z19
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z16, (CX)
+	VMOVUPS Z17, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z18, (CX)
+	VMOVUPS Z19, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows10x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows10x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -3114,9 +7449,640 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols10x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols10x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z16
+	VMOVUPS 64(CX), Z17
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z18
+	VMOVUPS 64(CX), Z19
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z20
+	VMOVUPS      64(CX), Z21
+	VBROADCASTSS (BX), Z22
+	VFMADD231PS  Z20, Z22, Z0
+	VFMADD231PS  Z21, Z22, Z1
+	VBROADCASTSS 4(BX), Z22
+	VFMADD231PS  Z20, Z22, Z2
+	VFMADD231PS  Z21, Z22, Z3
+	VBROADCASTSS 8(BX), Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VFMADD231PS  Z21, Z22, Z5
+	VBROADCASTSS 12(BX), Z22
+	VFMADD231PS  Z20, Z22, Z6
+	VFMADD231PS  Z21, Z22, Z7
+	VBROADCASTSS 16(BX), Z22
+	VFMADD231PS  Z20, Z22, Z8
+	VFMADD231PS  Z21, Z22, Z9
+	VBROADCASTSS 20(BX), Z22
+	VFMADD231PS  Z20, Z22, Z10
+	VFMADD231PS  Z21, Z22, Z11
+	VBROADCASTSS 24(BX), Z22
+	VFMADD231PS  Z20, Z22, Z12
+	VFMADD231PS  Z21, Z22, Z13
+	VBROADCASTSS 28(BX), Z22
+	VFMADD231PS  Z20, Z22, Z14
+	VFMADD231PS  Z21, Z22, Z15
+	VBROADCASTSS 32(BX), Z22
+	VFMADD231PS  Z20, Z22, Z16
+	VFMADD231PS  Z21, Z22, Z17
+	VBROADCASTSS 36(BX), Z22
+	VFMADD231PS  Z20, Z22, Z18
+	VFMADD231PS  Z21, Z22, Z19
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+	ADDQ         DX, CX
+	VADDPS       (CX), Z16, Z16
+	VADDPS       64(CX), Z17, Z17
+	ADDQ         DX, CX
+	VADDPS       (CX), Z18, Z18
+	VADDPS       64(CX), Z19, Z19
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z16, (CX)
+	VMOVUPS Z17, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z18, (CX)
+	VMOVUPS Z19, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols10x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols10x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z9
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z10
+	VBROADCASTSS (BX), Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VBROADCASTSS 4(BX), Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VBROADCASTSS 8(BX), Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VBROADCASTSS 12(BX), Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VBROADCASTSS 16(BX), Z11
+	VFMADD231PS  Z10, Z11, Z4
+	VBROADCASTSS 20(BX), Z11
+	VFMADD231PS  Z10, Z11, Z5
+	VBROADCASTSS 24(BX), Z11
+	VFMADD231PS  Z10, Z11, Z6
+	VBROADCASTSS 28(BX), Z11
+	VFMADD231PS  Z10, Z11, Z7
+	VBROADCASTSS 32(BX), Z11
+	VFMADD231PS  Z10, Z11, Z8
+	VBROADCASTSS 36(BX), Z11
+	VFMADD231PS  Z10, Z11, Z9
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	ADDQ         DX, CX
+	VADDPS       (CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	ADDQ         DX, CX
+	VADDPS       (CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	ADDQ         DX, CX
+	VADDPS       (CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	ADDQ         DX, CX
+	VADDPS       (CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	ADDQ         DX, CX
+	VADDPS       (CX), Z9, Z9
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z9, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows11x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows11x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z16
+	VMOVUPS 64(CX), Z17
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z18
+	VMOVUPS 64(CX), Z19
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z20
+	VMOVUPS 64(CX), Z21
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (DI)(DI*4), R9
+	MOVQ    88(AX), R10
+	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R10), BX
+	LEAQ (BX)(R8*2), SI
+	MOVQ 104(AX), R14
+
+step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z22
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z23
+	VBROADCASTSS (BX), Z24
+	VFMADD231PS  Z22, Z24, Z0
+	VFMADD231PS  Z23, Z24, Z1
+	VBROADCASTSS (BX)(DI*1), Z24
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS (BX)(DI*2), Z24
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS (BX)(R8*1), Z24
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS (BX)(DI*4), Z24
+	VFMADD231PS  Z22, Z24, Z8
+	VFMADD231PS  Z23, Z24, Z9
+	VBROADCASTSS (BX)(R9*1), Z24
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (SI), Z24
+	VFMADD231PS  Z22, Z24, Z12
+	VFMADD231PS  Z23, Z24, Z13
+	VBROADCASTSS (SI)(DI*1), Z24
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	VBROADCASTSS (SI)(DI*2), Z24
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS (SI)(R8*1), Z24
+	VFMADD231PS  Z22, Z24, Z18
+	VFMADD231PS  Z23, Z24, Z19
+	VBROADCASTSS (SI)(DI*4), Z24
+	VFMADD231PS  Z22, Z24, Z20
+	VFMADD231PS  Z23, Z24, Z21
+	ADDQ         $+4, BX
+	ADDQ         $+4, SI
+	ADDQ         DX, CX
+	DECQ         R14
+	JNE          step
+	ADDQ         $+8, R10
+	DECQ         R11
+	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+	ADDQ         DX, CX
+	VADDPS       (CX), Z16, Z16
+	VADDPS       64(CX), Z17, Z17
+	ADDQ         DX, CX
+	VADDPS       (CX), Z18, Z18
+	VADDPS       64(CX), Z19, Z19
+	ADDQ         DX, CX
+	VADDPS       (CX), Z20, Z20
+	VADDPS       64(CX), Z21, Z21
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z16, (CX)
+	VMOVUPS Z17, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z18, (CX)
+	VMOVUPS Z19, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z20, (CX)
+	VMOVUPS Z21, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows11x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows11x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -3539,9 +8505,672 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols11x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols11x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z16
+	VMOVUPS 64(CX), Z17
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z18
+	VMOVUPS 64(CX), Z19
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z20
+	VMOVUPS 64(CX), Z21
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z22
+	VMOVUPS      64(CX), Z23
+	VBROADCASTSS (BX), Z24
+	VFMADD231PS  Z22, Z24, Z0
+	VFMADD231PS  Z23, Z24, Z1
+	VBROADCASTSS 4(BX), Z24
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS 8(BX), Z24
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS 12(BX), Z24
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS 16(BX), Z24
+	VFMADD231PS  Z22, Z24, Z8
+	VFMADD231PS  Z23, Z24, Z9
+	VBROADCASTSS 20(BX), Z24
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS 24(BX), Z24
+	VFMADD231PS  Z22, Z24, Z12
+	VFMADD231PS  Z23, Z24, Z13
+	VBROADCASTSS 28(BX), Z24
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	VBROADCASTSS 32(BX), Z24
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS 36(BX), Z24
+	VFMADD231PS  Z22, Z24, Z18
+	VFMADD231PS  Z23, Z24, Z19
+	VBROADCASTSS 40(BX), Z24
+	VFMADD231PS  Z22, Z24, Z20
+	VFMADD231PS  Z23, Z24, Z21
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+	ADDQ         DX, CX
+	VADDPS       (CX), Z16, Z16
+	VADDPS       64(CX), Z17, Z17
+	ADDQ         DX, CX
+	VADDPS       (CX), Z18, Z18
+	VADDPS       64(CX), Z19, Z19
+	ADDQ         DX, CX
+	VADDPS       (CX), Z20, Z20
+	VADDPS       64(CX), Z21, Z21
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z16, (CX)
+	VMOVUPS Z17, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z18, (CX)
+	VMOVUPS Z19, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z20, (CX)
+	VMOVUPS Z21, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols11x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols11x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z11
+	VBROADCASTSS (BX), Z12
+	VFMADD231PS  Z11, Z12, Z0
+	VBROADCASTSS 4(BX), Z12
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS 8(BX), Z12
+	VFMADD231PS  Z11, Z12, Z2
+	VBROADCASTSS 12(BX), Z12
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS 16(BX), Z12
+	VFMADD231PS  Z11, Z12, Z4
+	VBROADCASTSS 20(BX), Z12
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS 24(BX), Z12
+	VFMADD231PS  Z11, Z12, Z6
+	VBROADCASTSS 28(BX), Z12
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS 32(BX), Z12
+	VFMADD231PS  Z11, Z12, Z8
+	VBROADCASTSS 36(BX), Z12
+	VFMADD231PS  Z11, Z12, Z9
+	VBROADCASTSS 40(BX), Z12
+	VFMADD231PS  Z11, Z12, Z10
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	ADDQ         DX, CX
+	VADDPS       (CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	ADDQ         DX, CX
+	VADDPS       (CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	ADDQ         DX, CX
+	VADDPS       (CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	ADDQ         DX, CX
+	VADDPS       (CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	ADDQ         DX, CX
+	VADDPS       (CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z9, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows12x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows12x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z16
+	VMOVUPS 64(CX), Z17
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z18
+	VMOVUPS 64(CX), Z19
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z20
+	VMOVUPS 64(CX), Z21
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z22
+	VMOVUPS 64(CX), Z23
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (DI)(DI*4), R9
+	MOVQ    88(AX), R10
+	MOVQ    96(AX), R11
+	MOVQ    224(AX), R12
+	MOVQ    240(AX), R13
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R10), BX
+	LEAQ (BX)(R8*2), SI
+	MOVQ 104(AX), R14
+
+step:
+	PREFETCHT1   (R12)
+	ADDQ         232(AX), R12
+	PREFETCHT1   (R13)
+	ADDQ         248(AX), R13
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z24
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z25
+	VBROADCASTSS (BX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS (BX)(DI*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS (BX)(DI*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS (BX)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS (BX)(DI*4), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS (BX)(R9*1), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS (SI), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS (SI)(DI*1), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS (SI)(DI*2), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS (SI)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS (SI)(DI*4), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS (SI)(R9*1), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	ADDQ         $+4, BX
+	ADDQ         $+4, SI
+	ADDQ         DX, CX
+	DECQ         R14
+	JNE          step
+	ADDQ         $+8, R10
+	DECQ         R11
+	JNE          segment
+	MOVQ         R12, 224(AX)
+	MOVQ         R13, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+	ADDQ         DX, CX
+	VADDPS       (CX), Z16, Z16
+	VADDPS       64(CX), Z17, Z17
+	ADDQ         DX, CX
+	VADDPS       (CX), Z18, Z18
+	VADDPS       64(CX), Z19, Z19
+	ADDQ         DX, CX
+	VADDPS       (CX), Z20, Z20
+	VADDPS       64(CX), Z21, Z21
+	ADDQ         DX, CX
+	VADDPS       (CX), Z22, Z22
+	VADDPS       64(CX), Z23, Z23
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z16, (CX)
+	VMOVUPS Z17, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z18, (CX)
+	VMOVUPS Z19, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z20, (CX)
+	VMOVUPS Z21, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z22, (CX)
+	VMOVUPS Z23, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows12x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows12x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -3984,9 +9613,706 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols12x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols12x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z16
+	VMOVUPS 64(CX), Z17
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z18
+	VMOVUPS 64(CX), Z19
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z20
+	VMOVUPS 64(CX), Z21
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z22
+	VMOVUPS 64(CX), Z23
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z24
+	VMOVUPS      64(CX), Z25
+	VBROADCASTSS (BX), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS 4(BX), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS 8(BX), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS 12(BX), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS 16(BX), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS 20(BX), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS 24(BX), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS 28(BX), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS 32(BX), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS 36(BX), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS 40(BX), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS 44(BX), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+	ADDQ         DX, CX
+	VADDPS       (CX), Z16, Z16
+	VADDPS       64(CX), Z17, Z17
+	ADDQ         DX, CX
+	VADDPS       (CX), Z18, Z18
+	VADDPS       64(CX), Z19, Z19
+	ADDQ         DX, CX
+	VADDPS       (CX), Z20, Z20
+	VADDPS       64(CX), Z21, Z21
+	ADDQ         DX, CX
+	VADDPS       (CX), Z22, Z22
+	VADDPS       64(CX), Z23, Z23
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z16, (CX)
+	VMOVUPS Z17, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z18, (CX)
+	VMOVUPS Z19, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z20, (CX)
+	VMOVUPS Z21, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z22, (CX)
+	VMOVUPS Z23, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols12x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols12x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z11
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z12
+	VBROADCASTSS (BX), Z13
+	VFMADD231PS  Z12, Z13, Z0
+	VBROADCASTSS 4(BX), Z13
+	VFMADD231PS  Z12, Z13, Z1
+	VBROADCASTSS 8(BX), Z13
+	VFMADD231PS  Z12, Z13, Z2
+	VBROADCASTSS 12(BX), Z13
+	VFMADD231PS  Z12, Z13, Z3
+	VBROADCASTSS 16(BX), Z13
+	VFMADD231PS  Z12, Z13, Z4
+	VBROADCASTSS 20(BX), Z13
+	VFMADD231PS  Z12, Z13, Z5
+	VBROADCASTSS 24(BX), Z13
+	VFMADD231PS  Z12, Z13, Z6
+	VBROADCASTSS 28(BX), Z13
+	VFMADD231PS  Z12, Z13, Z7
+	VBROADCASTSS 32(BX), Z13
+	VFMADD231PS  Z12, Z13, Z8
+	VBROADCASTSS 36(BX), Z13
+	VFMADD231PS  Z12, Z13, Z9
+	VBROADCASTSS 40(BX), Z13
+	VFMADD231PS  Z12, Z13, Z10
+	VBROADCASTSS 44(BX), Z13
+	VFMADD231PS  Z12, Z13, Z11
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	ADDQ         DX, CX
+	VADDPS       (CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	ADDQ         DX, CX
+	VADDPS       (CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	ADDQ         DX, CX
+	VADDPS       (CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	ADDQ         DX, CX
+	VADDPS       (CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	ADDQ         DX, CX
+	VADDPS       (CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	ADDQ         DX, CX
+	VADDPS       (CX), Z11, Z11
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z9, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z11, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows13x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows13x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z16
+	VMOVUPS 64(CX), Z17
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z18
+	VMOVUPS 64(CX), Z19
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z20
+	VMOVUPS 64(CX), Z21
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z22
+	VMOVUPS 64(CX), Z23
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z24
+	VMOVUPS 64(CX), Z25
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), R8
+	LEAQ    (R8)(R8*2), R9
+	LEAQ    (R8)(R8*4), R10
+	MOVQ    88(AX), R11
+	MOVQ    96(AX), R12
+	MOVQ    224(AX), R13
+	MOVQ    240(AX), R14
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R11), BX
+	LEAQ (BX)(R9*2), SI
+	LEAQ (SI)(R9*2), DI
+	MOVQ 104(AX), R15
+
+step:
+	PREFETCHT1   (R13)
+	ADDQ         232(AX), R13
+	PREFETCHT1   (R14)
+	ADDQ         248(AX), R14
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z26
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z27
+	VBROADCASTSS (BX), Z28
+	VFMADD231PS  Z26, Z28, Z0
+	VFMADD231PS  Z27, Z28, Z1
+	VBROADCASTSS (BX)(R8*1), Z28
+	VFMADD231PS  Z26, Z28, Z2
+	VFMADD231PS  Z27, Z28, Z3
+	VBROADCASTSS (BX)(R8*2), Z28
+	VFMADD231PS  Z26, Z28, Z4
+	VFMADD231PS  Z27, Z28, Z5
+	VBROADCASTSS (BX)(R9*1), Z28
+	VFMADD231PS  Z26, Z28, Z6
+	VFMADD231PS  Z27, Z28, Z7
+	VBROADCASTSS (BX)(R8*4), Z28
+	VFMADD231PS  Z26, Z28, Z8
+	VFMADD231PS  Z27, Z28, Z9
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z26, Z28, Z10
+	VFMADD231PS  Z27, Z28, Z11
+	VBROADCASTSS (SI), Z28
+	VFMADD231PS  Z26, Z28, Z12
+	VFMADD231PS  Z27, Z28, Z13
+	VBROADCASTSS (SI)(R8*1), Z28
+	VFMADD231PS  Z26, Z28, Z14
+	VFMADD231PS  Z27, Z28, Z15
+	VBROADCASTSS (SI)(R8*2), Z28
+	VFMADD231PS  Z26, Z28, Z16
+	VFMADD231PS  Z27, Z28, Z17
+	VBROADCASTSS (SI)(R9*1), Z28
+	VFMADD231PS  Z26, Z28, Z18
+	VFMADD231PS  Z27, Z28, Z19
+	VBROADCASTSS (SI)(R8*4), Z28
+	VFMADD231PS  Z26, Z28, Z20
+	VFMADD231PS  Z27, Z28, Z21
+	VBROADCASTSS (SI)(R10*1), Z28
+	VFMADD231PS  Z26, Z28, Z22
+	VFMADD231PS  Z27, Z28, Z23
+	VBROADCASTSS (DI), Z28
+	VFMADD231PS  Z26, Z28, Z24
+	VFMADD231PS  Z27, Z28, Z25
+	ADDQ         $+4, BX
+	ADDQ         $+4, SI
+	ADDQ         $+4, DI
+	ADDQ         DX, CX
+	DECQ         R15
+	JNE          step
+	ADDQ         $+8, R11
+	DECQ         R12
+	JNE          segment
+	MOVQ         R13, 224(AX)
+	MOVQ         R14, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+	ADDQ         DX, CX
+	VADDPS       (CX), Z16, Z16
+	VADDPS       64(CX), Z17, Z17
+	ADDQ         DX, CX
+	VADDPS       (CX), Z18, Z18
+	VADDPS       64(CX), Z19, Z19
+	ADDQ         DX, CX
+	VADDPS       (CX), Z20, Z20
+	VADDPS       64(CX), Z21, Z21
+	ADDQ         DX, CX
+	VADDPS       (CX), Z22, Z22
+	VADDPS       64(CX), Z23, Z23
+	ADDQ         DX, CX
+	VADDPS       (CX), Z24, Z24
+	VADDPS       64(CX), Z25, Z25
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z16, (CX)
+	VMOVUPS Z17, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z18, (CX)
+	VMOVUPS Z19, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z20, (CX)
+	VMOVUPS Z21, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z22, (CX)
+	VMOVUPS Z23, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z24, (CX)
+	VMOVUPS Z25, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows13x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows13x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -4453,9 +10779,738 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileCols13x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols13x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z16
+	VMOVUPS 64(CX), Z17
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z18
+	VMOVUPS 64(CX), Z19
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z20
+	VMOVUPS 64(CX), Z21
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z22
+	VMOVUPS 64(CX), Z23
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z24
+	VMOVUPS 64(CX), Z25
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z26
+	VMOVUPS      64(CX), Z27
+	VBROADCASTSS (BX), Z28
+	VFMADD231PS  Z26, Z28, Z0
+	VFMADD231PS  Z27, Z28, Z1
+	VBROADCASTSS 4(BX), Z28
+	VFMADD231PS  Z26, Z28, Z2
+	VFMADD231PS  Z27, Z28, Z3
+	VBROADCASTSS 8(BX), Z28
+	VFMADD231PS  Z26, Z28, Z4
+	VFMADD231PS  Z27, Z28, Z5
+	VBROADCASTSS 12(BX), Z28
+	VFMADD231PS  Z26, Z28, Z6
+	VFMADD231PS  Z27, Z28, Z7
+	VBROADCASTSS 16(BX), Z28
+	VFMADD231PS  Z26, Z28, Z8
+	VFMADD231PS  Z27, Z28, Z9
+	VBROADCASTSS 20(BX), Z28
+	VFMADD231PS  Z26, Z28, Z10
+	VFMADD231PS  Z27, Z28, Z11
+	VBROADCASTSS 24(BX), Z28
+	VFMADD231PS  Z26, Z28, Z12
+	VFMADD231PS  Z27, Z28, Z13
+	VBROADCASTSS 28(BX), Z28
+	VFMADD231PS  Z26, Z28, Z14
+	VFMADD231PS  Z27, Z28, Z15
+	VBROADCASTSS 32(BX), Z28
+	VFMADD231PS  Z26, Z28, Z16
+	VFMADD231PS  Z27, Z28, Z17
+	VBROADCASTSS 36(BX), Z28
+	VFMADD231PS  Z26, Z28, Z18
+	VFMADD231PS  Z27, Z28, Z19
+	VBROADCASTSS 40(BX), Z28
+	VFMADD231PS  Z26, Z28, Z20
+	VFMADD231PS  Z27, Z28, Z21
+	VBROADCASTSS 44(BX), Z28
+	VFMADD231PS  Z26, Z28, Z22
+	VFMADD231PS  Z27, Z28, Z23
+	VBROADCASTSS 48(BX), Z28
+	VFMADD231PS  Z26, Z28, Z24
+	VFMADD231PS  Z27, Z28, Z25
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+	ADDQ         DX, CX
+	VADDPS       (CX), Z16, Z16
+	VADDPS       64(CX), Z17, Z17
+	ADDQ         DX, CX
+	VADDPS       (CX), Z18, Z18
+	VADDPS       64(CX), Z19, Z19
+	ADDQ         DX, CX
+	VADDPS       (CX), Z20, Z20
+	VADDPS       64(CX), Z21, Z21
+	ADDQ         DX, CX
+	VADDPS       (CX), Z22, Z22
+	VADDPS       64(CX), Z23, Z23
+	ADDQ         DX, CX
+	VADDPS       (CX), Z24, Z24
+	VADDPS       64(CX), Z25, Z25
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z16, (CX)
+	VMOVUPS Z17, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z18, (CX)
+	VMOVUPS Z19, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z20, (CX)
+	VMOVUPS Z21, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z22, (CX)
+	VMOVUPS Z23, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z24, (CX)
+	VMOVUPS Z25, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileCols13x16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileCols13x16AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Z13
+	VBROADCASTSS (BX), Z14
+	VFMADD231PS  Z13, Z14, Z0
+	VBROADCASTSS 4(BX), Z14
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS 8(BX), Z14
+	VFMADD231PS  Z13, Z14, Z2
+	VBROADCASTSS 12(BX), Z14
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS 16(BX), Z14
+	VFMADD231PS  Z13, Z14, Z4
+	VBROADCASTSS 20(BX), Z14
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS 24(BX), Z14
+	VFMADD231PS  Z13, Z14, Z6
+	VBROADCASTSS 28(BX), Z14
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS 32(BX), Z14
+	VFMADD231PS  Z13, Z14, Z8
+	VBROADCASTSS 36(BX), Z14
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS 40(BX), Z14
+	VFMADD231PS  Z13, Z14, Z10
+	VBROADCASTSS 44(BX), Z14
+	VFMADD231PS  Z13, Z14, Z11
+	VBROADCASTSS 48(BX), Z14
+	VFMADD231PS  Z13, Z14, Z12
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	ADDQ         DX, CX
+	VADDPS       (CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	ADDQ         DX, CX
+	VADDPS       (CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	ADDQ         DX, CX
+	VADDPS       (CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	ADDQ         DX, CX
+	VADDPS       (CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	ADDQ         DX, CX
+	VADDPS       (CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	ADDQ         DX, CX
+	VADDPS       (CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z3, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z5, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z7, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z9, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z11, (CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileRows14x32AVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileRows14x32AVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z2
+	VMOVUPS 64(CX), Z3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z4
+	VMOVUPS 64(CX), Z5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z6
+	VMOVUPS 64(CX), Z7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z8
+	VMOVUPS 64(CX), Z9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z10
+	VMOVUPS 64(CX), Z11
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z12
+	VMOVUPS 64(CX), Z13
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z14
+	VMOVUPS 64(CX), Z15
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z16
+	VMOVUPS 64(CX), Z17
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z18
+	VMOVUPS 64(CX), Z19
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z20
+	VMOVUPS 64(CX), Z21
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z22
+	VMOVUPS 64(CX), Z23
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z24
+	VMOVUPS 64(CX), Z25
+	ADDQ    DX, CX
+	VMOVUPS (CX), Z26
+	VMOVUPS 64(CX), Z27
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), R8
+	LEAQ    (R8)(R8*2), R9
+	LEAQ    (R8)(R8*4), R10
+	MOVQ    88(AX), R11
+	MOVQ    96(AX), R12
+	MOVQ    224(AX), R13
+	MOVQ    240(AX), R14
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R11), BX
+	LEAQ (BX)(R9*2), SI
+	LEAQ (SI)(R9*2), DI
+	MOVQ 104(AX), R15
+
+step:
+	PREFETCHT1   (R13)
+	ADDQ         232(AX), R13
+	PREFETCHT1   (R14)
+	ADDQ         248(AX), R14
+	PREFETCHT0   1024(CX)(DX*8)
+	VMOVUPS      (CX), Z28
+	PREFETCHT0   1088(CX)(DX*8)
+	VMOVUPS      64(CX), Z29
+	VBROADCASTSS (BX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VFMADD231PS  Z29, Z30, Z3
+	VBROADCASTSS (BX)(R8*2), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS (BX)(R9*1), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VFMADD231PS  Z29, Z30, Z7
+	VBROADCASTSS (BX)(R8*4), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS (BX)(R10*1), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS (SI), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z28, Z30, Z14
+	VFMADD231PS  Z29, Z30, Z15
+	VBROADCASTSS (SI)(R8*2), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS (SI)(R9*1), Z30
+	VFMADD231PS  Z28, Z30, Z18
+	VFMADD231PS  Z29, Z30, Z19
+	VBROADCASTSS (SI)(R8*4), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS (SI)(R10*1), Z30
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	VBROADCASTSS (DI), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VBROADCASTSS (DI)(R8*1), Z30
+	VFMADD231PS  Z28, Z30, Z26
+	VFMADD231PS  Z29, Z30, Z27
+	ADDQ         $+4, BX
+	ADDQ         $+4, SI
+	ADDQ         $+4, DI
+	ADDQ         DX, CX
+	DECQ         R15
+	JNE          step
+	ADDQ         $+8, R11
+	DECQ         R12
+	JNE          segment
+	MOVQ         R13, 224(AX)
+	MOVQ         R14, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Z0, Z0
+	VADDPS       64(CX), Z1, Z1
+	ADDQ         DX, CX
+	VADDPS       (CX), Z2, Z2
+	VADDPS       64(CX), Z3, Z3
+	ADDQ         DX, CX
+	VADDPS       (CX), Z4, Z4
+	VADDPS       64(CX), Z5, Z5
+	ADDQ         DX, CX
+	VADDPS       (CX), Z6, Z6
+	VADDPS       64(CX), Z7, Z7
+	ADDQ         DX, CX
+	VADDPS       (CX), Z8, Z8
+	VADDPS       64(CX), Z9, Z9
+	ADDQ         DX, CX
+	VADDPS       (CX), Z10, Z10
+	VADDPS       64(CX), Z11, Z11
+	ADDQ         DX, CX
+	VADDPS       (CX), Z12, Z12
+	VADDPS       64(CX), Z13, Z13
+	ADDQ         DX, CX
+	VADDPS       (CX), Z14, Z14
+	VADDPS       64(CX), Z15, Z15
+	ADDQ         DX, CX
+	VADDPS       (CX), Z16, Z16
+	VADDPS       64(CX), Z17, Z17
+	ADDQ         DX, CX
+	VADDPS       (CX), Z18, Z18
+	VADDPS       64(CX), Z19, Z19
+	ADDQ         DX, CX
+	VADDPS       (CX), Z20, Z20
+	VADDPS       64(CX), Z21, Z21
+	ADDQ         DX, CX
+	VADDPS       (CX), Z22, Z22
+	VADDPS       64(CX), Z23, Z23
+	ADDQ         DX, CX
+	VADDPS       (CX), Z24, Z24
+	VADDPS       64(CX), Z25, Z25
+	ADDQ         DX, CX
+	VADDPS       (CX), Z26, Z26
+	VADDPS       64(CX), Z27, Z27
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z2, (CX)
+	VMOVUPS Z3, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z4, (CX)
+	VMOVUPS Z5, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z6, (CX)
+	VMOVUPS Z7, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z8, (CX)
+	VMOVUPS Z9, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z10, (CX)
+	VMOVUPS Z11, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z12, (CX)
+	VMOVUPS Z13, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z14, (CX)
+	VMOVUPS Z15, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z16, (CX)
+	VMOVUPS Z17, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z18, (CX)
+	VMOVUPS Z19, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z20, (CX)
+	VMOVUPS Z21, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z22, (CX)
+	VMOVUPS Z23, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z24, (CX)
+	VMOVUPS Z25, 64(CX)
+	ADDQ    DX, CX
+	VMOVUPS Z26, (CX)
+	VMOVUPS Z27, 64(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileStreamRows14x32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileStreamRows14x32AVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 
 tile:
@@ -4924,5205 +11979,6 @@ store:
 	VMOVUPS Z12, (CX)
 	ADDQ    DX, CX
 	VMOVUPS Z13, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileRows1x16AVX2(t *byte)
-// Requires: AVX, FMA3, MMX+
-TEXT ·tileRows1x16AVX2(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    88(AX), SI
-	MOVQ    96(AX), DI
-	MOVQ    224(AX), R8
-	MOVQ    240(AX), R9
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (SI), BX
-	MOVQ 104(AX), R10
-
-step:
-	PREFETCHT1   (R8)
-	ADDQ         232(AX), R8
-	PREFETCHT1   (R9)
-	ADDQ         248(AX), R9
-	VMOVUPS      (CX), Y2
-	VMOVUPS      32(CX), Y3
-	VBROADCASTSS (BX), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
-	ADDQ         $+4, BX
-	ADDQ         DX, CX
-	DECQ         R10
-	JNE          step
-	ADDQ         $+8, SI
-	DECQ         DI
-	JNE          segment
-	MOVQ         R8, 224(AX)
-	MOVQ         R9, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Y0, (CX)
-	VMOVUPS Y1, 32(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileRows2x16AVX2(t *byte)
-// Requires: AVX, FMA3, MMX+
-TEXT ·tileRows2x16AVX2(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y2
-	VMOVUPS 32(CX), Y3
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    40(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Y4
-	VMOVUPS      32(CX), Y5
-	VBROADCASTSS (BX), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS (BX)(SI*1), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VFMADD231PS  Y5, Y6, Y3
-	ADDQ         $+4, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Y0, (CX)
-	VMOVUPS Y1, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y2, (CX)
-	VMOVUPS Y3, 32(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileRows3x16AVX2(t *byte)
-// Requires: AVX, FMA3, MMX+
-TEXT ·tileRows3x16AVX2(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y2
-	VMOVUPS 32(CX), Y3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y4
-	VMOVUPS 32(CX), Y5
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    40(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Y6
-	VMOVUPS      32(CX), Y7
-	VBROADCASTSS (BX), Y8
-	VFMADD231PS  Y6, Y8, Y0
-	VFMADD231PS  Y7, Y8, Y1
-	VBROADCASTSS (BX)(SI*1), Y8
-	VFMADD231PS  Y6, Y8, Y2
-	VFMADD231PS  Y7, Y8, Y3
-	VBROADCASTSS (BX)(SI*2), Y8
-	VFMADD231PS  Y6, Y8, Y4
-	VFMADD231PS  Y7, Y8, Y5
-	ADDQ         $+4, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-	ADDQ         DX, CX
-	VADDPS       (CX), Y4, Y4
-	VADDPS       32(CX), Y5, Y5
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Y0, (CX)
-	VMOVUPS Y1, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y2, (CX)
-	VMOVUPS Y3, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y4, (CX)
-	VMOVUPS Y5, 32(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileRows4x16AVX2(t *byte)
-// Requires: AVX, FMA3, MMX+
-TEXT ·tileRows4x16AVX2(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y2
-	VMOVUPS 32(CX), Y3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y4
-	VMOVUPS 32(CX), Y5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y6
-	VMOVUPS 32(CX), Y7
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    40(AX), SI
-	LEAQ    (SI)(SI*2), DI
-	MOVQ    88(AX), R8
-	MOVQ    96(AX), R9
-	MOVQ    224(AX), R10
-	MOVQ    240(AX), R11
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (R8), BX
-	MOVQ 104(AX), R12
-
-step:
-	PREFETCHT1   (R10)
-	ADDQ         232(AX), R10
-	PREFETCHT1   (R11)
-	ADDQ         248(AX), R11
-	VMOVUPS      (CX), Y8
-	VMOVUPS      32(CX), Y9
-	VBROADCASTSS (BX), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (BX)(SI*1), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (BX)(SI*2), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (BX)(DI*1), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         $+4, BX
-	ADDQ         DX, CX
-	DECQ         R12
-	JNE          step
-	ADDQ         $+8, R8
-	DECQ         R9
-	JNE          segment
-	MOVQ         R10, 224(AX)
-	MOVQ         R11, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-	ADDQ         DX, CX
-	VADDPS       (CX), Y4, Y4
-	VADDPS       32(CX), Y5, Y5
-	ADDQ         DX, CX
-	VADDPS       (CX), Y6, Y6
-	VADDPS       32(CX), Y7, Y7
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Y0, (CX)
-	VMOVUPS Y1, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y2, (CX)
-	VMOVUPS Y3, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y4, (CX)
-	VMOVUPS Y5, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y6, (CX)
-	VMOVUPS Y7, 32(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileRows5x16AVX2(t *byte)
-// Requires: AVX, FMA3, MMX+
-TEXT ·tileRows5x16AVX2(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y2
-	VMOVUPS 32(CX), Y3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y4
-	VMOVUPS 32(CX), Y5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y6
-	VMOVUPS 32(CX), Y7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y8
-	VMOVUPS 32(CX), Y9
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    40(AX), SI
-	LEAQ    (SI)(SI*2), DI
-	MOVQ    88(AX), R8
-	MOVQ    96(AX), R9
-	MOVQ    224(AX), R10
-	MOVQ    240(AX), R11
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (R8), BX
-	MOVQ 104(AX), R12
-
-step:
-	PREFETCHT1   (R10)
-	ADDQ         232(AX), R10
-	PREFETCHT1   (R11)
-	ADDQ         248(AX), R11
-	VMOVUPS      (CX), Y10
-	VMOVUPS      32(CX), Y11
-	VBROADCASTSS (BX), Y12
-	VFMADD231PS  Y10, Y12, Y0
-	VFMADD231PS  Y11, Y12, Y1
-	VBROADCASTSS (BX)(SI*1), Y12
-	VFMADD231PS  Y10, Y12, Y2
-	VFMADD231PS  Y11, Y12, Y3
-	VBROADCASTSS (BX)(SI*2), Y12
-	VFMADD231PS  Y10, Y12, Y4
-	VFMADD231PS  Y11, Y12, Y5
-	VBROADCASTSS (BX)(DI*1), Y12
-	VFMADD231PS  Y10, Y12, Y6
-	VFMADD231PS  Y11, Y12, Y7
-	VBROADCASTSS (BX)(SI*4), Y12
-	VFMADD231PS  Y10, Y12, Y8
-	VFMADD231PS  Y11, Y12, Y9
-	ADDQ         $+4, BX
-	ADDQ         DX, CX
-	DECQ         R12
-	JNE          step
-	ADDQ         $+8, R8
-	DECQ         R9
-	JNE          segment
-	MOVQ         R10, 224(AX)
-	MOVQ         R11, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-	ADDQ         DX, CX
-	VADDPS       (CX), Y4, Y4
-	VADDPS       32(CX), Y5, Y5
-	ADDQ         DX, CX
-	VADDPS       (CX), Y6, Y6
-	VADDPS       32(CX), Y7, Y7
-	ADDQ         DX, CX
-	VADDPS       (CX), Y8, Y8
-	VADDPS       32(CX), Y9, Y9
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Y0, (CX)
-	VMOVUPS Y1, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y2, (CX)
-	VMOVUPS Y3, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y4, (CX)
-	VMOVUPS Y5, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y6, (CX)
-	VMOVUPS Y7, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y8, (CX)
-	VMOVUPS Y9, 32(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileRows6x16AVX2(t *byte)
-// Requires: AVX, FMA3, MMX+
-TEXT ·tileRows6x16AVX2(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y2
-	VMOVUPS 32(CX), Y3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y4
-	VMOVUPS 32(CX), Y5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y6
-	VMOVUPS 32(CX), Y7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y8
-	VMOVUPS 32(CX), Y9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Y10
-	VMOVUPS 32(CX), Y11
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    40(AX), SI
-	LEAQ    (SI)(SI*2), DI
-	LEAQ    (SI)(SI*4), R8
-	MOVQ    88(AX), R9
-	MOVQ    96(AX), R10
-	MOVQ    224(AX), R11
-	MOVQ    240(AX), R12
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (R9), BX
-	MOVQ 104(AX), R13
-
-step:
-	PREFETCHT1   (R11)
-	ADDQ         232(AX), R11
-	PREFETCHT1   (R12)
-	ADDQ         248(AX), R12
-	VMOVUPS      (CX), Y12
-	VMOVUPS      32(CX), Y13
-	VBROADCASTSS (BX), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS (BX)(SI*1), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS (BX)(SI*2), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS (BX)(DI*1), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS (BX)(SI*4), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS (BX)(R8*1), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
-	ADDQ         $+4, BX
-	ADDQ         DX, CX
-	DECQ         R13
-	JNE          step
-	ADDQ         $+8, R9
-	DECQ         R10
-	JNE          segment
-	MOVQ         R11, 224(AX)
-	MOVQ         R12, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-	ADDQ         DX, CX
-	VADDPS       (CX), Y4, Y4
-	VADDPS       32(CX), Y5, Y5
-	ADDQ         DX, CX
-	VADDPS       (CX), Y6, Y6
-	VADDPS       32(CX), Y7, Y7
-	ADDQ         DX, CX
-	VADDPS       (CX), Y8, Y8
-	VADDPS       32(CX), Y9, Y9
-	ADDQ         DX, CX
-	VADDPS       (CX), Y10, Y10
-	VADDPS       32(CX), Y11, Y11
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Y0, (CX)
-	VMOVUPS Y1, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y2, (CX)
-	VMOVUPS Y3, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y4, (CX)
-	VMOVUPS Y5, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y6, (CX)
-	VMOVUPS Y7, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y8, (CX)
-	VMOVUPS Y9, 32(CX)
-	ADDQ    DX, CX
-	VMOVUPS Y10, (CX)
-	VMOVUPS Y11, 32(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols1x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols1x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z2
-	VMOVUPS      64(CX), Z3
-	VBROADCASTSS (BX), Z4
-	VFMADD231PS  Z2, Z4, Z0
-	VFMADD231PS  Z3, Z4, Z1
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols1x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols1x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z1
-	VBROADCASTSS (BX), Z2
-	VFMADD231PS  Z1, Z2, Z0
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols2x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols2x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	VMOVUPS 64(CX), Z3
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z4
-	VMOVUPS      64(CX), Z5
-	VBROADCASTSS (BX), Z6
-	VFMADD231PS  Z4, Z6, Z0
-	VFMADD231PS  Z5, Z6, Z1
-	VBROADCASTSS 4(BX), Z6
-	VFMADD231PS  Z4, Z6, Z2
-	VFMADD231PS  Z5, Z6, Z3
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	VADDPS       64(CX), Z3, Z3
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	VMOVUPS Z3, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols2x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols2x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z1
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z2
-	VBROADCASTSS (BX), Z3
-	VFMADD231PS  Z2, Z3, Z0
-	VBROADCASTSS 4(BX), Z3
-	VFMADD231PS  Z2, Z3, Z1
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	ADDQ         DX, CX
-	VADDPS       (CX), Z1, Z1
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z1, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols3x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols3x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	VMOVUPS 64(CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	VMOVUPS 64(CX), Z5
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z6
-	VMOVUPS      64(CX), Z7
-	VBROADCASTSS (BX), Z8
-	VFMADD231PS  Z6, Z8, Z0
-	VFMADD231PS  Z7, Z8, Z1
-	VBROADCASTSS 4(BX), Z8
-	VFMADD231PS  Z6, Z8, Z2
-	VFMADD231PS  Z7, Z8, Z3
-	VBROADCASTSS 8(BX), Z8
-	VFMADD231PS  Z6, Z8, Z4
-	VFMADD231PS  Z7, Z8, Z5
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	VADDPS       64(CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	VADDPS       64(CX), Z5, Z5
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	VMOVUPS Z5, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols3x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols3x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z3
-	VBROADCASTSS (BX), Z4
-	VFMADD231PS  Z3, Z4, Z0
-	VBROADCASTSS 4(BX), Z4
-	VFMADD231PS  Z3, Z4, Z1
-	VBROADCASTSS 8(BX), Z4
-	VFMADD231PS  Z3, Z4, Z2
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	ADDQ         DX, CX
-	VADDPS       (CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols4x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols4x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	VMOVUPS 64(CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	VMOVUPS 64(CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	VMOVUPS 64(CX), Z7
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z8
-	VMOVUPS      64(CX), Z9
-	VBROADCASTSS (BX), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS 4(BX), Z10
-	VFMADD231PS  Z8, Z10, Z2
-	VFMADD231PS  Z9, Z10, Z3
-	VBROADCASTSS 8(BX), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z5
-	VBROADCASTSS 12(BX), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VFMADD231PS  Z9, Z10, Z7
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	VADDPS       64(CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	VADDPS       64(CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	VADDPS       64(CX), Z7, Z7
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	VMOVUPS Z7, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols4x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols4x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z3
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z4
-	VBROADCASTSS (BX), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTSS 4(BX), Z5
-	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS 8(BX), Z5
-	VFMADD231PS  Z4, Z5, Z2
-	VBROADCASTSS 12(BX), Z5
-	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	ADDQ         DX, CX
-	VADDPS       (CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	ADDQ         DX, CX
-	VADDPS       (CX), Z3, Z3
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z3, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols5x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols5x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	VMOVUPS 64(CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	VMOVUPS 64(CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	VMOVUPS 64(CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	VMOVUPS 64(CX), Z9
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z10
-	VMOVUPS      64(CX), Z11
-	VBROADCASTSS (BX), Z12
-	VFMADD231PS  Z10, Z12, Z0
-	VFMADD231PS  Z11, Z12, Z1
-	VBROADCASTSS 4(BX), Z12
-	VFMADD231PS  Z10, Z12, Z2
-	VFMADD231PS  Z11, Z12, Z3
-	VBROADCASTSS 8(BX), Z12
-	VFMADD231PS  Z10, Z12, Z4
-	VFMADD231PS  Z11, Z12, Z5
-	VBROADCASTSS 12(BX), Z12
-	VFMADD231PS  Z10, Z12, Z6
-	VFMADD231PS  Z11, Z12, Z7
-	VBROADCASTSS 16(BX), Z12
-	VFMADD231PS  Z10, Z12, Z8
-	VFMADD231PS  Z11, Z12, Z9
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	VADDPS       64(CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	VADDPS       64(CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	VADDPS       64(CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	VADDPS       64(CX), Z9, Z9
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	VMOVUPS Z7, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	VMOVUPS Z9, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols5x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols5x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z5
-	VBROADCASTSS (BX), Z6
-	VFMADD231PS  Z5, Z6, Z0
-	VBROADCASTSS 4(BX), Z6
-	VFMADD231PS  Z5, Z6, Z1
-	VBROADCASTSS 8(BX), Z6
-	VFMADD231PS  Z5, Z6, Z2
-	VBROADCASTSS 12(BX), Z6
-	VFMADD231PS  Z5, Z6, Z3
-	VBROADCASTSS 16(BX), Z6
-	VFMADD231PS  Z5, Z6, Z4
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	ADDQ         DX, CX
-	VADDPS       (CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	ADDQ         DX, CX
-	VADDPS       (CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z3, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols6x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols6x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	VMOVUPS 64(CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	VMOVUPS 64(CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	VMOVUPS 64(CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	VMOVUPS 64(CX), Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z10
-	VMOVUPS 64(CX), Z11
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z12
-	VMOVUPS      64(CX), Z13
-	VBROADCASTSS (BX), Z14
-	VFMADD231PS  Z12, Z14, Z0
-	VFMADD231PS  Z13, Z14, Z1
-	VBROADCASTSS 4(BX), Z14
-	VFMADD231PS  Z12, Z14, Z2
-	VFMADD231PS  Z13, Z14, Z3
-	VBROADCASTSS 8(BX), Z14
-	VFMADD231PS  Z12, Z14, Z4
-	VFMADD231PS  Z13, Z14, Z5
-	VBROADCASTSS 12(BX), Z14
-	VFMADD231PS  Z12, Z14, Z6
-	VFMADD231PS  Z13, Z14, Z7
-	VBROADCASTSS 16(BX), Z14
-	VFMADD231PS  Z12, Z14, Z8
-	VFMADD231PS  Z13, Z14, Z9
-	VBROADCASTSS 20(BX), Z14
-	VFMADD231PS  Z12, Z14, Z10
-	VFMADD231PS  Z13, Z14, Z11
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	VADDPS       64(CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	VADDPS       64(CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	VADDPS       64(CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	VADDPS       64(CX), Z9, Z9
-	ADDQ         DX, CX
-	VADDPS       (CX), Z10, Z10
-	VADDPS       64(CX), Z11, Z11
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	VMOVUPS Z7, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	VMOVUPS Z9, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z10, (CX)
-	VMOVUPS Z11, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols6x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols6x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z6
-	VBROADCASTSS (BX), Z7
-	VFMADD231PS  Z6, Z7, Z0
-	VBROADCASTSS 4(BX), Z7
-	VFMADD231PS  Z6, Z7, Z1
-	VBROADCASTSS 8(BX), Z7
-	VFMADD231PS  Z6, Z7, Z2
-	VBROADCASTSS 12(BX), Z7
-	VFMADD231PS  Z6, Z7, Z3
-	VBROADCASTSS 16(BX), Z7
-	VFMADD231PS  Z6, Z7, Z4
-	VBROADCASTSS 20(BX), Z7
-	VFMADD231PS  Z6, Z7, Z5
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	ADDQ         DX, CX
-	VADDPS       (CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	ADDQ         DX, CX
-	VADDPS       (CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	ADDQ         DX, CX
-	VADDPS       (CX), Z5, Z5
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z3, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z5, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols7x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols7x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	VMOVUPS 64(CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	VMOVUPS 64(CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	VMOVUPS 64(CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	VMOVUPS 64(CX), Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z10
-	VMOVUPS 64(CX), Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z12
-	VMOVUPS 64(CX), Z13
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z14
-	VMOVUPS      64(CX), Z15
-	VBROADCASTSS (BX), Z16
-	VFMADD231PS  Z14, Z16, Z0
-	VFMADD231PS  Z15, Z16, Z1
-	VBROADCASTSS 4(BX), Z16
-	VFMADD231PS  Z14, Z16, Z2
-	VFMADD231PS  Z15, Z16, Z3
-	VBROADCASTSS 8(BX), Z16
-	VFMADD231PS  Z14, Z16, Z4
-	VFMADD231PS  Z15, Z16, Z5
-	VBROADCASTSS 12(BX), Z16
-	VFMADD231PS  Z14, Z16, Z6
-	VFMADD231PS  Z15, Z16, Z7
-	VBROADCASTSS 16(BX), Z16
-	VFMADD231PS  Z14, Z16, Z8
-	VFMADD231PS  Z15, Z16, Z9
-	VBROADCASTSS 20(BX), Z16
-	VFMADD231PS  Z14, Z16, Z10
-	VFMADD231PS  Z15, Z16, Z11
-	VBROADCASTSS 24(BX), Z16
-	VFMADD231PS  Z14, Z16, Z12
-	VFMADD231PS  Z15, Z16, Z13
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	VADDPS       64(CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	VADDPS       64(CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	VADDPS       64(CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	VADDPS       64(CX), Z9, Z9
-	ADDQ         DX, CX
-	VADDPS       (CX), Z10, Z10
-	VADDPS       64(CX), Z11, Z11
-	ADDQ         DX, CX
-	VADDPS       (CX), Z12, Z12
-	VADDPS       64(CX), Z13, Z13
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	VMOVUPS Z7, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	VMOVUPS Z9, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z10, (CX)
-	VMOVUPS Z11, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z12, (CX)
-	VMOVUPS Z13, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols7x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols7x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z7
-	VBROADCASTSS (BX), Z8
-	VFMADD231PS  Z7, Z8, Z0
-	VBROADCASTSS 4(BX), Z8
-	VFMADD231PS  Z7, Z8, Z1
-	VBROADCASTSS 8(BX), Z8
-	VFMADD231PS  Z7, Z8, Z2
-	VBROADCASTSS 12(BX), Z8
-	VFMADD231PS  Z7, Z8, Z3
-	VBROADCASTSS 16(BX), Z8
-	VFMADD231PS  Z7, Z8, Z4
-	VBROADCASTSS 20(BX), Z8
-	VFMADD231PS  Z7, Z8, Z5
-	VBROADCASTSS 24(BX), Z8
-	VFMADD231PS  Z7, Z8, Z6
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	ADDQ         DX, CX
-	VADDPS       (CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	ADDQ         DX, CX
-	VADDPS       (CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	ADDQ         DX, CX
-	VADDPS       (CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z3, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z5, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols8x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols8x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	VMOVUPS 64(CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	VMOVUPS 64(CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	VMOVUPS 64(CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	VMOVUPS 64(CX), Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z10
-	VMOVUPS 64(CX), Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z12
-	VMOVUPS 64(CX), Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z14
-	VMOVUPS 64(CX), Z15
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z16
-	VMOVUPS      64(CX), Z17
-	VBROADCASTSS (BX), Z18
-	VFMADD231PS  Z16, Z18, Z0
-	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS 4(BX), Z18
-	VFMADD231PS  Z16, Z18, Z2
-	VFMADD231PS  Z17, Z18, Z3
-	VBROADCASTSS 8(BX), Z18
-	VFMADD231PS  Z16, Z18, Z4
-	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS 12(BX), Z18
-	VFMADD231PS  Z16, Z18, Z6
-	VFMADD231PS  Z17, Z18, Z7
-	VBROADCASTSS 16(BX), Z18
-	VFMADD231PS  Z16, Z18, Z8
-	VFMADD231PS  Z17, Z18, Z9
-	VBROADCASTSS 20(BX), Z18
-	VFMADD231PS  Z16, Z18, Z10
-	VFMADD231PS  Z17, Z18, Z11
-	VBROADCASTSS 24(BX), Z18
-	VFMADD231PS  Z16, Z18, Z12
-	VFMADD231PS  Z17, Z18, Z13
-	VBROADCASTSS 28(BX), Z18
-	VFMADD231PS  Z16, Z18, Z14
-	VFMADD231PS  Z17, Z18, Z15
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	VADDPS       64(CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	VADDPS       64(CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	VADDPS       64(CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	VADDPS       64(CX), Z9, Z9
-	ADDQ         DX, CX
-	VADDPS       (CX), Z10, Z10
-	VADDPS       64(CX), Z11, Z11
-	ADDQ         DX, CX
-	VADDPS       (CX), Z12, Z12
-	VADDPS       64(CX), Z13, Z13
-	ADDQ         DX, CX
-	VADDPS       (CX), Z14, Z14
-	VADDPS       64(CX), Z15, Z15
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	VMOVUPS Z7, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	VMOVUPS Z9, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z10, (CX)
-	VMOVUPS Z11, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z12, (CX)
-	VMOVUPS Z13, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z14, (CX)
-	VMOVUPS Z15, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols8x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols8x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z7
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z8
-	VBROADCASTSS (BX), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTSS 4(BX), Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 8(BX), Z9
-	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS 12(BX), Z9
-	VFMADD231PS  Z8, Z9, Z3
-	VBROADCASTSS 16(BX), Z9
-	VFMADD231PS  Z8, Z9, Z4
-	VBROADCASTSS 20(BX), Z9
-	VFMADD231PS  Z8, Z9, Z5
-	VBROADCASTSS 24(BX), Z9
-	VFMADD231PS  Z8, Z9, Z6
-	VBROADCASTSS 28(BX), Z9
-	VFMADD231PS  Z8, Z9, Z7
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	ADDQ         DX, CX
-	VADDPS       (CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	ADDQ         DX, CX
-	VADDPS       (CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	ADDQ         DX, CX
-	VADDPS       (CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	ADDQ         DX, CX
-	VADDPS       (CX), Z7, Z7
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z3, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z5, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z7, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols9x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols9x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	VMOVUPS 64(CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	VMOVUPS 64(CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	VMOVUPS 64(CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	VMOVUPS 64(CX), Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z10
-	VMOVUPS 64(CX), Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z12
-	VMOVUPS 64(CX), Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z14
-	VMOVUPS 64(CX), Z15
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z16
-	VMOVUPS 64(CX), Z17
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z18
-	VMOVUPS      64(CX), Z19
-	VBROADCASTSS (BX), Z20
-	VFMADD231PS  Z18, Z20, Z0
-	VFMADD231PS  Z19, Z20, Z1
-	VBROADCASTSS 4(BX), Z20
-	VFMADD231PS  Z18, Z20, Z2
-	VFMADD231PS  Z19, Z20, Z3
-	VBROADCASTSS 8(BX), Z20
-	VFMADD231PS  Z18, Z20, Z4
-	VFMADD231PS  Z19, Z20, Z5
-	VBROADCASTSS 12(BX), Z20
-	VFMADD231PS  Z18, Z20, Z6
-	VFMADD231PS  Z19, Z20, Z7
-	VBROADCASTSS 16(BX), Z20
-	VFMADD231PS  Z18, Z20, Z8
-	VFMADD231PS  Z19, Z20, Z9
-	VBROADCASTSS 20(BX), Z20
-	VFMADD231PS  Z18, Z20, Z10
-	VFMADD231PS  Z19, Z20, Z11
-	VBROADCASTSS 24(BX), Z20
-	VFMADD231PS  Z18, Z20, Z12
-	VFMADD231PS  Z19, Z20, Z13
-	VBROADCASTSS 28(BX), Z20
-	VFMADD231PS  Z18, Z20, Z14
-	VFMADD231PS  Z19, Z20, Z15
-	VBROADCASTSS 32(BX), Z20
-	VFMADD231PS  Z18, Z20, Z16
-	VFMADD231PS  Z19, Z20, Z17
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	VADDPS       64(CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	VADDPS       64(CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	VADDPS       64(CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	VADDPS       64(CX), Z9, Z9
-	ADDQ         DX, CX
-	VADDPS       (CX), Z10, Z10
-	VADDPS       64(CX), Z11, Z11
-	ADDQ         DX, CX
-	VADDPS       (CX), Z12, Z12
-	VADDPS       64(CX), Z13, Z13
-	ADDQ         DX, CX
-	VADDPS       (CX), Z14, Z14
-	VADDPS       64(CX), Z15, Z15
-	ADDQ         DX, CX
-	VADDPS       (CX), Z16, Z16
-	VADDPS       64(CX), Z17, Z17
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	VMOVUPS Z7, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	VMOVUPS Z9, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z10, (CX)
-	VMOVUPS Z11, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z12, (CX)
-	VMOVUPS Z13, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z14, (CX)
-	VMOVUPS Z15, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z16, (CX)
-	VMOVUPS Z17, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols9x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols9x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z9
-	VBROADCASTSS (BX), Z10
-	VFMADD231PS  Z9, Z10, Z0
-	VBROADCASTSS 4(BX), Z10
-	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS 8(BX), Z10
-	VFMADD231PS  Z9, Z10, Z2
-	VBROADCASTSS 12(BX), Z10
-	VFMADD231PS  Z9, Z10, Z3
-	VBROADCASTSS 16(BX), Z10
-	VFMADD231PS  Z9, Z10, Z4
-	VBROADCASTSS 20(BX), Z10
-	VFMADD231PS  Z9, Z10, Z5
-	VBROADCASTSS 24(BX), Z10
-	VFMADD231PS  Z9, Z10, Z6
-	VBROADCASTSS 28(BX), Z10
-	VFMADD231PS  Z9, Z10, Z7
-	VBROADCASTSS 32(BX), Z10
-	VFMADD231PS  Z9, Z10, Z8
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	ADDQ         DX, CX
-	VADDPS       (CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	ADDQ         DX, CX
-	VADDPS       (CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	ADDQ         DX, CX
-	VADDPS       (CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	ADDQ         DX, CX
-	VADDPS       (CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z3, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z5, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z7, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols10x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols10x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	VMOVUPS 64(CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	VMOVUPS 64(CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	VMOVUPS 64(CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	VMOVUPS 64(CX), Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z10
-	VMOVUPS 64(CX), Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z12
-	VMOVUPS 64(CX), Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z14
-	VMOVUPS 64(CX), Z15
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z16
-	VMOVUPS 64(CX), Z17
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z18
-	VMOVUPS 64(CX), Z19
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z20
-	VMOVUPS      64(CX), Z21
-	VBROADCASTSS (BX), Z22
-	VFMADD231PS  Z20, Z22, Z0
-	VFMADD231PS  Z21, Z22, Z1
-	VBROADCASTSS 4(BX), Z22
-	VFMADD231PS  Z20, Z22, Z2
-	VFMADD231PS  Z21, Z22, Z3
-	VBROADCASTSS 8(BX), Z22
-	VFMADD231PS  Z20, Z22, Z4
-	VFMADD231PS  Z21, Z22, Z5
-	VBROADCASTSS 12(BX), Z22
-	VFMADD231PS  Z20, Z22, Z6
-	VFMADD231PS  Z21, Z22, Z7
-	VBROADCASTSS 16(BX), Z22
-	VFMADD231PS  Z20, Z22, Z8
-	VFMADD231PS  Z21, Z22, Z9
-	VBROADCASTSS 20(BX), Z22
-	VFMADD231PS  Z20, Z22, Z10
-	VFMADD231PS  Z21, Z22, Z11
-	VBROADCASTSS 24(BX), Z22
-	VFMADD231PS  Z20, Z22, Z12
-	VFMADD231PS  Z21, Z22, Z13
-	VBROADCASTSS 28(BX), Z22
-	VFMADD231PS  Z20, Z22, Z14
-	VFMADD231PS  Z21, Z22, Z15
-	VBROADCASTSS 32(BX), Z22
-	VFMADD231PS  Z20, Z22, Z16
-	VFMADD231PS  Z21, Z22, Z17
-	VBROADCASTSS 36(BX), Z22
-	VFMADD231PS  Z20, Z22, Z18
-	VFMADD231PS  Z21, Z22, Z19
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	VADDPS       64(CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	VADDPS       64(CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	VADDPS       64(CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	VADDPS       64(CX), Z9, Z9
-	ADDQ         DX, CX
-	VADDPS       (CX), Z10, Z10
-	VADDPS       64(CX), Z11, Z11
-	ADDQ         DX, CX
-	VADDPS       (CX), Z12, Z12
-	VADDPS       64(CX), Z13, Z13
-	ADDQ         DX, CX
-	VADDPS       (CX), Z14, Z14
-	VADDPS       64(CX), Z15, Z15
-	ADDQ         DX, CX
-	VADDPS       (CX), Z16, Z16
-	VADDPS       64(CX), Z17, Z17
-	ADDQ         DX, CX
-	VADDPS       (CX), Z18, Z18
-	VADDPS       64(CX), Z19, Z19
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	VMOVUPS Z7, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	VMOVUPS Z9, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z10, (CX)
-	VMOVUPS Z11, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z12, (CX)
-	VMOVUPS Z13, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z14, (CX)
-	VMOVUPS Z15, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z16, (CX)
-	VMOVUPS Z17, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z18, (CX)
-	VMOVUPS Z19, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols10x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols10x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z9
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z10
-	VBROADCASTSS (BX), Z11
-	VFMADD231PS  Z10, Z11, Z0
-	VBROADCASTSS 4(BX), Z11
-	VFMADD231PS  Z10, Z11, Z1
-	VBROADCASTSS 8(BX), Z11
-	VFMADD231PS  Z10, Z11, Z2
-	VBROADCASTSS 12(BX), Z11
-	VFMADD231PS  Z10, Z11, Z3
-	VBROADCASTSS 16(BX), Z11
-	VFMADD231PS  Z10, Z11, Z4
-	VBROADCASTSS 20(BX), Z11
-	VFMADD231PS  Z10, Z11, Z5
-	VBROADCASTSS 24(BX), Z11
-	VFMADD231PS  Z10, Z11, Z6
-	VBROADCASTSS 28(BX), Z11
-	VFMADD231PS  Z10, Z11, Z7
-	VBROADCASTSS 32(BX), Z11
-	VFMADD231PS  Z10, Z11, Z8
-	VBROADCASTSS 36(BX), Z11
-	VFMADD231PS  Z10, Z11, Z9
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	ADDQ         DX, CX
-	VADDPS       (CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	ADDQ         DX, CX
-	VADDPS       (CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	ADDQ         DX, CX
-	VADDPS       (CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	ADDQ         DX, CX
-	VADDPS       (CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	ADDQ         DX, CX
-	VADDPS       (CX), Z9, Z9
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z3, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z5, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z7, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z9, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols11x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols11x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	VMOVUPS 64(CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	VMOVUPS 64(CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	VMOVUPS 64(CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	VMOVUPS 64(CX), Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z10
-	VMOVUPS 64(CX), Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z12
-	VMOVUPS 64(CX), Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z14
-	VMOVUPS 64(CX), Z15
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z16
-	VMOVUPS 64(CX), Z17
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z18
-	VMOVUPS 64(CX), Z19
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z20
-	VMOVUPS 64(CX), Z21
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z22
-	VMOVUPS      64(CX), Z23
-	VBROADCASTSS (BX), Z24
-	VFMADD231PS  Z22, Z24, Z0
-	VFMADD231PS  Z23, Z24, Z1
-	VBROADCASTSS 4(BX), Z24
-	VFMADD231PS  Z22, Z24, Z2
-	VFMADD231PS  Z23, Z24, Z3
-	VBROADCASTSS 8(BX), Z24
-	VFMADD231PS  Z22, Z24, Z4
-	VFMADD231PS  Z23, Z24, Z5
-	VBROADCASTSS 12(BX), Z24
-	VFMADD231PS  Z22, Z24, Z6
-	VFMADD231PS  Z23, Z24, Z7
-	VBROADCASTSS 16(BX), Z24
-	VFMADD231PS  Z22, Z24, Z8
-	VFMADD231PS  Z23, Z24, Z9
-	VBROADCASTSS 20(BX), Z24
-	VFMADD231PS  Z22, Z24, Z10
-	VFMADD231PS  Z23, Z24, Z11
-	VBROADCASTSS 24(BX), Z24
-	VFMADD231PS  Z22, Z24, Z12
-	VFMADD231PS  Z23, Z24, Z13
-	VBROADCASTSS 28(BX), Z24
-	VFMADD231PS  Z22, Z24, Z14
-	VFMADD231PS  Z23, Z24, Z15
-	VBROADCASTSS 32(BX), Z24
-	VFMADD231PS  Z22, Z24, Z16
-	VFMADD231PS  Z23, Z24, Z17
-	VBROADCASTSS 36(BX), Z24
-	VFMADD231PS  Z22, Z24, Z18
-	VFMADD231PS  Z23, Z24, Z19
-	VBROADCASTSS 40(BX), Z24
-	VFMADD231PS  Z22, Z24, Z20
-	VFMADD231PS  Z23, Z24, Z21
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	VADDPS       64(CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	VADDPS       64(CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	VADDPS       64(CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	VADDPS       64(CX), Z9, Z9
-	ADDQ         DX, CX
-	VADDPS       (CX), Z10, Z10
-	VADDPS       64(CX), Z11, Z11
-	ADDQ         DX, CX
-	VADDPS       (CX), Z12, Z12
-	VADDPS       64(CX), Z13, Z13
-	ADDQ         DX, CX
-	VADDPS       (CX), Z14, Z14
-	VADDPS       64(CX), Z15, Z15
-	ADDQ         DX, CX
-	VADDPS       (CX), Z16, Z16
-	VADDPS       64(CX), Z17, Z17
-	ADDQ         DX, CX
-	VADDPS       (CX), Z18, Z18
-	VADDPS       64(CX), Z19, Z19
-	ADDQ         DX, CX
-	VADDPS       (CX), Z20, Z20
-	VADDPS       64(CX), Z21, Z21
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	VMOVUPS Z7, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	VMOVUPS Z9, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z10, (CX)
-	VMOVUPS Z11, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z12, (CX)
-	VMOVUPS Z13, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z14, (CX)
-	VMOVUPS Z15, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z16, (CX)
-	VMOVUPS Z17, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z18, (CX)
-	VMOVUPS Z19, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z20, (CX)
-	VMOVUPS Z21, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols11x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols11x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z10
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z11
-	VBROADCASTSS (BX), Z12
-	VFMADD231PS  Z11, Z12, Z0
-	VBROADCASTSS 4(BX), Z12
-	VFMADD231PS  Z11, Z12, Z1
-	VBROADCASTSS 8(BX), Z12
-	VFMADD231PS  Z11, Z12, Z2
-	VBROADCASTSS 12(BX), Z12
-	VFMADD231PS  Z11, Z12, Z3
-	VBROADCASTSS 16(BX), Z12
-	VFMADD231PS  Z11, Z12, Z4
-	VBROADCASTSS 20(BX), Z12
-	VFMADD231PS  Z11, Z12, Z5
-	VBROADCASTSS 24(BX), Z12
-	VFMADD231PS  Z11, Z12, Z6
-	VBROADCASTSS 28(BX), Z12
-	VFMADD231PS  Z11, Z12, Z7
-	VBROADCASTSS 32(BX), Z12
-	VFMADD231PS  Z11, Z12, Z8
-	VBROADCASTSS 36(BX), Z12
-	VFMADD231PS  Z11, Z12, Z9
-	VBROADCASTSS 40(BX), Z12
-	VFMADD231PS  Z11, Z12, Z10
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	ADDQ         DX, CX
-	VADDPS       (CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	ADDQ         DX, CX
-	VADDPS       (CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	ADDQ         DX, CX
-	VADDPS       (CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	ADDQ         DX, CX
-	VADDPS       (CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	ADDQ         DX, CX
-	VADDPS       (CX), Z9, Z9
-	ADDQ         DX, CX
-	VADDPS       (CX), Z10, Z10
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z3, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z5, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z7, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z9, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z10, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols12x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols12x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	VMOVUPS 64(CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	VMOVUPS 64(CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	VMOVUPS 64(CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	VMOVUPS 64(CX), Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z10
-	VMOVUPS 64(CX), Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z12
-	VMOVUPS 64(CX), Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z14
-	VMOVUPS 64(CX), Z15
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z16
-	VMOVUPS 64(CX), Z17
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z18
-	VMOVUPS 64(CX), Z19
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z20
-	VMOVUPS 64(CX), Z21
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z22
-	VMOVUPS 64(CX), Z23
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z24
-	VMOVUPS      64(CX), Z25
-	VBROADCASTSS (BX), Z26
-	VFMADD231PS  Z24, Z26, Z0
-	VFMADD231PS  Z25, Z26, Z1
-	VBROADCASTSS 4(BX), Z26
-	VFMADD231PS  Z24, Z26, Z2
-	VFMADD231PS  Z25, Z26, Z3
-	VBROADCASTSS 8(BX), Z26
-	VFMADD231PS  Z24, Z26, Z4
-	VFMADD231PS  Z25, Z26, Z5
-	VBROADCASTSS 12(BX), Z26
-	VFMADD231PS  Z24, Z26, Z6
-	VFMADD231PS  Z25, Z26, Z7
-	VBROADCASTSS 16(BX), Z26
-	VFMADD231PS  Z24, Z26, Z8
-	VFMADD231PS  Z25, Z26, Z9
-	VBROADCASTSS 20(BX), Z26
-	VFMADD231PS  Z24, Z26, Z10
-	VFMADD231PS  Z25, Z26, Z11
-	VBROADCASTSS 24(BX), Z26
-	VFMADD231PS  Z24, Z26, Z12
-	VFMADD231PS  Z25, Z26, Z13
-	VBROADCASTSS 28(BX), Z26
-	VFMADD231PS  Z24, Z26, Z14
-	VFMADD231PS  Z25, Z26, Z15
-	VBROADCASTSS 32(BX), Z26
-	VFMADD231PS  Z24, Z26, Z16
-	VFMADD231PS  Z25, Z26, Z17
-	VBROADCASTSS 36(BX), Z26
-	VFMADD231PS  Z24, Z26, Z18
-	VFMADD231PS  Z25, Z26, Z19
-	VBROADCASTSS 40(BX), Z26
-	VFMADD231PS  Z24, Z26, Z20
-	VFMADD231PS  Z25, Z26, Z21
-	VBROADCASTSS 44(BX), Z26
-	VFMADD231PS  Z24, Z26, Z22
-	VFMADD231PS  Z25, Z26, Z23
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	VADDPS       64(CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	VADDPS       64(CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	VADDPS       64(CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	VADDPS       64(CX), Z9, Z9
-	ADDQ         DX, CX
-	VADDPS       (CX), Z10, Z10
-	VADDPS       64(CX), Z11, Z11
-	ADDQ         DX, CX
-	VADDPS       (CX), Z12, Z12
-	VADDPS       64(CX), Z13, Z13
-	ADDQ         DX, CX
-	VADDPS       (CX), Z14, Z14
-	VADDPS       64(CX), Z15, Z15
-	ADDQ         DX, CX
-	VADDPS       (CX), Z16, Z16
-	VADDPS       64(CX), Z17, Z17
-	ADDQ         DX, CX
-	VADDPS       (CX), Z18, Z18
-	VADDPS       64(CX), Z19, Z19
-	ADDQ         DX, CX
-	VADDPS       (CX), Z20, Z20
-	VADDPS       64(CX), Z21, Z21
-	ADDQ         DX, CX
-	VADDPS       (CX), Z22, Z22
-	VADDPS       64(CX), Z23, Z23
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	VMOVUPS Z7, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	VMOVUPS Z9, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z10, (CX)
-	VMOVUPS Z11, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z12, (CX)
-	VMOVUPS Z13, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z14, (CX)
-	VMOVUPS Z15, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z16, (CX)
-	VMOVUPS Z17, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z18, (CX)
-	VMOVUPS Z19, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z20, (CX)
-	VMOVUPS Z21, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z22, (CX)
-	VMOVUPS Z23, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols12x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols12x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z11
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z12
-	VBROADCASTSS (BX), Z13
-	VFMADD231PS  Z12, Z13, Z0
-	VBROADCASTSS 4(BX), Z13
-	VFMADD231PS  Z12, Z13, Z1
-	VBROADCASTSS 8(BX), Z13
-	VFMADD231PS  Z12, Z13, Z2
-	VBROADCASTSS 12(BX), Z13
-	VFMADD231PS  Z12, Z13, Z3
-	VBROADCASTSS 16(BX), Z13
-	VFMADD231PS  Z12, Z13, Z4
-	VBROADCASTSS 20(BX), Z13
-	VFMADD231PS  Z12, Z13, Z5
-	VBROADCASTSS 24(BX), Z13
-	VFMADD231PS  Z12, Z13, Z6
-	VBROADCASTSS 28(BX), Z13
-	VFMADD231PS  Z12, Z13, Z7
-	VBROADCASTSS 32(BX), Z13
-	VFMADD231PS  Z12, Z13, Z8
-	VBROADCASTSS 36(BX), Z13
-	VFMADD231PS  Z12, Z13, Z9
-	VBROADCASTSS 40(BX), Z13
-	VFMADD231PS  Z12, Z13, Z10
-	VBROADCASTSS 44(BX), Z13
-	VFMADD231PS  Z12, Z13, Z11
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	ADDQ         DX, CX
-	VADDPS       (CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	ADDQ         DX, CX
-	VADDPS       (CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	ADDQ         DX, CX
-	VADDPS       (CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	ADDQ         DX, CX
-	VADDPS       (CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	ADDQ         DX, CX
-	VADDPS       (CX), Z9, Z9
-	ADDQ         DX, CX
-	VADDPS       (CX), Z10, Z10
-	ADDQ         DX, CX
-	VADDPS       (CX), Z11, Z11
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z3, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z5, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z7, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z9, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z10, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z11, (CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols13x32AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols13x32AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	VMOVUPS 64(CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	VMOVUPS 64(CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	VMOVUPS 64(CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	VMOVUPS 64(CX), Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z10
-	VMOVUPS 64(CX), Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z12
-	VMOVUPS 64(CX), Z13
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z14
-	VMOVUPS 64(CX), Z15
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z16
-	VMOVUPS 64(CX), Z17
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z18
-	VMOVUPS 64(CX), Z19
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z20
-	VMOVUPS 64(CX), Z21
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z22
-	VMOVUPS 64(CX), Z23
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z24
-	VMOVUPS 64(CX), Z25
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z26
-	VMOVUPS      64(CX), Z27
-	VBROADCASTSS (BX), Z28
-	VFMADD231PS  Z26, Z28, Z0
-	VFMADD231PS  Z27, Z28, Z1
-	VBROADCASTSS 4(BX), Z28
-	VFMADD231PS  Z26, Z28, Z2
-	VFMADD231PS  Z27, Z28, Z3
-	VBROADCASTSS 8(BX), Z28
-	VFMADD231PS  Z26, Z28, Z4
-	VFMADD231PS  Z27, Z28, Z5
-	VBROADCASTSS 12(BX), Z28
-	VFMADD231PS  Z26, Z28, Z6
-	VFMADD231PS  Z27, Z28, Z7
-	VBROADCASTSS 16(BX), Z28
-	VFMADD231PS  Z26, Z28, Z8
-	VFMADD231PS  Z27, Z28, Z9
-	VBROADCASTSS 20(BX), Z28
-	VFMADD231PS  Z26, Z28, Z10
-	VFMADD231PS  Z27, Z28, Z11
-	VBROADCASTSS 24(BX), Z28
-	VFMADD231PS  Z26, Z28, Z12
-	VFMADD231PS  Z27, Z28, Z13
-	VBROADCASTSS 28(BX), Z28
-	VFMADD231PS  Z26, Z28, Z14
-	VFMADD231PS  Z27, Z28, Z15
-	VBROADCASTSS 32(BX), Z28
-	VFMADD231PS  Z26, Z28, Z16
-	VFMADD231PS  Z27, Z28, Z17
-	VBROADCASTSS 36(BX), Z28
-	VFMADD231PS  Z26, Z28, Z18
-	VFMADD231PS  Z27, Z28, Z19
-	VBROADCASTSS 40(BX), Z28
-	VFMADD231PS  Z26, Z28, Z20
-	VFMADD231PS  Z27, Z28, Z21
-	VBROADCASTSS 44(BX), Z28
-	VFMADD231PS  Z26, Z28, Z22
-	VFMADD231PS  Z27, Z28, Z23
-	VBROADCASTSS 48(BX), Z28
-	VFMADD231PS  Z26, Z28, Z24
-	VFMADD231PS  Z27, Z28, Z25
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	VADDPS       64(CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	VADDPS       64(CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	VADDPS       64(CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	VADDPS       64(CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	VADDPS       64(CX), Z9, Z9
-	ADDQ         DX, CX
-	VADDPS       (CX), Z10, Z10
-	VADDPS       64(CX), Z11, Z11
-	ADDQ         DX, CX
-	VADDPS       (CX), Z12, Z12
-	VADDPS       64(CX), Z13, Z13
-	ADDQ         DX, CX
-	VADDPS       (CX), Z14, Z14
-	VADDPS       64(CX), Z15, Z15
-	ADDQ         DX, CX
-	VADDPS       (CX), Z16, Z16
-	VADDPS       64(CX), Z17, Z17
-	ADDQ         DX, CX
-	VADDPS       (CX), Z18, Z18
-	VADDPS       64(CX), Z19, Z19
-	ADDQ         DX, CX
-	VADDPS       (CX), Z20, Z20
-	VADDPS       64(CX), Z21, Z21
-	ADDQ         DX, CX
-	VADDPS       (CX), Z22, Z22
-	VADDPS       64(CX), Z23, Z23
-	ADDQ         DX, CX
-	VADDPS       (CX), Z24, Z24
-	VADDPS       64(CX), Z25, Z25
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	VMOVUPS Z3, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	VMOVUPS Z5, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	VMOVUPS Z7, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	VMOVUPS Z9, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z10, (CX)
-	VMOVUPS Z11, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z12, (CX)
-	VMOVUPS Z13, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z14, (CX)
-	VMOVUPS Z15, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z16, (CX)
-	VMOVUPS Z17, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z18, (CX)
-	VMOVUPS Z19, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z20, (CX)
-	VMOVUPS Z21, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z22, (CX)
-	VMOVUPS Z23, 64(CX)
-	ADDQ    DX, CX
-	VMOVUPS Z24, (CX)
-	VMOVUPS Z25, 64(CX)
-	DECQ    112(AX)
-	JEQ     done
-	MOVQ    120(AX), CX
-	ADDQ    CX, (AX)
-	MOVQ    128(AX), CX
-	ADDQ    CX, 8(AX)
-	MOVQ    136(AX), CX
-	ADDQ    CX, 16(AX)
-	MOVQ    144(AX), CX
-	ADDQ    CX, 24(AX)
-	MOVQ    152(AX), CX
-	ADDQ    CX, 32(AX)
-	JMP     tile
-
-done:
-	VZEROUPPER
-	RET
-
-// func tileCols13x16AVX512(t *byte)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·tileCols13x16AVX512(SB), NOSPLIT, $0-8
-	MOVQ t+0(FP), AX
-
-tile:
-	MOVQ  160(AX), CX
-	MOVQ  168(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched0
-
-run0:
-	MOVQ 176(AX), BX
-
-prefetch0:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch0
-	ADDQ       184(AX), CX
-	DECQ       DX
-	JNE        run0
-	MOVQ       CX, 160(AX)
-
-prefetched0:
-	MOVQ  192(AX), CX
-	MOVQ  200(AX), DX
-	TESTQ DX, DX
-	JEQ   prefetched1
-
-run1:
-	MOVQ 208(AX), BX
-
-prefetch1:
-	PREFETCHT1 (CX)
-	ADDQ       $+64, CX
-	DECQ       BX
-	JNE        prefetch1
-	ADDQ       216(AX), CX
-	DECQ       DX
-	JNE        run1
-	MOVQ       CX, 192(AX)
-
-prefetched1:
-	MOVQ    24(AX), CX
-	MOVQ    72(AX), DX
-	VMOVUPS (CX), Z0
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z1
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z2
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z3
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z4
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z5
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z6
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z7
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z8
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z9
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z10
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z11
-	ADDQ    DX, CX
-	VMOVUPS (CX), Z12
-	MOVQ    8(AX), CX
-	MOVQ    56(AX), DX
-	MOVQ    48(AX), SI
-	MOVQ    88(AX), DI
-	MOVQ    96(AX), R8
-	MOVQ    224(AX), R9
-	MOVQ    240(AX), R10
-
-segment:
-	MOVQ (AX), BX
-	ADDQ (DI), BX
-	MOVQ 104(AX), R11
-
-step:
-	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
-	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
-	VMOVUPS      (CX), Z13
-	VBROADCASTSS (BX), Z14
-	VFMADD231PS  Z13, Z14, Z0
-	VBROADCASTSS 4(BX), Z14
-	VFMADD231PS  Z13, Z14, Z1
-	VBROADCASTSS 8(BX), Z14
-	VFMADD231PS  Z13, Z14, Z2
-	VBROADCASTSS 12(BX), Z14
-	VFMADD231PS  Z13, Z14, Z3
-	VBROADCASTSS 16(BX), Z14
-	VFMADD231PS  Z13, Z14, Z4
-	VBROADCASTSS 20(BX), Z14
-	VFMADD231PS  Z13, Z14, Z5
-	VBROADCASTSS 24(BX), Z14
-	VFMADD231PS  Z13, Z14, Z6
-	VBROADCASTSS 28(BX), Z14
-	VFMADD231PS  Z13, Z14, Z7
-	VBROADCASTSS 32(BX), Z14
-	VFMADD231PS  Z13, Z14, Z8
-	VBROADCASTSS 36(BX), Z14
-	VFMADD231PS  Z13, Z14, Z9
-	VBROADCASTSS 40(BX), Z14
-	VFMADD231PS  Z13, Z14, Z10
-	VBROADCASTSS 44(BX), Z14
-	VFMADD231PS  Z13, Z14, Z11
-	VBROADCASTSS 48(BX), Z14
-	VFMADD231PS  Z13, Z14, Z12
-	ADDQ         SI, BX
-	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Z0, Z0
-	ADDQ         DX, CX
-	VADDPS       (CX), Z1, Z1
-	ADDQ         DX, CX
-	VADDPS       (CX), Z2, Z2
-	ADDQ         DX, CX
-	VADDPS       (CX), Z3, Z3
-	ADDQ         DX, CX
-	VADDPS       (CX), Z4, Z4
-	ADDQ         DX, CX
-	VADDPS       (CX), Z5, Z5
-	ADDQ         DX, CX
-	VADDPS       (CX), Z6, Z6
-	ADDQ         DX, CX
-	VADDPS       (CX), Z7, Z7
-	ADDQ         DX, CX
-	VADDPS       (CX), Z8, Z8
-	ADDQ         DX, CX
-	VADDPS       (CX), Z9, Z9
-	ADDQ         DX, CX
-	VADDPS       (CX), Z10, Z10
-	ADDQ         DX, CX
-	VADDPS       (CX), Z11, Z11
-	ADDQ         DX, CX
-	VADDPS       (CX), Z12, Z12
-
-store:
-	MOVQ    16(AX), CX
-	MOVQ    64(AX), DX
-	VMOVUPS Z0, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z1, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z2, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z3, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z4, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z5, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z6, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z7, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z8, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z9, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z10, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z11, (CX)
-	ADDQ    DX, CX
-	VMOVUPS Z12, (CX)
 	DECQ    112(AX)
 	JEQ     done
 	MOVQ    120(AX), CX
@@ -10616,6 +12472,116 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileRows1x16AVX2(t *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·tileRows1x16AVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), BX
+	MOVQ    88(AX), SI
+	MOVQ    96(AX), DI
+	MOVQ    224(AX), R8
+	MOVQ    240(AX), R9
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (SI), BX
+	MOVQ 104(AX), R10
+
+step:
+	PREFETCHT1   (R8)
+	ADDQ         232(AX), R8
+	PREFETCHT1   (R9)
+	ADDQ         248(AX), R9
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R10
+	JNE          step
+	ADDQ         $+8, SI
+	DECQ         DI
+	JNE          segment
+	MOVQ         R8, 224(AX)
+	MOVQ         R9, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Y0, Y0
+	VADDPS       32(CX), Y1, Y1
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileCols1x16AVX2(t *byte)
 // Requires: AVX, FMA3, MMX+
 TEXT ·tileCols1x16AVX2(SB), NOSPLIT, $0-8
@@ -10708,6 +12674,128 @@ store:
 	MOVQ    64(AX), DX
 	VMOVUPS Y0, (CX)
 	VMOVUPS Y1, 32(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileRows2x16AVX2(t *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·tileRows2x16AVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y2
+	VMOVUPS 32(CX), Y3
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Y4
+	VMOVUPS      32(CX), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Y0, Y0
+	VADDPS       32(CX), Y1, Y1
+	ADDQ         DX, CX
+	VADDPS       (CX), Y2, Y2
+	VADDPS       32(CX), Y3, Y3
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
 	DECQ    112(AX)
 	JEQ     done
 	MOVQ    120(AX), CX
@@ -10848,6 +12936,140 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileRows3x16AVX2(t *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·tileRows3x16AVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y2
+	VMOVUPS 32(CX), Y3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y4
+	VMOVUPS 32(CX), Y5
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R8
+	MOVQ    224(AX), R9
+	MOVQ    240(AX), R10
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (DI), BX
+	MOVQ 104(AX), R11
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         232(AX), R9
+	PREFETCHT1   (R10)
+	ADDQ         248(AX), R10
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (BX)(SI*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (BX)(SI*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R11
+	JNE          step
+	ADDQ         $+8, DI
+	DECQ         R8
+	JNE          segment
+	MOVQ         R9, 224(AX)
+	MOVQ         R10, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Y0, Y0
+	VADDPS       32(CX), Y1, Y1
+	ADDQ         DX, CX
+	VADDPS       (CX), Y2, Y2
+	VADDPS       32(CX), Y3, Y3
+	ADDQ         DX, CX
+	VADDPS       (CX), Y4, Y4
+	VADDPS       32(CX), Y5, Y5
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y4, (CX)
+	VMOVUPS Y5, 32(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileCols3x16AVX2(t *byte)
 // Requires: AVX, FMA3, MMX+
 TEXT ·tileCols3x16AVX2(SB), NOSPLIT, $0-8
@@ -10964,6 +13186,153 @@ store:
 	ADDQ    DX, CX
 	VMOVUPS Y4, (CX)
 	VMOVUPS Y5, 32(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileRows4x16AVX2(t *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·tileRows4x16AVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y2
+	VMOVUPS 32(CX), Y3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y4
+	VMOVUPS 32(CX), Y5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y6
+	VMOVUPS 32(CX), Y7
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), SI
+	LEAQ    (SI)(SI*2), DI
+	MOVQ    88(AX), R8
+	MOVQ    96(AX), R9
+	MOVQ    224(AX), R10
+	MOVQ    240(AX), R11
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R8), BX
+	MOVQ 104(AX), R12
+
+step:
+	PREFETCHT1   (R10)
+	ADDQ         232(AX), R10
+	PREFETCHT1   (R11)
+	ADDQ         248(AX), R11
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (BX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (BX)(SI*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (BX)(SI*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (BX)(DI*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R12
+	JNE          step
+	ADDQ         $+8, R8
+	DECQ         R9
+	JNE          segment
+	MOVQ         R10, 224(AX)
+	MOVQ         R11, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Y0, Y0
+	VADDPS       32(CX), Y1, Y1
+	ADDQ         DX, CX
+	VADDPS       (CX), Y2, Y2
+	VADDPS       32(CX), Y3, Y3
+	ADDQ         DX, CX
+	VADDPS       (CX), Y4, Y4
+	VADDPS       32(CX), Y5, Y5
+	ADDQ         DX, CX
+	VADDPS       (CX), Y6, Y6
+	VADDPS       32(CX), Y7, Y7
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y4, (CX)
+	VMOVUPS Y5, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y6, (CX)
+	VMOVUPS Y7, 32(CX)
 	DECQ    112(AX)
 	JEQ     done
 	MOVQ    120(AX), CX
@@ -11128,6 +13497,165 @@ done:
 	VZEROUPPER
 	RET
 
+// func tileRows5x16AVX2(t *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·tileRows5x16AVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y2
+	VMOVUPS 32(CX), Y3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y4
+	VMOVUPS 32(CX), Y5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y6
+	VMOVUPS 32(CX), Y7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y8
+	VMOVUPS 32(CX), Y9
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), SI
+	LEAQ    (SI)(SI*2), DI
+	MOVQ    88(AX), R8
+	MOVQ    96(AX), R9
+	MOVQ    224(AX), R10
+	MOVQ    240(AX), R11
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R8), BX
+	MOVQ 104(AX), R12
+
+step:
+	PREFETCHT1   (R10)
+	ADDQ         232(AX), R10
+	PREFETCHT1   (R11)
+	ADDQ         248(AX), R11
+	VMOVUPS      (CX), Y10
+	VMOVUPS      32(CX), Y11
+	VBROADCASTSS (BX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (BX)(SI*1), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (BX)(SI*2), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (BX)(DI*1), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (BX)(SI*4), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R12
+	JNE          step
+	ADDQ         $+8, R8
+	DECQ         R9
+	JNE          segment
+	MOVQ         R10, 224(AX)
+	MOVQ         R11, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Y0, Y0
+	VADDPS       32(CX), Y1, Y1
+	ADDQ         DX, CX
+	VADDPS       (CX), Y2, Y2
+	VADDPS       32(CX), Y3, Y3
+	ADDQ         DX, CX
+	VADDPS       (CX), Y4, Y4
+	VADDPS       32(CX), Y5, Y5
+	ADDQ         DX, CX
+	VADDPS       (CX), Y6, Y6
+	VADDPS       32(CX), Y7, Y7
+	ADDQ         DX, CX
+	VADDPS       (CX), Y8, Y8
+	VADDPS       32(CX), Y9, Y9
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y4, (CX)
+	VMOVUPS Y5, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y6, (CX)
+	VMOVUPS Y7, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y8, (CX)
+	VMOVUPS Y9, 32(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileCols5x16AVX2(t *byte)
 // Requires: AVX, FMA3, MMX+
 TEXT ·tileCols5x16AVX2(SB), NOSPLIT, $0-8
@@ -11268,6 +13796,178 @@ store:
 	ADDQ    DX, CX
 	VMOVUPS Y8, (CX)
 	VMOVUPS Y9, 32(CX)
+	DECQ    112(AX)
+	JEQ     done
+	MOVQ    120(AX), CX
+	ADDQ    CX, (AX)
+	MOVQ    128(AX), CX
+	ADDQ    CX, 8(AX)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 16(AX)
+	MOVQ    144(AX), CX
+	ADDQ    CX, 24(AX)
+	MOVQ    152(AX), CX
+	ADDQ    CX, 32(AX)
+	JMP     tile
+
+done:
+	VZEROUPPER
+	RET
+
+// func tileRows6x16AVX2(t *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·tileRows6x16AVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+
+tile:
+	MOVQ  160(AX), CX
+	MOVQ  168(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched0
+
+run0:
+	MOVQ 176(AX), BX
+
+prefetch0:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch0
+	ADDQ       184(AX), CX
+	DECQ       DX
+	JNE        run0
+	MOVQ       CX, 160(AX)
+
+prefetched0:
+	MOVQ  192(AX), CX
+	MOVQ  200(AX), DX
+	TESTQ DX, DX
+	JEQ   prefetched1
+
+run1:
+	MOVQ 208(AX), BX
+
+prefetch1:
+	PREFETCHT1 (CX)
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        prefetch1
+	ADDQ       216(AX), CX
+	DECQ       DX
+	JNE        run1
+	MOVQ       CX, 192(AX)
+
+prefetched1:
+	MOVQ    24(AX), CX
+	MOVQ    72(AX), DX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y2
+	VMOVUPS 32(CX), Y3
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y4
+	VMOVUPS 32(CX), Y5
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y6
+	VMOVUPS 32(CX), Y7
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y8
+	VMOVUPS 32(CX), Y9
+	ADDQ    DX, CX
+	VMOVUPS (CX), Y10
+	VMOVUPS 32(CX), Y11
+	MOVQ    8(AX), CX
+	MOVQ    56(AX), DX
+	MOVQ    40(AX), SI
+	LEAQ    (SI)(SI*2), DI
+	LEAQ    (SI)(SI*4), R8
+	MOVQ    88(AX), R9
+	MOVQ    96(AX), R10
+	MOVQ    224(AX), R11
+	MOVQ    240(AX), R12
+
+segment:
+	MOVQ (AX), BX
+	ADDQ (R9), BX
+	MOVQ 104(AX), R13
+
+step:
+	PREFETCHT1   (R11)
+	ADDQ         232(AX), R11
+	PREFETCHT1   (R12)
+	ADDQ         248(AX), R12
+	VMOVUPS      (CX), Y12
+	VMOVUPS      32(CX), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (BX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (BX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (BX)(DI*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (BX)(SI*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (BX)(R8*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R13
+	JNE          step
+	ADDQ         $+8, R9
+	DECQ         R10
+	JNE          segment
+	MOVQ         R11, 224(AX)
+	MOVQ         R12, 240(AX)
+	MOVQ         32(AX), CX
+	MOVQ         80(AX), DX
+	TESTQ        CX, CX
+	JEQ          store
+	VADDPS       (CX), Y0, Y0
+	VADDPS       32(CX), Y1, Y1
+	ADDQ         DX, CX
+	VADDPS       (CX), Y2, Y2
+	VADDPS       32(CX), Y3, Y3
+	ADDQ         DX, CX
+	VADDPS       (CX), Y4, Y4
+	VADDPS       32(CX), Y5, Y5
+	ADDQ         DX, CX
+	VADDPS       (CX), Y6, Y6
+	VADDPS       32(CX), Y7, Y7
+	ADDQ         DX, CX
+	VADDPS       (CX), Y8, Y8
+	VADDPS       32(CX), Y9, Y9
+	ADDQ         DX, CX
+	VADDPS       (CX), Y10, Y10
+	VADDPS       32(CX), Y11, Y11
+
+store:
+	MOVQ    16(AX), CX
+	MOVQ    64(AX), DX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y2, (CX)
+	VMOVUPS Y3, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y4, (CX)
+	VMOVUPS Y5, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y6, (CX)
+	VMOVUPS Y7, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y8, (CX)
+	VMOVUPS Y9, 32(CX)
+	ADDQ    DX, CX
+	VMOVUPS Y10, (CX)
+	VMOVUPS Y11, 32(CX)
 	DECQ    112(AX)
 	JEQ     done
 	MOVQ    120(AX), CX

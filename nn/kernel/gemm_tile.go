@@ -112,6 +112,11 @@ func (p *product) fetchColumns(i int, x []float32, c, c0, c1, tiles, depth int) 
 		p.fetch(i, x, tiles*depth)
 		return
 	}
+	p.fetchRuns(i, x, c, c0, c1, tiles)
+}
+
+// fetchRuns is fetchColumns that leaves fetch's place i free.
+func (p *product) fetchRuns(i int, x []float32, c, c0, c1, tiles int) {
 	rows, lines := len(x)/c, (c1-c0+15)/16
 	p.prefetch[i] = stream{uintptr(unsafe.Pointer(unsafe.SliceData(x[c0:]))), (rows + tiles - 1) / tiles, lines, uintptr(4*c - 64*lines)}
 }

@@ -72,12 +72,23 @@ var avx2 = isa{
 	},
 }
 
+// avx512Stream is avx512 for a machine that fetches B past the second-level cache.
+var avx512Stream = streaming(avx512)
+
+func streaming(s isa) isa {
+	s.rows[1] = [15]func(*byte){1: tileStreamRows1x32AVX512, 2: tileStreamRows2x32AVX512, 3: tileStreamRows3x32AVX512, 4: tileStreamRows4x32AVX512, 5: tileStreamRows5x32AVX512, 6: tileStreamRows6x32AVX512,
+		7: tileStreamRows7x32AVX512, 8: tileStreamRows8x32AVX512, 9: tileStreamRows9x32AVX512, 10: tileStreamRows10x32AVX512, 11: tileStreamRows11x32AVX512, 12: tileStreamRows12x32AVX512, 13: tileStreamRows13x32AVX512, 14: tileStreamRows14x32AVX512}
+	return s
+}
+
 // isaOf is the functions of level l.
 func isaOf(l Level) *isa {
-	switch l {
-	case AVX512:
+	switch {
+	case l == AVX512 && tuned.streamB:
+		return &avx512Stream
+	case l == AVX512:
 		return &avx512
-	case AVX2:
+	case l == AVX2:
 		return &avx2
 	}
 	return &generic

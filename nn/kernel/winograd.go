@@ -15,7 +15,8 @@ import "unsafe"
 // A small U stays in the cache from block to block, and so does one that was packed just
 // now. A large one that was prepared comes from far for every block, which takes longer
 // than the products of a few patches. So its blocks are larger, each plane of a panel is
-// used for the whole block at once, and the next one is fetched meanwhile.
+// used for the whole block at once, and the next one is fetched meanwhile: the next plane of the panel, or where the
+// machine has planes first, the plane of the next panel.
 type winograd struct {
 	patchGrid
 	transforms *transforms
@@ -24,6 +25,7 @@ type winograd struct {
 	top, left  int // of the first patch of inputs
 	transposed bool
 	far        bool // U comes from far
+	planeFirst bool // and a plane's products with all panels are done before the next plane's
 	block      int  // most patches that are transformed at a time
 	vRow       int  // floats between V's patches
 	workers    []winogradWorker
@@ -49,11 +51,6 @@ type winogradWorker struct {
 }
 
 const packChannels = 16 // input channels of a filter in one chunk of packing, times 32 outputs
-
-// nearV is the most floats of V in a block of F(6x6, 3x3), of more than one row of patches: larger ones were measured to
-// take a percent longer (Zen 4), likely because U, as it streams by, pushes V out of the second-level cache. No such gain
-// was seen with F(4x4, 3x3).
-const nearV = 1 << 16
 
 const farPatches = 42 // most patches of a block where U comes from far
 
@@ -88,7 +85,7 @@ func newUpsampledWinograd(s ConvShape, transposed, far bool, workers int, is *is
 func newPhase(s ConvShape, f *transforms, transposed, far bool, workers int, is *isa) *winograd {
 	g := &winograd{
 		patchGrid: newPatchGrid(s, f), transforms: f, src: s.C, dst: s.K, from: plain, to: plain, top: -1, left: -1,
-		transposed: transposed, far: far,
+		transposed: transposed, far: far, planeFirst: far && tuned.planeFirst,
 	}
 	if transposed {
 		g.src, g.dst = s.K, s.C
@@ -98,11 +95,15 @@ func newPhase(s ConvShape, f *transforms, transposed, far bool, workers int, is 
 	case far:
 		g.block = g.blockOf(farPatches)
 	case f.size == 6:
-		g.block = g.blockOf(min(is.winoPatches, nearV/(g.planes()*g.vRow)))
+		g.block = g.blockOf(min(is.winoPatches, tuned.nearV/(g.planes()*g.vRow)))
 	default:
 		g.block = g.blockOf(is.winoPatches)
 	}
-	g.workerLen = g.planes()*(g.block*g.vRow+16) + g.planes()*(g.block*panelWidth+16) + padded(g.dst) + 16
+	m := g.planes() * (g.block*panelWidth + 16)
+	if g.planeFirst {
+		m *= g.panels()
+	}
+	g.workerLen = g.planes()*(g.block*g.vRow+16) + m + padded(g.dst) + 16
 	g.zeros = aligned(make([]float32, padded(max(g.src, g.dst))+panelWidth+16))
 	g.workers = newWinogradWorkers(workers, is)
 	for i := range g.workers {
@@ -260,15 +261,19 @@ func (g *winograd) doBlock(worker, t0, t1, j0, j1 int, after *winograd) {
 	w := &g.workers[worker]
 	mem := g.bufs[worker*g.workerLen : (worker+1)*g.workerLen]
 	vPlane, mPlane := (t1-t0)*g.vRow+16, (t1-t0)*panelWidth+16
-	v, m := mem[:g.planes()*vPlane], mem[g.planes()*vPlane:][:g.planes()*mPlane]
+	v, m := mem[:g.planes()*vPlane], mem[g.planes()*vPlane:]
 	dump := mem[len(mem)-padded(g.dst)-16:]
 	g.transformPatches(w, v, vPlane, t0, t1)
+	if g.planeFirst {
+		g.multiplyPlanes(w, v, m, dump, vPlane, t0, t1, j0, j1, after)
+		return
+	}
 	for j := j0; j < j1; j++ {
 		next := after.packedPanel(j0)
 		if j+1 < j1 {
 			next = g.packedPanel(j + 1)
 		}
-		g.multiply(w, v, g.packedPanel(j), next, m, dump, vPlane, t0, t1, j)
+		g.multiply(w, v, g.packedPanel(j), next, m[:g.planes()*mPlane], dump, vPlane, t0, t1, j)
 	}
 }
 
@@ -287,18 +292,26 @@ func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, 
 	}
 }
 
+// operands describes the products of the block of patches t0 to t1 but for where they are.
+func (g *winograd) operands(q *product, vPlane, t0, t1 int) {
+	q.aRow, q.aCol, q.aStep = uintptr(4*g.vRow), 4, uintptr(4*vPlane)
+	q.segs, q.numSegs, q.segLen = &noOffsets[0], 1, g.src
+	q.bRow, q.bStep = 4*panelWidth, uintptr(4*g.uPlane())
+	q.cRow, q.cStep = 4*panelWidth, uintptr(4*((t1-t0)*panelWidth+16))
+	q.init, q.initRow, q.add = &zeroLine[0], 0, nil
+}
+
+// panelCols is the number of output channels in panel j.
+func (g *winograd) panelCols(j int) int { return min(panelWidth, g.dst-j*panelWidth) }
+
 // multiply computes panel j of the worker's block, of patches t0 to t1, from their transforms v and the packed panel u,
 // by way of m. What lies outside the image goes to dump. Where U comes from far, the panel next, which will be wanted
 // next, is fetched.
 func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vPlane, t0, t1, j int) {
-	q, p := &w.mul, &w.patch
+	q := &w.mul
 	mPlane := (t1-t0)*panelWidth + 16
-	cols := min(panelWidth, g.dst-j*panelWidth)
-	q.a, q.aRow, q.aCol, q.aStep = &v[0], uintptr(4*g.vRow), 4, uintptr(4*vPlane)
-	q.segs, q.numSegs, q.segLen = &noOffsets[0], 1, g.src
-	q.b, q.bRow, q.bStep = &u[0], 4*panelWidth, uintptr(4*g.uPlane())
-	q.c, q.cRow, q.cStep = &m[0], 4*panelWidth, uintptr(4*mPlane)
-	q.init, q.initRow, q.add = &zeroLine[0], 0, nil
+	cols := g.panelCols(j)
+	g.operands(q, vPlane, t0, t1)
 	if g.far {
 		tiles := g.planes() * q.tiles(t1-t0, cols)
 		q.fetchColumns(0, g.memory(g.dstData, g.to, g.dst, t0, t1), g.dst, j*panelWidth, j*panelWidth+cols, tiles, g.src)
@@ -315,16 +328,12 @@ func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vP
 			q.planes(r.count, end-first, cols)
 		}
 	}
-	p.outside, p.plane = &dump[0], uintptr(4*mPlane)
-	for i, t := range w.sorted.list {
-		g.output(w, m[i*panelWidth:], t, j*panelWidth, cols)
-	}
+	g.outputs(w, m, dump, mPlane, j)
 }
 
 // farPlanes computes rows x cols elements of each of a run's products plane by plane and fetches the next plane of the
 // packed filter meanwhile.
 func (g *winograd) farPlanes(q *product, u, next []float32, r planeRun, rows, cols int) {
-	columns := q.tiles(rows, cols) * g.src
 	for k := r.first; k < r.first+r.count; k++ {
 		if k > r.first {
 			q.a, q.b, q.c = move(q.a, q.aStep), move(q.b, q.bStep), move(q.c, q.cStep)
@@ -333,14 +342,63 @@ func (g *winograd) farPlanes(q *product, u, next []float32, r planeRun, rows, co
 		if k+1 < g.planes() {
 			plane = u[(k+1)*g.uPlane():]
 		}
-		plane = plane[:g.uPlane()]
-		if 64*columns < 4*len(plane) {
-			half := len(plane) / 2
-			q.fetch(1, plane[half:], columns)
-			plane = plane[:half]
-		}
-		q.fetch(0, plane, columns)
+		g.fetchPlane(q, plane, rows, cols)
 		q.rowsPanel(rows, cols)
+	}
+}
+
+// fetchPlane lets a product of rows x cols fetch a plane of a packed panel.
+func (g *winograd) fetchPlane(q *product, plane []float32, rows, cols int) {
+	plane = plane[:g.uPlane()]
+	columns := q.tiles(rows, cols) * g.src
+	if 64*columns < 4*len(plane) {
+		half := len(plane) / 2
+		q.fetch(1, plane[half:], columns)
+		plane = plane[:half]
+	}
+	q.fetch(0, plane, columns)
+}
+
+// multiplyPlanes is multiply for panels j0 to j1, each plane with all of them before the next plane. m has their results,
+// panel by panel. The phase after it comes next.
+func (g *winograd) multiplyPlanes(w *winogradWorker, v, m, dump []float32, vPlane, t0, t1, j0, j1 int, after *winograd) {
+	q := &w.mul
+	mPlane := (t1-t0)*panelWidth + 16
+	mPanel := g.planes() * mPlane
+	g.operands(q, vPlane, t0, t1)
+	for _, r := range g.runs {
+		first, end := w.sorted.part(r)
+		if first == end {
+			continue
+		}
+		for k := r.first; k < r.first+r.count; k++ {
+			q.a = &v[k*vPlane+first*g.vRow]
+			for j := j0; j < j1; j++ {
+				next := g.packedPanel(min(j+1, j1-1))[k*g.uPlane():]
+				switch {
+				case j+1 == j1 && k+1 < g.planes():
+					next = g.packedPanel(j0)[(k+1)*g.uPlane():]
+				case j+1 == j1:
+					next = after.packedPanel(j0)
+				}
+				cols := (g.panelCols(j) + 15) &^ 15
+				g.fetchPlane(q, next, end-first, cols)
+				q.b, q.c = &g.packedPanel(j)[k*g.uPlane()], &m[(j-j0)*mPanel+k*mPlane+first*panelWidth]
+				q.rowsPanel(end-first, cols)
+			}
+		}
+	}
+	for j := j0; j < j1; j++ {
+		g.outputs(w, m[(j-j0)*mPanel:], dump, mPlane, j)
+	}
+}
+
+// outputs transforms panel j of the worker's block back, from m, whose planes are mPlane floats.
+func (g *winograd) outputs(w *winogradWorker, m, dump []float32, mPlane, j int) {
+	p := &w.patch
+	p.outside, p.plane = &dump[0], uintptr(4*mPlane)
+	for i, t := range w.sorted.list {
+		g.output(w, m[i*panelWidth:], t, j*panelWidth, g.panelCols(j))
 	}
 }
 

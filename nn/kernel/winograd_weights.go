@@ -35,8 +35,6 @@ type weightsPhase struct {
 	dy        lattice
 }
 
-const weightPatches = 48 // patches in one product: with fewer, reading and writing D weighs more; more push it out of the cache
-
 func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	f, phases := &is.wino4, []weightsPhase{{-1, -1, plain}}
 	if s.Upsample {
@@ -61,7 +59,7 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	}
 	g.blocks, g.groups = (s.C+g.chans-1)/g.chans, (panels+g.width-1)/g.width
 	g.chans = ((s.C+g.blocks-1)/g.blocks + 15) &^ 15 // blocks of one size: two threads wait for the larger
-	g.block = min(weightPatches, (s.N+g.pieces.count-1)/g.pieces.count*g.perImage())
+	g.block = min(tuned.weightPatches, (s.N+g.pieces.count-1)/g.pieces.count*g.perImage())
 	g.vRow, g.wRow = g.chans, g.width*panelWidth
 	g.dLen = g.planes() * (g.width*g.chans*panelWidth + 16)
 	g.vLen, g.wLen = g.planes()*(g.block*g.vRow+16), g.planes()*(g.block*g.wRow+16)
@@ -210,7 +208,12 @@ func (b *weightsBlock) prefetchPatches(t0, t1 int) {
 	}
 	steps := b.planes() * p.tiles(b.c1-b.c0, b.k1-b.k0)
 	dy := b.winogradWeights.phases[b.phase].dy
-	p.fetchColumns(0, b.memory(b.x, plain, b.s.C, t0, t1), b.s.C, b.c0, b.c1, steps, t1-t0)
+	x := b.memory(b.x, plain, b.s.C, t0, t1)
+	if b.dLen >= tuned.fetchD { // D takes the place of columns
+		p.fetchRuns(0, x, b.s.C, b.c0, b.c1, steps)
+	} else {
+		p.fetchColumns(0, x, b.s.C, b.c0, b.c1, steps, t1-t0)
+	}
 	p.fetchColumns(1, b.memory(b.dy, dy, b.s.K, t0, t1), b.s.K, b.k0, b.k1, steps, t1-t0)
 }
 
@@ -228,8 +231,19 @@ func (b *weightsBlock) multiply(n int, first bool) {
 			if first {
 				p.init, p.initRow = &zeroLine[0], 0
 			}
+			b.fetchD(point, k, n)
 			p.colsPanel(b.c1-b.c0, min(panelWidth, (b.k1-k+15)&^15))
 		}
+	}
+}
+
+// fetchD lets the product of n patches at a point fetch D two tiles ahead, from output channel k on.
+func (b *weightsBlock) fetchD(point, k, n int) {
+	p, rows := &b.mul, b.c1-b.c0
+	tiles := p.tiles(rows, 1)
+	tile := (rows + tiles - 1) / tiles * panelWidth
+	if at := point*b.dPlane() + (k-b.k0)*b.chans + 2*tile; b.dLen >= tuned.fetchD && at+b.chans*panelWidth <= len(b.d) {
+		p.fetch(0, b.d[at:][:tile], n)
 	}
 }
 

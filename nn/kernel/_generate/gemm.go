@@ -13,14 +13,16 @@ func init() { families["gemm"] = gemm }
 // gemm writes the register tiles of a matrix product, whose meaning gemm_tile.go defines,
 // for every number of rows that fits the registers, and the packing by transposition.
 func gemm() {
-	for _, along := range []bool{true, false} {
-		for rows := 1; rows <= 14; rows++ {
-			registerTile(avx512, along, rows, 2)
-			registerTile(avx512, along, rows, 1)
-		}
-		for rows := 1; rows <= 6; rows++ {
-			registerTile(avx2, along, rows, 2)
-		}
+	for rows := 1; rows <= 14; rows++ {
+		registerTile(avx512, tileKind{"Rows", true, PREFETCHT0, 1024}, rows, 2)
+		registerTile(avx512, tileKind{"StreamRows", true, PREFETCHNTA, 0}, rows, 2)
+		registerTile(avx512, tileKind{"Rows", true, nil, 0}, rows, 1)
+		registerTile(avx512, tileKind{"Cols", false, nil, 0}, rows, 2)
+		registerTile(avx512, tileKind{"Cols", false, nil, 0}, rows, 1)
+	}
+	for rows := 1; rows <= 6; rows++ {
+		registerTile(avx2, tileKind{"Rows", true, nil, 0}, rows, 2)
+		registerTile(avx2, tileKind{"Cols", false, nil, 0}, rows, 2)
 	}
 	transpose8()
 }
@@ -37,15 +39,20 @@ const (
 	tileFlow                                   = 224 // and 240: address and step
 )
 
+// tileKind is a kind of register tile.
+type tileKind struct {
+	name  string
+	along bool // A's elements of one row lie next to each other; else those of one column do
+
+	// ahead, if any, fetches the row of B that is eight rows and so many bytes ahead.
+	ahead      func(Op)
+	bytesAhead int
+}
+
 // registerTile writes the kernel for a tile of rows x (nv vectors); its argument is a
-// *tile, a type that avo does not know. along says that
-// A's elements of one row lie next to each other; else those of one column do.
-func registerTile(s isa, along bool, rows, nv int) {
-	kind := "Cols"
-	if along {
-		kind = "Rows"
-	}
-	name := fmt.Sprintf("tile%s%dx%d%s", kind, rows, nv*s.lanes, s.suffix)
+// *tile, a type that avo does not know.
+func registerTile(s isa, kind tileKind, rows, nv int) {
+	name := fmt.Sprintf("tile%s%dx%d%s", kind.name, rows, nv*s.lanes, s.suffix)
 	TEXT(name, NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
 	t := Load(Param("t"), GP64())
@@ -82,7 +89,7 @@ func registerTile(s isa, along bool, rows, nv int) {
 		}
 	}
 	b, bRow := field(tileB), field(tileBRow)
-	at := newOperandA(along, rows, field)
+	at := newOperandA(kind.along, rows, field)
 	seg, segs := field(tileSegs), field(tileNumSegs)
 	flows := []reg.GPVirtual{field(tileFlow), field(tileFlow + 16)}
 	Label("segment")
@@ -95,9 +102,8 @@ func registerTile(s isa, along bool, rows, nv int) {
 	}
 	right := make([]vec, nv)
 	for j := range right {
-		// Eight rows ahead, past the second-level cache: B is often a panel that streams by, A what should stay there.
-		if s.lanes == 16 && nv == 2 && along {
-			PREFETCHNTA(Mem{Base: b, Index: bRow, Scale: 8, Disp: j * s.bytes()})
+		if kind.ahead != nil {
+			kind.ahead(Mem{Base: b, Index: bRow, Scale: 8, Disp: kind.bytesAhead + j*s.bytes()})
 		}
 		right[j] = s.load(Mem{Base: b, Disp: j * s.bytes()})
 	}

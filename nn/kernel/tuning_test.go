@@ -1,0 +1,60 @@
+package kernel
+
+import "testing"
+
+// forTunings runs f once for each tuning that there is, with each way to fetch B.
+func forTunings(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	defer func(old tuning) { tuned = old }(tuned)
+	for _, c := range []struct {
+		name   string
+		l2     int
+		stream bool
+	}{{"1MB", 1 << 20, false}, {"1MB,stream", 1 << 20, true}, {"2MB", 2 << 20, false}} {
+		tuned = tuningOf(c.l2)
+		tuned.streamB = c.stream
+		t.Run(c.name, f)
+	}
+}
+
+// A machine's tuning changes no bits.
+func TestTuningChangesNoBits(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		for _, s := range []ConvShape{
+			same3x3(3, 14, 14, 192, 72), // F(6x6, 3x3) from far, if planes come first
+			same3x3(9, 28, 28, 33, 40),  // blocks of it
+			same3x3(2, 16, 16, 130, 200), same3x3(3, 10, 9, 70, 65), up3x3(2, 8, 8, 64, 72), same3x3(2, 6, 6, 20, 3),
+		} {
+			var want map[string][]float32
+			forTunings(t, func(t *testing.T) {
+				d := newConvData(testRand(5), s)
+				if err := d.run(); err != nil {
+					t.Fatal(err)
+				}
+				got := d.results()
+				for name, plan := range map[string]func(ConvShape) (*Conv, error){"prepared": NewConv, "fixed": NewFixedConv} {
+					c, err := plan(s)
+					if err != nil {
+						t.Fatal(err)
+					}
+					u := garbage(c.PreparedLen())
+					c.Prepare(u, d.w)
+					got[name] = garbage(len(d.y))
+					c.ForwardPrepared(got[name], d.x, u, d.w, d.bias, d.temb, d.res, garbage(c.Scratch()))
+				}
+				if want == nil {
+					want = got
+					if err := d.check(); err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				for name := range want {
+					if err := sameBits(got[name], want[name]); err != nil {
+						t.Errorf("%+v, %s: %v", s, name, err)
+					}
+				}
+			})
+		}
+	})
+}
