@@ -11,6 +11,10 @@ type tuning struct {
 	// once instead of once a panel.
 	planeFirst bool
 
+	// panelShare times the patches are at most the channels where all patches are transformed before a filter that is new
+	// at every call.
+	panelShare int
+
 	// weightPatches is how many patches are in one product of a filter's gradient. With fewer, reading and writing D weighs
 	// more; more push it out of the cache.
 	weightPatches int
@@ -31,7 +35,7 @@ const never = 1 << 62
 // AVX-512 and AMX).
 func tuningOf(l2 int) tuning {
 	if l2 >= 2<<20 {
-		return tuning{nearV: 1 << 17, planeFirst: true, weightPatches: 32, fetchD: 1 << 17}
+		return tuning{nearV: 1 << 17, planeFirst: true, panelShare: 1, weightPatches: 32, fetchD: 1 << 17}
 	}
-	return tuning{nearV: 1 << 16, weightPatches: 48, fetchD: never}
+	return tuning{nearV: 1 << 16, panelShare: 2, weightPatches: 48, fetchD: never}
 }

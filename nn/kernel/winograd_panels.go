@@ -40,7 +40,7 @@ func newWinogradPanels(g *winograd) *winogradPanels {
 func newPanelsPhase(g *winograd) *winogradPanels {
 	total := g.n * g.perImage()
 	w := &winogradPanels{winograd: g, count: (total + g.block - 1) / g.block, vPlane: g.block*g.vRow + 16}
-	if 2*total > min(g.src, g.dst) || w.vLen() > panelsV || g.panels() < len(g.workers) {
+	if tuned.panelShare*total > min(g.src, g.dst) || w.vLen() > panelsV || g.panels() < len(g.workers) {
 		return nil
 	}
 	w.ownLen = g.planes()*g.uPlane() + g.planes()*(g.block*panelWidth+16) + padded(g.dst) + 16
@@ -91,6 +91,27 @@ func (g *winogradPanels) doPanel(worker, panel int) {
 	for b := range g.count {
 		v, t0, t1 := g.blockAt(b)
 		w.sorted.sort(&g.patchGrid, t0, t1)
-		g.multiply(w, v, u, u, m, own[len(own)-padded(g.dst)-16:], g.vPlane, t0, t1, panel)
+		g.products(w, v, u, m, t0, t1, panel)
+		g.outputs(w, m, own[len(own)-padded(g.dst)-16:], (t1-t0)*panelWidth+16, panel)
+	}
+}
+
+// products computes a panel of the worker's block, of patches t0 to t1, from v and u to m. V comes from far, or from another
+// thread's cache, and is fetched a plane ahead.
+func (g *winogradPanels) products(w *winogradWorker, v, u, m []float32, t0, t1, panel int) {
+	q := &w.mul
+	mPlane, cols := (t1-t0)*panelWidth+16, (g.panelCols(panel)+15)&^15
+	g.operands(q, g.vPlane, t0, t1)
+	for _, r := range g.runs {
+		first, end := w.sorted.part(r)
+		if first == end {
+			continue
+		}
+		for k := r.first; k < r.first+r.count; k++ {
+			ahead := v[min(k+1, g.planes()-1)*g.vPlane:][:(t1-t0)*g.vRow]
+			q.fetch(0, ahead, q.tiles(end-first, cols)*g.src)
+			q.a, q.b, q.c = &v[k*g.vPlane+first*g.vRow], &u[k*g.uPlane()], &m[k*mPlane+first*panelWidth]
+			q.rowsPanel(end-first, cols)
+		}
 	}
 }
