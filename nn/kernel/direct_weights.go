@@ -19,6 +19,7 @@ type outer struct {
 	blocks    int // of left channels
 	lefts     int // channels of the largest block
 	groups    int // of right panels
+	panels    int // of a group
 	pieces    *pieces
 	bandRows  int // grid rows in one go
 	products  []product
@@ -39,22 +40,26 @@ const (
 	outerMatrix                   // left is read in place: a 1x1 filter
 )
 
-const (
-	outerPixels = 256 // grid points in one go, about
-	outerPanels = 2   // right panels of a group
-)
+const outerPixels = 256 // grid points in one go, about
 
 func newOuter(s ConvShape, workers int, is *isa) *outer {
-	o := &outer{n: s.N, filter: s.R, grid: s.forwardTaps()[0]}
+	o := &outer{panels: 2, n: s.N, filter: s.R, grid: s.forwardTaps()[0]}
 	if s.R > 1 && s.Stride == 1 && s.K < 8 && s.C > s.K {
 		o.swapped = true
 		o.grid = s.dataTaps()[0]
 	}
-	t := &o.grid
+	t, pieces := &o.grid, 0
 	switch {
 	case t.count() == 1 && t.step == 1 && t.inside() && t.src.h == t.dst.h && t.src.w == t.dst.w:
 		o.mode = outerMatrix
-		o.lefts = 64
+		// The pieces are those of blocks of 64 by 64, whatever the blocks, so that their size changes no bits.
+		blocks := func(side int) int { return ((t.src.c + side - 1) / side) * ((t.dst.c + side - 1) / side) }
+		pieces = min(max(1, 16/blocks(64)), max(1, s.N*t.dst.h*t.dst.w/outerPixels))
+		side := tuned.outerBlock
+		if pieces*blocks(side) < workers {
+			side = 64
+		}
+		o.lefts, o.panels = side, side/panelWidth
 		t.rows, t.cols = 1, s.N*t.dst.h*t.dst.w
 		o.n = 1
 	case t.src.c < 8:
@@ -66,13 +71,11 @@ func newOuter(s ConvShape, workers int, is *isa) *outer {
 	o.blocks = (t.src.c + o.lefts - 1) / o.lefts
 	o.lefts = (t.src.c + o.blocks - 1) / o.blocks
 	o.grids = t.rows * t.cols
-	o.groups = (padded(t.dst.c)/panelWidth + outerPanels - 1) / outerPanels
-	blocks := o.blocks * o.groups
-	most := o.n
-	if o.mode == outerMatrix {
-		most = max(1, o.grids/outerPixels)
+	o.groups = (padded(t.dst.c)/panelWidth + o.panels - 1) / o.panels
+	if o.mode != outerMatrix {
+		pieces = min(max(1, 16/(o.blocks*o.groups)), o.n)
 	}
-	o.pieces = newPieces(min(max(1, 16/blocks), most), s.R*s.R*s.C*s.K)
+	o.pieces = newPieces(pieces, s.R*s.R*s.C*s.K)
 	o.bandRows = min(t.rows, max(1, outerPixels/t.cols))
 	o.sizes()
 	o.products = newProducts(workers, is)
@@ -100,10 +103,10 @@ func (o *outer) sizes() {
 		o.leftLen = points * t.count() * t.src.c
 	}
 	if t.dst.c%16 != 0 {
-		o.rightLen = points * outerPanels * panelWidth
+		o.rightLen = points * o.panels * panelWidth
 	}
 	o.leftLen, o.rightLen = (o.leftLen+31)&^15, (o.rightLen+31)&^15
-	o.sumLen = outerPanels * t.count() * o.lefts * panelWidth
+	o.sumLen = o.panels * t.count() * o.lefts * panelWidth
 }
 
 func (o *outer) scratch() int {
@@ -133,7 +136,7 @@ func (o *outer) do(worker, i int) {
 		outer: o, p: p,
 		left: bufs[:o.leftLen], right: bufs[o.leftLen : o.leftLen+o.rightLen], sums: bufs[o.leftLen+o.rightLen:][:o.sumLen],
 		l0: t.src.c * block / o.blocks, l1: t.src.c * (block + 1) / o.blocks,
-		r0: group * outerPanels * panelWidth, r1: min((group+1)*outerPanels*panelWidth, t.dst.c),
+		r0: group * o.panels * panelWidth, r1: min((group+1)*o.panels*panelWidth, t.dst.c),
 	}
 	clear(b.sums)
 	if o.mode == outerMatrix {
@@ -215,12 +218,12 @@ func (b *outerBlock) setRight(q0, q1 int) {
 		p.b, p.bRow = &b.outer.right[q0*c+b.r0], uintptr(4*c)
 		return
 	}
-	const width = outerPanels * panelWidth
+	width := b.panels * panelWidth
 	for q := q0; q < q1; q++ {
 		row := b.right[(q-q0)*width : (q-q0+1)*width]
 		clear(row[copy(row, b.outer.right[q*c+b.r0:q*c+b.r1]):])
 	}
-	p.b, p.bRow = &b.right[0], 4*width
+	p.b, p.bRow = &b.right[0], uintptr(4*width)
 }
 
 // multiply adds A times right to rows of sums, from row on.

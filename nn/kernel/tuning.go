@@ -19,6 +19,10 @@ type tuning struct {
 	// more; more push it out of the cache.
 	weightPatches int
 
+	// outerBlock is how many channels of x and of dy are in a block of the gradient of a 1x1 filter. Each block reads its
+	// channels of all pixels.
+	outerBlock int
+
 	// fetchD is the size of a block's D, in floats, from which it is fetched ahead of the products that add to it.
 	fetchD int
 
@@ -35,7 +39,7 @@ const never = 1 << 62
 // AVX-512 and AMX).
 func tuningOf(l2 int) tuning {
 	if l2 >= 2<<20 {
-		return tuning{nearV: 1 << 17, planeFirst: true, panelShare: 1, weightPatches: 32, fetchD: 1 << 17}
+		return tuning{nearV: 1 << 17, planeFirst: true, panelShare: 1, weightPatches: 32, outerBlock: 128, fetchD: 1 << 17}
 	}
-	return tuning{nearV: 1 << 16, panelShare: 2, weightPatches: 48, fetchD: never}
+	return tuning{nearV: 1 << 16, panelShare: 2, weightPatches: 48, outerBlock: 64, fetchD: never}
 }

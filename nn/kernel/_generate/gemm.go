@@ -17,7 +17,7 @@ func gemm() {
 		registerTile(avx512, tileKind{"Rows", true, PREFETCHT0, 1024}, rows, 2)
 		registerTile(avx512, tileKind{"StreamRows", true, PREFETCHNTA, 0}, rows, 2)
 		registerTile(avx512, tileKind{"Rows", true, nil, 0}, rows, 1)
-		registerTile(avx512, tileKind{"Cols", false, nil, 0}, rows, 2)
+		registerTile(avx512, tileKind{"Cols", false, PREFETCHT0, 0}, rows, 2)
 		registerTile(avx512, tileKind{"Cols", false, nil, 0}, rows, 1)
 	}
 	for rows := 1; rows <= 6; rows++ {
@@ -44,7 +44,8 @@ type tileKind struct {
 	name  string
 	along bool // A's elements of one row lie next to each other; else those of one column do
 
-	// ahead, if any, fetches the row of B that is eight rows and so many bytes ahead.
+	// ahead, if any, fetches the row of B that is eight rows and so many bytes ahead, and the column of A, if it is in one
+	// piece, eight columns ahead.
 	ahead      func(Op)
 	bytesAhead int
 }
@@ -106,6 +107,12 @@ func registerTile(s isa, kind tileKind, rows, nv int) {
 			kind.ahead(Mem{Base: b, Index: bRow, Scale: 8, Disp: kind.bytesAhead + j*s.bytes()})
 		}
 		right[j] = s.load(Mem{Base: b, Disp: j * s.bytes()})
+	}
+	if kind.ahead != nil && !kind.along { // A's columns too, which may lie on two lines
+		kind.ahead(Mem{Base: at.base[0], Index: at.col, Scale: 8})
+		if rows > 8 {
+			kind.ahead(Mem{Base: at.base[0], Index: at.col, Scale: 8, Disp: 4*rows - 4})
+		}
 	}
 	for i := range acc {
 		left := s.vec()
