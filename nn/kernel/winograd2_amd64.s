@@ -7,190 +7,260 @@
 // func wino2InputAVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino2InputAVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 136(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 144(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 152(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 168(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 184(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 200(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 224(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 232(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 240(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 248(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 256(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 264(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 272(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 280(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 288(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 296(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 304(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   5(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   5(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 152(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 184(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 224(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 232(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 240(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 264(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 296(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 304(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 136(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 144(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 168(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 184(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 200(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 224(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 248(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 264(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 280(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 288(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 296(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 304(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), DX
 	MOVQ         72(AX), BX
@@ -411,215 +481,305 @@ loop:
 // func wino2OutputAVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino2OutputAVX512(SB), NOSPLIT, $8-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	MOVQ         16(AX), R12
-	XORQ         R13, R13
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 112(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 624(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 120(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 632(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 128(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 640(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 136(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 648(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 144(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 656(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 152(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 664(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 160(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 672(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 168(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 680(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 176(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 688(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 184(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 696(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 192(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 704(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 200(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 712(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 208(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 720(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 216(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 728(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 224(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 736(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 232(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 744(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 672(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 680(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 688(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 696(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 704(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 712(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 720(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 728(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 736(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 744(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
+	XORQ    R13, R13
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 112(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 624(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 120(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 632(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 128(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 640(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 136(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 648(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 160(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 176(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 184(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 192(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 704(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 200(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 712(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 208(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 216(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 728(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 224(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 736(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 232(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 744(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), DX
 	MOVQ         72(AX), BX
@@ -924,132 +1084,183 @@ store15:
 // func wino2GradientAVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino2GradientAVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 136(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 144(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 152(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 168(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 184(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 200(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 224(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 232(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 232(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 136(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 224(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 232(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), DX
 	MOVQ         72(AX), BX
@@ -2131,190 +2342,260 @@ loop:
 // func wino2InputAVX2(p *byte)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·wino2InputAVX2(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 136(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 144(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 152(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 168(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 184(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 200(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 224(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 232(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 240(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 248(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 256(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 264(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 272(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 280(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 288(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 296(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 304(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   5(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   5(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 152(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 184(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 224(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 232(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 240(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 264(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 296(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 304(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 136(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 144(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 168(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 184(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 200(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 224(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 248(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 264(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 280(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 288(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 296(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 304(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), DX
 	MOVQ         72(AX), BX
@@ -2576,215 +2857,305 @@ loop:
 // func wino2OutputAVX2(p *byte)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·wino2OutputAVX2(SB), NOSPLIT, $8-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	MOVQ         16(AX), R12
-	XORQ         R13, R13
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 112(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 624(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 120(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 632(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 128(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 640(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 136(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 648(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 144(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 656(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 152(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 664(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 160(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 672(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 168(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 680(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 176(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 688(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 184(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 696(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 192(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 704(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 200(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 712(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 208(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 720(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 216(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 728(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 224(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 736(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 232(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 744(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 672(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 680(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 688(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 696(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 704(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 712(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 720(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 728(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 736(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 744(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
+	XORQ    R13, R13
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 112(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 624(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 120(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 632(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 128(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 640(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 136(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 648(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 160(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 176(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 184(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 192(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 704(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 200(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 712(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 208(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 216(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 728(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 224(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 736(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 232(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 744(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), DX
 	MOVQ         72(AX), BX
@@ -3132,132 +3503,183 @@ store15:
 // func wino2GradientAVX2(p *byte)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·wino2GradientAVX2(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 136(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 144(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 152(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 168(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 184(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 200(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 224(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 232(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 232(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 136(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 224(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 232(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), DX
 	MOVQ         72(AX), BX

@@ -7,132 +7,183 @@
 // func wino6Input2x2AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Input2x2AVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 136(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 144(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 152(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 168(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 184(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 200(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 224(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 232(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 232(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 136(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 224(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 232(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         88(AX), DI
@@ -290,82 +341,120 @@ loop:
 // func wino6Output2x2AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Output2x2AVX512(SB), NOSPLIT, $8-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	MOVQ    16(AX), R12
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   2(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   2(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 120(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 128(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 136(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 632(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 640(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 648(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
 	XORQ    R13, R13
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 112(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 624(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 120(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 632(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 128(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 640(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 136(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 648(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    104(AX), R8
-	MOVQ    88(AX), R9
-	IMUL3Q  $+8, R9, R10
-	IMUL3Q  $+3, R10, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   104(AX), R8
+	MOVQ   88(AX), R9
+	IMUL3Q $+8, R9, R10
+	IMUL3Q $+3, R10, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ    CX, SI
@@ -478,180 +567,247 @@ store3:
 // func wino6Input2x4AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Input2x4AVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 136(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 144(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 152(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 168(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 184(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 200(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 224(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 232(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 240(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 248(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 256(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 264(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 272(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 280(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 288(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 296(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   6(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 280(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 296(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 136(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 152(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 168(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 224(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 248(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 264(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 280(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 288(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 296(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         88(AX), DI
@@ -917,117 +1073,171 @@ loop:
 // func wino6Output2x4AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Output2x4AVX512(SB), NOSPLIT, $8-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	MOVQ         16(AX), R12
-	XORQ         R13, R13
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 112(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 624(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 120(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 632(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 128(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 640(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 136(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 648(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 144(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 656(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 152(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 664(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 160(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 672(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 168(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 680(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   2(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 672(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 680(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
+	XORQ    R13, R13
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 112(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 624(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 120(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 632(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 128(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 640(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 136(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 648(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 144(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 152(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 664(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 160(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 168(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 680(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         104(AX), R8
@@ -1233,228 +1443,311 @@ store7:
 // func wino6Input2x6AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Input2x6AVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 136(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 144(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 152(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 168(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 184(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 200(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 224(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 232(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 240(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 248(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 256(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 264(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 272(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 280(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 288(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 296(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 304(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 312(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 320(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 328(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 336(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 344(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 352(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 360(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   8(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 352(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 360(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 136(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 200(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 224(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 232(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 248(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 264(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 280(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 288(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 296(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 304(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 312(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 320(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 328(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 336(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 344(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 352(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 360(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         88(AX), DI
@@ -1822,161 +2115,231 @@ loop:
 // func wino6Output2x6AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Output2x6AVX512(SB), NOSPLIT, $8-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	MOVQ         16(AX), R12
-	XORQ         R13, R13
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 112(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 624(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 120(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 632(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 128(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 640(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 136(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 648(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 144(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 656(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 152(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 664(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 160(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 672(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 168(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 680(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 176(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 688(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 184(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 696(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 192(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 704(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 200(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 712(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   2(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   6(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 672(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 680(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 696(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 704(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 712(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
+	XORQ    R13, R13
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 112(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 624(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 120(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 632(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 128(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 640(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 136(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 648(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 160(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 168(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 680(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 176(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 184(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 192(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 704(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 200(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 712(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         104(AX), R8
@@ -2284,188 +2647,257 @@ store11:
 // func wino6Input4x2AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Input4x2AVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 136(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 144(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 152(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 168(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 184(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 200(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 224(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 232(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 240(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 248(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 256(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 264(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 272(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 280(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 288(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 296(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   6(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 264(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 296(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 136(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 224(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 232(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 248(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 264(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 280(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 288(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 296(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         88(AX), DI
@@ -2733,127 +3165,185 @@ loop:
 // func wino6Output4x2AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Output4x2AVX512(SB), NOSPLIT, $8-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	MOVQ         16(AX), R12
-	XORQ         R13, R13
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 112(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 624(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 120(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 632(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 128(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 640(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 136(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 648(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 144(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 656(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 152(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 664(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 160(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 672(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 168(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 680(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   2(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 120(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 128(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 168(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 632(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 640(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 648(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 664(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 672(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 680(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
+	XORQ    R13, R13
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 112(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 624(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 120(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 632(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 128(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 640(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 136(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 648(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 160(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 168(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 680(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         104(AX), R8
@@ -3077,260 +3567,353 @@ store7:
 // func wino6Input4x4AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Input4x4AVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 136(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 144(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 152(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 168(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 184(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 200(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 224(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 232(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 240(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 248(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 256(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 264(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 272(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 280(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 288(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 296(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 304(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 312(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 320(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 328(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 336(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 344(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 352(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 360(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 368(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 376(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 384(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 392(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   6(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   6(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 352(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 360(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 368(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 376(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 384(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 392(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 136(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 152(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 168(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 224(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 248(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 264(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 280(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 288(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 296(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 304(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 312(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 320(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 328(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 336(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 344(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 352(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 360(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 368(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 376(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 384(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 392(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         88(AX), DI
@@ -3748,215 +4331,305 @@ loop:
 // func wino6Output4x4AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Output4x4AVX512(SB), NOSPLIT, $8-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	MOVQ         16(AX), R12
-	XORQ         R13, R13
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 112(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 624(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 120(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 632(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 128(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 640(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 136(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 648(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 144(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 656(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 152(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 664(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 160(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 672(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 168(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 680(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 176(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 688(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 184(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 696(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 192(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 704(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 200(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 712(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 208(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 720(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 216(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 728(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 224(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 736(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 232(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 744(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 672(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 680(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 688(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 696(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 704(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 712(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 720(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 728(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 736(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 744(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
+	XORQ    R13, R13
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 112(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 624(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 120(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 632(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 128(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 640(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 136(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 648(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 160(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 176(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 184(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 192(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 704(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 200(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 712(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 208(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 216(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 728(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 224(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 736(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 232(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 744(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         104(AX), R8
@@ -4334,332 +5007,449 @@ store15:
 // func wino6Input4x6AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Input4x6AVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 136(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 144(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 152(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 168(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 184(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 200(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 224(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 232(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 240(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 248(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 256(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 264(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 272(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 280(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 288(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 296(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 304(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 312(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 320(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 328(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 336(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 344(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 352(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 360(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 368(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 376(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 384(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 392(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 400(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 408(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 416(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 424(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 432(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 440(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 448(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 456(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 464(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 472(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 480(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 488(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   6(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   8(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 352(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 360(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 368(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 376(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 384(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 392(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 400(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 408(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 416(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 424(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 432(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 440(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 448(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 456(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 464(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 472(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 480(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 488(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 136(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 200(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 224(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 232(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 248(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 264(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 280(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 288(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 296(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 304(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 312(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 320(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 328(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 336(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 344(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 352(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 360(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 368(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 376(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 384(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 392(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 400(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 408(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 416(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 424(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 432(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 440(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 448(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 456(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 464(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 472(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 480(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 488(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         88(AX), DI
@@ -5251,303 +6041,425 @@ loop:
 // func wino6Output4x6AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Output4x6AVX512(SB), NOSPLIT, $8-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	MOVQ         16(AX), R12
-	XORQ         R13, R13
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 112(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 624(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 120(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 632(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 128(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 640(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 136(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 648(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 144(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 656(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 152(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 664(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 160(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 672(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 168(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 680(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 176(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 688(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 184(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 696(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 192(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 704(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 200(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 712(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 208(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 720(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 216(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 728(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 224(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 736(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 232(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 744(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 240(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 752(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 248(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 760(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 256(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 768(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 264(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 776(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 272(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 784(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 280(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 792(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 288(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 800(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 296(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 808(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   6(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 296(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 672(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 680(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 696(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 704(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 712(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 720(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 728(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 736(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 744(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 752(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 760(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 768(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 776(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 784(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 792(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 800(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 808(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
+	XORQ    R13, R13
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 112(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 624(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 120(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 632(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 128(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 640(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 136(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 648(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 160(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 176(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 184(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 192(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 704(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 200(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 712(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 208(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 216(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 728(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 224(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 736(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 232(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 744(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 240(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 752(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 248(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 760(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 256(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 768(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 264(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 776(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 272(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 784(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 280(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 792(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 288(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 800(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 296(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 808(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         104(AX), R8
@@ -6113,244 +7025,331 @@ store23:
 // func wino6Input6x2AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Input6x2AVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 136(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 144(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 152(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 168(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 184(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 200(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 224(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 232(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 240(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 248(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 256(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 264(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 272(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 280(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 288(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 296(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 304(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 312(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 320(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 328(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 336(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 344(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 352(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 360(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   8(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 264(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 352(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 360(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 136(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 224(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 232(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 248(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 264(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 280(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 288(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 296(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 304(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 312(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 320(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 328(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 336(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 344(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 352(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 360(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         88(AX), DI
@@ -6722,181 +7721,259 @@ loop:
 // func wino6Output6x2AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Output6x2AVX512(SB), NOSPLIT, $8-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	MOVQ         16(AX), R12
-	XORQ         R13, R13
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 112(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 624(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 120(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 632(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 128(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 640(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 136(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 648(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 144(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 656(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 152(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 664(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 160(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 672(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 168(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 680(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 176(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 688(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 184(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 696(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 192(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 704(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 200(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 712(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   6(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   2(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 120(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 128(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 184(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 200(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 632(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 640(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 648(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 664(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 672(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 680(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 688(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 696(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 704(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 712(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
+	XORQ    R13, R13
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 112(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 624(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 120(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 632(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 128(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 640(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 136(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 648(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 160(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 176(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 184(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 696(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 192(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 704(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 200(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 712(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         104(AX), R8
@@ -7250,340 +8327,459 @@ store11:
 // func wino6Input6x4AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Input6x4AVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 136(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 144(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 152(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 168(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 184(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 200(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 224(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 232(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 240(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 248(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 256(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 264(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 272(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 280(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 288(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 296(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 304(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 312(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 320(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 328(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 336(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 344(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 352(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 360(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 368(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 376(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 384(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 392(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 400(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 408(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 416(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 424(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 432(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 440(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 448(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 456(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 464(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 472(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 480(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 488(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   8(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   6(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 352(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 360(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 368(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 376(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 384(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 392(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 400(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 408(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 416(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 424(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 432(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 440(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 448(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 456(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 464(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 472(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 480(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 488(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 136(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 152(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 168(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 224(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 248(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 264(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 280(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 288(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 296(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 304(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 312(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 320(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 328(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 336(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 344(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 352(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 360(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 368(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 376(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 384(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 392(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 400(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 408(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 416(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 424(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 432(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 440(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 448(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 456(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 464(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 472(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 480(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 488(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         88(AX), DI
@@ -8177,313 +9373,439 @@ loop:
 // func wino6Output6x4AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Output6x4AVX512(SB), NOSPLIT, $8-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	MOVQ         16(AX), R12
-	XORQ         R13, R13
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 112(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 624(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 120(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 632(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 128(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 640(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 136(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 648(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 144(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 656(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 152(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 664(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 160(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 672(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 168(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 680(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 176(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 688(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 184(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 696(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 192(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 704(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 200(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 712(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 208(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 720(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 216(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 728(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 224(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 736(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 232(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 744(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 240(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 752(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 248(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 760(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 256(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 768(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 264(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 776(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 272(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 784(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 280(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 792(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 288(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 800(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 296(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 808(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   6(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 264(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 296(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 672(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 680(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 688(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 696(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 704(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 712(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 720(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 728(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 736(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 744(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 752(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 760(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 768(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 776(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 784(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 792(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 800(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 808(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
+	XORQ    R13, R13
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 112(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 624(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 120(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 632(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 128(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 640(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 136(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 648(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 160(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 176(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 184(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 192(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 704(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 200(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 712(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 208(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 216(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 728(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 224(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 736(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 232(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 744(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 240(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 752(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 248(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 760(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 256(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 768(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 264(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 776(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 272(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 784(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 280(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 792(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 288(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 800(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 296(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 808(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         104(AX), R8
@@ -9077,436 +10399,587 @@ store23:
 // func wino6Input6x6AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Input6x6AVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	ADDQ         (AX), R10
-	XORQ         R12, R12
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 112(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 120(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 128(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 136(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 144(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 152(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 160(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 168(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 176(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 184(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 192(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 200(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 208(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 216(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 224(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 232(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 240(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 248(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 256(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 264(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 272(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 280(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 288(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 296(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 304(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 312(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 320(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 328(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 336(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 344(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 352(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 360(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 368(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 376(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 384(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 392(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 400(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 408(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 416(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 424(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 432(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 440(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 448(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 456(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 464(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 472(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 480(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 488(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 496(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 504(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 512(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 520(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 528(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 536(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, R15
-	CMPQ         R14, R13
-	CMOVQCC      R9, R15
-	MOVQ         R15, 544(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	CMPQ         R14, R13
-	CMOVQCC      R9, R11
-	MOVQ         R11, 552(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R13
-	CMPQ         CX, BX
-	CMOVQCC      R12, R13
-	MOVQ         DX, R14
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 560(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 568(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 576(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 584(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 592(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 600(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 608(AX)
-	ADDQ         R8, R11
-	INCQ         R14
-	MOVQ         R11, CX
-	CMPQ         R14, R13
-	CMOVQCC      R9, CX
-	MOVQ         CX, 616(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   8(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   8(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 352(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 360(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 368(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 376(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 384(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 392(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 400(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 408(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 416(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 424(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 432(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 440(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 448(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 456(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 464(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 472(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 480(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 488(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 496(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 504(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 512(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 520(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 528(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 536(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 544(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 552(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 560(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 568(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 576(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 584(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 592(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 600(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 608(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 616(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
+	XORQ    R12, R12
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 112(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 120(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 128(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 136(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 200(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 216(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 224(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 232(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 248(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 264(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 280(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 288(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 296(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 304(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 312(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 320(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 328(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 336(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 344(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 352(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 360(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 368(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 376(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 384(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 392(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 400(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 408(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 416(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 424(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 432(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 440(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 448(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 456(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 464(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 472(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 480(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 488(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 496(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 504(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 512(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 520(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 528(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 536(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 544(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	CMPQ    R14, R13
+	CMOVQCC R11, R10
+	MOVQ    R10, 552(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R13
+	CMPQ    CX, BX
+	CMOVQCC R12, R13
+	MOVQ    DX, R14
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 560(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 568(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 576(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 584(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 592(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 600(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 608(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 616(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         88(AX), DI
@@ -10324,445 +11797,619 @@ loop:
 // func wino6Output6x6AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·wino6Output6x6AVX512(SB), NOSPLIT, $8-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         40(AX), BX
-	MOVQ         48(AX), SI
-	MOVQ         56(AX), DI
-	MOVQ         64(AX), R8
-	MOVQ         8(AX), R9
-	MOVQ         DI, R10
-	IMULQ        CX, R10
-	MOVQ         R8, R11
-	IMULQ        DX, R11
-	ADDQ         R11, R10
-	MOVQ         16(AX), R12
-	XORQ         R13, R13
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 112(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 624(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 120(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 632(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 128(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 640(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 136(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 648(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 144(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 656(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 152(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 664(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 160(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 672(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 168(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 680(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 176(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 688(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 184(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 696(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 192(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 704(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 200(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 712(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 208(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 720(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 216(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 728(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 224(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 736(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 232(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 744(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 240(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 752(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 248(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 760(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 256(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 768(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 264(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 776(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 272(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 784(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 280(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 792(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 288(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 800(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 296(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 808(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 304(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 816(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 312(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 824(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 320(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 832(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 328(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 840(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 336(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 848(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, BP
-	ADDQ         (AX), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 344(AX)
-	LEAQ         (R11)(R12*1), BP
-	CMPQ         R15, R14
-	CMOVQCC      R9, BP
-	MOVQ         BP, 856(AX)
-	ADDQ         DI, R10
-	INCQ         CX
-	MOVQ         SI, R14
-	CMPQ         CX, BX
-	CMOVQCC      R13, R14
-	MOVQ         DX, R15
-	MOVQ         R10, R11
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 352(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 864(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 360(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 872(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 368(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 880(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 376(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 888(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 384(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 896(AX)
-	ADDQ         R8, R11
-	INCQ         R15
-	MOVQ         R11, CX
-	ADDQ         (AX), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 392(AX)
-	LEAQ         (R11)(R12*1), CX
-	CMPQ         R15, R14
-	CMOVQCC      R9, CX
-	MOVQ         CX, 904(AX)
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   6(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   6(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 352(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 360(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 368(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 376(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 384(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 392(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 672(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 680(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 696(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 704(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 712(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 720(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 728(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 736(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 744(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 752(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 760(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 768(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 776(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 784(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 792(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 800(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 808(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 816(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 824(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 832(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 840(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 848(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 856(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 864(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 872(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 880(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 888(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 896(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 904(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
+	XORQ    R13, R13
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 112(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 624(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 120(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 632(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 128(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 640(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 136(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 648(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 160(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 176(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 184(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 192(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 704(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 200(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 712(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 208(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 216(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 728(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 224(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 736(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 232(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 744(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 240(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 752(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 248(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 760(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 256(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 768(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 264(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 776(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 272(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 784(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 280(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 792(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 288(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 800(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 296(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 808(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 304(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 816(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 312(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 824(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 320(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 832(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 328(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 840(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 336(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 848(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 344(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 856(AX)
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 352(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 864(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 360(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 872(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 368(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 880(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 376(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 888(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 384(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 896(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 392(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 904(AX)
+
+found:
 	MOVQ         80(AX), CX
 	MOVQ         72(AX), DX
 	MOVQ         104(AX), R8
@@ -12072,142 +13719,193 @@ loop:
 // func wino6Input2x2AVX2(p *byte)
 // Requires: AVX, CMOV
 TEXT ·wino6Input2x2AVX2(SB), NOSPLIT, $0-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	ADDQ    (AX), R10
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 232(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
 	XORQ    R12, R12
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 112(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 120(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 136(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 136(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 144(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 160(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 168(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 184(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 192(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 200(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 216(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 224(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 232(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    88(AX), DI
-	IMUL3Q  $+3, DI, R8
-	IMUL3Q  $+5, DI, BX
-	IMUL3Q  $+7, DI, BX
-	IMUL3Q  $+8, DI, R9
-	LEAQ    975(AX), R10
-	ANDQ    $-64, R10
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   88(AX), DI
+	IMUL3Q $+3, DI, R8
+	IMUL3Q $+5, DI, BX
+	IMUL3Q $+7, DI, BX
+	IMUL3Q $+8, DI, R9
+	LEAQ   975(AX), R10
+	ANDQ   $-64, R10
+	XORQ   BX, BX
 
 loop:
 	MOVQ    144(AX), SI
@@ -12539,82 +14237,120 @@ GLOBL winograd6Constants<>(SB), RODATA|NOPTR, $736
 // func wino6Output2x2AVX2(p *byte)
 // Requires: AVX, CMOV
 TEXT ·wino6Output2x2AVX2(SB), NOSPLIT, $8-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	MOVQ    16(AX), R12
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   2(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   2(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 120(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 128(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 136(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 632(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 640(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 648(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
 	XORQ    R13, R13
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 112(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 624(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 120(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 632(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 128(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 640(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 136(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 648(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    104(AX), R8
-	MOVQ    88(AX), R9
-	IMUL3Q  $+8, R9, R10
-	IMUL3Q  $+3, R10, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   104(AX), R8
+	MOVQ   88(AX), R9
+	IMUL3Q $+8, R9, R10
+	IMUL3Q $+3, R10, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ    CX, SI
@@ -12727,190 +14463,257 @@ store3:
 // func wino6Input2x4AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Input2x4AVX2(SB), NOSPLIT, $0-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	ADDQ    (AX), R10
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   6(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 280(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 296(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
 	XORQ    R12, R12
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 112(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 120(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 136(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 144(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 152(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 152(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 160(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 168(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 184(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 192(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 200(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 208(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 216(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 224(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 232(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 240(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 248(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 248(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 256(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 264(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 272(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 280(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 288(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 296(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    88(AX), DI
-	IMUL3Q  $+3, DI, R8
-	IMUL3Q  $+5, DI, R9
-	IMUL3Q  $+7, DI, BX
-	IMUL3Q  $+8, DI, R10
-	LEAQ    975(AX), R11
-	ANDQ    $-64, R11
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   88(AX), DI
+	IMUL3Q $+3, DI, R8
+	IMUL3Q $+5, DI, R9
+	IMUL3Q $+7, DI, BX
+	IMUL3Q $+8, DI, R10
+	LEAQ   975(AX), R11
+	ANDQ   $-64, R11
+	XORQ   BX, BX
 
 loop:
 	MOVQ         160(AX), SI
@@ -13148,126 +14951,180 @@ loop:
 // func wino6Output2x4AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Output2x4AVX2(SB), NOSPLIT, $8-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	MOVQ    16(AX), R12
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   2(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 672(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 680(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
 	XORQ    R13, R13
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 112(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 624(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 120(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 632(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 136(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 144(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 656(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 152(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 664(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 160(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 672(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 168(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 680(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    104(AX), R8
-	MOVQ    88(AX), R9
-	IMUL3Q  $+8, R9, R10
-	IMUL3Q  $+3, R10, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   104(AX), R8
+	MOVQ   88(AX), R9
+	IMUL3Q $+8, R9, R10
+	IMUL3Q $+3, R10, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ    CX, SI
@@ -13458,238 +15315,321 @@ store7:
 // func wino6Input2x6AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Input2x6AVX2(SB), NOSPLIT, $0-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	ADDQ    (AX), R10
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   8(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 352(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 360(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
 	XORQ    R12, R12
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 112(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 120(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 136(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 144(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 160(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 168(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 184(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 192(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 200(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 208(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 216(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 224(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 232(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 232(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 240(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 248(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 256(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 264(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 272(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 280(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 288(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 296(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 296(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 304(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 312(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 320(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 328(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 336(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 344(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 352(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 360(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    88(AX), DI
-	IMUL3Q  $+3, DI, R8
-	IMUL3Q  $+5, DI, R9
-	IMUL3Q  $+7, DI, R10
-	IMUL3Q  $+8, DI, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   88(AX), DI
+	IMUL3Q $+3, DI, R8
+	IMUL3Q $+5, DI, R9
+	IMUL3Q $+7, DI, R10
+	IMUL3Q $+8, DI, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ         176(AX), SI
@@ -14027,170 +15967,240 @@ loop:
 // func wino6Output2x6AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Output2x6AVX2(SB), NOSPLIT, $8-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	MOVQ    16(AX), R12
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   2(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   6(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 672(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 680(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 696(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 704(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 712(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
 	XORQ    R13, R13
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 112(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 624(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 120(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 632(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 136(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 144(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 152(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 160(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 672(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 168(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 680(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 176(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 688(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 184(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 696(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 192(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 704(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 200(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 712(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    104(AX), R8
-	MOVQ    88(AX), R9
-	IMUL3Q  $+8, R9, R10
-	IMUL3Q  $+3, R10, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   104(AX), R8
+	MOVQ   88(AX), R9
+	IMUL3Q $+8, R9, R10
+	IMUL3Q $+3, R10, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ    CX, SI
@@ -14469,198 +16479,267 @@ store11:
 // func wino6Input4x2AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Input4x2AVX2(SB), NOSPLIT, $0-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	ADDQ    (AX), R10
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   6(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 264(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 296(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
 	XORQ    R12, R12
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 112(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 120(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 136(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 136(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 144(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 160(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 168(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 184(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 192(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 200(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 208(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 216(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 224(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 232(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 232(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 240(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 248(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 256(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 264(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 264(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 272(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 280(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 288(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 296(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    88(AX), DI
-	IMUL3Q  $+3, DI, R8
-	IMUL3Q  $+5, DI, BX
-	IMUL3Q  $+7, DI, BX
-	IMUL3Q  $+8, DI, R9
-	LEAQ    975(AX), R10
-	ANDQ    $-64, R10
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   88(AX), DI
+	IMUL3Q $+3, DI, R8
+	IMUL3Q $+5, DI, BX
+	IMUL3Q $+7, DI, BX
+	IMUL3Q $+8, DI, R9
+	LEAQ   975(AX), R10
+	ANDQ   $-64, R10
+	XORQ   BX, BX
 
 loop:
 	MOVQ         144(AX), SI
@@ -14900,136 +16979,194 @@ loop:
 // func wino6Output4x2AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Output4x2AVX2(SB), NOSPLIT, $8-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	MOVQ    16(AX), R12
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   2(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 120(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 128(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 168(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 632(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 640(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 648(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 664(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 672(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 680(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
 	XORQ    R13, R13
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 112(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 624(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 120(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 632(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 136(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 144(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 152(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 160(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 672(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 168(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 680(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    104(AX), R8
-	MOVQ    88(AX), R9
-	IMUL3Q  $+8, R9, R10
-	IMUL3Q  $+3, R10, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   104(AX), R8
+	MOVQ   88(AX), R9
+	IMUL3Q $+8, R9, R10
+	IMUL3Q $+3, R10, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ        CX, SI
@@ -15238,270 +17375,363 @@ store7:
 // func wino6Input4x4AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Input4x4AVX2(SB), NOSPLIT, $0-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	ADDQ    (AX), R10
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   6(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   6(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 352(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 360(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 368(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 376(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 384(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 392(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
 	XORQ    R12, R12
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 112(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 120(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 136(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 144(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 152(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 152(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 160(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 168(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 184(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 192(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 200(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 208(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 216(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 224(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 232(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 240(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 248(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 248(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 256(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 264(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 272(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 280(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 288(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 296(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 296(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 304(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 312(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 320(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 328(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 336(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 344(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 344(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 352(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 360(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 368(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 376(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 384(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 392(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    88(AX), DI
-	IMUL3Q  $+3, DI, R8
-	IMUL3Q  $+5, DI, R9
-	IMUL3Q  $+7, DI, BX
-	IMUL3Q  $+8, DI, R10
-	LEAQ    975(AX), R11
-	ANDQ    $-64, R11
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   88(AX), DI
+	IMUL3Q $+3, DI, R8
+	IMUL3Q $+5, DI, R9
+	IMUL3Q $+7, DI, BX
+	IMUL3Q $+8, DI, R10
+	LEAQ   975(AX), R11
+	ANDQ   $-64, R11
+	XORQ   BX, BX
 
 loop:
 	MOVQ         160(AX), SI
@@ -15893,224 +18123,314 @@ loop:
 // func wino6Output4x4AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Output4x4AVX2(SB), NOSPLIT, $8-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	MOVQ    16(AX), R12
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 672(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 680(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 688(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 696(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 704(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 712(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 720(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 728(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 736(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 744(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
 	XORQ    R13, R13
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 112(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 624(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 120(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 632(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 136(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 144(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 152(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 160(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 168(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 680(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 176(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 184(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 696(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 192(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 704(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 200(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 712(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 208(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 720(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 216(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 728(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 224(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 736(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 232(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 744(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    104(AX), R8
-	MOVQ    88(AX), R9
-	IMUL3Q  $+8, R9, R10
-	IMUL3Q  $+3, R10, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   104(AX), R8
+	MOVQ   88(AX), R9
+	IMUL3Q $+8, R9, R10
+	IMUL3Q $+3, R10, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ        CX, SI
@@ -16473,342 +18793,459 @@ store15:
 // func wino6Input4x6AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Input4x6AVX2(SB), NOSPLIT, $0-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	ADDQ    (AX), R10
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   6(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   8(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 352(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 360(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 368(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 376(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 384(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 392(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 400(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 408(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 416(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 424(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 432(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 440(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 448(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 456(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 464(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 472(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 480(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 488(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
 	XORQ    R12, R12
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 112(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 120(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 136(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 144(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 160(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 168(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 184(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 192(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 200(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 208(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 216(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 224(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 232(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 232(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 240(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 248(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 256(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 264(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 272(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 280(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 288(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 296(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 296(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 304(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 312(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 320(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 328(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 336(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 344(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 352(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 360(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 360(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 368(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 376(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 384(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 392(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 400(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 408(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 416(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 424(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 424(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 432(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 440(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 448(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 456(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 464(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 472(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 480(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 488(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    88(AX), DI
-	IMUL3Q  $+3, DI, R8
-	IMUL3Q  $+5, DI, R9
-	IMUL3Q  $+7, DI, R10
-	IMUL3Q  $+8, DI, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   88(AX), DI
+	IMUL3Q $+3, DI, R8
+	IMUL3Q $+5, DI, R9
+	IMUL3Q $+7, DI, R10
+	IMUL3Q $+8, DI, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ         176(AX), SI
@@ -17364,312 +19801,434 @@ loop:
 // func wino6Output4x6AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Output4x6AVX2(SB), NOSPLIT, $8-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	MOVQ    16(AX), R12
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   4(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   6(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 296(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 672(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 680(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 696(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 704(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 712(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 720(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 728(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 736(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 744(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 752(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 760(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 768(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 776(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 784(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 792(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 800(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 808(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
 	XORQ    R13, R13
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 112(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 624(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 120(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 632(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 136(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 144(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 152(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 160(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 168(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 680(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 176(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 184(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 696(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 192(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 704(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 200(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 712(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 208(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 720(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 216(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 728(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 224(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 736(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 232(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 744(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 240(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 752(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 248(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 760(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 256(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 768(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 264(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 776(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 272(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 784(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 280(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 792(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 288(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 800(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 296(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 808(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    104(AX), R8
-	MOVQ    88(AX), R9
-	IMUL3Q  $+8, R9, R10
-	IMUL3Q  $+3, R10, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   104(AX), R8
+	MOVQ   88(AX), R9
+	IMUL3Q $+8, R9, R10
+	IMUL3Q $+3, R10, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ        CX, SI
@@ -18206,254 +20765,341 @@ store23:
 // func wino6Input6x2AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Input6x2AVX2(SB), NOSPLIT, $0-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	ADDQ    (AX), R10
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   8(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 264(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 352(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 360(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
 	XORQ    R12, R12
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 112(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 120(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 136(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 136(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 144(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 160(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 168(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 184(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 192(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 200(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 208(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 216(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 224(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 232(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 232(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 240(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 248(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 256(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 264(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 264(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 272(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 280(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 288(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 296(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 296(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 304(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 312(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 320(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 328(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 328(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 336(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 344(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 352(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 360(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    88(AX), DI
-	IMUL3Q  $+3, DI, R8
-	IMUL3Q  $+5, DI, BX
-	IMUL3Q  $+7, DI, BX
-	IMUL3Q  $+8, DI, R9
-	LEAQ    975(AX), R10
-	ANDQ    $-64, R10
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   88(AX), DI
+	IMUL3Q $+3, DI, R8
+	IMUL3Q $+5, DI, BX
+	IMUL3Q $+7, DI, BX
+	IMUL3Q $+8, DI, R9
+	LEAQ   975(AX), R10
+	ANDQ   $-64, R10
+	XORQ   BX, BX
 
 loop:
 	MOVQ         144(AX), SI
@@ -18795,190 +21441,268 @@ loop:
 // func wino6Output6x2AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Output6x2AVX2(SB), NOSPLIT, $8-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	MOVQ    16(AX), R12
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   6(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   2(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 120(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 128(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 184(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 200(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 632(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 640(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 648(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 664(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 672(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 680(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 688(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 696(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 704(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 712(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
 	XORQ    R13, R13
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 112(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 624(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 120(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 632(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 136(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 144(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 152(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 160(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 168(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 680(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 176(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 184(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 696(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 192(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 704(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 200(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 712(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    104(AX), R8
-	MOVQ    88(AX), R9
-	IMUL3Q  $+8, R9, R10
-	IMUL3Q  $+3, R10, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   104(AX), R8
+	MOVQ   88(AX), R9
+	IMUL3Q $+8, R9, R10
+	IMUL3Q $+3, R10, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ        CX, SI
@@ -19303,350 +22027,469 @@ store11:
 // func wino6Input6x4AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Input6x4AVX2(SB), NOSPLIT, $0-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	ADDQ    (AX), R10
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   8(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   6(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 352(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 360(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 368(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 376(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 384(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 392(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 400(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 408(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 416(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 424(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 432(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 440(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 448(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 456(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 464(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 472(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 480(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 488(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
 	XORQ    R12, R12
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 112(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 120(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 136(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 144(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 152(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 152(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 160(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 168(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 184(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 192(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 200(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 200(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 208(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 216(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 224(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 232(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 240(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 248(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 248(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 256(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 264(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 272(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 280(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 288(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 296(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 296(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 304(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 312(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 320(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 328(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 336(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 344(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 344(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 352(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 360(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 368(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 376(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 384(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 392(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 392(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 400(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 408(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 416(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 424(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 432(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 440(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 440(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 448(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 456(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 464(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 472(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 480(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 488(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    88(AX), DI
-	IMUL3Q  $+3, DI, R8
-	IMUL3Q  $+5, DI, R9
-	IMUL3Q  $+7, DI, BX
-	IMUL3Q  $+8, DI, R10
-	LEAQ    975(AX), R11
-	ANDQ    $-64, R11
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   88(AX), DI
+	IMUL3Q $+3, DI, R8
+	IMUL3Q $+5, DI, R9
+	IMUL3Q $+7, DI, BX
+	IMUL3Q $+8, DI, R10
+	LEAQ   975(AX), R11
+	ANDQ   $-64, R11
+	XORQ   BX, BX
 
 loop:
 	MOVQ         160(AX), SI
@@ -20204,322 +23047,448 @@ loop:
 // func wino6Output6x4AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Output6x4AVX2(SB), NOSPLIT, $8-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	MOVQ    16(AX), R12
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   6(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   4(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 264(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 296(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 672(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 680(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 688(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 696(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 704(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 712(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 720(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 728(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 736(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 744(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 752(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 760(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 768(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 776(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 784(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 792(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 800(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 808(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
 	XORQ    R13, R13
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 112(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 624(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 120(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 632(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 136(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 144(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 152(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 160(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 168(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 680(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 176(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 184(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 696(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 192(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 704(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 200(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 712(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 208(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 720(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 216(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 728(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 224(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 736(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 232(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 744(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 240(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 752(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 248(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 760(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 256(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 768(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 264(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 776(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 272(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 784(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 280(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 792(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 288(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 800(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 296(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 808(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    104(AX), R8
-	MOVQ    88(AX), R9
-	IMUL3Q  $+8, R9, R10
-	IMUL3Q  $+3, R10, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   104(AX), R8
+	MOVQ   88(AX), R9
+	IMUL3Q $+8, R9, R10
+	IMUL3Q $+3, R10, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ        CX, SI
@@ -21084,446 +24053,597 @@ store23:
 // func wino6Input6x6AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Input6x6AVX2(SB), NOSPLIT, $0-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	ADDQ    (AX), R10
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	ADDQ   (AX), R9
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   8(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   8(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 160(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 168(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 176(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 352(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 360(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 368(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 376(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 384(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 392(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 400(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 408(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 416(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 424(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 432(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 440(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 448(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 456(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 464(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 472(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 480(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 488(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 496(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 504(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 512(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 520(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 528(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 536(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 544(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 552(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 560(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 568(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 576(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 584(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 592(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 600(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 608(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 616(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R11
 	XORQ    R12, R12
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 112(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 120(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 136(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 144(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 160(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 168(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 168(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 184(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 192(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 200(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 208(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 216(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 224(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 232(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 232(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 240(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 248(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 256(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 264(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 272(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 280(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 288(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 296(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 296(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 304(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 312(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 320(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 328(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 336(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 344(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 352(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 360(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 360(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 368(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 376(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 384(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 392(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 400(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 408(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 416(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 424(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 424(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 432(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 440(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 448(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 456(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 464(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 472(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 480(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 488(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 488(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, R15
+	MOVQ    R9, R10
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 496(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 504(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 512(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 520(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 528(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 536(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, R15
+	MOVQ    R10, R15
 	CMPQ    R14, R13
-	CMOVQCC R9, R15
+	CMOVQCC R11, R15
 	MOVQ    R15, 544(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
-	CMOVQCC R9, R11
-	MOVQ    R11, 552(AX)
-	ADDQ    DI, R10
+	CMOVQCC R11, R10
+	MOVQ    R10, 552(AX)
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
 	CMPQ    CX, BX
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 560(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 568(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 576(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 584(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 592(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 600(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 608(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R14
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	CMPQ    R14, R13
-	CMOVQCC R9, CX
+	CMOVQCC R11, CX
 	MOVQ    CX, 616(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    88(AX), DI
-	IMUL3Q  $+3, DI, R8
-	IMUL3Q  $+5, DI, R9
-	IMUL3Q  $+7, DI, R10
-	IMUL3Q  $+8, DI, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   88(AX), DI
+	IMUL3Q $+3, DI, R8
+	IMUL3Q $+5, DI, R9
+	IMUL3Q $+7, DI, R10
+	IMUL3Q $+8, DI, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ         176(AX), SI
@@ -22313,454 +25433,628 @@ loop:
 // func wino6Output6x6AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3
 TEXT ·wino6Output6x6AVX2(SB), NOSPLIT, $8-8
-	MOVQ    p+0(FP), AX
-	MOVQ    24(AX), CX
-	MOVQ    32(AX), DX
-	MOVQ    40(AX), BX
-	MOVQ    48(AX), SI
-	MOVQ    56(AX), DI
-	MOVQ    64(AX), R8
-	MOVQ    8(AX), R9
-	MOVQ    DI, R10
-	IMULQ   CX, R10
-	MOVQ    R8, R11
-	IMULQ   DX, R11
-	ADDQ    R11, R10
-	MOVQ    16(AX), R12
+	MOVQ   p+0(FP), AX
+	MOVQ   24(AX), CX
+	MOVQ   32(AX), DX
+	MOVQ   40(AX), BX
+	MOVQ   48(AX), SI
+	MOVQ   56(AX), DI
+	MOVQ   64(AX), R8
+	MOVQ   DI, R9
+	IMULQ  CX, R9
+	MOVQ   R8, R10
+	IMULQ  DX, R10
+	ADDQ   R10, R9
+	MOVQ   16(AX), R11
+	MOVQ   CX, R10
+	ORQ    DX, R10
+	TESTQ  R10, R10
+	JLT    border
+	LEAQ   6(CX), R10
+	CMPQ   R10, BX
+	JGT    border
+	LEAQ   6(DX), R10
+	CMPQ   R10, SI
+	JGT    border
+	IMUL3Q $+3, R8, CX
+	ADDQ   R9, R11
+	ADDQ   (AX), R9
+	MOVQ   R9, R10
+	MOVQ   R10, 112(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 120(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 128(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 144(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 152(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 160(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 240(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 296(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 320(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 336(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 344(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 352(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 360(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 368(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 376(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 384(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 392(AX)
+	CMPQ   16(AX), $+0
+	JEQ    found
+	MOVQ   R11, R10
+	MOVQ   R10, 624(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 632(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 640(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 648(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 656(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 664(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 672(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 680(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 696(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 704(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 712(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 720(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 728(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 736(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 744(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 752(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 760(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 768(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 776(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 784(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 792(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 800(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 808(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 816(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 824(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 832(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 840(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 848(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 856(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 864(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 872(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 880(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 888(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 896(AX)
+	LEAQ   (R10)(R8*1), CX
+	MOVQ   CX, 904(AX)
+	JMP    found
+
+border:
+	MOVQ    8(AX), R12
 	XORQ    R13, R13
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 112(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 624(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 120(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 632(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 136(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 144(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 152(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 160(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 168(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 680(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 176(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 184(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 696(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 192(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 704(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 200(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 712(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 208(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 720(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 216(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 728(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 224(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 736(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 232(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 744(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 240(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 752(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 248(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 760(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 256(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 768(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 264(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 776(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 272(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 784(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 280(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 792(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 288(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 800(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 296(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 808(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, BP
+	MOVQ    R9, R10
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 304(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 816(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 312(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 824(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 320(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 832(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 328(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 840(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 336(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 848(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, BP
+	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 344(AX)
-	LEAQ    (R11)(R12*1), BP
+	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
-	CMOVQCC R9, BP
+	CMOVQCC R12, BP
 	MOVQ    BP, 856(AX)
-	ADDQ    DI, R10
+	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
 	CMPQ    CX, BX
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
-	MOVQ    R10, R11
-	MOVQ    R11, CX
+	MOVQ    R9, R10
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 352(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 864(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 360(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 872(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 368(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 880(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 376(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 888(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 384(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 896(AX)
-	ADDQ    R8, R11
+	ADDQ    R8, R10
 	INCQ    R15
-	MOVQ    R11, CX
+	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 392(AX)
-	LEAQ    (R11)(R12*1), CX
+	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
-	CMOVQCC R9, CX
+	CMOVQCC R12, CX
 	MOVQ    CX, 904(AX)
-	MOVQ    80(AX), CX
-	MOVQ    72(AX), DX
-	MOVQ    104(AX), R8
-	MOVQ    88(AX), R9
-	IMUL3Q  $+8, R9, R10
-	IMUL3Q  $+3, R10, R11
-	LEAQ    975(AX), R12
-	ANDQ    $-64, R12
-	XORQ    BX, BX
+
+found:
+	MOVQ   80(AX), CX
+	MOVQ   72(AX), DX
+	MOVQ   104(AX), R8
+	MOVQ   88(AX), R9
+	IMUL3Q $+8, R9, R10
+	IMUL3Q $+3, R10, R11
+	LEAQ   975(AX), R12
+	ANDQ   $-64, R12
+	XORQ   BX, BX
 
 loop:
 	MOVQ        CX, SI

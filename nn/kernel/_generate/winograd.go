@@ -91,7 +91,7 @@ func (m *matrix) get(i int) vec {
 // addresses of the same pixels in another image.
 func (t *transform) findPixels(rows, cols int, add bool) {
 	y, x, h, w := t.field(patchY), t.field(patchX), t.field(patchH), t.field(patchW)
-	row, pixel, outside := t.field(patchRow), t.field(patchPixel), t.field(patchOutside)
+	row, pixel := t.field(patchRow), t.field(patchPixel)
 	first, at := GP64(), GP64()
 	var other reg.GPVirtual
 	MOVQ(row, first)
@@ -104,6 +104,61 @@ func (t *transform) findPixels(rows, cols int, add bool) {
 	} else {
 		ADDQ(Mem{Base: t.p, Disp: patchImage}, first)
 	}
+	put := func(table, i, j int, address reg.GPVirtual) {
+		MOVQ(address, Mem{Base: t.p, Disp: table + 8*(cols*i+j)})
+	}
+
+	// A patch that lies inside takes half the time.
+	MOVQ(y, at)
+	ORQ(x, at)
+	TESTQ(at, at)
+	JLT(LabelRef("border"))
+	LEAQ(Mem{Base: y, Disp: rows}, at)
+	CMPQ(at, h)
+	JGT(LabelRef("border"))
+	LEAQ(Mem{Base: x, Disp: cols}, at)
+	CMPQ(at, w)
+	JGT(LabelRef("border"))
+	pixel3 := times(3, pixel)
+	if add {
+		ADDQ(first, other)
+		ADDQ(Mem{Base: t.p, Disp: patchImage}, first)
+	}
+	inside := func(table int, first reg.GPVirtual) {
+		for i := range rows {
+			MOVQ(first, at)
+			for j := range cols {
+				switch j % 4 {
+				case 0:
+					if j > 0 {
+						LEAQ(Mem{Base: at, Index: pixel, Scale: 4}, at)
+					}
+					put(table, i, j, at)
+				case 3:
+					address := GP64()
+					LEAQ(Mem{Base: at, Index: pixel3, Scale: 1}, address)
+					put(table, i, j, address)
+				default:
+					address := GP64()
+					LEAQ(Mem{Base: at, Index: pixel, Scale: uint8(j % 4)}, address)
+					put(table, i, j, address)
+				}
+			}
+			if i+1 < rows {
+				ADDQ(row, first)
+			}
+		}
+	}
+	inside(patchPixels, first)
+	if add {
+		CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
+		JEQ(LabelRef("found"))
+		inside(patchAddPixels, other)
+	}
+	JMP(LabelRef("found"))
+
+	Label("border")
+	outside := t.field(patchOutside)
 	none, width, col := GP64(), GP64(), GP64()
 	XORQ(none, none)
 	for i := 0; i < rows; i++ {
@@ -114,21 +169,18 @@ func (t *transform) findPixels(rows, cols int, add bool) {
 		MOVQ(first, at)
 		for j := 0; j < cols; j++ {
 			address := GP64()
-			if !add {
-				MOVQ(at, address)
-				CMPQ(col, width)
-				CMOVQCC(outside, address)
-				MOVQ(address, Mem{Base: t.p, Disp: patchPixels + 8*(cols*i+j)})
-			} else {
-				MOVQ(at, address)
+			MOVQ(at, address)
+			if add {
 				ADDQ(Mem{Base: t.p, Disp: patchImage}, address)
-				CMPQ(col, width)
-				CMOVQCC(outside, address)
-				MOVQ(address, Mem{Base: t.p, Disp: patchPixels + 8*(cols*i+j)})
+			}
+			CMPQ(col, width)
+			CMOVQCC(outside, address)
+			put(patchPixels, i, j, address)
+			if add {
 				LEAQ(Mem{Base: at, Index: other, Scale: 1}, address)
 				CMPQ(col, width)
 				CMOVQCC(outside, address)
-				MOVQ(address, Mem{Base: t.p, Disp: patchAddPixels + 8*(cols*i+j)})
+				put(patchAddPixels, i, j, address)
 			}
 			if j+1 < cols {
 				ADDQ(pixel, at)
@@ -140,6 +192,7 @@ func (t *transform) findPixels(rows, cols int, add bool) {
 			INCQ(y)
 		}
 	}
+	Label("found")
 }
 
 // pixel is the memory of pixel i of the table at, at channel offset off.
