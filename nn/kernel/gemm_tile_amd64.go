@@ -20,7 +20,7 @@ var avx512 = isa{
 	lanes:     16, winoPatches: 14,
 	wino4: transforms{
 		size: 4, taps: 3, input: whole(4, winoInputAVX512), output: whole(4, winoOutputAVX512), filter: winoFilterAVX512,
-		gradient: winoGradientAVX512, filterGradient: winoFilterGradientAVX512,
+		gradient: winoGradientAVX512, filterGradient: winoFilterGradientAVX512, filterGradientStream: winoFilterGradientStreamAVX512,
 	},
 	wino2: newParities(transforms{
 		size: 4, taps: 2, input: whole(4, wino2InputAVX512), output: whole(4, wino2OutputAVX512),

@@ -33,3 +33,6 @@ func winoFilterAVX2(p *byte)
 
 //go:noescape
 func winoFilterGradientAVX2(p *byte)
+
+//go:noescape
+func winoFilterGradientStreamAVX512(p *byte)

@@ -1,5 +1,7 @@
 package kernel
 
+import "unsafe"
+
 // winogradWeights is the gradient of a 3x3 filter of stride 1 and padding 1 in the
 // Winograd domain, by F(4x4, 3x3). A chunk of work is a block of input channels times a group of
 // panels of output channels over a piece of the images: it transforms some patches
@@ -271,16 +273,24 @@ func (b *weightsBlock) sumImages(t0, t1 int) {
 	}
 }
 
+// farFilter is the size of a filter, in floats, whose gradient is written past the caches: it is not read before the whole
+// model's is there, and to write its lines, a row of channels apart, takes long when each is first read from memory.
+const farFilter = 1 << 17
+
 // store transforms D to the filter's gradient.
 func (b *weightsBlock) store(dw []float32) {
 	s, p := &b.s, &b.patch
 	there := p.view
+	transform := b.transforms.filterGradient
+	if f := b.transforms.filterGradientStream; f != nil && len(dw) >= farFilter && s.K%16 == 0 && uintptr(unsafe.Pointer(&dw[0]))%64 == 0 {
+		transform = f
+	}
 	p.count, p.plane, p.step = b.c1-b.c0, uintptr(4*b.dPlane()), 4*panelWidth
 	for k := b.k0; k < b.k1; k += b.mul.lanes {
 		p.data = &b.d[(k-b.k0)&^(panelWidth-1)*b.chans+(k-b.k0)%panelWidth]
 		if left := b.k1 - k; left >= b.mul.lanes {
 			p.image, p.row, p.pixel = &dw[b.c0*s.K+k], uintptr(4*s.C*s.K), uintptr(4*s.K)
-			p.call(b.transforms.filterGradient)
+			p.call(transform)
 			continue
 		}
 		p.image, p.row, p.pixel = &b.v[0], uintptr(4*16*b.chans), 4*16

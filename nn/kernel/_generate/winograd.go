@@ -18,8 +18,9 @@ func winograd() {
 		winoOutput(s)
 		winoGradient(s)
 		winoFilter(s)
-		winoFilterGradient(s)
+		winoFilterGradient(s, false)
 	}
+	winoFilterGradient(avx512, true)
 }
 
 // Byte offsets of the fields of patch in winograd_transform.go.
@@ -496,9 +497,13 @@ func winoFilter(s isa) {
 }
 
 // winoFilterGradient: dg = G^T dU G, one vector of output channels of count input
-// channels.
-func winoFilterGradient(s isa) {
-	t := newTransform(s, "winoFilterGradient")
+// channels. With stream it is written past the caches, to whole lines.
+func winoFilterGradient(s isa, stream bool) {
+	name, store := "winoFilterGradient", s.store
+	if stream {
+		name, store = "winoFilterGradientStream", func(v vec, m Mem) { VMOVNTPS(v, m) }
+	}
+	t := newTransform(s, name)
 	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
 	u, plane, step, count := t.field(patchData), t.field(patchPlane), t.field(patchStep), t.field(patchCount)
 	quarter, minus, part := s.constant(0.25), s.constant(-1./6), s.constant(1./24)
@@ -529,10 +534,15 @@ func winoFilterGradient(s isa) {
 		}
 		row(d, func(j int, v vec) {
 			IMUL3Q(I8(3*i+j), tap, q)
-			s.store(v, Mem{Base: w, Index: q, Scale: 1})
+			store(v, Mem{Base: w, Index: q, Scale: 1})
 		})
 	}
 	ADDQ(channel, w)
 	ADDQ(step, u)
-	t.end(count)
+	DECQ(count)
+	JNE(LabelRef("loop"))
+	if stream {
+		SFENCE()
+	}
+	done()
 }
