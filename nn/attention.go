@@ -13,10 +13,14 @@ func (s Scope) SelfAttention(x, residual *G.Node, heads int) *G.Node {
 	if s.err != nil {
 		return nil
 	}
-	if s.Filters != nil && heads == 1 {
+	in := x.Shape()
+	channels := in[3]
+	switch {
+	case heads == 1 && s.Filters != nil:
 		return s.foldedAttention(x, residual)
+	case heads == 1 && in[1]*in[2] >= channels: // with fewer pixels the products of weights cost more than they save
+		return s.foldedTraining(x, residual)
 	}
-	channels := x.Shape()[3]
 	q := s.In("to_q").Linear(x, channels, nil, false)
 	k := s.In("to_k").Linear(x, channels, nil, false)
 	v := s.In("to_v").Linear(x, channels, nil, false)

@@ -46,7 +46,7 @@ func (s Scope) Conv(x *G.Node, out int, o ConvOptions) *G.Node {
 	fanIn := shape.R * shape.R * shape.C
 	w := s.param("weight", Filter, weightInit(fanIn, o.ZeroInit), shape.R, shape.R, shape.C, out)
 	b := s.param("bias", Vector, weightInit(fanIn, o.ZeroInit), out)
-	return s.conv(shape, tensor.Shape{in[0], shape.OutH(), shape.OutW(), out}, x, w, b, o.PerImage, o.Residual, o.Skip)
+	return s.conv(shape, tensor.Shape{in[0], shape.OutH(), shape.OutW(), out}, x, w, b, o.PerImage, o.Residual, o.Skip, 1)
 }
 
 // Linear is x w + b for x [rows, in], or for each pixel of x [N, H, W, in], with parameters weight [in, out] and
@@ -57,7 +57,16 @@ func (s Scope) Linear(x *G.Node, out int, residual *G.Node, zeroInit bool) *G.No
 	}
 	shape, result := linearShape(x.Shape(), out)
 	w, b := s.linearParams(shape.C, out, zeroInit)
-	return s.conv(shape, result, x, w, b, nil, residual, nil)
+	return s.conv(shape, result, x, w, b, nil, residual, nil, 1)
+}
+
+// linear is Linear with given weights, which stand for those of so many layers.
+func (s Scope) linear(x, w, b, residual *G.Node, layers int) *G.Node {
+	if s.err != nil {
+		return nil
+	}
+	shape, result := linearShape(x.Shape(), w.Shape()[1])
+	return s.conv(shape, result, x, w, b, nil, residual, nil, layers)
 }
 
 // linearParams are the parameters of a linear layer.
@@ -75,7 +84,7 @@ func (s Scope) Embedding(x *G.Node, out int) *G.Node {
 	}
 	shape, result := linearShape(x.Shape(), out)
 	w := s.param("weight", Table, Init{Kind: Normal}, shape.C, out)
-	return s.conv(shape, result, x, w, nil, nil, nil, nil)
+	return s.conv(shape, result, x, w, nil, nil, nil, nil, 1)
 }
 
 // linearShape is the 1x1 convolution that a linear layer is.
@@ -96,12 +105,13 @@ func weightInit(fanIn int, zero bool) Init {
 	return Init{Kind: Uniform, FanIn: fanIn}
 }
 
-// conv applies the operation: the inputs are x, w and those of b, perImage, residual and skip that are not nil.
-func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perImage, residual, skip *G.Node) *G.Node {
+// conv applies the operation: the inputs are x, w and those of b, perImage, residual and skip that are not nil. It
+// counts as the operations of so many layers.
+func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perImage, residual, skip *G.Node, layers int) *G.Node {
 	if s.err != nil {
 		return nil
 	}
-	c := &convOp{scope: s, shape: shape}
+	c := &convOp{scope: s, shape: shape, layers: float64(layers)}
 	in := G.Nodes{x, w}
 	c.bias = c.input(&in, b)
 	c.perImage = c.input(&in, perImage)
@@ -117,7 +127,7 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 		return nil
 	}
 	op := &engine.Op{
-		Name: s.prefix, Shape: result, Kernel: c.forward, FLOPs: flops(shape), Wrt: make([]bool, len(in)), Diff: c.diff,
+		Name: s.prefix, Shape: result, Kernel: c.forward, FLOPs: c.layers * flops(shape), Wrt: make([]bool, len(in)), Diff: c.diff,
 	}
 	for i := range op.Wrt {
 		op.Wrt[i] = true
@@ -142,6 +152,7 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 type convOp struct {
 	scope                    Scope
 	shape                    kernel.ConvShape
+	layers                   float64 // how often its operations count
 	parts                    []convPart
 	bias, perImage, residual int  // positions among the inputs, 0 where absent
 	looked, beyond           bool // whether transformed filters were asked for, and were beyond the limit
@@ -240,7 +251,7 @@ func (c *convOp) diff(in G.Nodes, _, dy *G.Node) (G.Nodes, error) {
 	for _, p := range c.parts {
 		if s.needsGrad(in[p.x]) {
 			grads[p.x] = s.apply(&engine.Op{
-				Name: s.prefix + " dx", Shape: in[p.x].Shape(), Scratch: p.plan.Scratch(), FLOPs: flops(p.shape),
+				Name: s.prefix + " dx", Shape: in[p.x].Shape(), Scratch: p.plan.Scratch(), FLOPs: c.layers * flops(p.shape),
 				Kernel: func(call *engine.Call) {
 					p.plan.BackwardData(call.Out, call.In[0], call.In[1][p.first:p.end], call.Scratch)
 				},
@@ -267,7 +278,7 @@ func (c *convOp) diff(in G.Nodes, _, dy *G.Node) (G.Nodes, error) {
 // weightGradient is the gradient of w, with those of the bias and of perImage as by-products.
 func (c *convOp) weightGradient(in G.Nodes, dy *G.Node) *G.Node {
 	op := &engine.Op{
-		Name: c.scope.prefix + " dw", Shape: in[1].Shape(), FLOPs: flops(c.shape),
+		Name: c.scope.prefix + " dw", Shape: in[1].Shape(), FLOPs: c.layers * flops(c.shape),
 		Extras: []int{c.shape.K, c.shape.N * c.shape.K},
 		Kernel: func(call *engine.Call) {
 			db, dtemb := call.Extra[0], call.Extra[1]

@@ -52,6 +52,15 @@ var layerCases = []layerCase{
 	{"attention", [][]int{{2, 2, 3, 4}, {2, 2, 3, 4}, {2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").Attention(in[0], in[1], in[2], 2)
 	}},
+	{"self-attention, one head, weights folded", [][]int{{2, 2, 3, 4}, {2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").SelfAttention(in[0], in[1], 1)
+	}},
+	{"self-attention, one head, few pixels", [][]int{{2, 1, 3, 4}, {2, 1, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").SelfAttention(in[0], in[1], 1)
+	}},
+	{"self-attention, two heads", [][]int{{2, 2, 2, 4}, {2, 2, 2, 4}}, func(s Scope, in G.Nodes) *G.Node {
+		return s.In("l").SelfAttention(in[0], in[1], 2)
+	}},
 	{"silu", [][]int{{3, 7}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").SiLU(in[0]) }},
 	{"add", [][]int{{2, 3, 3, 2}, {2, 3, 3, 2}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Add(in[0], in[1]) }},
 	{"conv behind an upsampling", [][]int{{2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
