@@ -1,12 +1,7 @@
 package kernel
 
-// tuning is what suits the caches of a machine. But for sixByMost none of it changes a bit of any result.
+// tuning is what suits the caches of a machine. None of it changes a bit of any result.
 type tuning struct {
-	// sixByMost allows F(6x6, 3x3) for fixed filters only where there are eight times as many pixels as channels on the
-	// side that has more. Its transformed filters then stay in the cache; with more channels F(4x4, 3x3) is 1 to 10 % faster
-	// on the Intel CPU, and slower on Zen 4.
-	sixByMost bool
-
 	// nearV is the most floats of V in a block of F(6x6, 3x3), of more than one row of patches: a quarter of the
 	// second-level cache. On Zen 4 larger blocks take a percent longer, likely because U, as it streams by, pushes V out; on
 	// an Intel CPU with 2 MB smaller ones take up to a third longer, as U comes from the last cache for every block.
@@ -44,7 +39,7 @@ const never = 1 << 62
 // AVX-512 and AMX).
 func tuningOf(l2 int) tuning {
 	if l2 >= 2<<20 {
-		return tuning{sixByMost: true, nearV: 1 << 17, planeFirst: true, panelShare: 1, weightPatches: 32, outerBlock: 128, fetchD: 1 << 17}
+		return tuning{nearV: 1 << 17, planeFirst: true, panelShare: 1, weightPatches: 32, outerBlock: 128, fetchD: 1 << 17}
 	}
 	return tuning{nearV: 1 << 16, panelShare: 2, weightPatches: 48, outerBlock: 64, fetchD: never}
 }

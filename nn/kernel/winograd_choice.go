@@ -20,8 +20,7 @@ func (s ConvShape) suitsUpsampled(is *isa, fixed bool) bool {
 	return 4*small.products() < large.products()
 }
 
-// winogradOf chooses the algorithm, by the shape of an image and of the filter, as was measured (Zen 4, AVX-512), and for
-// fixed filters by the machine.
+// winogradOf chooses the algorithm, by the shape of an image and of the filter only, as was measured (Zen 4, AVX-512).
 // F(6x6, 3x3) has fewer products, but more to transform: too much where there are few channels. Where there are few
 // pixels for the channels, to read the filter's 64 planes takes longer than the products that they save; so it does where
 // they save little and the filter is transformed at every call.
@@ -32,11 +31,7 @@ func (s ConvShape) winogradOf(is *isa, fixed bool) *transforms {
 	}
 	four, six := newPatchGrid(s, &is.wino4), newPatchGrid(s, &is.wino6)
 	share := float64(six.products()) / float64(four.products())
-	enough := pixels >= 4*channels
-	if tuned.sixByMost {
-		enough = pixels > 8*max(s.C, s.K)
-	}
-	if share <= 0.75 || fixed && share <= 0.9 && enough {
+	if share <= 0.75 || fixed && share <= 0.9 && pixels >= 4*channels {
 		return &is.wino6
 	}
 	return &is.wino4
