@@ -4,7 +4,7 @@ package kernel
 type tuning struct {
 	// nearV is the most floats of V in a block of F(6x6, 3x3), of more than one row of patches: a quarter of the
 	// second-level cache. On Zen 4 larger blocks take a percent longer, likely because U, as it streams by, pushes V out; on
-	// an Intel CPU with 2 MB smaller ones take up to a third longer, as U comes from the last cache for every block.
+	// an Intel CPU with 2 MB smaller ones take up to two fifths longer, as U comes from the last cache for every block.
 	nearV int
 
 	// planeFirst has a U from far multiplied plane by plane, each with all panels, which keeps M of all of them. It reads V

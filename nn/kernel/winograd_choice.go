@@ -40,7 +40,7 @@ func (s ConvShape) winogradOf(is *isa, fixed bool) *transforms {
 // comesFromFar tells whether a prepared filter was measured (Zen 5) to be read faster that way: where it is as large as that of
 // 256 channels to 256, or of 128 to 128 and there are few patches. With many, their images push each other out of the
 // cache, which small blocks suffer less from. Blocks of F(6x6, 3x3) with many channels are too small for that: where
-// planes come first, a third is gained with 192 channels to 64 (Intel).
+// planes come first, two fifths are gained with 192 channels to 64 (Intel).
 func (g *winograd) comesFromFar() bool {
 	n := g.packedLen()
 	return n > 2<<20 || n > 1<<19 && (g.n*g.perImage() <= 512 || tuned.planeFirst && g.size == 6 && g.src > 128)
