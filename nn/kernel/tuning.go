@@ -1,5 +1,7 @@
 package kernel
 
+import "math"
+
 // tuning is what suits the caches of a machine. None of it changes a bit of any result.
 type tuning struct {
 	// nearV is the most floats of V in a block of F(6x6, 3x3), of more than one row of patches: a quarter of the
@@ -33,13 +35,11 @@ type tuning struct {
 // tuned is this machine's.
 var tuned = thisMachine()
 
-const never = 1 << 62
-
 // tuningOf is what was measured to suit a second-level cache of so many bytes: 1 MB (Zen 4) or 2 MB (an Intel Xeon with
 // AVX-512 and AMX).
 func tuningOf(l2 int) tuning {
 	if l2 >= 2<<20 {
 		return tuning{nearV: 1 << 17, planeFirst: true, panelShare: 1, weightPatches: 32, outerBlock: 128, fetchD: 1 << 17}
 	}
-	return tuning{nearV: 1 << 16, panelShare: 2, weightPatches: 48, outerBlock: 64, fetchD: never}
+	return tuning{nearV: 1 << 16, panelShare: 2, weightPatches: 48, outerBlock: 64, fetchD: math.MaxInt}
 }

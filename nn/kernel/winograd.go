@@ -1,7 +1,5 @@
 package kernel
 
-import "unsafe"
-
 // winograd is the engine for 3x3 convolutions of stride 1 with one row and column of
 // padding on each side, by F(4x4, 3x3) or F(6x6, 3x3), and behind an upsampling by F(4x4, 2x2), in a phase for each
 // parity of the large image's rows and columns. A chunk of work transforms a block
@@ -292,116 +290,6 @@ func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, 
 	}
 }
 
-// operands describes the products of the block of patches t0 to t1 but for where they are.
-func (g *winograd) operands(q *product, vPlane, t0, t1 int) {
-	q.aRow, q.aCol, q.aStep = uintptr(4*g.vRow), 4, uintptr(4*vPlane)
-	q.segs, q.numSegs, q.segLen = &noOffsets[0], 1, g.src
-	q.bRow, q.bStep = 4*panelWidth, uintptr(4*g.uPlane())
-	q.cRow, q.cStep = 4*panelWidth, uintptr(4*((t1-t0)*panelWidth+16))
-	q.init, q.initRow, q.add = &zeroLine[0], 0, nil
-}
-
-// panelCols is the number of output channels in panel j.
-func (g *winograd) panelCols(j int) int { return min(panelWidth, g.dst-j*panelWidth) }
-
-// multiply computes panel j of the worker's block, of patches t0 to t1, from their transforms v and the packed panel u,
-// by way of m. What lies outside the image goes to dump. Where U comes from far, the panel next, which will be wanted
-// next, is fetched.
-func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vPlane, t0, t1, j int) {
-	q := &w.mul
-	mPlane := (t1-t0)*panelWidth + 16
-	cols := g.panelCols(j)
-	g.operands(q, vPlane, t0, t1)
-	if g.far {
-		tiles := g.planes() * q.tiles(t1-t0, cols)
-		q.fetchColumns(0, g.memory(g.dstData, g.to, g.dst, t0, t1), g.dst, j*panelWidth, j*panelWidth+cols, tiles, g.src)
-	}
-	for _, r := range g.runs {
-		first, end := w.sorted.part(r)
-		if first == end {
-			continue
-		}
-		q.a, q.b, q.c = &v[r.first*vPlane+first*g.vRow], &u[r.first*g.uPlane()], &m[r.first*mPlane+first*panelWidth]
-		if g.far {
-			g.farPlanes(q, u, next, r, end-first, (cols+15)&^15)
-		} else {
-			q.planes(r.count, end-first, cols)
-		}
-	}
-	g.outputs(w, m, dump, mPlane, j)
-}
-
-// farPlanes computes rows x cols elements of each of a run's products plane by plane and fetches the next plane of the
-// packed filter meanwhile.
-func (g *winograd) farPlanes(q *product, u, next []float32, r planeRun, rows, cols int) {
-	for k := r.first; k < r.first+r.count; k++ {
-		if k > r.first {
-			q.a, q.b, q.c = move(q.a, q.aStep), move(q.b, q.bStep), move(q.c, q.cStep)
-		}
-		plane := next
-		if k+1 < g.planes() {
-			plane = u[(k+1)*g.uPlane():]
-		}
-		g.fetchPlane(q, plane, rows, cols)
-		q.rowsPanel(rows, cols)
-	}
-}
-
-// fetchPlane lets a product of rows x cols fetch a plane of a packed panel.
-func (g *winograd) fetchPlane(q *product, plane []float32, rows, cols int) {
-	plane = plane[:g.uPlane()]
-	columns := q.tiles(rows, cols) * g.src
-	if 64*columns < 4*len(plane) {
-		half := len(plane) / 2
-		q.fetch(1, plane[half:], columns)
-		plane = plane[:half]
-	}
-	q.fetch(0, plane, columns)
-}
-
-// multiplyPlanes is multiply for panels j0 to j1, each plane with all of them before the next plane. m has their results,
-// panel by panel. The phase after it comes next.
-func (g *winograd) multiplyPlanes(w *winogradWorker, v, m, dump []float32, vPlane, t0, t1, j0, j1 int, after *winograd) {
-	q := &w.mul
-	mPlane := (t1-t0)*panelWidth + 16
-	mPanel := g.planes() * mPlane
-	g.operands(q, vPlane, t0, t1)
-	for _, r := range g.runs {
-		first, end := w.sorted.part(r)
-		if first == end {
-			continue
-		}
-		for k := r.first; k < r.first+r.count; k++ {
-			q.a = &v[k*vPlane+first*g.vRow]
-			for j := j0; j < j1; j++ {
-				next := g.packedPanel(min(j+1, j1-1))[k*g.uPlane():]
-				switch {
-				case j+1 == j1 && k+1 < g.planes():
-					next = g.packedPanel(j0)[(k+1)*g.uPlane():]
-				case j+1 == j1:
-					next = after.packedPanel(j0)
-				}
-				cols := (g.panelCols(j) + 15) &^ 15
-				g.fetchPlane(q, next, end-first, cols)
-				q.b, q.c = &g.packedPanel(j)[k*g.uPlane()], &m[(j-j0)*mPanel+k*mPlane+first*panelWidth]
-				q.rowsPanel(end-first, cols)
-			}
-		}
-	}
-	for j := j0; j < j1; j++ {
-		g.outputs(w, m[(j-j0)*mPanel:], dump, mPlane, j)
-	}
-}
-
-// outputs transforms panel j of the worker's block back, from m, whose planes are mPlane floats.
-func (g *winograd) outputs(w *winogradWorker, m, dump []float32, mPlane, j int) {
-	p := &w.patch
-	p.outside, p.plane = &dump[0], uintptr(4*mPlane)
-	for i, t := range w.sorted.list {
-		g.output(w, m[i*panelWidth:], t, j*panelWidth, g.panelCols(j))
-	}
-}
-
 // output transforms the patch at m back and writes it to channels k to k+cols of
 // output patch t.
 func (g *winograd) output(w *winogradWorker, m []float32, t, k, cols int) {
@@ -481,33 +369,4 @@ func (w *winogradWorker) transform(image, data []float32, c int, f func(*byte), 
 	p.image, p.data, p.count = &w.tail[0], &data[whole], 16/w.mul.lanes
 	p.call(f)
 	p.view = there
-}
-
-// planesWork limits the work of one call of a register tile over many planes.
-const planesWork = 36 * 256
-
-// planes computes rows x cols elements of each of count products.
-func (p *product) planes(count, rows, cols int) {
-	tiles := (rows + p.maxRows - 1) / p.maxRows
-	step := min(count, max(1, planesWork/p.segLen))
-	p.run = p.tile
-	r := &p.run
-	for j := 0; j < cols; {
-		width := 16
-		if cols-j > 16 {
-			width = p.maxCols
-		}
-		for q := 0; q < tiles; q++ {
-			i0, i1 := rows*q/tiles, rows*(q+1)/tiles
-			for k := 0; k < count; k += step {
-				r.count = min(step, count-k)
-				r.a = move(p.a, uintptr(i0)*p.aRow+uintptr(k)*p.aStep)
-				r.b = move(p.b, uintptr(4*j)+uintptr(k)*p.bStep)
-				r.c = move(p.c, uintptr(i0)*p.cRow+uintptr(4*j)+uintptr(k)*p.cStep)
-				p.isa.rows[width/16-1][i1-i0]((*byte)(unsafe.Pointer(r)))
-			}
-		}
-		j += width
-	}
-	p.prefetch, p.flow = r.prefetch, r.flow
 }
