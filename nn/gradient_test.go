@@ -58,9 +58,6 @@ var layerCases = []layerCase{
 	{"self-attention, one head, few pixels", [][]int{{2, 1, 3, 4}, {2, 1, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").SelfAttention(in[0], in[1], 1)
 	}},
-	{"self-attention, two heads", [][]int{{2, 2, 2, 4}, {2, 2, 2, 4}}, func(s Scope, in G.Nodes) *G.Node {
-		return s.In("l").SelfAttention(in[0], in[1], 2)
-	}},
 	{"silu", [][]int{{3, 7}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").SiLU(in[0]) }},
 	{"add", [][]int{{2, 3, 3, 2}, {2, 3, 3, 2}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Add(in[0], in[1]) }},
 	{"conv behind an upsampling", [][]int{{2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
@@ -185,7 +182,7 @@ func TestGradientsAreFiniteDifferences(t *testing.T) {
 				}
 				return float64(m.Value(l.loss)[0])
 			}
-			loss := run()
+			run()
 			var analytic [][]float32
 			for _, n := range l.grads {
 				analytic = append(analytic, append([]float32(nil), m.Value(n)...))
@@ -204,8 +201,7 @@ func TestGradientsAreFiniteDifferences(t *testing.T) {
 					worst = math.Max(worst, math.Abs(slope-float64(analytic[k][j])))
 					largest = math.Max(largest, math.Abs(slope))
 				}
-				// A slope is a difference of losses over 1/64, each rounded by some 1e-7 of itself.
-				if !(worst <= 4e-3*largest+2e-4+1e-5*loss) {
+				if !(worst <= 4e-3*largest+2e-4) {
 					t.Errorf("%s: gradient %d is off by %.3g where the largest is %.3g", l.grads[k].Name(), k, worst, largest)
 				}
 			}

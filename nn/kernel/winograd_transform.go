@@ -19,7 +19,7 @@ import "unsafe"
 // at zeros, or are written to outside. Transformed data has 25, 36 or 64 planes. Steps are
 // in bytes, and count is in vectors or, for the filter, in input channels.
 //
-// The order of the fields is known to _generate/winograd.go, winograd2.go and winograd6.go.
+// The order of the fields is known to _generate/transform.go.
 type patch struct {
 	image, outside *float32
 	add            *float32 // winoOutput: the image to add, or nil

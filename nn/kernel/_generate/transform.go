@@ -1,0 +1,207 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// What the transforms of all of Winograd's algorithms share.
+
+// Byte offsets of the fields of patch in winograd_transform.go.
+const (
+	patchImage, patchOutside, patchAdd     = 0, 8, 16
+	patchY, patchX, patchH, patchW         = 24, 32, 40, 48
+	patchRow, patchPixel, patchCount       = 56, 64, 72
+	patchData, patchPlane, patchStep       = 80, 88, 96
+	patchInit                              = 104
+	patchPixels, patchAddPixels, patchTemp = 112, 624, 912
+)
+
+// transform is a function on a patch being written.
+type transform struct {
+	isa
+	p    reg.Register
+	name string
+}
+
+func newTransform(s isa, name string) *transform {
+	TEXT(name+s.suffix, NOSPLIT, "func(p *byte)")
+	Pragma("noescape")
+	return &transform{s, Load(Param("p"), GP64()), name}
+}
+
+func (t *transform) field(offset int) reg.GPVirtual {
+	r := GP64()
+	MOVQ(Mem{Base: t.p, Disp: offset}, r)
+	return r
+}
+
+// end closes the loop over count.
+func (t *transform) end(count reg.GPVirtual) {
+	DECQ(count)
+	JNE(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// matrix is the array of 36 or fewer vectors between the two passes of a transform.
+// With 32 registers a small one stays in them; else it goes to the patch's temp.
+type matrix struct {
+	t         *transform
+	registers bool
+	v         [36]vec
+}
+
+func (t *transform) matrix(size int) *matrix {
+	return &matrix{t: t, registers: t.lanes == 16 && size <= 24}
+}
+
+func (m *matrix) set(i int, v vec) {
+	if m.registers {
+		m.v[i] = v
+	} else {
+		m.t.store(v, Mem{Base: m.t.p, Disp: patchTemp + i*m.t.bytes()})
+	}
+}
+
+func (m *matrix) get(i int) vec {
+	if m.registers {
+		return m.v[i]
+	}
+	return m.t.load(Mem{Base: m.t.p, Disp: patchTemp + i*m.t.bytes()})
+}
+
+// findPixels writes the addresses of the patch's rows x cols pixels to its table; those
+// outside the image get the address outside. With add, a second table gets the
+// addresses of the same pixels in another image.
+func (t *transform) findPixels(rows, cols int, add bool) {
+	y, x, h, w := t.field(patchY), t.field(patchX), t.field(patchH), t.field(patchW)
+	row, pixel := t.field(patchRow), t.field(patchPixel)
+	first, at := GP64(), GP64()
+	var other reg.GPVirtual
+	MOVQ(row, first)
+	IMULQ(y, first)
+	MOVQ(pixel, at)
+	IMULQ(x, at)
+	ADDQ(at, first)
+	if add {
+		other = t.field(patchAdd)
+	} else {
+		ADDQ(Mem{Base: t.p, Disp: patchImage}, first)
+	}
+	put := func(table, i, j int, address reg.GPVirtual) {
+		MOVQ(address, Mem{Base: t.p, Disp: table + 8*(cols*i+j)})
+	}
+
+	// A patch that lies inside takes half the time.
+	MOVQ(y, at)
+	ORQ(x, at)
+	TESTQ(at, at)
+	JLT(LabelRef("border"))
+	LEAQ(Mem{Base: y, Disp: rows}, at)
+	CMPQ(at, h)
+	JGT(LabelRef("border"))
+	LEAQ(Mem{Base: x, Disp: cols}, at)
+	CMPQ(at, w)
+	JGT(LabelRef("border"))
+	pixel3 := times(3, pixel)
+	if add {
+		ADDQ(first, other)
+		ADDQ(Mem{Base: t.p, Disp: patchImage}, first)
+	}
+	inside := func(table int, first reg.GPVirtual) {
+		for i := range rows {
+			MOVQ(first, at)
+			for j := range cols {
+				switch j % 4 {
+				case 0:
+					if j > 0 {
+						LEAQ(Mem{Base: at, Index: pixel, Scale: 4}, at)
+					}
+					put(table, i, j, at)
+				case 3:
+					address := GP64()
+					LEAQ(Mem{Base: at, Index: pixel3, Scale: 1}, address)
+					put(table, i, j, address)
+				default:
+					address := GP64()
+					LEAQ(Mem{Base: at, Index: pixel, Scale: uint8(j % 4)}, address)
+					put(table, i, j, address)
+				}
+			}
+			if i+1 < rows {
+				ADDQ(row, first)
+			}
+		}
+	}
+	inside(patchPixels, first)
+	if add {
+		CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
+		JEQ(LabelRef("found"))
+		inside(patchAddPixels, other)
+	}
+	JMP(LabelRef("found"))
+
+	Label("border")
+	outside := t.field(patchOutside)
+	none, width, col := GP64(), GP64(), GP64()
+	XORQ(none, none)
+	for i := 0; i < rows; i++ {
+		MOVQ(w, width)
+		CMPQ(y, h)
+		CMOVQCC(none, width) // no column is inside a row that is outside
+		MOVQ(x, col)
+		MOVQ(first, at)
+		for j := 0; j < cols; j++ {
+			address := GP64()
+			MOVQ(at, address)
+			if add {
+				ADDQ(Mem{Base: t.p, Disp: patchImage}, address)
+			}
+			CMPQ(col, width)
+			CMOVQCC(outside, address)
+			put(patchPixels, i, j, address)
+			if add {
+				LEAQ(Mem{Base: at, Index: other, Scale: 1}, address)
+				CMPQ(col, width)
+				CMOVQCC(outside, address)
+				put(patchAddPixels, i, j, address)
+			}
+			if j+1 < cols {
+				ADDQ(pixel, at)
+				INCQ(col)
+			}
+		}
+		if i+1 < rows {
+			ADDQ(row, first)
+			INCQ(y)
+		}
+	}
+	Label("found")
+}
+
+// pixel is the memory of pixel i of the table at, at channel offset off.
+func (t *transform) pixel(at, i int, off reg.GPVirtual) Mem {
+	return Mem{Base: t.field(at + 8*i), Index: off, Scale: 1}
+}
+
+// putPixel stores y + init (+ add) as pixel i of the patch.
+func (t *transform) putPixel(i int, y vec, init, off reg.GPVirtual) {
+	VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
+	skip := fmt.Sprintf("store%d", i)
+	CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
+	JEQ(LabelRef(skip))
+	VADDPS(t.pixel(patchAddPixels, i, off), y, y)
+	Label(skip)
+	t.store(y, t.pixel(patchPixels, i, off))
+}
+
+// times is n times step.
+func times(n int, step reg.GPVirtual) reg.GPVirtual {
+	r := GP64()
+	IMUL3Q(I8(n), step, r)
+	return r
+}
