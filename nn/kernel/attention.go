@@ -61,8 +61,11 @@ func NewAttention(s AttentionShape) (*Attention, error) {
 	}
 	if s.D <= attentionLanes {
 		a.group = min(s.Heads, 16/gcd(16, s.D)) // whole cache lines of the outputs
+		for 2*a.group <= s.Heads && s.N*s.Heads >= 16*a.group*Threads() {
+			a.group *= 2 // the hardware fetches the lines beside one, too, which another thread may be writing
+		}
 		a.spaces = min(a.tasks(), Threads())
-		a.perJob = a.lanesScratch()
+		a.perJob = wholeLines(a.lanesScratch())
 		a.forward = func(worker, task int) { a.each(worker, task, a.forwardLanes) }
 		a.backward = func(worker, task int) { a.each(worker, task, a.backwardLanes) }
 		return a, nil
@@ -74,13 +77,16 @@ func NewAttention(s AttentionShape) (*Attention, error) {
 	a.spaces = min(a.tasks()*a.cuts, Threads())
 	a.width = (s.S + 15) &^ 15
 	a.block = min(s.S, max(1, attentionScores/a.width))
-	a.perJob = a.wideScratch()
+	a.perJob = wholeLines(a.wideScratch())
 	a.forward, a.backward = a.forwardWide, a.backwardWide
 	return a, nil
 }
 
+// wholeLines is n floats and a gap, to the end of a line of 64 bytes: two threads that write to one line wait for each other.
+func wholeLines(n int) int { return (n + 31) &^ 15 }
+
 // Scratch is the number of floats of scratch that Forward and Backward need.
-func (a *Attention) Scratch() int { return a.spaces * a.perJob }
+func (a *Attention) Scratch() int { return a.spaces*a.perJob + 16 }
 
 // Forward computes o, and lse: the logarithm of each query's sum of exp(score).
 func (a *Attention) Forward(o, lse, q, k, v, scratch []float32) {
@@ -120,5 +126,5 @@ func (a *Attention) begin(head int) int {
 
 // space is the scratch of a worker.
 func (a *Attention) space(worker int) []float32 {
-	return a.scratch[worker*a.perJob : (worker+1)*a.perJob]
+	return aligned(a.scratch)[worker*a.perJob : (worker+1)*a.perJob]
 }

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func softmaxRowsAVX512(p *float32, largest *float32, sum *float32, rows int, width int, scale float32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·softmaxRowsAVX512(SB), NOSPLIT, $0-44
 	MOVL         $0xc2ae999a, AX
 	VPBROADCASTD AX, Z0
@@ -31,8 +31,7 @@ TEXT ·softmaxRowsAVX512(SB), NOSPLIT, $0-44
 	VPBROADCASTD AX, Z10
 	MOVL         $0x3f800000, AX
 	VPBROADCASTD AX, Z11
-	MOVSS        scale+40(FP), X12
-	VBROADCASTSS X12, Z12
+	VBROADCASTSS scale+40(FP), Z12
 	MOVQ         p+0(FP), AX
 	MOVQ         largest+8(FP), CX
 	MOVQ         sum+16(FP), DX
@@ -41,75 +40,75 @@ TEXT ·softmaxRowsAVX512(SB), NOSPLIT, $0-44
 	SHLQ         $0x02, SI
 
 rows:
-	VMOVUPS (AX), Z14
+	VMOVUPS (AX), Z13
 	XORQ    DI, DI
 
 largest:
-	VMAXPS        (AX)(DI*1), Z14, Z14
+	VMAXPS        (AX)(DI*1), Z13, Z13
 	ADDQ          $+64, DI
 	CMPQ          DI, SI
 	JNE           largest
-	VEXTRACTF64X4 $0x01, Z14, Y15
-	VEXTRACTF64X4 $0x00, Z14, Y14
-	VMAXPS        Y15, Y14, Y14
-	VEXTRACTF128  $0x00, Y14, X15
-	VEXTRACTF128  $0x01, Y14, X14
-	VMAXPS        X14, X15, X15
-	VPSHUFD       $0xee, X15, X14
-	VMAXPS        X14, X15, X15
-	VPSHUFD       $+85, X15, X14
-	VMAXPS        X14, X15, X15
-	VBROADCASTSS  X15, Z14
-	VMOVSS        X14, (CX)
-	VPXORD        Z13, Z13, Z13
+	VEXTRACTF64X4 $0x01, Z13, Y14
+	VEXTRACTF64X4 $0x00, Z13, Y13
+	VMAXPS        Y14, Y13, Y13
+	VEXTRACTF128  $0x00, Y13, X14
+	VEXTRACTF128  $0x01, Y13, X13
+	VMAXPS        X13, X14, X14
+	VPSHUFD       $0xee, X14, X13
+	VMAXPS        X13, X14, X14
+	VPSHUFD       $+85, X14, X13
+	VMAXPS        X13, X14, X14
+	VBROADCASTSS  X14, Z13
+	VMOVSS        X13, (CX)
+	VPXORD        Z15, Z15, Z15
 	XORQ          DI, DI
 
 exp:
-	VMOVUPS       (AX)(DI*1), Z15
-	VSUBPS        Z14, Z15, Z15
-	VMULPS        Z12, Z15, Z15
-	VMINPS        Z15, Z1, Z15
-	VMAXPS        Z15, Z0, Z15
+	VMOVUPS       (AX)(DI*1), Z14
+	VSUBPS        Z13, Z14, Z14
+	VMULPS        Z12, Z14, Z14
+	VMINPS        Z14, Z1, Z14
+	VMAXPS        Z14, Z0, Z14
 	VMOVUPS       Z3, Z16
-	VFMADD231PS   Z2, Z15, Z16
+	VFMADD231PS   Z2, Z14, Z16
 	VSUBPS        Z3, Z16, Z17
-	VFNMADD231PS  Z4, Z17, Z15
-	VFNMADD231PS  Z5, Z17, Z15
-	VMULPS        Z15, Z15, Z17
+	VFNMADD231PS  Z4, Z17, Z14
+	VFNMADD231PS  Z5, Z17, Z14
+	VMULPS        Z14, Z14, Z17
 	VMOVUPS       Z8, Z18
 	VMOVUPS       Z10, Z19
-	VFMADD231PS   Z7, Z15, Z18
+	VFMADD231PS   Z7, Z14, Z18
 	VFMADD231PS   Z6, Z17, Z18
-	VFMADD231PS   Z9, Z15, Z19
+	VFMADD231PS   Z9, Z14, Z19
 	VFMADD213PS   Z19, Z17, Z18
-	VADDPS        Z11, Z15, Z15
-	VFMADD213PS   Z15, Z17, Z18
+	VADDPS        Z11, Z14, Z14
+	VFMADD213PS   Z14, Z17, Z18
 	VPSLLD        $0x17, Z16, Z16
 	VMULPS        Z16, Z18, Z18
 	VMOVUPS       Z18, (AX)(DI*1)
-	VADDPS        Z18, Z13, Z13
+	VADDPS        Z18, Z15, Z15
 	ADDQ          $+64, DI
 	CMPQ          DI, SI
 	JNE           exp
-	VEXTRACTF64X4 $0x01, Z13, Y15
-	VEXTRACTF64X4 $0x00, Z13, Y14
-	VADDPS        Y15, Y14, Y14
-	VEXTRACTF128  $0x00, Y14, X15
-	VEXTRACTF128  $0x01, Y14, X14
-	VADDPS        X14, X15, X15
-	VPSHUFD       $0xee, X15, X14
-	VADDPS        X14, X15, X15
-	VPSHUFD       $+85, X15, X14
-	VADDPS        X14, X15, X15
-	VBROADCASTSS  X15, Z14
-	VMOVSS        X14, (DX)
-	VMOVUPS       Z11, Z15
-	VDIVPS        Z14, Z15, Z15
+	VEXTRACTF64X4 $0x01, Z15, Y14
+	VEXTRACTF64X4 $0x00, Z15, Y13
+	VADDPS        Y14, Y13, Y13
+	VEXTRACTF128  $0x00, Y13, X14
+	VEXTRACTF128  $0x01, Y13, X13
+	VADDPS        X13, X14, X14
+	VPSHUFD       $0xee, X14, X13
+	VADDPS        X13, X14, X14
+	VPSHUFD       $+85, X14, X13
+	VADDPS        X13, X14, X14
+	VBROADCASTSS  X14, Z13
+	VMOVSS        X13, (DX)
+	VMOVUPS       Z11, Z14
+	VDIVPS        Z13, Z14, Z14
 	XORQ          DI, DI
 
 divide:
-	VMULPS  (AX)(DI*1), Z15, Z14
-	VMOVUPS Z14, (AX)(DI*1)
+	VMULPS  (AX)(DI*1), Z14, Z13
+	VMOVUPS Z13, (AX)(DI*1)
 	ADDQ    $+64, DI
 	CMPQ    DI, SI
 	JNE     divide
@@ -122,7 +121,7 @@ divide:
 	RET
 
 // func softmaxBackRowsAVX512(p *float32, ds *float32, lse *float32, delta *float32, rows int, width int, scale float32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·softmaxBackRowsAVX512(SB), NOSPLIT, $0-52
 	MOVL         $0xc2ae999a, AX
 	VPBROADCASTD AX, Z0
@@ -148,8 +147,7 @@ TEXT ·softmaxBackRowsAVX512(SB), NOSPLIT, $0-52
 	VPBROADCASTD AX, Z10
 	MOVL         $0x3f800000, AX
 	VPBROADCASTD AX, Z11
-	MOVSS        scale+48(FP), X12
-	VBROADCASTSS X12, Z12
+	VBROADCASTSS scale+48(FP), Z12
 	MOVQ         p+0(FP), AX
 	MOVQ         ds+8(FP), CX
 	MOVQ         lse+16(FP), DX
@@ -303,129 +301,128 @@ return:
 	RET
 
 // func laneExpAVX512(p *float32, high *float32, lse *float32, inverse *float32, rows int, scale float32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·laneExpAVX512(SB), NOSPLIT, $0-44
-	MOVSS        scale+40(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS scale+40(FP), Z0
 	MOVL         $0xc2ae999a, AX
-	VPBROADCASTD AX, Z2
+	VPBROADCASTD AX, Z1
 	MOVL         $0x42ae999a, AX
-	VPBROADCASTD AX, Z3
+	VPBROADCASTD AX, Z2
 	MOVL         $0x3fb8aa3b, AX
-	VPBROADCASTD AX, Z4
+	VPBROADCASTD AX, Z3
 	MOVL         $0x4b40007f, AX
-	VPBROADCASTD AX, Z5
+	VPBROADCASTD AX, Z4
 	MOVL         $0x3f318000, AX
-	VPBROADCASTD AX, Z6
+	VPBROADCASTD AX, Z5
 	MOVL         $0xb95e8083, AX
-	VPBROADCASTD AX, Z7
+	VPBROADCASTD AX, Z6
 	MOVL         $0x3ab511e6, AX
-	VPBROADCASTD AX, Z8
+	VPBROADCASTD AX, Z7
 	MOVL         $0x3c091d10, AX
-	VPBROADCASTD AX, Z9
+	VPBROADCASTD AX, Z8
 	MOVL         $0x3d2aac79, AX
-	VPBROADCASTD AX, Z10
+	VPBROADCASTD AX, Z9
 	MOVL         $0x3e2aaa49, AX
-	VPBROADCASTD AX, Z11
+	VPBROADCASTD AX, Z10
 	MOVL         $0x3efffffe, AX
-	VPBROADCASTD AX, Z12
+	VPBROADCASTD AX, Z11
 	MOVL         $0x3f800000, AX
-	VPBROADCASTD AX, Z13
+	VPBROADCASTD AX, Z12
 	MOVQ         p+0(FP), AX
 	MOVQ         high+8(FP), CX
 	MOVQ         lse+16(FP), DX
 	MOVQ         inverse+24(FP), BX
 	MOVQ         rows+32(FP), SI
-	VMOVUPS      (CX), Z14
-	VPXORD       Z1, Z1, Z1
+	VMOVUPS      (CX), Z13
+	VPXORD       Z14, Z14, Z14
 
 rows:
 	VMOVUPS      (AX), Z15
-	VSUBPS       Z14, Z15, Z15
+	VSUBPS       Z13, Z15, Z15
 	VMULPS       Z0, Z15, Z15
-	VMINPS       Z15, Z3, Z15
-	VMAXPS       Z15, Z2, Z15
-	VMOVUPS      Z5, Z16
-	VFMADD231PS  Z4, Z15, Z16
-	VSUBPS       Z5, Z16, Z17
+	VMINPS       Z15, Z2, Z15
+	VMAXPS       Z15, Z1, Z15
+	VMOVUPS      Z4, Z16
+	VFMADD231PS  Z3, Z15, Z16
+	VSUBPS       Z4, Z16, Z17
+	VFNMADD231PS Z5, Z17, Z15
 	VFNMADD231PS Z6, Z17, Z15
-	VFNMADD231PS Z7, Z17, Z15
 	VMULPS       Z15, Z15, Z17
-	VMOVUPS      Z10, Z18
-	VMOVUPS      Z12, Z19
-	VFMADD231PS  Z9, Z15, Z18
-	VFMADD231PS  Z8, Z17, Z18
-	VFMADD231PS  Z11, Z15, Z19
+	VMOVUPS      Z9, Z18
+	VMOVUPS      Z11, Z19
+	VFMADD231PS  Z8, Z15, Z18
+	VFMADD231PS  Z7, Z17, Z18
+	VFMADD231PS  Z10, Z15, Z19
 	VFMADD213PS  Z19, Z17, Z18
-	VADDPS       Z13, Z15, Z15
+	VADDPS       Z12, Z15, Z15
 	VFMADD213PS  Z15, Z17, Z18
 	VPSLLD       $0x17, Z16, Z16
 	VMULPS       Z16, Z18, Z18
 	VMOVUPS      Z18, (AX)
-	VADDPS       Z18, Z1, Z1
+	VADDPS       Z18, Z14, Z14
 	ADDQ         $+64, AX
 	DECQ         SI
 	JNE          rows
-	VMOVUPS      Z13, Z2
-	VDIVPS       Z1, Z2, Z2
-	VMOVUPS      Z2, (BX)
+	VMOVUPS      Z12, Z1
+	VDIVPS       Z14, Z1, Z1
+	VMOVUPS      Z1, (BX)
 	MOVL         $0x3f3504f3, AX
-	VPBROADCASTD AX, Z2
-	VPSUBD       Z2, Z1, Z2
-	VPSRAD       $0x17, Z2, Z2
-	VPSLLD       $0x17, Z2, Z3
-	VPSUBD       Z3, Z1, Z3
+	VPBROADCASTD AX, Z1
+	VPSUBD       Z1, Z14, Z1
+	VPSRAD       $0x17, Z1, Z1
+	VPSLLD       $0x17, Z1, Z2
+	VPSUBD       Z2, Z14, Z2
 	MOVL         $0x3f800000, AX
-	VPBROADCASTD AX, Z4
-	VSUBPS       Z4, Z3, Z3
-	VCVTDQ2PS    Z2, Z2
+	VPBROADCASTD AX, Z3
+	VSUBPS       Z3, Z2, Z2
+	VCVTDQ2PS    Z1, Z1
 	MOVL         $0x3d8a2be6, AX
-	VPBROADCASTD AX, Z4
-	VMOVUPS      Z4, Z4
-	MOVL         $0xbdef1e10, AX
-	VPBROADCASTD AX, Z5
-	VFMADD213PS  Z5, Z3, Z4
-	MOVL         $0x3df37830, AX
-	VPBROADCASTD AX, Z5
-	VFMADD213PS  Z5, Z3, Z4
-	MOVL         $0xbdfe1102, AX
-	VPBROADCASTD AX, Z5
-	VFMADD213PS  Z5, Z3, Z4
-	MOVL         $0x3e119bb4, AX
-	VPBROADCASTD AX, Z5
-	VFMADD213PS  Z5, Z3, Z4
-	MOVL         $0xbe2aae27, AX
-	VPBROADCASTD AX, Z5
-	VFMADD213PS  Z5, Z3, Z4
-	MOVL         $0x3e4cd25b, AX
-	VPBROADCASTD AX, Z5
-	VFMADD213PS  Z5, Z3, Z4
-	MOVL         $0xbe800003, AX
-	VPBROADCASTD AX, Z5
-	VFMADD213PS  Z5, Z3, Z4
-	MOVL         $0x3eaaaaa4, AX
-	VPBROADCASTD AX, Z5
-	VFMADD213PS  Z5, Z3, Z4
-	VMULPS       Z3, Z3, Z5
-	VMULPS       Z3, Z5, Z6
-	VMULPS       Z6, Z4, Z4
-	MOVL         $0xb95e8083, AX
-	VPBROADCASTD AX, Z6
-	VMOVUPS      Z6, Z6
-	VFMADD231PS  Z6, Z2, Z4
-	MOVL         $0x3f000000, AX
-	VPBROADCASTD AX, Z6
-	VMOVUPS      Z6, Z6
-	VFNMADD231PS Z5, Z6, Z4
-	VADDPS       Z3, Z4, Z4
-	MOVL         $0x3f318000, AX
 	VPBROADCASTD AX, Z3
 	VMOVUPS      Z3, Z3
-	VFMADD231PS  Z3, Z2, Z4
-	VSUBPS       Z1, Z1, Z1
-	VADDPS       Z1, Z4, Z4
-	VFMADD231PS  Z14, Z0, Z4
-	VMOVUPS      Z4, (DX)
+	MOVL         $0xbdef1e10, AX
+	VPBROADCASTD AX, Z4
+	VFMADD213PS  Z4, Z2, Z3
+	MOVL         $0x3df37830, AX
+	VPBROADCASTD AX, Z4
+	VFMADD213PS  Z4, Z2, Z3
+	MOVL         $0xbdfe1102, AX
+	VPBROADCASTD AX, Z4
+	VFMADD213PS  Z4, Z2, Z3
+	MOVL         $0x3e119bb4, AX
+	VPBROADCASTD AX, Z4
+	VFMADD213PS  Z4, Z2, Z3
+	MOVL         $0xbe2aae27, AX
+	VPBROADCASTD AX, Z4
+	VFMADD213PS  Z4, Z2, Z3
+	MOVL         $0x3e4cd25b, AX
+	VPBROADCASTD AX, Z4
+	VFMADD213PS  Z4, Z2, Z3
+	MOVL         $0xbe800003, AX
+	VPBROADCASTD AX, Z4
+	VFMADD213PS  Z4, Z2, Z3
+	MOVL         $0x3eaaaaa4, AX
+	VPBROADCASTD AX, Z4
+	VFMADD213PS  Z4, Z2, Z3
+	VMULPS       Z2, Z2, Z4
+	VMULPS       Z2, Z4, Z5
+	VMULPS       Z5, Z3, Z3
+	MOVL         $0xb95e8083, AX
+	VPBROADCASTD AX, Z5
+	VMOVUPS      Z5, Z5
+	VFMADD231PS  Z5, Z1, Z3
+	MOVL         $0x3f000000, AX
+	VPBROADCASTD AX, Z5
+	VMOVUPS      Z5, Z5
+	VFNMADD231PS Z4, Z5, Z3
+	VADDPS       Z2, Z3, Z3
+	MOVL         $0x3f318000, AX
+	VPBROADCASTD AX, Z2
+	VMOVUPS      Z2, Z2
+	VFMADD231PS  Z2, Z1, Z3
+	VSUBPS       Z14, Z14, Z1
+	VADDPS       Z1, Z3, Z3
+	VFMADD231PS  Z13, Z0, Z3
+	VMOVUPS      Z3, (DX)
 	VZEROUPPER
 	RET
 
@@ -520,7 +517,7 @@ columns1end:
 	RET
 
 // func laneGradientsAVX512(p *float32, ds *float32, lse *float32, delta *float32, rows int, scale float32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·laneGradientsAVX512(SB), NOSPLIT, $0-44
 	MOVL         $0xc2ae999a, AX
 	VPBROADCASTD AX, Z0
@@ -546,8 +543,7 @@ TEXT ·laneGradientsAVX512(SB), NOSPLIT, $0-44
 	VPBROADCASTD AX, Z10
 	MOVL         $0x3f800000, AX
 	VPBROADCASTD AX, Z11
-	MOVSS        scale+40(FP), X12
-	VBROADCASTSS X12, Z12
+	VBROADCASTSS scale+40(FP), Z12
 	MOVQ         p+0(FP), AX
 	MOVQ         ds+8(FP), CX
 	MOVQ         lse+16(FP), DX
@@ -598,7 +594,7 @@ gradients:
 	RET
 
 // func softmaxRowsAVX2(p *float32, largest *float32, sum *float32, rows int, width int, scale float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·softmaxRowsAVX2(SB), NOSPLIT, $0-44
 	MOVL         $0xc2ae999a, AX
 	VMOVD        AX, X0
@@ -606,8 +602,7 @@ TEXT ·softmaxRowsAVX2(SB), NOSPLIT, $0-44
 	MOVL         $0x42ae999a, AX
 	VMOVD        AX, X1
 	VPBROADCASTD X1, Y1
-	MOVSS        scale+40(FP), X2
-	VBROADCASTSS X2, Y2
+	VBROADCASTSS scale+40(FP), Y2
 	MOVQ         p+0(FP), AX
 	MOVQ         largest+8(FP), CX
 	MOVQ         sum+16(FP), DX
@@ -895,7 +890,7 @@ DATA attentionConstants<>+668(SB)/4, $0x3f000000
 GLOBL attentionConstants<>(SB), RODATA|NOPTR, $672
 
 // func softmaxBackRowsAVX2(p *float32, ds *float32, lse *float32, delta *float32, rows int, width int, scale float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·softmaxBackRowsAVX2(SB), NOSPLIT, $0-52
 	MOVL         $0xc2ae999a, AX
 	VMOVD        AX, X0
@@ -903,8 +898,7 @@ TEXT ·softmaxBackRowsAVX2(SB), NOSPLIT, $0-52
 	MOVL         $0x42ae999a, AX
 	VMOVD        AX, X1
 	VPBROADCASTD X1, Y1
-	MOVSS        scale+48(FP), X2
-	VBROADCASTSS X2, Y2
+	VBROADCASTSS scale+48(FP), Y2
 	MOVQ         p+0(FP), AX
 	MOVQ         ds+8(FP), CX
 	MOVQ         lse+16(FP), DX
@@ -1095,10 +1089,9 @@ return:
 	RET
 
 // func laneExpAVX2(p *float32, high *float32, lse *float32, inverse *float32, rows int, scale float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·laneExpAVX2(SB), NOSPLIT, $0-44
-	MOVSS        scale+40(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+40(FP), Y0
 	MOVL         $0xc2ae999a, AX
 	VMOVD        AX, X1
 	VPBROADCASTD X1, Y1
@@ -1336,7 +1329,7 @@ columns1end:
 	RET
 
 // func laneGradientsAVX2(p *float32, ds *float32, lse *float32, delta *float32, rows int, scale float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·laneGradientsAVX2(SB), NOSPLIT, $0-44
 	MOVL         $0xc2ae999a, AX
 	VMOVD        AX, X0
@@ -1344,8 +1337,7 @@ TEXT ·laneGradientsAVX2(SB), NOSPLIT, $0-44
 	MOVL         $0x42ae999a, AX
 	VMOVD        AX, X1
 	VPBROADCASTD X1, Y1
-	MOVSS        scale+40(FP), X2
-	VBROADCASTSS X2, Y2
+	VBROADCASTSS scale+40(FP), Y2
 	MOVQ         p+0(FP), AX
 	MOVQ         ds+8(FP), CX
 	MOVQ         lse+16(FP), DX

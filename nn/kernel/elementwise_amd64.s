@@ -27,10 +27,9 @@ loop:
 	RET
 
 // func scaleAVX512(dst *float32, a *float32, n int, k float32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·scaleAVX512(SB), NOSPLIT, $0-28
-	MOVSS        k+24(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS k+24(FP), Z0
 	MOVQ         dst+0(FP), AX
 	MOVQ         a+8(FP), CX
 	MOVQ         n+16(FP), DX
@@ -48,10 +47,9 @@ loop:
 	RET
 
 // func scaledDiffAVX512(dst *float32, a *float32, b *float32, n int, k float32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·scaledDiffAVX512(SB), NOSPLIT, $0-36
-	MOVSS        k+32(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS k+32(FP), Z0
 	MOVQ         dst+0(FP), AX
 	MOVQ         a+8(FP), CX
 	MOVQ         b+16(FP), DX
@@ -315,10 +313,9 @@ loop:
 	RET
 
 // func scaleAVX2(dst *float32, a *float32, n int, k float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·scaleAVX2(SB), NOSPLIT, $0-28
-	MOVSS        k+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS k+24(FP), Y0
 	MOVQ         dst+0(FP), AX
 	MOVQ         a+8(FP), CX
 	MOVQ         n+16(FP), DX
@@ -338,10 +335,9 @@ loop:
 	RET
 
 // func scaledDiffAVX2(dst *float32, a *float32, b *float32, n int, k float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·scaledDiffAVX2(SB), NOSPLIT, $0-36
-	MOVSS        k+32(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS k+32(FP), Y0
 	MOVQ         dst+0(FP), AX
 	MOVQ         a+8(FP), CX
 	MOVQ         b+16(FP), DX
@@ -750,12 +746,10 @@ channels:
 	RET
 
 // func dropoutAVX2(dst *float32, x *float32, u *float32, n int, keep float32, scale float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·dropoutAVX2(SB), NOSPLIT, $0-40
-	MOVSS        keep+32(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        scale+36(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS keep+32(FP), Y0
+	VBROADCASTSS scale+36(FP), Y1
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
 	MOVQ         u+16(FP), DX
