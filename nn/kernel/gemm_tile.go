@@ -78,7 +78,7 @@ type isa struct {
 	lanes        int        // floats in a vector
 	winoPatches  int        // patches that are multiplied at a time
 	wino4, wino6 transforms // on a *patch
-	wino2        parities
+	winoUp        parities
 }
 
 // product is a matrix product of any size in the making; each goroutine at work on

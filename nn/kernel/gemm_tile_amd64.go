@@ -22,10 +22,10 @@ var avx512 = isa{
 		size: 4, taps: 3, input: whole(4, winoInputAVX512), output: whole(4, winoOutputAVX512), filter: winoFilterAVX512,
 		gradient: winoGradientAVX512, filterGradient: winoFilterGradientAVX512, filterGradientStream: winoFilterGradientStreamAVX512,
 	},
-	wino2: newParities(transforms{
-		size: 4, taps: 2, input: whole(4, wino2InputAVX512), output: whole(4, wino2OutputAVX512),
-		gradient: wino2GradientAVX512, filterGradient: wino2FilterGradientAVX512,
-	}, [2][2]func(*byte){{wino2Filter00AVX512, wino2Filter01AVX512}, {wino2Filter10AVX512, wino2Filter11AVX512}}),
+	winoUp: newParities(transforms{
+		size: 4, taps: 2, input: whole(4, winoUpInputAVX512), output: whole(4, winoUpOutputAVX512),
+		gradient: winoUpGradientAVX512, filterGradient: winoUpFilterGradientAVX512,
+	}, [2][2]func(*byte){{winoUpFilter00AVX512, winoUpFilter01AVX512}, {winoUpFilter10AVX512, winoUpFilter11AVX512}}),
 	wino6: transforms{
 		size: 6, taps: 3,
 		input: [4][4]func(*byte){
@@ -52,10 +52,10 @@ var avx2 = isa{
 		size: 4, taps: 3, input: whole(4, winoInputAVX2), output: whole(4, winoOutputAVX2), filter: winoFilterAVX2,
 		gradient: winoGradientAVX2, filterGradient: winoFilterGradientAVX2,
 	},
-	wino2: newParities(transforms{
-		size: 4, taps: 2, input: whole(4, wino2InputAVX2), output: whole(4, wino2OutputAVX2),
-		gradient: wino2GradientAVX2, filterGradient: wino2FilterGradientAVX2,
-	}, [2][2]func(*byte){{wino2Filter00AVX2, wino2Filter01AVX2}, {wino2Filter10AVX2, wino2Filter11AVX2}}),
+	winoUp: newParities(transforms{
+		size: 4, taps: 2, input: whole(4, winoUpInputAVX2), output: whole(4, winoUpOutputAVX2),
+		gradient: winoUpGradientAVX2, filterGradient: winoUpFilterGradientAVX2,
+	}, [2][2]func(*byte){{winoUpFilter00AVX2, winoUpFilter01AVX2}, {winoUpFilter10AVX2, winoUpFilter11AVX2}}),
 	wino6: transforms{
 		size: 6, taps: 3,
 		input: [4][4]func(*byte){

@@ -14,10 +14,10 @@ var generic = isa{
 		size: 4, taps: 3, input: whole(4, genericWinoInput), output: whole(4, genericWinoOutput), filter: genericWinoFilter,
 		gradient: genericWinoGradient, filterGradient: genericWinoFilterGradient,
 	},
-	wino2: newParities(transforms{
-		size: 4, taps: 2, input: whole(4, genericWino2Input), output: whole(4, genericWino2Output),
-		gradient: genericWino2Gradient, filterGradient: genericWino2FilterGradient,
-	}, [2][2]func(*byte){{genericWino2Filter(0, 0), genericWino2Filter(0, 1)}, {genericWino2Filter(1, 0), genericWino2Filter(1, 1)}}),
+	winoUp: newParities(transforms{
+		size: 4, taps: 2, input: whole(4, genericWinoUpInput), output: whole(4, genericWinoUpOutput),
+		gradient: genericWinoUpGradient, filterGradient: genericWinoUpFilterGradient,
+	}, [2][2]func(*byte){{genericWinoUpFilter(0, 0), genericWinoUpFilter(0, 1)}, {genericWinoUpFilter(1, 0), genericWinoUpFilter(1, 1)}}),
 	wino6: genericWino6(),
 }
 

@@ -66,7 +66,7 @@ func newUpsampledWinograd(s ConvShape, transposed, far bool, workers int, is *is
 	var phases []*winograd
 	for i := range 4 {
 		y, x := i/2, i%2
-		h := newPhase(s, &is.wino2[y][x], transposed, far, workers, is)
+		h := newPhase(s, &is.winoUp[y][x], transposed, far, workers, is)
 		h.top, h.left = y-1, x-1
 		// The gradient of the small image has the filter turned by 180 degrees, which makes the taps of one parity those of
 		// the other.

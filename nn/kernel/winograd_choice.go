@@ -16,7 +16,7 @@ func (s ConvShape) suitsUpsampled(is *isa, fixed bool) bool {
 		return false
 	}
 	l := s.upsampled()
-	small, large := newPatchGrid(s, &is.wino2[0][0]), newPatchGrid(l, l.winogradOf(is, fixed))
+	small, large := newPatchGrid(s, &is.winoUp[0][0]), newPatchGrid(l, l.winogradOf(is, fixed))
 	return 4*small.products() < large.products()
 }
 

@@ -40,7 +40,7 @@ type weightsPhase struct {
 func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	f, phases := &is.wino4, []weightsPhase{{-1, -1, plain}}
 	if s.Upsample {
-		f, phases = &is.wino2[0][0], nil
+		f, phases = &is.winoUp[0][0], nil
 		for i := range 4 {
 			phases = append(phases, weightsPhase{i/2 - 1, i%2 - 1, lattice{2, i / 2, i % 2}})
 		}

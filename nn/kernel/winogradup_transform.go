@@ -10,8 +10,8 @@ import "unsafe"
 // Winograd's F(4x4, 2x2), with the points 0, 1, -1, 2 and infinity in this order, computes 4x4 of them with 25
 // multiplications; 4 parities of 16 outputs take 100, where F(4x4, 3x3) takes 144 for 64 outputs of the large image.
 
-// wino2InputRow is B^T d.
-func wino2InputRow(d [5]float32) (r [5]float32) {
+// winoUpInputRow is B^T d.
+func winoUpInputRow(d [5]float32) (r [5]float32) {
 	last, a := d[3]-d[1], d[3]-d[2]
 	r[0] = last + float32(2*(d[0]-d[2]))
 	r[1] = a - float32(2*d[1])
@@ -21,8 +21,8 @@ func wino2InputRow(d [5]float32) (r [5]float32) {
 	return r
 }
 
-// wino2OutputRow is A^T m.
-func wino2OutputRow(m [5]float32) (y [4]float32) {
+// winoUpOutputRow is A^T m.
+func winoUpOutputRow(m [5]float32) (y [4]float32) {
 	sum, diff := m[1]+m[2], m[1]-m[2]
 	y[0] = m[0] + sum + m[3]
 	y[1] = diff + float32(2*m[3])
@@ -31,16 +31,16 @@ func wino2OutputRow(m [5]float32) (y [4]float32) {
 	return y
 }
 
-// wino2GradientRow is A y.
-func wino2GradientRow(y [4]float32) (r [5]float32) {
+// winoUpGradientRow is A y.
+func winoUpGradientRow(y [4]float32) (r [5]float32) {
 	e, o := y[0]+y[2], y[1]+y[3]
 	r[0], r[1], r[2], r[4] = y[0], e+o, e-o, y[3]
 	r[3] = y[0] + float32(4*y[2]) + float32(2*(y[1]+float32(4*y[3])))
 	return r
 }
 
-// wino2FilterRow is G h, with h the taps that the outputs of one parity see of g.
-func wino2FilterRow(g [3]float32, parity int) (r [5]float32) {
+// winoUpFilterRow is G h, with h the taps that the outputs of one parity see of g.
+func winoUpFilterRow(g [3]float32, parity int) (r [5]float32) {
 	h0, h1 := g[0], g[1]+g[2]
 	if parity == 1 {
 		h0, h1 = g[0]+g[1], g[2]
@@ -51,14 +51,14 @@ func wino2FilterRow(g [3]float32, parity int) (r [5]float32) {
 	return r
 }
 
-// wino2FilterGradientRow is G^T u, the gradient of h.
-func wino2FilterGradientRow(u [5]float32) (h [2]float32) {
+// winoUpFilterGradientRow is G^T u, the gradient of h.
+func winoUpFilterGradientRow(u [5]float32) (h [2]float32) {
 	h[0] = float32(0.5*(u[0]-u[1])) + float32((1./6)*(u[3]-u[2]))
 	h[1] = u[4] - float32(0.5*u[1]) + float32((1./6)*u[2]) + float32((1./3)*u[3])
 	return h
 }
 
-func genericWino2Input(t *byte) {
+func genericWinoUpInput(t *byte) {
 	p := (*patch)(unsafe.Pointer(t))
 	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
 		var half [5][5]float32 // by column
@@ -67,11 +67,11 @@ func genericWino2Input(t *byte) {
 			for i := range d {
 				d[i] = read(p.at(p.image, i, j), c)
 			}
-			half[j] = wino2InputRow(d)
+			half[j] = winoUpInputRow(d)
 		}
 		plane := c
 		for i := range 5 {
-			for _, v := range wino2InputRow([5]float32{half[0][i], half[1][i], half[2][i], half[3][i], half[4][i]}) {
+			for _, v := range winoUpInputRow([5]float32{half[0][i], half[1][i], half[2][i], half[3][i], half[4][i]}) {
 				*move(p.data, plane) = v
 				plane += p.plane
 			}
@@ -79,7 +79,7 @@ func genericWino2Input(t *byte) {
 	}
 }
 
-func genericWino2Output(t *byte) {
+func genericWinoUpOutput(t *byte) {
 	p := (*patch)(unsafe.Pointer(t))
 	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
 		var half [5][4]float32 // by column
@@ -88,10 +88,10 @@ func genericWino2Output(t *byte) {
 			for i := range m {
 				m[i] = read(p.data, c+uintptr(5*i+j)*p.plane)
 			}
-			half[j] = wino2OutputRow(m)
+			half[j] = winoUpOutputRow(m)
 		}
 		for i := range 4 {
-			for j, v := range wino2OutputRow([5]float32{half[0][i], half[1][i], half[2][i], half[3][i], half[4][i]}) {
+			for j, v := range winoUpOutputRow([5]float32{half[0][i], half[1][i], half[2][i], half[3][i], half[4][i]}) {
 				v += read(p.init, c)
 				if p.add != nil {
 					v += read(p.at(p.add, i, j), c)
@@ -102,7 +102,7 @@ func genericWino2Output(t *byte) {
 	}
 }
 
-func genericWino2Gradient(t *byte) {
+func genericWinoUpGradient(t *byte) {
 	p := (*patch)(unsafe.Pointer(t))
 	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
 		var half [4][5]float32 // by column
@@ -111,11 +111,11 @@ func genericWino2Gradient(t *byte) {
 			for i := range y {
 				y[i] = read(p.at(p.image, i, j), c)
 			}
-			half[j] = wino2GradientRow(y)
+			half[j] = winoUpGradientRow(y)
 		}
 		plane := c
 		for i := range 5 {
-			for _, v := range wino2GradientRow([4]float32{half[0][i], half[1][i], half[2][i], half[3][i]}) {
+			for _, v := range winoUpGradientRow([4]float32{half[0][i], half[1][i], half[2][i], half[3][i]}) {
 				*move(p.data, plane) = v
 				plane += p.plane
 			}
@@ -123,19 +123,19 @@ func genericWino2Gradient(t *byte) {
 	}
 }
 
-// genericWino2Filter is the transform of the filter for the outputs of parity (y, x).
-func genericWino2Filter(y, x int) func(t *byte) {
+// genericWinoUpFilter is the transform of the filter for the outputs of parity (y, x).
+func genericWinoUpFilter(y, x int) func(t *byte) {
 	return func(t *byte) {
 		p := (*patch)(unsafe.Pointer(t))
 		for c := uintptr(0); c < uintptr(p.count); c++ {
 			var half [3][5]float32 // by column
 			for j := range half {
 				tap := func(i int) float32 { return read(p.image, c*p.pixel+uintptr(3*i+j)*p.row) }
-				half[j] = wino2FilterRow([3]float32{tap(0), tap(1), tap(2)}, y)
+				half[j] = winoUpFilterRow([3]float32{tap(0), tap(1), tap(2)}, y)
 			}
 			at := c * p.step
 			for i := range 5 {
-				for _, v := range wino2FilterRow([3]float32{half[0][i], half[1][i], half[2][i]}, x) {
+				for _, v := range winoUpFilterRow([3]float32{half[0][i], half[1][i], half[2][i]}, x) {
 					*move(p.data, at) = v
 					at += p.plane
 				}
@@ -144,7 +144,7 @@ func genericWino2Filter(y, x int) func(t *byte) {
 	}
 }
 
-func genericWino2FilterGradient(t *byte) {
+func genericWinoUpFilterGradient(t *byte) {
 	p := (*patch)(unsafe.Pointer(t))
 	for c := uintptr(0); c < uintptr(p.count); c++ {
 		var half [5][2]float32 // by column
@@ -153,11 +153,11 @@ func genericWino2FilterGradient(t *byte) {
 			for i := range u {
 				u[i] = read(p.data, c*p.step+uintptr(5*i+j)*p.plane)
 			}
-			half[j] = wino2FilterGradientRow(u)
+			half[j] = winoUpFilterGradientRow(u)
 		}
 		at := c * p.pixel
 		for i := range 2 {
-			for _, v := range wino2FilterGradientRow([5]float32{half[0][i], half[1][i], half[2][i], half[3][i], half[4][i]}) {
+			for _, v := range winoUpFilterGradientRow([5]float32{half[0][i], half[1][i], half[2][i], half[3][i], half[4][i]}) {
 				*move(p.image, at) = v
 				at += p.row
 			}

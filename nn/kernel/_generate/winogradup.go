@@ -8,20 +8,20 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-func init() { families["winograd2"] = winograd2 }
+func init() { families["winogradup"] = winogradup }
 
-// winograd2 writes the transforms of Winograd's F(4x4, 2x2), whose meaning winograd2_transform.go defines.
-func winograd2() {
+// winogradup writes the transforms of Winograd's F(4x4, 2x2), whose meaning winogradup_transform.go defines.
+func winogradup() {
 	for _, s := range []isa{avx512, avx2} {
-		wino2Input(s)
-		wino2Output(s)
-		wino2Gradient(s)
+		winoUpInput(s)
+		winoUpOutput(s)
+		winoUpGradient(s)
 		for y := 0; y < 2; y++ {
 			for x := 0; x < 2; x++ {
-				wino2Filter(s, y, x)
+				winoUpFilter(s, y, x)
 			}
 		}
-		wino2FilterGradient(s)
+		winoUpFilterGradient(s)
 	}
 }
 
@@ -37,9 +37,9 @@ func planeOf5(base, plane, plane3 reg.GPVirtual, n int) Mem {
 	return m
 }
 
-// wino2Input: V = B^T d B of a 5x5 patch.
-func wino2Input(s isa) {
-	t := newTransform(s, "wino2Input")
+// winoUpInput: V = B^T d B of a 5x5 patch.
+func winoUpInput(s isa) {
+	t := newTransform(s, "winoUpInput")
 	t.findPixels(5, 5, false)
 	v, plane, count, off, q := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64(), GP64()
 	plane3, plane5 := times(3, plane), times(5, plane)
@@ -90,9 +90,9 @@ func wino2Input(s isa) {
 	t.end(count)
 }
 
-// wino2Output: y = A^T M A + init (+ add), a 4x4 patch.
-func wino2Output(s isa) {
-	t := newTransform(s, "wino2Output")
+// winoUpOutput: y = A^T M A + init (+ add), a 4x4 patch.
+func winoUpOutput(s isa) {
+	t := newTransform(s, "winoUpOutput")
 	t.findPixels(4, 4, true)
 	mm, plane, count, off := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64()
 	init := t.field(patchInit)
@@ -136,9 +136,9 @@ func wino2Output(s isa) {
 	t.end(count)
 }
 
-// wino2Gradient: W = A dy A^T of a 4x4 patch.
-func wino2Gradient(s isa) {
-	t := newTransform(s, "wino2Gradient")
+// winoUpGradient: W = A dy A^T of a 4x4 patch.
+func winoUpGradient(s isa) {
+	t := newTransform(s, "winoUpGradient")
 	t.findPixels(4, 4, false)
 	w, plane, count, off := t.field(patchData), t.field(patchPlane), t.field(patchCount), GP64()
 	two, four := s.constant(2), s.constant(4)
@@ -180,10 +180,10 @@ func wino2Gradient(s isa) {
 	t.end(count)
 }
 
-// wino2Filter: U = G h G^T of the 2x2 filter h that the output pixels of parity (y, x) see of a 3x3 filter behind an
+// winoUpFilter: U = G h G^T of the 2x2 filter h that the output pixels of parity (y, x) see of a 3x3 filter behind an
 // upsampling; one vector of output channels of count input channels.
-func wino2Filter(s isa, y, x int) {
-	t := newTransform(s, fmt.Sprintf("wino2Filter%d%d", y, x))
+func winoUpFilter(s isa, y, x int) {
+	t := newTransform(s, fmt.Sprintf("winoUpFilter%d%d", y, x))
 	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
 	u, plane, step, count := t.field(patchData), t.field(patchPlane), t.field(patchStep), t.field(patchCount)
 	half, minus, sixth := s.constant(0.5), s.constant(-0.5), s.constant(1./6)
@@ -232,9 +232,9 @@ func wino2Filter(s isa, y, x int) {
 	t.end(count)
 }
 
-// wino2FilterGradient: dh = G^T dU G, one vector of output channels of count input channels.
-func wino2FilterGradient(s isa) {
-	t := newTransform(s, "wino2FilterGradient")
+// winoUpFilterGradient: dh = G^T dU G, one vector of output channels of count input channels.
+func winoUpFilterGradient(s isa) {
+	t := newTransform(s, "winoUpFilterGradient")
 	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
 	u, plane, step, count := t.field(patchData), t.field(patchPlane), t.field(patchStep), t.field(patchCount)
 	half, sixth, third := s.constant(0.5), s.constant(1./6), s.constant(1./3)
