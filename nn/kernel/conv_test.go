@@ -168,6 +168,7 @@ func convShapes(r *rand.Rand) []ConvShape {
 		same3x3(2, 7, 7, 16, 32), same3x3(1, 14, 14, 32, 16), same3x3(1, 5, 9, 8, 20), same3x3(3, 4, 4, 20, 48),
 		same3x3(1, 28, 28, 1, 16), same3x3(1, 16, 16, 3, 32), same3x3(1, 28, 28, 16, 1), same3x3(2, 8, 8, 32, 3),
 		same3x3(2, 8, 8, 130, 70), same3x3(1, 1, 1, 4, 4), same3x3(1, 2, 3, 33, 17),
+		same3x3(2, 4, 3, 256, 260), // F(2, 3)
 		{2, 28, 28, 16, 32, 3, 2, 1, 1, 1, 1, false}, {2, 14, 14, 20, 48, 3, 2, 0, 0, 1, 1, false}, {1, 7, 7, 32, 32, 3, 2, 1, 1, 1, 1, false},
 		{2, 8, 8, 48, 20, 1, 1, 0, 0, 0, 0, false}, {37, 1, 1, 64, 128, 1, 1, 0, 0, 0, 0, false}, {1, 1, 1, 5, 300, 1, 1, 0, 0, 0, 0, false},
 		{3, 6, 5, 7, 9, 1, 2, 0, 0, 0, 0, false}, {1, 5, 5, 3, 4, 3, 1, 0, 0, 0, 0, false}, {1, 4, 4, 3, 4, 3, 1, 2, 1, 0, 3, false},
@@ -519,8 +520,8 @@ func (d *convData) copyResults() map[string][]float32 {
 	return c
 }
 
-// F(6x6, 3x3) is what was chosen where the tests mean it to be, and it is not chosen for a filter that changes unless it
-// saves more.
+// F(2x2, 3x3) and F(6x6, 3x3) are what was chosen where the tests mean them to be, and the latter is not chosen for a filter
+// that changes unless it saves more.
 func TestConvChoosesByTheShape(t *testing.T) {
 	if directOnly.Load() {
 		t.Skip("direct convolutions only")
@@ -537,6 +538,7 @@ func TestConvChoosesByTheShape(t *testing.T) {
 	}{
 		{same3x3(2, 13, 9, 40, 36), 6, 6}, {same3x3(1, 14, 14, 64, 64), 6, 6}, {same3x3(1, 32, 32, 64, 64), 4, 6}, {same3x3(1, 28, 28, 32, 64), 4, 6},
 		{same3x3(1, 16, 16, 128, 128), 4, 4}, {same3x3(1, 8, 8, 64, 64), 4, 4}, {same3x3(1, 7, 7, 64, 64), 4, 4}, {same3x3(1, 16, 16, 256, 256), 4, 4}, {same3x3(1, 28, 28, 16, 24), 4, 4},
+		{same3x3(1, 4, 4, 256, 512), 2, 2}, {same3x3(1, 4, 4, 255, 512), 4, 4}, {same3x3(1, 5, 4, 256, 512), 4, 4},
 	} {
 		if got := size(NewConv(c.s)); got != c.changes {
 			t.Errorf("%+v: F(%d, 3), not F(%d, 3)", c.s, got, c.changes)

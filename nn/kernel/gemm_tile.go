@@ -75,10 +75,10 @@ type isa struct {
 	cols      [2][15]func(*byte) // tileCols
 	transpose func(dst *float32, dstRow uintptr, src *float32, srcRow uintptr, blocks int)
 
-	lanes        int        // floats in a vector
-	winoPatches  int        // patches that are multiplied at a time
-	wino4, wino6 transforms // on a *patch
-	winoUp        parities
+	lanes               int        // floats in a vector
+	winoPatches         int        // patches that are multiplied at a time
+	wino2, wino4, wino6 transforms // on a *patch
+	winoUp              parities
 }
 
 // product is a matrix product of any size in the making; each goroutine at work on

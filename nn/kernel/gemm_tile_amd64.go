@@ -22,6 +22,10 @@ var avx512 = isa{
 		size: 4, taps: 3, input: whole(4, winoInputAVX512), output: whole(4, winoOutputAVX512), filter: winoFilterAVX512,
 		gradient: winoGradientAVX512, filterGradient: winoFilterGradientAVX512, filterGradientStream: winoFilterGradientStreamAVX512,
 	},
+	wino2: transforms{
+		size: 2, taps: 3, input: whole(2, wino2InputAVX512), output: whole(2, wino2OutputAVX512), filter: wino2FilterAVX512,
+		gradient: wino2GradientAVX512, filterGradient: wino2FilterGradientAVX512, filterGradientStream: wino2FilterGradientStreamAVX512,
+	},
 	winoUp: newParities(transforms{
 		size: 4, taps: 2, input: whole(4, winoUpInputAVX512), output: whole(4, winoUpOutputAVX512),
 		gradient: winoUpGradientAVX512, filterGradient: winoUpFilterGradientAVX512,
@@ -51,6 +55,10 @@ var avx2 = isa{
 	wino4: transforms{
 		size: 4, taps: 3, input: whole(4, winoInputAVX2), output: whole(4, winoOutputAVX2), filter: winoFilterAVX2,
 		gradient: winoGradientAVX2, filterGradient: winoFilterGradientAVX2,
+	},
+	wino2: transforms{
+		size: 2, taps: 3, input: whole(2, wino2InputAVX2), output: whole(2, wino2OutputAVX2), filter: wino2FilterAVX2,
+		gradient: wino2GradientAVX2, filterGradient: wino2FilterGradientAVX2,
 	},
 	winoUp: newParities(transforms{
 		size: 4, taps: 2, input: whole(4, winoUpInputAVX2), output: whole(4, winoUpOutputAVX2),

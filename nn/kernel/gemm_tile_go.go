@@ -14,6 +14,10 @@ var generic = isa{
 		size: 4, taps: 3, input: whole(4, genericWinoInput), output: whole(4, genericWinoOutput), filter: genericWinoFilter,
 		gradient: genericWinoGradient, filterGradient: genericWinoFilterGradient,
 	},
+	wino2: transforms{
+		size: 2, taps: 3, input: whole(2, genericWino2Input), output: whole(2, genericWino2Output), filter: genericWino2Filter,
+		gradient: genericWino2Gradient, filterGradient: genericWino2FilterGradient,
+	},
 	winoUp: newParities(transforms{
 		size: 4, taps: 2, input: whole(4, genericWinoUpInput), output: whole(4, genericWinoUpOutput),
 		gradient: genericWinoUpGradient, filterGradient: genericWinoUpFilterGradient,

@@ -1,8 +1,8 @@
 package kernel
 
 // winograd is the engine for 3x3 convolutions of stride 1 with one row and column of
-// padding on each side, by F(4x4, 3x3) or F(6x6, 3x3), and behind an upsampling by F(4x4, 2x2), in a phase for each
-// parity of the large image's rows and columns. A chunk of work transforms a block
+// padding on each side, by F(2x2, 3x3), F(4x4, 3x3) or F(6x6, 3x3), and behind an upsampling by F(4x4, 2x2), in a phase for
+// each parity of the large image's rows and columns. A chunk of work transforms a block
 // of patches to V [planes][patches][src.c] and then, for each panel of output channels,
 // multiplies it with the transformed filter to M [planes][patches][32] and transforms that back.
 //

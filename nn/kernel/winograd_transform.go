@@ -16,7 +16,7 @@ import "unsafe"
 
 // patch is the argument of the transforms. An image patch has its first pixel at
 // (y, x) of an image of h x w pixels; pixels outside read as outside, which points
-// at zeros, or are written to outside. Transformed data has 25, 36 or 64 planes. Steps are
+// at zeros, or are written to outside. Transformed data has 16, 25, 36 or 64 planes. Steps are
 // in bytes, and count is in vectors or, for the filter, in input channels.
 //
 // The order of the fields is known to _generate/transform.go.
@@ -44,7 +44,7 @@ type view struct {
 
 // transforms are those of one algorithm, by the size of a whole patch of outputs.
 type transforms struct {
-	size, taps    int               // rows and columns of a whole patch of outputs, 4 or 6, and of the filter
+	size, taps    int               // rows and columns of a whole patch of outputs, 2, 4 or 6, and of the filter
 	input, output [4][4]func(*byte) // by half the rows and half the columns of a patch
 	filter        func(*byte)
 

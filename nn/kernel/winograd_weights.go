@@ -3,10 +3,10 @@ package kernel
 import "unsafe"
 
 // winogradWeights is the gradient of a 3x3 filter of stride 1 and padding 1 in the
-// Winograd domain, by F(4x4, 3x3). A chunk of work is a block of input channels times a group of
+// Winograd domain, by F(4x4, 3x3) or F(2x2, 3x3). A chunk of work is a block of input channels times a group of
 // panels of output channels over a piece of the images: it transforms some patches
-// of x to V [36][patches][channels] and of dy to W, adds the 36 products V^T W to
-// D [36][panel][channels][32], and at the end transforms D to the filter's gradient.
+// of x to V [planes][patches][channels] and of dy to W, adds the products V^T W of each of 36 planes, or 16, to
+// D [planes][panel][channels][32], and at the end transforms D to the filter's gradient.
 // Behind an upsampling each parity of dy's rows and columns is a phase of its own, by F(4x4, 2x2),
 // with 25 planes, and the gradients of their 2x2 filters are added to the filter's at the end.
 //
@@ -38,9 +38,9 @@ type weightsPhase struct {
 }
 
 func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
-	f, phases := &is.wino4, []weightsPhase{{-1, -1, plain}}
+	f, phases := s.winogradOfGradient(is), []weightsPhase{{-1, -1, plain}}
 	if s.Upsample {
-		f, phases = &is.winoUp[0][0], nil
+		phases = nil
 		for i := range 4 {
 			phases = append(phases, weightsPhase{i/2 - 1, i%2 - 1, lattice{2, i / 2, i % 2}})
 		}
