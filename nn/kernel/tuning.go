@@ -18,7 +18,7 @@ type tuning struct {
 	panelShare int
 
 	// weightPatches is how many patches are in one product of a filter's gradient. With fewer, reading and writing D weighs
-	// more; more push it out of the cache.
+	// more; more push it out of the cache, but with few channels up to 64 do not.
 	weightPatches int
 
 	// outerBlock is how many channels of x and of dy are in a block of the gradient of a 1x1 filter. Each block reads its
