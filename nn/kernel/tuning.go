@@ -21,6 +21,9 @@ type tuning struct {
 	// more; more push it out of the cache, but with few channels up to 64 do not.
 	weightPatches int
 
+	// sharedFilter is the size of a filter, in pairs of channels, for whose gradient all patches are transformed first.
+	sharedFilter int
+
 	// outerBlock is how many channels of x and of dy are in a block of the gradient of a 1x1 filter. Each block reads its
 	// channels of all pixels.
 	outerBlock int
@@ -39,7 +42,7 @@ var tuned = thisMachine()
 // AVX-512 and AMX).
 func tuningOf(l2 int) tuning {
 	if l2 >= 2<<20 {
-		return tuning{nearV: 1 << 17, planeFirst: true, panelShare: 1, weightPatches: 32, outerBlock: 128, fetchD: 1 << 17}
+		return tuning{nearV: 1 << 17, planeFirst: true, panelShare: 1, weightPatches: 32, sharedFilter: 1 << 16, outerBlock: 128, fetchD: 1 << 17}
 	}
-	return tuning{nearV: 1 << 16, panelShare: 2, weightPatches: 48, outerBlock: 64, fetchD: math.MaxInt}
+	return tuning{nearV: 1 << 16, panelShare: 2, weightPatches: 48, sharedFilter: math.MaxInt, outerBlock: 64, fetchD: math.MaxInt}
 }

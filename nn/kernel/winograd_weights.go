@@ -26,6 +26,8 @@ type winogradWeights struct {
 	workers          []winogradWorker
 	zeros            []float32
 
+	shared *sharedPatches // of all blocks, or nil: each block transforms its own
+
 	dw, x, dy, images, bufs []float32
 	part                    func(worker, i int)
 	sumTap                  func(i int)
@@ -66,8 +68,9 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	g.dLen = g.planes() * (g.width*g.chans*panelWidth + 16)
 	g.vLen, g.wLen = g.planes()*(g.block*g.vRow+16), g.planes()*(g.block*g.wRow+16)
 	g.vLen = max(g.vLen, f.taps*f.taps*16*g.chans) // store uses it too
-	g.zeros = aligned(make([]float32, max(g.vRow, g.wRow)+16))
+	g.zeros = aligned(make([]float32, max(padded(s.C), padded(s.K))+16))
 	g.workers = newWinogradWorkers(workers, is)
+	g.shared = newSharedPatches(g)
 	g.part, g.sumTap = g.do, g.doSumTap
 	return g
 }
@@ -82,6 +85,9 @@ func (g *winogradWeights) scratch() int {
 	n := len(g.workers)*(g.dLen+g.vLen+g.wLen) + g.pieces.scratch() + len(g.phases)*g.s.N*g.s.K + 16
 	if len(g.phases) > 1 {
 		n += g.pieces.size
+	}
+	if g.shared != nil {
+		n += g.shared.scratch()
 	}
 	return n
 }
@@ -102,6 +108,9 @@ func (g *winogradWeights) run(dw, db, dtemb, x, dy, scratch []float32) {
 	of := dw // the phases' gradients
 	if len(g.phases) > 1 {
 		of, scratch = scratch[:g.pieces.size], scratch[g.pieces.size:]
+	}
+	if g.shared != nil {
+		scratch = g.shared.run(scratch)
 	}
 	g.pieces.start(of, scratch)
 	parallelBy(len(g.phases)*g.pieces.count*g.blocks*g.groups, len(g.workers), g.part)
@@ -154,6 +163,12 @@ func (g *winogradWeights) do(worker, i int) {
 	}
 	bufs := g.bufs[worker*(g.dLen+g.vLen+g.wLen):]
 	b.d, b.v, b.w = bufs[:g.dLen], bufs[g.dLen:][:g.vLen], bufs[g.dLen+g.vLen:][:g.wLen]
+	b.vRow, b.wRow, b.vPlane, b.wPlane = g.vRow, g.wRow, g.block*g.vRow+16, g.block*g.wRow+16
+	if g.shared != nil {
+		g.shared.do(&b, block == 0)
+		b.store(g.pieces.of(piece))
+		return
+	}
 	per := g.perImage()
 	first, end := g.s.N*piece/g.pieces.count*per, g.s.N*(piece+1)/g.pieces.count*per
 	rounds := (end - first + g.block - 1) / g.block
@@ -177,28 +192,36 @@ type weightsBlock struct {
 	phase          int
 	c0, c1, k0, k1 int
 	d, v, w        []float32
+	vRow, wRow     int // floats between the patches of v, w
+	vPlane, wPlane int
 }
 
 func (b *weightsBlock) dPlane() int { return b.width*b.chans*panelWidth + 16 }
-func (b *weightsBlock) vPlane() int { return b.block*b.vRow + 16 }
-func (b *weightsBlock) wPlane() int { return b.block*b.wRow + 16 }
 
 // transformPatches transforms patches t0 to t1 of x and dy.
 func (b *weightsBlock) transformPatches(t0, t1 int) {
-	s, p, ph := &b.s, &b.patch, &b.winogradWeights.phases[b.phase]
-	p.outside = &b.zeros[0]
-	input, size := b.transforms.input[b.size/2][b.size/2], b.size
 	for t := t0; t < t1; t++ {
-		n, _, _ := b.locate(p, t)
-		image := ph.dy.view(p, b.dy, n, s.H, s.W, s.K)
-		p.plane = uintptr(4 * b.wPlane())
-		b.winogradWorker.transform(image[b.k0:], b.w[(t-t0)*b.wRow:], b.k1-b.k0, b.transforms.gradient, size, size)
-		p.y += ph.top
-		p.x += ph.left
-		image = plain.view(p, b.x, n, s.H, s.W, s.C)
-		p.plane = uintptr(4 * b.vPlane())
-		b.winogradWorker.transform(image[b.c0:], b.v[(t-t0)*b.vRow:], b.c1-b.c0, input, b.side, b.side)
+		b.transformDY(b.w[(t-t0)*b.wRow:], t)
+		b.transformX(b.v[(t-t0)*b.vRow:], t)
 	}
+}
+
+func (b *weightsBlock) transformX(v []float32, t int) {
+	s, p, ph := &b.s, &b.patch, &b.winogradWeights.phases[b.phase]
+	n, _, _ := b.locate(p, t)
+	p.y += ph.top
+	p.x += ph.left
+	image := plain.view(p, b.x, n, s.H, s.W, s.C)
+	p.outside, p.plane = &b.zeros[0], uintptr(4*b.vPlane)
+	b.winogradWorker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input[b.size/2][b.size/2], b.side, b.side)
+}
+
+func (b *weightsBlock) transformDY(w []float32, t int) {
+	s, p := &b.s, &b.patch
+	n, _, _ := b.locate(p, t)
+	image := b.winogradWeights.phases[b.phase].dy.view(p, b.dy, n, s.H, s.W, s.K)
+	p.outside, p.plane = &b.zeros[0], uintptr(4*b.wPlane)
+	b.winogradWorker.transform(image[b.k0:], w, b.k1-b.k0, b.transforms.gradient, b.size, b.size)
 }
 
 // prefetchPatches arranges for multiply to fetch the block's channels of patches t0 to t1.
@@ -221,21 +244,26 @@ func (b *weightsBlock) prefetchPatches(t0, t1 int) {
 
 // multiply adds the products of n patches to D, or writes them when first.
 func (b *weightsBlock) multiply(n int, first bool) {
+	for point := range b.planes() {
+		b.multiplyAt(point, 0, n, first)
+	}
+}
+
+// multiplyAt is multiply for one point and n patches from t on.
+func (b *weightsBlock) multiplyAt(point, t, n int, first bool) {
 	p := &b.mul
 	p.aRow, p.aCol, p.bRow, p.cRow = 4, uintptr(4*b.vRow), uintptr(4*b.wRow), 4*panelWidth
 	p.segs, p.numSegs, p.segLen, p.add = &noOffsets[0], 1, n, nil
-	for point := range b.planes() {
-		p.a = &b.v[point*b.vPlane()]
-		for k := b.k0; k < b.k1; k += panelWidth {
-			p.b = &b.w[point*b.wPlane()+k-b.k0]
-			p.c = &b.d[point*b.dPlane()+(k-b.k0)*b.chans]
-			p.init, p.initRow = p.c, p.cRow
-			if first {
-				p.init, p.initRow = &zeroLine[0], 0
-			}
-			b.fetchD(point, k, n)
-			p.colsPanel(b.c1-b.c0, min(panelWidth, (b.k1-k+15)&^15))
+	p.a = &b.v[point*b.vPlane+t*b.vRow]
+	for k := b.k0; k < b.k1; k += panelWidth {
+		p.b = &b.w[point*b.wPlane+t*b.wRow+k-b.k0]
+		p.c = &b.d[point*b.dPlane()+(k-b.k0)*b.chans]
+		p.init, p.initRow = p.c, p.cRow
+		if first {
+			p.init, p.initRow = &zeroLine[0], 0
 		}
+		b.fetchD(point, k, n)
+		p.colsPanel(b.c1-b.c0, min(panelWidth, (b.k1-k+15)&^15))
 	}
 }
 
@@ -244,7 +272,7 @@ func (b *weightsBlock) fetchD(point, k, n int) {
 	p, rows := &b.mul, b.c1-b.c0
 	tiles := p.tiles(rows, 1)
 	tile := (rows + tiles - 1) / tiles * panelWidth
-	if at := point*b.dPlane() + (k-b.k0)*b.chans + 2*tile; b.dLen >= tuned.fetchD && at+b.chans*panelWidth <= len(b.d) {
+	if at := point*b.dPlane() + (k-b.k0)*b.chans + 2*tile; b.shared == nil && b.dLen >= tuned.fetchD && at+b.chans*panelWidth <= len(b.d) {
 		p.fetch(0, b.d[at:][:tile], n)
 	}
 }
@@ -261,7 +289,7 @@ func (b *weightsBlock) sumImages(t0, t1 int) {
 		end := min((n+1)*per, t1)
 		p.segLen = end - t
 		for k := b.k0; k < b.k1; k += panelWidth {
-			p.b = &b.w[plane*b.wPlane()+(t-t0)*b.wRow+k-b.k0]
+			p.b = &b.w[plane*b.wPlane+(t-t0)*b.wRow+k-b.k0]
 			p.c, p.cRow = &images[n*K+k], uintptr(4*K)
 			p.init, p.initRow = p.c, p.cRow
 			if t == n*per {

@@ -1,0 +1,84 @@
+package kernel
+
+// sharedPatches are the transforms of all patches of x and dy for the gradient of a large filter. Where its blocks
+// transform patches for themselves, one is transformed again in each block beside and below, and a block's D, which is too
+// large for the cache, is read and written for every few patches. Here all patches are transformed first, for each block of
+// input channels V [planes][patches][channels], for each group of output channels W, and a block's product at a point has
+// up to sharedDepth of them. The bits are the same.
+type sharedPatches struct {
+	*winogradWeights
+	vRow, wRow     int // floats between patches; not a power of two, whose lines would share few sets of the cache
+	vPlane, wPlane int
+	v, w           []float32
+	part           func(worker, i int)
+}
+
+const (
+	sharedFloats = 6 << 20 // most floats of the transforms: beyond, they do not stay in the last cache
+	sharedDepth  = 128     // most patches of a product: so many rows of W stay in the first-level cache
+	sharedBlock  = 8       // patches of a chunk of transforming
+)
+
+// newSharedPatches returns nil where blocks that transform for themselves are better, or the sums are cut into pieces.
+func newSharedPatches(g *winogradWeights) *sharedPatches {
+	p := &sharedPatches{winogradWeights: g, vRow: g.chans + 16, wRow: g.width*panelWidth + 16}
+	patches := g.s.N * g.perImage()
+	p.vPlane, p.wPlane = patches*p.vRow, patches*p.wRow
+	if len(g.phases) > 1 || g.pieces.count > 1 || patches < 2*g.block || g.s.C*g.s.K < tuned.sharedFilter || p.scratch() > sharedFloats {
+		return nil
+	}
+	p.part = p.transform
+	return p
+}
+
+func (p *sharedPatches) scratch() int { return p.vSize() + p.wSize() }
+func (p *sharedPatches) vSize() int   { return p.blocks * p.planes() * p.vPlane }
+func (p *sharedPatches) wSize() int   { return p.groups * p.planes() * p.wPlane }
+
+// run transforms all patches to memory from scratch, and returns what is left of that.
+func (p *sharedPatches) run(scratch []float32) []float32 {
+	n := p.vSize()
+	p.v, p.w, scratch = scratch[:n], scratch[n:p.scratch()], scratch[p.scratch():]
+	parallelBy(p.chunks(), len(p.workers), p.part)
+	return scratch
+}
+
+func (p *sharedPatches) chunks() int { return (p.s.N*p.perImage() + sharedBlock - 1) / sharedBlock }
+
+// transform transforms some patches.
+func (p *sharedPatches) transform(worker, i int) {
+	b := weightsBlock{winogradWeights: p.winogradWeights, winogradWorker: &p.workers[worker], vPlane: p.vPlane, wPlane: p.wPlane}
+	for t := i * sharedBlock; t < min((i+1)*sharedBlock, p.s.N*p.perImage()); t++ {
+		for j := range p.blocks {
+			b.c0, b.c1 = j*p.chans, min((j+1)*p.chans, p.s.C)
+			b.transformX(p.v[j*p.planes()*p.vPlane+t*p.vRow:], t)
+		}
+		for j := range p.groups {
+			b.k0, b.k1 = j*p.width*panelWidth, min((j+1)*p.width*panelWidth, p.s.K)
+			b.transformDY(p.w[j*p.planes()*p.wPlane+t*p.wRow:], t)
+		}
+	}
+}
+
+// do computes a block's D, and the images' sums of dy.
+func (p *sharedPatches) do(b *weightsBlock, sums bool) {
+	b.v, b.w = p.v[b.c0/p.chans*p.planes()*p.vPlane:], p.w[b.k0/(p.width*panelWidth)*p.planes()*p.wPlane:]
+	b.vRow, b.wRow, b.vPlane, b.wPlane = p.vRow, p.wRow, p.vPlane, p.wPlane
+	patches := p.s.N * p.perImage()
+	q := &b.mul
+	columns := q.tiles(b.c1-b.c0, b.k1-b.k0) * patches
+	q.stopFetching()
+	for point := range b.planes() {
+		if next := point + 1; next < b.planes() { // V and W come from far
+			q.fetch(0, b.v[next*p.vPlane:][:p.vPlane], columns)
+			q.fetch(1, b.w[next*p.wPlane:][:p.wPlane], columns)
+		}
+		for first := 0; first < patches; first += sharedDepth {
+			b.multiplyAt(point, first, min(sharedDepth, patches-first), first == 0)
+		}
+	}
+	q.stopFetching()
+	if p.images != nil && sums {
+		b.sumImages(0, patches)
+	}
+}

@@ -1,0 +1,57 @@
+package kernel
+
+import (
+	"math"
+	"testing"
+)
+
+// Patches that are transformed once for all blocks give the bits of those that each block transforms for itself.
+func TestSharedPatches(t *testing.T) {
+	if directOnly.Load() {
+		t.Skip("direct convolutions only")
+	}
+	defer SetThreads(Threads())
+	defer func(old tuning) { tuned = old }(tuned)
+	forLevels(t, func(t *testing.T, _ Level) {
+		for _, c := range []struct {
+			s     ConvShape
+			taken bool
+		}{
+			{same3x3(7, 14, 18, 130, 100), true}, // more patches than a product has
+			{same3x3(9, 15, 13, 200, 72), true},
+			{same3x3(1, 14, 18, 130, 100), false}, // few patches
+			{up3x3(2, 16, 16, 130, 100), false},
+			{same3x3(30, 14, 14, 32, 256), false}, // images in pieces
+		} {
+			var want map[string][]float32
+			for threads := 1; threads <= 3; threads++ {
+				for _, shared := range []bool{false, true} {
+					SetThreads(threads)
+					tuned = tuningOf(2 << 20)
+					tuned.sharedFilter = math.MaxInt
+					if shared {
+						tuned.sharedFilter = 1
+					}
+					d := newConvData(testRand(3), c.s)
+					plan, err := NewConv(c.s)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if taken := plan.winograd.shared != nil; taken != (shared && c.taken) {
+						t.Fatalf("%+v, patches shared: %v", c.s, taken)
+					}
+					plan.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, garbage(plan.Scratch()))
+					got := map[string][]float32{"dw": d.dw, "db": d.db, "dtemb": d.dtemb}
+					if want == nil {
+						want = got
+					}
+					for name := range want {
+						if err := sameBits(got[name], want[name]); err != nil {
+							t.Errorf("%+v, %d threads, shared %v: %s: %v", c.s, threads, shared, name, err)
+						}
+					}
+				}
+			}
+		}
+	})
+}
