@@ -14,8 +14,8 @@ type sharedPatches struct {
 }
 
 const (
-	sharedFloats = 6 << 20 // most floats of the transforms: beyond, they do not stay in the last cache
-	sharedDepth  = 128     // most patches of a product: so many rows of W stay in the first-level cache
+	sharedFloats = 6 << 20 // most floats of the transforms, 24 MB
+	sharedDepth  = 128     // most patches of a product, whose rows of a panel of W are 16 KB
 	sharedBlock  = 8       // patches of a chunk of transforming
 )
 
