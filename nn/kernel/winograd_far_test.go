@@ -12,9 +12,6 @@ func TestConvOfFarFilter(t *testing.T) {
 func testConvOfFarFilter(t *testing.T) {
 	r := testRand(11)
 	for _, s := range []ConvShape{same3x3(1, 4, 4, 256, 130), same3x3(2, 13, 6, 132, 140), same3x3(3, 19, 17, 129, 132), same3x3(2, 5, 5, 500, 33), up3x3(1, 5, 8, 160, 132), same3x3(1, 3, 4, 260, 264)} {
-		if raceDetector && s.N*s.H*s.W*s.C*s.K > 1<<22 { // it is a hundred times slower
-			continue
-		}
 		d := newConvData(r, s)
 		want := garbage(len(d.y))
 		for threads := 1; threads <= 4; threads++ {

@@ -64,6 +64,7 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	g.blocks, g.groups = (s.C+g.chans-1)/g.chans, (panels+g.width-1)/g.width
 	g.chans = ((s.C+g.blocks-1)/g.blocks + 15) &^ 15 // blocks of one size: two threads wait for the larger
 	g.vRow, g.wRow = g.chans, g.width*panelWidth
+	// V and W of 64 patches with 64 channels together are as large as those of 32 with 128.
 	g.block = min(max(tuned.weightPatches, min(64, 4096/(g.vRow+g.wRow))), (s.N+g.pieces.count-1)/g.pieces.count*g.perImage())
 	g.dLen = g.planes() * (g.width*g.chans*panelWidth + 16)
 	g.vLen, g.wLen = g.planes()*(g.block*g.vRow+16), g.planes()*(g.block*g.wRow+16)
