@@ -3,7 +3,8 @@ package kernel
 // pieces is a filter gradient that is computed over several pieces of the images,
 // which are then added in order.
 type pieces struct {
-	count, size int // pieces, and floats of the gradient
+	count, size int   // pieces, and floats of the gradient
+	ends        []int // where each ends, in parts of the last end
 
 	dw, partial []float32
 	add         func(i int)
@@ -12,9 +13,31 @@ type pieces struct {
 const addChunk = 4096 // floats of the gradient in one chunk of the addition
 
 func newPieces(count, size int) *pieces {
-	p := &pieces{count: count, size: size}
+	shares := make([]int, count)
+	for i := range shares {
+		shares[i] = 1
+	}
+	return newUnevenPieces(shares, size)
+}
+
+// newUnevenPieces makes pieces of the given shares of the images.
+func newUnevenPieces(shares []int, size int) *pieces {
+	p := &pieces{count: len(shares), size: size}
 	p.add = p.addChunk
+	end := 0
+	for _, share := range shares {
+		end += share
+		p.ends = append(p.ends, end)
+	}
 	return p
+}
+
+// cut is piece i of n images, or rows: first to end.
+func (p *pieces) cut(n, i int) (first, end int) {
+	if i > 0 {
+		first = n * p.ends[i-1] / p.ends[p.count-1]
+	}
+	return first, n * p.ends[i] / p.ends[p.count-1]
 }
 
 // scratch is the number of floats for the pieces' results.

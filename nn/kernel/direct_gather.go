@@ -19,12 +19,12 @@ type gather struct {
 	bufLen     int // floats of one worker's band
 
 	dstData, srcData, u, w, bias, temb, add, inits, bands []float32
-	images, flatPixels, perImage, groups, chunks          int
+	images, flatPixels, perImage, groups                  int
 	next                                                  *gather // adds its share to each part of the output
 	last                                                  bool    // adds to what is in the cache
 
 	packPart func(i int)
-	part     func(worker, i int)
+	part     func(worker, first, end int)
 }
 
 // span is rows r0 to r1 of a grid.
@@ -134,14 +134,10 @@ func (g *gather) run(dst, src, u, bias, temb, add, scratch []float32) {
 	initRows(g.inits, bias, temb, g.images, g.dst.c)
 	spans, threads := g.images*g.perImage, min(len(g.products), Threads())
 	g.groups = min(g.panels(), (4*threads+spans-1)/spans)
-	g.chunks = spans
-	if g.flat {
-		g.chunks = min(spans, 8*threads) // several spans in a row, each fetching the next
-	}
 	if h := g.next; h != nil {
 		h.images, h.flatPixels, h.perImage = g.images, g.flatPixels, g.perImage
 	}
-	parallelBy(g.chunks*g.groups, len(g.products), g.part)
+	parallelRanges(spans*g.groups, len(g.products), g.part)
 }
 
 // flatGather is c's engine where that is a plain matrix product, else nil.
@@ -178,22 +174,22 @@ func initRows(rows, bias, temb []float32, images, k int) {
 	}
 }
 
-// do computes one group of panels of one chunk of spans.
-func (g *gather) do(worker, i int) {
-	i, group := i/g.groups, i%g.groups
-	p0, p1 := g.panels()*group/g.groups, g.panels()*(group+1)/g.groups
+// do computes chunks first to end: span by span, for one group of panels after the other.
+func (g *gather) do(worker, first, end int) {
 	p := &g.products[worker]
 	spans := g.images * g.perImage
-	s0, s1 := spans*i/g.chunks, spans*(i+1)/g.chunks
-	for s := s0; s < s1; s++ {
-		n, i := s/g.perImage, s%g.perImage
+	for i := first; i < end; i++ {
+		group, s := i/spans, i%spans
+		p0, p1 := g.panels()*group/g.groups, g.panels()*(group+1)/g.groups
+		n, at := s/g.perImage, s%g.perImage
 		if !g.flat {
-			g.doSpan(worker, n, i, p0, p1)
+			g.doSpan(worker, n, at, p0, p1)
 			continue
 		}
-		g.doFlat(p, n, i, p0, p1, s+1 < s1)
+		next := i+1 < end && s+1 < spans // it is fetched
+		g.doFlat(p, n, at, p0, p1, next)
 		if g.next != nil {
-			g.next.doFlat(p, n, i, p0, p1, s+1 < s1)
+			g.next.doFlat(p, n, at, p0, p1, next)
 		}
 	}
 }

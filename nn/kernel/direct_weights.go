@@ -146,14 +146,15 @@ func (o *outer) do(worker, i int) {
 	}
 	clear(b.sums)
 	if o.mode == outerMatrix {
-		end := o.grids * (piece + 1) / o.pieces.count
-		for at := o.grids * piece / o.pieces.count; at < end; at += outerPixels {
+		first, end := o.pieces.cut(o.grids, piece)
+		for at := first; at < end; at += outerPixels {
 			next := min(at+outerPixels, end)
 			b.fetchRows(next, min(next+outerPixels, end))
 			b.matrixRows(at, next)
 		}
 	} else {
-		for n := o.n * piece / o.pieces.count; n < o.n*(piece+1)/o.pieces.count; n++ {
+		first, end := o.pieces.cut(o.n, piece)
+		for n := first; n < end; n++ {
 			for q := 0; q < t.rows; q += o.bandRows {
 				b.gridRows(n, q, min(q+o.bandRows, t.rows))
 			}

@@ -49,6 +49,8 @@ type pool struct {
 	n          int
 	chunk      func(i int)
 	chunkBy    func(worker, i int)
+	rangeBy    func(worker, first, end int)
+	claimers   int64 // goroutines that may claim, the caller included
 	panicOnce  sync.Mutex
 	panicked   bool
 	panicValue any
@@ -86,7 +88,8 @@ func SetThreads(n int) { thePool.setThreads(n) }
 // hand in a stored func value, since a fresh closure is an allocation.
 func Parallel(n int, f func(i int)) {
 	if p := thePool; n > 1 && p.threads.Load() > 1 && p.mu.TryLock() {
-		p.run(n, int(p.threads.Load()), f, nil)
+		p.chunk = f
+		p.run(n, int(p.threads.Load()))
 		return
 	}
 	for i := 0; i < n; i++ {
@@ -99,11 +102,25 @@ func Parallel(n int, f func(i int)) {
 // that run at the same time have different numbers.
 func parallelBy(n, maxWorkers int, f func(worker, i int)) {
 	if p := thePool; n > 1 && maxWorkers > 1 && p.threads.Load() > 1 && p.mu.TryLock() {
-		p.run(n, min(maxWorkers, int(p.threads.Load())), nil, f)
+		p.chunkBy = f
+		p.run(n, min(maxWorkers, int(p.threads.Load())))
 		return
 	}
 	for i := 0; i < n; i++ {
 		f(0, i)
+	}
+}
+
+// parallelRanges is parallelBy for chunks that are better done in rows: f gets chunks first to end. The rows become shorter
+// towards the end, down to one chunk: however differently fast the cores are, they end at nearly the same time.
+func parallelRanges(n, maxWorkers int, f func(worker, first, end int)) {
+	if p := thePool; n > 1 && maxWorkers > 1 && p.threads.Load() > 1 && p.mu.TryLock() {
+		p.rangeBy = f
+		p.run(n, min(maxWorkers, int(p.threads.Load())))
+		return
+	}
+	if n > 0 {
+		f(0, 0, n)
 	}
 }
 
@@ -126,9 +143,9 @@ func (p *pool) setThreads(n int) {
 	}
 }
 
-// run is one section; the caller holds p.mu, run releases it.
-func (p *pool) run(n, threads int, f func(int), by func(int, int)) {
-	p.n, p.chunk, p.chunkBy = n, f, by
+// run is one section, of p.chunk, chunkBy or rangeBy; the caller holds p.mu, run releases it.
+func (p *pool) run(n, threads int) {
+	p.n, p.claimers = n, int64(min(threads, n))
 	p.next.Store(0)
 	gen := p.state.Load()>>genShift + 1
 	limit := min(threads, n) - 1
@@ -152,7 +169,7 @@ func (p *pool) finish() {
 	}
 	p.await()
 	panicked, value := p.panicked, p.panicValue
-	p.chunk, p.chunkBy, p.panicked, p.panicValue = nil, nil, false, nil
+	p.chunk, p.chunkBy, p.rangeBy, p.panicked, p.panicValue = nil, nil, nil, false, nil
 	p.mu.Unlock()
 	if panicked {
 		panic(value)
@@ -183,14 +200,31 @@ func (p *pool) await() {
 // claim runs chunks until none is left.
 func (p *pool) claim(worker int) {
 	for {
-		i := int(p.next.Add(1)) - 1
-		if i >= p.n {
+		first, end := p.take()
+		switch {
+		case first >= p.n:
 			return
+		case p.chunk != nil:
+			p.chunk(first)
+		case p.chunkBy != nil:
+			p.chunkBy(worker, first)
+		default:
+			p.rangeBy(worker, first, end)
 		}
-		if p.chunk != nil {
-			p.chunk(i)
-		} else {
-			p.chunkBy(worker, i)
+	}
+}
+
+// take takes the next chunk, or a row of chunks: half of a goroutine's share of those that are left, at least one.
+func (p *pool) take() (first, end int) {
+	if p.rangeBy == nil {
+		end = int(p.next.Add(1))
+		return end - 1, end
+	}
+	for {
+		at := p.next.Load()
+		size := max(1, (int64(p.n)-at)/(2*p.claimers))
+		if p.next.CompareAndSwap(at, at+size) {
+			return int(at), int(at + size)
 		}
 	}
 }

@@ -52,6 +52,37 @@ func TestParallelByGivesConcurrentChunksDifferentNumbers(t *testing.T) {
 	})
 }
 
+func TestParallelRangesCoverEachChunkOnce(t *testing.T) {
+	withThreads(t, []int{1, 2, 3, 8}, func(threads int) {
+		for _, n := range []int{0, 1, 2, 3, 17, 1000} {
+			for _, most := range []int{1, 2, 9} {
+				calls := make([]atomic.Int32, n)
+				busy := make([]atomic.Bool, min(most, threads))
+				var ranges atomic.Int32
+				parallelRanges(n, most, func(worker, first, end int) {
+					if !busy[worker].CompareAndSwap(false, true) {
+						panic("two ranges share a worker's number")
+					}
+					ranges.Add(1)
+					for i := first; i < end; i++ {
+						calls[i].Add(1)
+					}
+					runtime.Gosched()
+					busy[worker].Store(false)
+				})
+				for i := range calls {
+					if got := calls[i].Load(); got != 1 {
+						t.Fatalf("%d threads, at most %d, %d chunks: chunk %d ran %d times", threads, most, n, i, got)
+					}
+				}
+				if many := ranges.Load(); n == 1000 && len(busy) == 1 && many != 1 || n == 1000 && len(busy) == 2 && (many < 10 || many > 40) {
+					t.Errorf("%d threads, at most %d: %d chunks in %d ranges", threads, most, n, many)
+				}
+			}
+		}
+	})
+}
+
 func TestParallelNested(t *testing.T) {
 	withThreads(t, []int{1, 3}, func(int) {
 		var sum atomic.Int64
@@ -145,7 +176,8 @@ func TestSetThreadsEndsWorkers(t *testing.T) {
 func TestParallelDoesNotAllocate(t *testing.T) {
 	withThreads(t, []int{1, 2}, func(threads int) {
 		f := func(int) {}
-		if n := mallocs(func() { Parallel(100, f) }); n > 0 {
+		g := func(_, _, _ int) {}
+		if n := mallocs(func() { Parallel(100, f); parallelRanges(100, 2, g) }); n > 0 {
 			t.Errorf("%d threads: %d allocations in 20 sections", threads, n)
 		}
 	})

@@ -31,11 +31,12 @@ type winograd struct {
 	workerLen  int // floats of a worker's scratch
 
 	dstData, srcData, u, filter, bias, temb, add, inits, bufs []float32
-	blocks, chunks, groups                                    int
+	blocks, groups                                            int
 
 	phases []*winograd // the engine itself, or one for each parity behind an upsampling, itself the first
 
-	packPart, part func(worker, i int)
+	packPart func(worker, i int)
+	part     func(worker, first, end int)
 }
 
 // winogradWorker is what each goroutine has of its own.
@@ -194,10 +195,8 @@ func (g *winograd) run(dst, src, u, bias, temb, add, scratch []float32) {
 		h.u, h.inits, h.bufs = u[i*g.phaseLen():][:g.phaseLen()], inits, bufs
 		h.start(i, dst, src, bias, temb, add)
 	}
-	threads := min(len(g.workers), Threads())
-	g.cut(threads)
-	g.chunks = min(g.blocks, 8*threads)
-	parallelBy(g.chunks*g.groups, len(g.workers), g.part)
+	g.cut(min(len(g.workers), Threads()))
+	parallelRanges(g.blocks*g.groups, len(g.workers), g.part)
 }
 
 // start sets what phase i of a run works on. Phases that share outputs add to what those before have left there.
@@ -227,17 +226,16 @@ func (g *winograd) cut(threads int) {
 	}
 }
 
-// do computes the patches of one chunk, block by block, for one group of panels.
-func (g *winograd) do(worker, i int) {
+// do computes chunks first to end: block by block of patches, for one group of panels after the other.
+func (g *winograd) do(worker, first, end int) {
 	patches := g.n * g.perImage()
-	chunk, group := i/g.groups, i%g.groups
-	b0, b1 := g.blocks*chunk/g.chunks, g.blocks*(chunk+1)/g.chunks
-	j0, j1 := g.panels()*group/g.groups, g.panels()*(group+1)/g.groups
 	q := &g.workers[worker].mul
-	for b := b0; b < b1; b++ {
+	for i := first; i < end; i++ {
+		group, b := i/g.blocks, i%g.blocks
+		j0, j1 := g.panels()*group/g.groups, g.panels()*(group+1)/g.groups
 		t0, t1 := g.cutBlock(0, patches, b, g.blocks)
 		q.stopFetching()
-		if b+1 < b1 {
+		if i+1 < end && b+1 < g.blocks {
 			_, t2 := g.cutBlock(0, patches, b+1, g.blocks)
 			columns := len(g.phases) * g.planes() * (j1 - j0) * q.tiles(t1-t0, panelWidth) * g.src
 			q.fetch(1, g.memory(g.srcData, g.from, g.src, t1, t2), columns)

@@ -1,11 +1,13 @@
 package kernel
 
+import "sync/atomic"
+
 // winogradPanels is a winograd for few patches and a filter that is new at every call,
 // as in training. There the transformed filter, four times the filter's size, costs as
 // much on its way to memory and back as the products take. So all patches are
 // transformed first; then each thread transforms one panel of the filter at a time into
-// memory of its own, where it stays in the cache, and uses it for all patches. The bits
-// are those of pack and run.
+// memory of its own, where it stays in the cache, and uses it for all patches, block by block. When no panel is left, it
+// takes blocks of the others' panels. The bits are those of pack and run.
 type winogradPanels struct {
 	*winograd
 	phases []*winogradPanels // of the winograd's phases
@@ -13,8 +15,18 @@ type winogradPanels struct {
 	vPlane int               // floats of a plane of a block's V
 	ownLen int               // floats of a worker's scratch
 
-	v, own         []float32
-	patches, panel func(worker, i int)
+	next atomic.Int64    // the next panel
+	work []panelProgress // each worker's
+
+	v, own        []float32
+	patches, crew func(worker, i int)
+}
+
+// panelProgress is a worker's panel.
+type panelProgress struct {
+	panel int
+	block atomic.Int64 // the panel's next block; count or more when there is none, or the filter is not transformed yet
+	_     [64]byte
 }
 
 const panelsV = 5 << 19 // most floats of the transformed patches: beyond, they do not stay in the last cache
@@ -44,7 +56,8 @@ func newPanelsPhase(g *winograd) *winogradPanels {
 		return nil
 	}
 	w.ownLen = g.planes()*g.uPlane() + g.planes()*(g.block*panelWidth+16) + padded(g.dst) + 16
-	w.patches, w.panel = w.doPatches, w.doPanel
+	w.work = make([]panelProgress, len(g.workers))
+	w.patches, w.crew = w.doPatches, w.doPanels
 	return w
 }
 
@@ -69,7 +82,11 @@ func (g *winogradPanels) run(dst, src, w, bias, temb, add, scratch []float32) {
 		h.inits, h.filter, h.v, h.own = inits, w, scratch[:g.vLen()], scratch[g.vLen():]
 		h.start(i, dst, src, bias, temb, add)
 		parallelBy(g.count, len(g.workers), h.patches)
-		parallelBy(g.panels(), len(g.workers), h.panel)
+		h.next.Store(0)
+		for i := range h.work {
+			h.work[i].block.Store(int64(h.count))
+		}
+		parallelBy(len(g.workers), len(g.workers), h.crew)
 	}
 }
 
@@ -79,20 +96,44 @@ func (g *winogradPanels) doPatches(worker, b int) {
 	g.transformPatches(&g.workers[worker], v, g.vPlane, t0, t1)
 }
 
-// doPanel transforms a panel of the filter and computes it for all patches.
-func (g *winogradPanels) doPanel(worker, panel int) {
-	own := g.own[worker*g.ownLen : (worker+1)*g.ownLen]
-	u, m := own[:g.planes()*g.uPlane()], own[g.planes()*g.uPlane():len(own)-padded(g.dst)-16]
-	for c := 0; c < g.src; c += packChannels {
-		g.packSome(worker, u, panel, c)
+// doPanels computes panels until none is left, and then blocks of the others' panels. By then nobody begins another panel,
+// so the transformed filters that those are computed with stay.
+func (g *winogradPanels) doPanels(worker, _ int) {
+	mine := &g.work[worker]
+	u, _, _ := g.ownOf(worker)
+	for panel := int(g.next.Add(1)) - 1; panel < g.panels(); panel = int(g.next.Add(1)) - 1 {
+		mine.panel = panel
+		for c := 0; c < g.src; c += packChannels {
+			g.packSome(worker, u, panel, c)
+		}
+		mine.block.Store(0)
+		g.doBlocks(worker, worker)
 	}
-	w := &g.workers[worker]
+	for owner := range g.work {
+		if owner != worker {
+			g.doBlocks(worker, owner)
+		}
+	}
+}
+
+// ownOf is a worker's scratch: its panel's transformed filter, the products of a block, and what lies outside the image.
+func (g *winogradPanels) ownOf(worker int) (u, m, dump []float32) {
+	own := g.own[worker*g.ownLen : (worker+1)*g.ownLen]
+	n, end := g.planes()*g.uPlane(), len(own)-padded(g.dst)-16
+	return own[:n], own[n:end], own[end:]
+}
+
+// doBlocks computes blocks of the owner's panel until none is left.
+func (g *winogradPanels) doBlocks(worker, owner int) {
+	u, _, _ := g.ownOf(owner)
+	_, m, dump := g.ownOf(worker)
+	w, p := &g.workers[worker], &g.work[owner]
 	w.mul.stopFetching()
-	for b := range g.count {
+	for b := int(p.block.Add(1)) - 1; b < g.count; b = int(p.block.Add(1)) - 1 {
 		v, t0, t1 := g.blockAt(b)
 		w.sorted.sort(&g.patchGrid, t0, t1)
-		g.products(w, v, u, m, t0, t1, panel)
-		g.outputs(w, m, own[len(own)-padded(g.dst)-16:], (t1-t0)*panelWidth+16, panel)
+		g.products(w, v, u, m, t0, t1, p.panel)
+		g.outputs(w, m, dump, (t1-t0)*panelWidth+16, p.panel)
 	}
 }
 

@@ -38,3 +38,41 @@ func TestConvOfFewPatches(t *testing.T) {
 		}
 	})
 }
+
+// Threads that have no panel left take blocks of the others': with one panel more than whole rounds of them, each time
+// others.
+func TestThreadsSharePanels(t *testing.T) {
+	if directOnly.Load() {
+		t.Skip("direct convolutions only")
+	}
+	defer SetThreads(Threads())
+	forLevels(t, func(t *testing.T, _ Level) {
+		s := same3x3(1, 28, 14, 64, 136)
+		d := newConvData(testRand(4), s)
+		var want []float32
+		for threads := 1; threads <= 4; threads++ {
+			if raceDetector && threads != 3 { // it is a hundred times slower
+				continue
+			}
+			SetThreads(threads)
+			c, err := NewConv(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p := c.forwardPanels; p == nil || p.count < 2 || p.panels() != 5 {
+				t.Fatal("not the way, or not the blocks and panels, that the test wants")
+			}
+			scratch := garbage(c.Scratch())
+			for range 5 {
+				y := garbage(len(d.y))
+				c.Forward(y, d.x, d.w, d.bias, d.temb, d.res, scratch)
+				if want == nil {
+					want = y
+				}
+				if err := sameBits(y, want); err != nil {
+					t.Fatalf("%d threads: %v", threads, err)
+				}
+			}
+		}
+	})
+}

@@ -52,7 +52,7 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	// The number of pieces is part of the result, so it comes from the shape. The
 	// blocks are not: they are made smaller when there are many threads.
 	blocks := len(phases) * ((s.C + 63) / 64) * ((panels + 1) / 2)
-	g.pieces = newPieces(min(s.N, max(1, 4/blocks)), len(phases)*f.taps*f.taps*s.C*s.K)
+	g.pieces = newWeightsPieces(s.N, s.N*g.perImage(), blocks, len(phases)*f.taps*f.taps*s.C*s.K)
 	g.chans, g.width = min(128, (s.C+15)&^15), min(2, panels)
 	for n := g.count(); n < 3*workers && n%workers != 0 && (g.chans > 16 || g.width > 1); n = g.count() {
 		if g.chans > 32 || g.width == 1 {
@@ -65,7 +65,8 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	g.chans = ((s.C+g.blocks-1)/g.blocks + 15) &^ 15 // blocks of one size: two threads wait for the larger
 	g.vRow, g.wRow = g.chans, g.width*panelWidth
 	// V and W of 64 patches with 64 channels together are as large as those of 32 with 128.
-	g.block = min(max(tuned.weightPatches, min(64, 4096/(g.vRow+g.wRow))), (s.N+g.pieces.count-1)/g.pieces.count*g.perImage())
+	_, largest := g.pieces.cut(s.N, 0)
+	g.block = min(max(tuned.weightPatches, min(64, 4096/(g.vRow+g.wRow))), max(1, largest)*g.perImage())
 	g.dLen = g.planes() * (g.width*g.chans*panelWidth + 16)
 	g.vLen, g.wLen = g.planes()*(g.block*g.vRow+16), g.planes()*(g.block*g.wRow+16)
 	g.vLen = max(g.vLen, f.taps*f.taps*16*g.chans) // store uses it too
@@ -74,6 +75,21 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	g.shared = newSharedPatches(g)
 	g.part, g.sumTap = g.do, g.doSumTap
 	return g
+}
+
+// unevenPatches is how many patches are worth to be cut into more pieces, whose sums cost as much as some patches each.
+const unevenPatches = 2048
+
+// newWeightsPieces cuts the images, with so many patches, into pieces, each of them some blocks of channels. With many
+// patches, the last pieces are smaller: threads, of which one may be slower, then end at nearly the same time.
+func newWeightsPieces(images, patches, blocks, size int) *pieces {
+	switch {
+	case images < 32 || patches < unevenPatches:
+		return newPieces(min(images, max(1, 4/blocks)), size)
+	case blocks > 2:
+		return newUnevenPieces([]int{3, 3, 1, 1}, size)
+	}
+	return newUnevenPieces([]int{4, 4, 2, 2, 1, 1, 1, 1}, size)
 }
 
 // count is the number of chunks.
@@ -171,7 +187,8 @@ func (g *winogradWeights) do(worker, i int) {
 		return
 	}
 	per := g.perImage()
-	first, end := g.s.N*piece/g.pieces.count*per, g.s.N*(piece+1)/g.pieces.count*per
+	first, end := g.pieces.cut(g.s.N, piece)
+	first, end = first*per, end*per
 	rounds := (end - first + g.block - 1) / g.block
 	for q := 0; q < rounds; q++ {
 		t0, t1 := first+(end-first)*q/rounds, first+(end-first)*(q+1)/rounds
