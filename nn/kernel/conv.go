@@ -67,8 +67,8 @@ type Conv struct {
 	winograd      *winogradWeights
 	sums          *pixelSums
 
-	forwardPanels, dataPanels *winogradPanels // for filters that are not prepared; may be nil
-	prepared                  engine          // forward, or another for filters that are
+	forwardNew, dataNew unprepared // forward and data for filters that are not prepared
+	prepared            engine     // forward, or another for filters that are
 
 	large *largeConv // if not nil, does it all, and what is above but s is nil
 }
@@ -102,14 +102,9 @@ func newConv(s ConvShape, fixed bool) (*Conv, error) {
 		c.weights = newOuter(s, workers, is)
 	}
 	c.prepared = c.forward
-	if g, ok := c.forward.(*winograd); ok {
-		c.forwardPanels = newWinogradPanels(g)
-		if g.comesFromFar() {
-			c.prepared = newWinograd(s, false, fixed, true, workers, is)
-		}
-	}
-	if g, ok := c.data.(*winograd); ok {
-		c.dataPanels = newWinogradPanels(g)
+	c.forwardNew, c.dataNew = newUnprepared(c.forward), newUnprepared(c.data)
+	if g, ok := c.forward.(*winograd); ok && g.comesFromFar() {
+		c.prepared = newWinograd(s, false, fixed, true, workers, is)
 	}
 	return c, nil
 }
@@ -130,21 +125,13 @@ func (c *Conv) Scratch() int {
 	if c.large != nil {
 		return c.large.scratch()
 	}
-	n := max(unpreparedScratch(c.forward, c.forwardPanels), unpreparedScratch(c.data, c.dataPanels), c.prepared.scratch(), c.sums.scratch())
+	n := max(c.forward.scratch(), c.data.scratch(), c.forwardNew.scratch(), c.dataNew.scratch(), c.prepared.scratch(), c.sums.scratch())
 	if c.winograd != nil {
 		n = max(n, c.winograd.scratch())
 	} else {
 		n = max(n, c.weights.scratch())
 	}
 	return n + 16
-}
-
-// unpreparedScratch is the scratch of run by either engine, where the filter is not prepared.
-func unpreparedScratch(e engine, p *winogradPanels) int {
-	if p != nil {
-		return max(e.scratch(), p.scratch())
-	}
-	return e.packedLen() + e.scratch()
 }
 
 // Forward computes y = x * w + bias + temb + res; bias, temb and res may be nil, and
@@ -155,14 +142,7 @@ func (c *Conv) Forward(y, x, w, bias, temb, res, scratch []float32) {
 		c.large.Forward(y, x, w, bias, temb, res, scratch)
 		return
 	}
-	if c.forwardPanels != nil {
-		c.forwardPanels.run(y, x, w, bias, temb, res, scratch)
-		return
-	}
-	scratch = aligned(scratch)
-	u := scratch[:c.forward.packedLen()]
-	c.forward.pack(u, w)
-	c.forward.run(y, x, u, bias, temb, res, scratch[len(u):])
+	c.forwardNew.run(y, x, w, bias, temb, res, scratch)
 }
 
 // PreparedLen is the number of floats of a prepared filter, 0 when preparing gains
@@ -228,14 +208,7 @@ func (c *Conv) BackwardData(dx, dy, w, scratch []float32) {
 		c.large.downsample(dx, large)
 		return
 	}
-	if c.dataPanels != nil {
-		c.dataPanels.run(dx, dy, w, nil, nil, nil, scratch)
-		return
-	}
-	scratch = aligned(scratch)
-	u := scratch[:c.data.packedLen()]
-	c.data.pack(u, w)
-	c.data.run(dx, dy, u, nil, nil, nil, scratch[len(u):])
+	c.dataNew.run(dx, dy, w, nil, nil, nil, scratch)
 }
 
 // PreparedDataLen, PrepareData and BackwardDataPrepared are to BackwardData what

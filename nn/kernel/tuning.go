@@ -17,6 +17,10 @@ type tuning struct {
 	// at every call.
 	panelShare int
 
+	// ownFilter is the most floats of a transformed filter, new at every call, that each thread transforms for itself where
+	// there are many patches.
+	ownFilter int
+
 	// weightPatches is how many patches are in one product of a filter's gradient. With fewer, reading and writing D weighs
 	// more; more push it out of the cache, but with few channels up to 64 do not.
 	weightPatches int
@@ -42,7 +46,7 @@ var tuned = thisMachine()
 // AVX-512 and AMX).
 func tuningOf(l2 int) tuning {
 	if l2 >= 2<<20 {
-		return tuning{nearV: 1 << 17, planeFirst: true, panelShare: 1, weightPatches: 32, sharedFilter: 1 << 16, outerBlock: 128, fetchD: 1 << 17}
+		return tuning{nearV: 1 << 17, planeFirst: true, panelShare: 1, ownFilter: 3 << 17, weightPatches: 32, sharedFilter: 1 << 16, outerBlock: 128, fetchD: 1 << 17}
 	}
 	return tuning{nearV: 1 << 16, panelShare: 2, weightPatches: 48, sharedFilter: math.MaxInt, outerBlock: 64, fetchD: math.MaxInt}
 }

@@ -64,3 +64,48 @@ func TestTuningChangesNoBits(t *testing.T) {
 		}
 	})
 }
+
+// A thread that transforms a small filter for itself, and one that shares it, in images of one kind of patch and of several.
+func TestOwnFilters(t *testing.T) {
+	if directOnly.Load() {
+		t.Skip("direct convolutions only")
+	}
+	defer SetThreads(Threads())
+	defer func(old tuning) { tuned = old }(tuned)
+	forLevels(t, func(t *testing.T, _ Level) {
+		for _, s := range []ConvShape{same3x3(22, 14, 14, 20, 36), same3x3(4, 30, 26, 33, 16), up3x3(12, 16, 16, 20, 16)} {
+			d := newConvData(testRand(6), s)
+			var want map[string][]float32
+			for _, threads := range []int{1, 3, 2} {
+				if raceDetector && (threads != 2 || s.H != 14) { // it is a hundred times slower
+					continue
+				}
+				for _, size := range []int{0, 1 << 20} {
+					SetThreads(threads)
+					tuned.ownFilter = size
+					c, err := NewConv(s)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, own := c.forwardNew.(*winogradOwn); own != (size > 0 && threads > 1) {
+						t.Fatalf("%+v, %d threads, at most %d floats: own filters %v", s, threads, size, own)
+					}
+					y, dx, scratch := garbage(len(d.y)), garbage(len(d.dx)), garbage(c.Scratch())
+					for range 2 {
+						c.Forward(y, d.x, d.w, d.bias, d.temb, d.res, scratch)
+						c.BackwardData(dx, d.dy, d.w, scratch)
+					}
+					got := map[string][]float32{"y": y, "dx": dx}
+					if want == nil {
+						want = got
+					}
+					for name := range want {
+						if err := sameBits(got[name], want[name]); err != nil {
+							t.Errorf("%+v, %d threads, at most %d floats: %s: %v", s, threads, size, name, err)
+						}
+					}
+				}
+			}
+		}
+	})
+}

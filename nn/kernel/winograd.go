@@ -30,8 +30,8 @@ type winograd struct {
 	zeros      []float32
 	workerLen  int // floats of a worker's scratch
 
-	dstData, srcData, u, filter, bias, temb, add, inits, bufs []float32
-	blocks, groups                                            int
+	dstData, srcData, filter, bias, temb, add, inits, bufs []float32
+	blocks, groups                                         int
 
 	phases []*winograd // the engine itself, or one for each parity behind an upsampling, itself the first
 
@@ -44,6 +44,8 @@ type winogradWorker struct {
 	mul     product
 	patch   patch
 	packBuf []float32
+	u       []float32        // the packed filter
+	packed  bool             // it is there, in all phases
 	sorted  patchBlock       // the patches at work
 	tail    [64 * 16]float32 // a patch's channels beyond the last multiple of 16
 	_       [64]byte
@@ -132,23 +134,34 @@ func (g *winograd) phaseLen() int  { return g.panels() * g.planes() * g.uPlane()
 func (g *winograd) uPlane() int    { return g.src*panelWidth + 16 }
 func (g *winograd) scratch() int   { return g.n*padded(g.dst) + len(g.workers)*g.workerLen + 16 }
 
-// packedPanel is panel j of the packed filter.
-func (g *winograd) packedPanel(j int) []float32 {
+// packedPanel is panel j of a worker's packed filter.
+func (g *winograd) packedPanel(w *winogradWorker, j int) []float32 {
 	n := g.planes() * g.uPlane()
-	return g.u[j*n : (j+1)*n]
+	return w.u[j*n : (j+1)*n]
 }
 
 func (g *winograd) pack(u, w []float32) {
-	for i, h := range g.phases {
-		h.u, h.filter = u[i*g.phaseLen():][:g.phaseLen()], w
+	g.useFilter(u)
+	for _, h := range g.phases {
+		h.filter = w
 		parallelBy(g.panels()*((g.src+packChannels-1)/packChannels), len(g.workers), h.packPart)
+	}
+}
+
+// useFilter gives all workers the packed filter u.
+func (g *winograd) useFilter(u []float32) {
+	for i, h := range g.phases {
+		for k := range h.workers {
+			w := &h.workers[k]
+			w.u, w.packed = u[i*g.phaseLen():][:g.phaseLen()], true
+		}
 	}
 }
 
 // doPack transforms some input channels of one panel of the filter.
 func (g *winograd) doPack(worker, i int) {
 	panel := i % g.panels()
-	g.packSome(worker, g.u[panel*g.planes()*g.uPlane():], panel, i/g.panels()*packChannels)
+	g.packSome(worker, g.packedPanel(&g.workers[worker], panel), panel, i/g.panels()*packChannels)
 }
 
 // packSome transforms packChannels input channels, from c0 on, of a panel of the filter
@@ -188,11 +201,16 @@ func (g *winograd) copyFilter(w *winogradWorker, buf []float32, c0, c1, j, cols 
 }
 
 func (g *winograd) run(dst, src, u, bias, temb, add, scratch []float32) {
-	scratch = aligned(scratch)
+	g.useFilter(u)
+	g.compute(dst, src, bias, temb, add, aligned(scratch))
+}
+
+// compute is run with the filters that the workers have.
+func (g *winograd) compute(dst, src, bias, temb, add, scratch []float32) {
 	inits, bufs := scratch[:g.n*padded(g.dst)], scratch[g.n*padded(g.dst):]
 	initRows(inits, bias, temb, g.n, g.dst)
 	for i, h := range g.phases {
-		h.u, h.inits, h.bufs = u[i*g.phaseLen():][:g.phaseLen()], inits, bufs
+		h.inits, h.bufs = inits, bufs
 		h.start(i, dst, src, bias, temb, add)
 	}
 	g.cut(min(len(g.workers), Threads()))
@@ -228,6 +246,9 @@ func (g *winograd) cut(threads int) {
 
 // do computes chunks first to end: block by block of patches, for one group of panels after the other.
 func (g *winograd) do(worker, first, end int) {
+	if !g.workers[worker].packed {
+		g.packOwn(worker)
+	}
 	patches := g.n * g.perImage()
 	q := &g.workers[worker].mul
 	for i := first; i < end; i++ {
@@ -260,16 +281,17 @@ func (g *winograd) doBlock(worker, t0, t1, j0, j1 int, after *winograd) {
 	v, m := mem[:g.planes()*vPlane], mem[g.planes()*vPlane:]
 	dump := mem[len(mem)-padded(g.dst)-16:]
 	g.transformPatches(w, v, vPlane, t0, t1)
+	last := after.packedPanel(&after.workers[worker], j0)
 	if g.planeFirst {
-		g.multiplyPlanes(w, v, m, dump, vPlane, t0, t1, j0, j1, after)
+		g.multiplyPlanes(w, v, m, dump, last, vPlane, t0, t1, j0, j1)
 		return
 	}
 	for j := j0; j < j1; j++ {
-		next := after.packedPanel(j0)
+		next := last
 		if j+1 < j1 {
-			next = g.packedPanel(j + 1)
+			next = g.packedPanel(w, j+1)
 		}
-		g.multiply(w, v, g.packedPanel(j), next, m[:g.planes()*mPlane], dump, vPlane, t0, t1, j)
+		g.multiply(w, v, g.packedPanel(w, j), next, m[:g.planes()*mPlane], dump, vPlane, t0, t1, j)
 	}
 }
 

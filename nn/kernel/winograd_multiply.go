@@ -72,8 +72,8 @@ func (g *winograd) fetchPlane(q *product, plane []float32, rows, cols int) {
 }
 
 // multiplyPlanes is multiply for panels j0 to j1, each plane with all of them before the next plane. m has their results,
-// panel by panel. The phase after it comes next.
-func (g *winograd) multiplyPlanes(w *winogradWorker, v, m, dump []float32, vPlane, t0, t1, j0, j1 int, after *winograd) {
+// panel by panel. The panel last, which will be wanted next, is fetched at the end.
+func (g *winograd) multiplyPlanes(w *winogradWorker, v, m, dump, last []float32, vPlane, t0, t1, j0, j1 int) {
 	q := &w.mul
 	mPlane := (t1-t0)*panelWidth + 16
 	mPanel := g.planes() * mPlane
@@ -86,16 +86,16 @@ func (g *winograd) multiplyPlanes(w *winogradWorker, v, m, dump []float32, vPlan
 		for k := r.first; k < r.first+r.count; k++ {
 			q.a = &v[k*vPlane+first*g.vRow]
 			for j := j0; j < j1; j++ {
-				next := g.packedPanel(min(j+1, j1-1))[k*g.uPlane():]
+				next := g.packedPanel(w, min(j+1, j1-1))[k*g.uPlane():]
 				switch {
 				case j+1 == j1 && k+1 < g.planes():
-					next = g.packedPanel(j0)[(k+1)*g.uPlane():]
+					next = g.packedPanel(w, j0)[(k+1)*g.uPlane():]
 				case j+1 == j1:
-					next = after.packedPanel(j0)
+					next = last
 				}
 				cols := (g.panelCols(j) + 15) &^ 15
 				g.fetchPlane(q, next, end-first, cols)
-				q.b, q.c = &g.packedPanel(j)[k*g.uPlane()], &m[(j-j0)*mPanel+k*mPlane+first*panelWidth]
+				q.b, q.c = &g.packedPanel(w, j)[k*g.uPlane()], &m[(j-j0)*mPanel+k*mPlane+first*panelWidth]
 				q.rowsPanel(end-first, cols)
 			}
 		}

@@ -17,7 +17,9 @@ func TestConvOfFewPatches(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !directOnly.Load() && (c.forwardPanels == nil || c.dataPanels == nil) {
+			_, forward := c.forwardNew.(*winogradPanels)
+			_, data := c.dataNew.(*winogradPanels)
+			if !directOnly.Load() && !(forward && data) {
 				t.Fatalf("%+v does not take the way", s)
 			}
 			if err := d.run(); err != nil {
@@ -59,7 +61,7 @@ func TestThreadsSharePanels(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if p := c.forwardPanels; p == nil || p.count < 2 || p.panels() != 5 {
+			if p, ok := c.forwardNew.(*winogradPanels); !ok || p.count < 2 || p.panels() != 5 {
 				t.Fatal("not the way, or not the blocks and panels, that the test wants")
 			}
 			scratch := garbage(c.Scratch())

@@ -1,0 +1,32 @@
+package kernel
+
+// unprepared computes a convolution, or its input's gradient, with a filter that is new at every call.
+type unprepared interface {
+	run(dst, src, w, bias, temb, add, scratch []float32)
+	scratch() int
+}
+
+// newUnprepared chooses how engine e does that.
+func newUnprepared(e engine) unprepared {
+	if g, ok := e.(*winograd); ok {
+		if p := newWinogradPanels(g); p != nil {
+			return p
+		}
+		if o := newWinogradOwn(g); o != nil {
+			return o
+		}
+	}
+	return packFirst{e}
+}
+
+// packFirst has the threads pack the filter and then run the engine.
+type packFirst struct{ e engine }
+
+func (p packFirst) scratch() int { return p.e.packedLen() + p.e.scratch() }
+
+func (p packFirst) run(dst, src, w, bias, temb, add, scratch []float32) {
+	scratch = aligned(scratch)
+	u := scratch[:p.e.packedLen()]
+	p.e.pack(u, w)
+	p.e.run(dst, src, u, bias, temb, add, scratch[len(u):])
+}
