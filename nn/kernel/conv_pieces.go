@@ -53,6 +53,12 @@ func (p *pieces) start(dw, scratch []float32) {
 	p.dw, p.partial = dw, scratch[:p.scratch()]
 }
 
+// at is the piece that is the i-th to be computed: of each half of the images in turn, as two threads share them elsewhere.
+func (p *pieces) at(i int) int {
+	half := (p.count + 1) / 2
+	return i%2*half + i/2
+}
+
 // of is where piece i's gradient is to be written.
 func (p *pieces) of(i int) []float32 {
 	if p.count == 1 {

@@ -8,7 +8,16 @@ import (
 )
 
 func TestPiecesAreAllImages(t *testing.T) {
-	for _, p := range []*pieces{newPieces(1, 1), newPieces(5, 1), newUnevenPieces([]int{3, 3, 1, 1}, 1), newWeightsPieces(32, 2048, 1, 1), newWeightsPieces(32, 2048, 9, 1)} {
+	for count := 1; count <= 9; count++ {
+		p, seen := newPieces(count, 1), make([]bool, count)
+		for i := range count {
+			seen[p.at(i)] = true
+		}
+		if slices.Contains(seen, false) {
+			t.Errorf("%d pieces: not each has its turn: %v", count, seen)
+		}
+	}
+	for _, p := range []*pieces{newPieces(1, 1), newPieces(5, 1), newUnevenPieces([]int{3, 1, 3, 1}, 1), newWeightsPieces(32, 2048, 1, 1), newWeightsPieces(32, 2048, 9, 1)} {
 		for _, n := range []int{p.count, 32, 33, 1000} {
 			at := 0
 			for i := range p.count {

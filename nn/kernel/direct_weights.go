@@ -127,14 +127,14 @@ func (o *outer) run(dw, x, dy, scratch []float32) {
 	}
 	o.bufs = aligned(scratch)
 	o.pieces.start(dw, o.bufs[len(o.products)*(o.leftLen+o.rightLen+o.sumLen):])
-	parallelBy(o.pieces.count*o.blocks*o.groups, len(o.products), o.part)
+	parallelInOrder(o.pieces.count*o.blocks*o.groups, len(o.products), o.part)
 	o.pieces.finish()
 }
 
 // do computes one block of one piece.
 func (o *outer) do(worker, i int) {
 	group, i := i%o.groups, i/o.groups
-	block, piece := i%o.blocks, i/o.blocks
+	block, piece := i%o.blocks, o.pieces.at(i/o.blocks)
 	t := &o.grid
 	p := &o.products[worker]
 	bufs := o.bufs[worker*(o.leftLen+o.rightLen+o.sumLen):]

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -8,7 +9,10 @@ import (
 )
 
 // The worker pool. A parallel section publishes a function and a number of chunks;
-// the caller and whichever workers are awake claim chunks until none is left.
+// the caller and whichever workers are awake claim chunks until none is left. Each
+// has its share of the chunks, in nearly all sections the same images, so that what a
+// section leaves in a core's cache is where the next one wants it; who has done its
+// share takes half of what another has left.
 // Workers spin for a while after a section, because a training step is thousands
 // of short sections in a row and waking a parked goroutine costs more than many of
 // them; after that they park, so that an idle process costs nothing. They offer their
@@ -50,7 +54,10 @@ type pool struct {
 	chunk      func(i int)
 	chunkBy    func(worker, i int)
 	rangeBy    func(worker, first, end int)
-	claimers   int64 // goroutines that may claim, the caller included
+	inOrder    bool        // chunks are claimed in order, by whoever is free
+	claimers   int         // goroutines that may claim, the caller included
+	shares     []share     // of the chunks, where they are not claimed in order
+	stop       atomic.Bool // a chunk has panicked
 	panicOnce  sync.Mutex
 	panicked   bool
 	panicValue any
@@ -88,7 +95,7 @@ func SetThreads(n int) { thePool.setThreads(n) }
 // hand in a stored func value, since a fresh closure is an allocation.
 func Parallel(n int, f func(i int)) {
 	if p := thePool; n > 1 && p.threads.Load() > 1 && p.mu.TryLock() {
-		p.chunk = f
+		p.chunk, p.inOrder = f, false
 		p.run(n, int(p.threads.Load()))
 		return
 	}
@@ -100,9 +107,16 @@ func Parallel(n int, f func(i int)) {
 // parallelBy is Parallel for chunks that need memory of their own: f also gets the
 // number of the goroutine it runs on, below min(maxWorkers, Threads()); two chunks
 // that run at the same time have different numbers.
-func parallelBy(n, maxWorkers int, f func(worker, i int)) {
+func parallelBy(n, maxWorkers int, f func(worker, i int)) { parallelNumbered(n, maxWorkers, false, f) }
+
+// parallelInOrder is parallelBy for a few chunks of different sizes, the largest first: each is claimed by whoever is free.
+func parallelInOrder(n, maxWorkers int, f func(worker, i int)) {
+	parallelNumbered(n, maxWorkers, true, f)
+}
+
+func parallelNumbered(n, maxWorkers int, inOrder bool, f func(worker, i int)) {
 	if p := thePool; n > 1 && maxWorkers > 1 && p.threads.Load() > 1 && p.mu.TryLock() {
-		p.chunkBy = f
+		p.chunkBy, p.inOrder = f, inOrder
 		p.run(n, min(maxWorkers, int(p.threads.Load())))
 		return
 	}
@@ -112,10 +126,10 @@ func parallelBy(n, maxWorkers int, f func(worker, i int)) {
 }
 
 // parallelRanges is parallelBy for chunks that are better done in rows: f gets chunks first to end. The rows become shorter
-// towards the end, down to one chunk: however differently fast the cores are, they end at nearly the same time.
+// towards the end of a goroutine's share, down to one chunk.
 func parallelRanges(n, maxWorkers int, f func(worker, first, end int)) {
 	if p := thePool; n > 1 && maxWorkers > 1 && p.threads.Load() > 1 && p.mu.TryLock() {
-		p.rangeBy = f
+		p.rangeBy, p.inOrder = f, false
 		p.run(n, min(maxWorkers, int(p.threads.Load())))
 		return
 	}
@@ -129,6 +143,9 @@ func (p *pool) setThreads(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.threads.Store(int32(n))
+	if len(p.shares) < n {
+		p.shares = make([]share, n)
+	}
 	for len(p.workers) > n-1 {
 		last := len(p.workers) - 1
 		w := p.workers[last]
@@ -145,8 +162,14 @@ func (p *pool) setThreads(n int) {
 
 // run is one section, of p.chunk, chunkBy or rangeBy; the caller holds p.mu, run releases it.
 func (p *pool) run(n, threads int) {
-	p.n, p.claimers = n, int64(min(threads, n))
+	p.n, p.claimers = n, min(threads, n)
 	p.next.Store(0)
+	p.stop.Store(false)
+	if !p.inOrder {
+		for i := range p.claimers {
+			p.shares[i].set(n*i/p.claimers, n*(i+1)/p.claimers)
+		}
+	}
 	gen := p.state.Load()>>genShift + 1
 	limit := min(threads, n) - 1
 	p.state.Store(gen<<genShift | uint64(limit)<<limitShift | stateOpen)
@@ -160,7 +183,6 @@ func (p *pool) run(n, threads int) {
 // finish closes the section, waits for the workers inside and raises a worker's panic.
 // It also runs when a chunk panics on the caller's goroutine.
 func (p *pool) finish() {
-	p.next.Store(int64(p.n))
 	for {
 		s := p.state.Load()
 		if p.state.CompareAndSwap(s, s&^stateOpen) {
@@ -197,13 +219,20 @@ func (p *pool) await() {
 	}
 }
 
-// claim runs chunks until none is left.
+// claim runs chunks until none is left, or one has panicked.
 func (p *pool) claim(worker int) {
-	for {
-		first, end := p.take()
+	done := false
+	defer func() {
+		if !done {
+			p.stop.Store(true)
+		}
+	}()
+	for !p.stop.Load() {
+		first, end := p.take(worker)
+		if first >= end {
+			break
+		}
 		switch {
-		case first >= p.n:
-			return
 		case p.chunk != nil:
 			p.chunk(first)
 		case p.chunkBy != nil:
@@ -212,19 +241,72 @@ func (p *pool) claim(worker int) {
 			p.rangeBy(worker, first, end)
 		}
 	}
+	done = true
 }
 
-// take takes the next chunk, or a row of chunks: half of a goroutine's share of those that are left, at least one.
-func (p *pool) take() (first, end int) {
-	if p.rangeBy == nil {
-		end = int(p.next.Add(1))
+// take takes the next chunk, or row of chunks, for a goroutine.
+func (p *pool) take(worker int) (first, end int) {
+	if p.inOrder {
+		if end = int(p.next.Add(1)); end > p.n {
+			return 0, 0
+		}
 		return end - 1, end
 	}
+	mine := &p.shares[worker]
 	for {
-		at := p.next.Load()
-		size := max(1, (int64(p.n)-at)/(2*p.claimers))
-		if p.next.CompareAndSwap(at, at+size) {
-			return int(at), int(at + size)
+		if first, end = mine.front(p.rangeBy != nil); first < end {
+			return first, end
+		}
+		for i := 1; i < p.claimers && first >= end; i++ {
+			first, end = p.shares[(worker+i)%p.claimers].back()
+		}
+		if first >= end {
+			return first, end
+		}
+		mine.set(first, end)
+	}
+}
+
+// share is what is left of a goroutine's share of the chunks: the first one (32 bits) | the end (32). It takes them from
+// the front; when it has none left, it takes some from the back of another's.
+type share struct {
+	left atomic.Uint64
+	_    [56]byte
+}
+
+// set is only called by the owner, when nothing is left. No chunk comes twice, so no other goroutine takes the new row for
+// one that it has seen before.
+func (s *share) set(first, end int) { s.left.Store(uint64(first)<<32 | uint64(end)) }
+
+// front takes a chunk, or with rows a third of the chunks, if there are any.
+func (s *share) front(rows bool) (first, end int) {
+	for {
+		left := s.left.Load()
+		first, end = int(left>>32), int(left&math.MaxUint32)
+		if first >= end {
+			return 0, 0
+		}
+		n := 1
+		if rows {
+			n = (end - first + 2) / 3
+		}
+		if s.left.CompareAndSwap(left, left+uint64(n)<<32) {
+			return first, first + n
+		}
+	}
+}
+
+// back takes half of the chunks, if there are any.
+func (s *share) back() (first, end int) {
+	for {
+		left := s.left.Load()
+		first, end = int(left>>32), int(left&math.MaxUint32)
+		if first >= end {
+			return 0, 0
+		}
+		n := (end - first + 1) / 2
+		if s.left.CompareAndSwap(left, left-uint64(n)) {
+			return end - n, end
 		}
 	}
 }
@@ -239,7 +321,6 @@ func (p *pool) join(w *worker) {
 // catch keeps the workers' first panic of a section for its caller.
 func (p *pool) catch() {
 	if v := recover(); v != nil {
-		p.next.Store(int64(p.n))
 		p.panicOnce.Lock()
 		if !p.panicked {
 			p.panicked, p.panicValue = true, v

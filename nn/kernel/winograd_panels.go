@@ -86,7 +86,7 @@ func (g *winogradPanels) run(dst, src, w, bias, temb, add, scratch []float32) {
 		for i := range h.work {
 			h.work[i].block.Store(int64(h.count))
 		}
-		parallelBy(len(g.workers), len(g.workers), h.crew)
+		parallelInOrder(len(g.workers), len(g.workers), h.crew)
 	}
 }
 

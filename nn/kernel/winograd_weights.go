@@ -81,15 +81,15 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 const unevenPatches = 2048
 
 // newWeightsPieces cuts the images, with so many patches, into pieces, each of them some blocks of channels. With many
-// patches, the last pieces are smaller: threads, of which one may be slower, then end at nearly the same time.
+// patches, the last pieces of each half are smaller: threads, of which one may be slower, then end at nearly the same time.
 func newWeightsPieces(images, patches, blocks, size int) *pieces {
 	switch {
 	case images < 32 || patches < unevenPatches:
 		return newPieces(min(images, max(1, 4/blocks)), size)
 	case blocks > 2:
-		return newUnevenPieces([]int{3, 3, 1, 1}, size)
+		return newUnevenPieces([]int{3, 1, 3, 1}, size)
 	}
-	return newUnevenPieces([]int{4, 4, 2, 2, 1, 1, 1, 1}, size)
+	return newUnevenPieces([]int{4, 2, 1, 1, 4, 2, 1, 1}, size)
 }
 
 // count is the number of chunks.
@@ -130,7 +130,7 @@ func (g *winogradWeights) run(dw, db, dtemb, x, dy, scratch []float32) {
 		scratch = g.shared.run(scratch)
 	}
 	g.pieces.start(of, scratch)
-	parallelBy(len(g.phases)*g.pieces.count*g.blocks*g.groups, len(g.workers), g.part)
+	parallelInOrder(len(g.phases)*g.pieces.count*g.blocks*g.groups, len(g.workers), g.part)
 	g.pieces.finish()
 	if len(g.phases) > 1 {
 		Parallel(9*g.s.C, g.sumTap)
@@ -172,7 +172,7 @@ func (g *winogradWeights) doSumTap(i int) {
 func (g *winogradWeights) do(worker, i int) {
 	phase, i := i%len(g.phases), i/len(g.phases)
 	group, i := i%g.groups, i/g.groups
-	block, piece := i%g.blocks, i/g.blocks
+	block, piece := i%g.blocks, g.pieces.at(i/g.blocks)
 	b := weightsBlock{
 		winogradWeights: g, winogradWorker: &g.workers[worker], phase: phase,
 		c0: block * g.chans, c1: min((block+1)*g.chans, g.s.C),
