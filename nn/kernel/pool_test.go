@@ -116,29 +116,42 @@ func TestParallelConcurrentCallers(t *testing.T) {
 }
 
 func TestParallelRaisesAPanicInTheCaller(t *testing.T) {
-	withThreads(t, []int{1, 2, 4}, func(threads int) {
-		for chunk := 0; chunk < 8; chunk++ {
-			func() {
-				defer func() {
-					if v := recover(); v != chunk {
-						t.Errorf("%d threads: recovered %v, want the panic of chunk %d", threads, v, chunk)
-					}
+	sections := map[string]func(n int, f func(i int)){
+		"Parallel":        Parallel,
+		"parallelInOrder": func(n int, f func(i int)) { parallelInOrder(n, 8, func(_, i int) { f(i) }) },
+		"parallelRanges": func(n int, f func(i int)) {
+			parallelRanges(n, 8, func(_, first, end int) {
+				for i := first; i < end; i++ {
+					f(i)
+				}
+			})
+		},
+	}
+	for name, section := range sections {
+		withThreads(t, []int{1, 2, 4}, func(threads int) {
+			for chunk := 0; chunk < 8; chunk++ {
+				func() {
+					defer func() {
+						if v := recover(); v != chunk {
+							t.Errorf("%s, %d threads: recovered %v, want the panic of chunk %d", name, threads, v, chunk)
+						}
+					}()
+					section(8, func(i int) {
+						time.Sleep(50 * time.Microsecond)
+						if i == chunk {
+							panic(i)
+						}
+					})
+					t.Errorf("%s, %d threads: it returned although chunk %d panicked", name, threads, chunk)
 				}()
-				Parallel(8, func(i int) {
-					time.Sleep(50 * time.Microsecond)
-					if i == chunk {
-						panic(i)
-					}
-				})
-				t.Errorf("%d threads: Parallel returned although chunk %d panicked", threads, chunk)
-			}()
-			var n atomic.Int32
-			Parallel(5, func(int) { n.Add(1) })
-			if n.Load() != 5 {
-				t.Fatalf("%d threads: after a panic only %d of 5 chunks ran", threads, n.Load())
+				var n atomic.Int32
+				section(5, func(int) { n.Add(1) })
+				if n.Load() != 5 {
+					t.Fatalf("%s, %d threads: after a panic only %d of 5 chunks ran", name, threads, n.Load())
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 func TestWorkersWakeAfterParking(t *testing.T) {

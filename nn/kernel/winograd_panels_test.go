@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"cmp"
+	"slices"
 	"testing"
 )
 
@@ -77,4 +78,36 @@ func TestThreadsSharePanels(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A thread without a panel computes another's, with that one's transformed filter.
+func TestThreadTakesBlocksOfAnothersPanel(t *testing.T) {
+	if directOnly.Load() {
+		t.Skip("direct convolutions only")
+	}
+	defer SetThreads(Threads())
+	SetThreads(2)
+	s := same3x3(1, 28, 14, 64, 72)
+	d := newConvData(testRand(4), s)
+	c, err := NewConv(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := c.forwardNew.(*winogradPanels)
+	scratch := garbage(c.Scratch())
+	g.run(d.y, d.x, d.w, d.bias, d.temb, d.res, scratch)
+	want := slices.Clone(d.y)
+	clear(d.y)
+	u, _, _ := g.ownOf(0)
+	for c := 0; c < g.src; c += packChannels {
+		g.packSome(0, u, 1, c)
+	}
+	g.work[0].panel = 1
+	g.work[0].block.Store(0)
+	g.doPanels(1, 0)
+	for i, y := range d.y {
+		if k := i % s.K; k/panelWidth != 1 && y != 0 || k/panelWidth == 1 && y != want[i] {
+			t.Fatalf("y[%d] of channel %d is %v, with all panels %v", i, k, y, want[i])
+		}
+	}
 }
