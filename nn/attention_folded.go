@@ -113,7 +113,7 @@ func (s Scope) folded(x, residual *G.Node, fold func(w, b []float32, params [][]
 	}
 	c := x.Shape()[3]
 	shape, result := linearShape(x.Shape(), c)
-	plan, err := kernel.NewFixedConv(shape)
+	plan, err := kernel.NewConv(shape)
 	if err != nil {
 		return s.fail("%s: %v", s.prefix, err)
 	}

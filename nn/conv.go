@@ -183,11 +183,8 @@ func (c *convOp) addPart(position int, x *G.Node) {
 		p.first = c.parts[len(c.parts)-1].end
 	}
 	p.end = p.first + p.shape.R*p.shape.R*p.shape.C*p.shape.K
-	newPlan, err := kernel.NewConv, error(nil)
-	if c.scope.Filters != nil {
-		newPlan = kernel.NewFixedConv
-	}
-	if p.plan, err = newPlan(p.shape); err != nil {
+	var err error
+	if p.plan, err = kernel.NewConv(p.shape); err != nil {
 		c.scope.fail("%s: %v", c.scope.prefix, err)
 	}
 	c.parts = append(c.parts, p)

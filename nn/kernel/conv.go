@@ -75,25 +75,19 @@ type Conv struct {
 
 // NewConv makes a plan for shape s at the active level; it returns an error when the
 // shape makes no sense.
-func NewConv(s ConvShape) (*Conv, error) { return newConv(s, false) }
-
-// NewFixedConv is NewConv for a filter that does not change, so that it may be prepared
-// in a way that takes longer. The results of the two agree within rounding.
-func NewFixedConv(s ConvShape) (*Conv, error) { return newConv(s, true) }
-
-func newConv(s ConvShape, fixed bool) (*Conv, error) {
+func NewConv(s ConvShape) (*Conv, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
 	workers, is := Threads(), isaOf(ActiveLevel())
-	if s.Upsample && !s.suitsUpsampled(is, fixed) {
-		l, err := newLargeConv(s, fixed)
+	if s.Upsample && !s.suitsUpsampled(is) {
+		l, err := newLargeConv(s)
 		return &Conv{s: s, large: l}, err
 	}
 	c := &Conv{
 		s:       s,
-		forward: newEngine(s, s.forwardTaps(), false, fixed, workers, is),
-		data:    newEngine(s, s.dataTaps(), true, fixed, workers, is),
+		forward: newEngine(s, s.forwardTaps(), false, workers, is),
+		data:    newEngine(s, s.dataTaps(), true, workers, is),
 		sums:    newPixelSums(s.N, s.OutH()*s.OutW(), s.K, workers, is),
 	}
 	if s.suitsWinograd(s.C, s.K) {
@@ -104,18 +98,18 @@ func newConv(s ConvShape, fixed bool) (*Conv, error) {
 	c.prepared = c.forward
 	c.forwardNew, c.dataNew = newUnprepared(c.forward), newUnprepared(c.data)
 	if g, ok := c.forward.(*winograd); ok && g.comesFromFar() {
-		c.prepared = newWinograd(s, false, fixed, true, workers, is)
+		c.prepared = newWinograd(s, false, true, workers, is)
 	}
 	return c, nil
 }
 
 // newEngine chooses the engine for the convolution that the grids describe.
-func newEngine(s ConvShape, grids []taps, transposed, fixed bool, workers int, is *isa) engine {
+func newEngine(s ConvShape, grids []taps, transposed bool, workers int, is *isa) engine {
 	if suitsFew(grids) {
 		return newFew(s.N, s.R, grids[0], transposed, workers, is)
 	}
 	if s.suitsWinograd(grids[0].src.c, grids[0].dst.c) {
-		return newWinograd(s, transposed, fixed, false, workers, is)
+		return newWinograd(s, transposed, false, workers, is)
 	}
 	return newGather(s.N, s.R, grids[0].src, grids[0].dst, grids, transposed, workers, is)
 }

@@ -32,19 +32,12 @@ func benchConv(b *testing.B, s ConvShape) {
 	}
 	scratch, u := make([]float32, c.Scratch()), make([]float32, c.PreparedLen())
 	c.Prepare(u, d.w)
-	fixed, err := NewFixedConv(s)
-	if err != nil {
-		b.Fatal(err)
-	}
-	scratchFixed, uFixed := make([]float32, fixed.Scratch()), make([]float32, fixed.PreparedLen())
-	fixed.Prepare(uFixed, d.w)
 	for _, call := range []struct {
 		name string
 		f    func()
 	}{
 		{"forward", func() { c.Forward(d.y, d.x, d.w, d.bias, nil, nil, scratch) }},
 		{"prepared", func() { c.ForwardPrepared(d.y, d.x, u, d.w, d.bias, nil, nil, scratch) }},
-		{"fixed", func() { fixed.ForwardPrepared(d.y, d.x, uFixed, d.w, d.bias, nil, nil, scratchFixed) }},
 		{"data", func() { c.BackwardData(d.dx, d.dy, d.w, scratch) }},
 		{"weights", func() { c.BackwardWeights(d.dw, d.db, nil, d.x, d.dy, scratch) }},
 	} {

@@ -7,8 +7,8 @@ type largeConv struct {
 	vec *Vec
 }
 
-func newLargeConv(s ConvShape, fixed bool) (*largeConv, error) {
-	c, err := newConv(s.upsampled(), fixed)
+func newLargeConv(s ConvShape) (*largeConv, error) {
+	c, err := NewConv(s.upsampled())
 	return &largeConv{c, s, NewVec()}, err
 }
 

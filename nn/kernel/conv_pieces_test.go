@@ -41,7 +41,7 @@ func TestGradientOverManyPatches(t *testing.T) {
 	}
 	defer SetThreads(Threads())
 	forLevels(t, func(t *testing.T, _ Level) {
-		for _, s := range []ConvShape{same3x3(33, 31, 29, 20, 12), same3x3(2050, 4, 4, 16, 36)} {
+		for _, s := range []ConvShape{same3x3(70, 31, 29, 20, 12), same3x3(2050, 4, 4, 16, 36)} {
 			d := newConvData(testRand(5), s)
 			var dw, db []float32
 			for threads := 1; threads <= 3; threads++ {

@@ -11,7 +11,6 @@ import (
 // convData is a shape with random operands, and room for the results.
 type convData struct {
 	s                         ConvShape
-	fixed                     bool // a plan for a filter that does not change
 	x, w, bias, temb, res, dy []float32
 	y, dx, dw, db, dtemb      []float32
 }
@@ -26,17 +25,9 @@ func newConvData(r *rand.Rand, s ConvShape) *convData {
 	}
 }
 
-// plan makes a plan for the shape.
-func (d *convData) plan() (*Conv, error) {
-	if d.fixed {
-		return NewFixedConv(d.s)
-	}
-	return NewConv(d.s)
-}
-
 // run computes all three directions with a new plan.
 func (d *convData) run() error {
-	c, err := d.plan()
+	c, err := NewConv(d.s)
 	if err != nil {
 		return err
 	}
@@ -148,14 +139,10 @@ func up3x3(n, h, w, c, k int) ConvShape {
 	return s
 }
 
-// forPlans runs f for data of each shape, once for a plan of either kind.
-func forPlans(r *rand.Rand, shapes []ConvShape, f func(d *convData)) {
+// forShapes runs f for data of each shape.
+func forShapes(r *rand.Rand, shapes []ConvShape, f func(d *convData)) {
 	for _, s := range shapes {
-		for _, fixed := range []bool{false, true} {
-			d := newConvData(r, s)
-			d.fixed = fixed
-			f(d)
-		}
+		f(newConvData(r, s))
 	}
 }
 
@@ -188,7 +175,7 @@ func convShapes(r *rand.Rand) []ConvShape {
 func TestConvAgainstFloat64(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(3)
-		forPlans(r, convShapes(r), func(d *convData) {
+		forShapes(r, convShapes(r), func(d *convData) {
 			if err := d.run(); err != nil {
 				t.Fatal(err)
 			}
@@ -265,7 +252,7 @@ func TestConvDirect(t *testing.T) {
 func TestConvSurvivesSetThreads(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(11)
-		forPlans(r, convShapes(r)[:27], func(d *convData) {
+		forShapes(r, convShapes(r)[:27], func(d *convData) {
 			s := d.s
 			var c *Conv
 			var scratch []float32
@@ -273,7 +260,7 @@ func TestConvSurvivesSetThreads(t *testing.T) {
 			withThreads(t, []int{2, 1, 5, 3}, func(threads int) {
 				if c == nil {
 					var err error
-					if c, err = d.plan(); err != nil {
+					if c, err = NewConv(d.s); err != nil {
 						t.Fatal(err)
 					}
 					scratch = garbage(c.Scratch())
@@ -298,9 +285,9 @@ func TestConvSurvivesSetThreads(t *testing.T) {
 func TestConvStaysInsideItsSlices(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(12)
-		forPlans(r, convShapes(r), func(d *convData) {
+		forShapes(r, convShapes(r), func(d *convData) {
 			s := d.s
-			c, err := d.plan()
+			c, err := NewConv(d.s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -335,7 +322,7 @@ func TestConvStaysInsideItsSlices(t *testing.T) {
 func TestConvBitsDoNotDependOnThreads(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(5)
-		forPlans(r, convShapes(r)[:27], func(d *convData) {
+		forShapes(r, convShapes(r)[:27], func(d *convData) {
 			s := d.s
 			var first map[string][]float32
 			withThreads(t, []int{1, 2, 3}, func(threads int) {
@@ -365,7 +352,7 @@ func TestConvBitsDoNotDependOnTheBatch(t *testing.T) {
 		for i := range shapes {
 			shapes[i].N = 5
 		}
-		forPlans(r, shapes, func(d *convData) {
+		forShapes(r, shapes, func(d *convData) {
 			s := d.s
 			if err := d.run(); err != nil {
 				t.Fatal(err)
@@ -374,7 +361,6 @@ func TestConvBitsDoNotDependOnTheBatch(t *testing.T) {
 			s.N = 1
 			for n := 0; n < 5; n++ {
 				one := newConvData(r, s)
-				one.fixed = d.fixed
 				part := func(x []float32) []float32 { return x[n*len(x)/5 : (n+1)*len(x)/5] }
 				one.x, one.w, one.bias, one.temb, one.res, one.dy = part(d.x), d.w, d.bias, part(d.temb), part(d.res), part(d.dy)
 				if err := one.run(); err != nil {
@@ -393,9 +379,9 @@ func TestConvBitsDoNotDependOnTheBatch(t *testing.T) {
 func TestConvPreparedGivesTheSameBits(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(7)
-		forPlans(r, convShapes(r), func(d *convData) {
+		forShapes(r, convShapes(r), func(d *convData) {
 			s := d.s
-			c, err := d.plan()
+			c, err := NewConv(d.s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -451,9 +437,9 @@ func TestConvDoesNotAllocate(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(8)
 		shapes := []ConvShape{same3x3(2, 8, 8, 20, 32), {2, 8, 8, 20, 32, 3, 2, 1, 1, 1, 1, false}, {2, 8, 8, 20, 32, 1, 1, 0, 0, 0, 0, false}, same3x3(1, 8, 8, 32, 1), same3x3(3, 14, 16, 32, 48)}
-		forPlans(r, shapes, func(d *convData) {
+		forShapes(r, shapes, func(d *convData) {
 			s := d.s
-			c, err := d.plan()
+			c, err := NewConv(d.s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -493,7 +479,7 @@ func TestConvBitsOfAVX2AndAVX512(t *testing.T) {
 	}
 	defer SetLevel(ActiveLevel())
 	r := testRand(9)
-	forPlans(r, convShapes(r), func(d *convData) {
+	forShapes(r, convShapes(r), func(d *convData) {
 		s := d.s
 		SetLevel(AVX2)
 		if err := d.run(); err != nil {
@@ -520,31 +506,26 @@ func (d *convData) copyResults() map[string][]float32 {
 	return c
 }
 
-// F(2x2, 3x3) and F(6x6, 3x3) are what was chosen where the tests mean them to be, and the latter is not chosen for a filter
-// that changes unless it saves more.
+// F(2x2, 3x3) and F(6x6, 3x3) are what was chosen where the tests mean them to be.
 func TestConvChoosesByTheShape(t *testing.T) {
 	if directOnly.Load() {
 		t.Skip("direct convolutions only")
 	}
-	size := func(c *Conv, err error) int {
+	for _, c := range []struct {
+		s              ConvShape
+		size, gradient int // of a patch
+	}{
+		{same3x3(2, 13, 9, 40, 36), 6, 6}, {same3x3(1, 14, 14, 64, 64), 6, 6}, {same3x3(1, 32, 32, 64, 64), 6, 6}, {same3x3(1, 28, 28, 32, 64), 6, 6},
+		{same3x3(1, 16, 16, 128, 128), 4, 6}, {same3x3(1, 16, 16, 64, 128), 6, 6}, {same3x3(1, 8, 8, 64, 64), 4, 4}, {same3x3(1, 7, 7, 64, 64), 4, 4},
+		{same3x3(1, 16, 16, 256, 256), 4, 6}, {same3x3(1, 28, 28, 16, 24), 4, 6}, {same3x3(1, 6, 32, 64, 64), 4, 4},
+		{same3x3(1, 4, 4, 256, 512), 2, 2}, {same3x3(1, 4, 4, 255, 512), 4, 4}, {same3x3(1, 5, 4, 256, 512), 4, 4},
+	} {
+		conv, err := NewConv(c.s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return c.forward.(*winograd).transforms.size
-	}
-	for _, c := range []struct {
-		s              ConvShape
-		changes, fixed int
-	}{
-		{same3x3(2, 13, 9, 40, 36), 6, 6}, {same3x3(1, 14, 14, 64, 64), 6, 6}, {same3x3(1, 32, 32, 64, 64), 4, 6}, {same3x3(1, 28, 28, 32, 64), 4, 6},
-		{same3x3(1, 16, 16, 128, 128), 4, 4}, {same3x3(1, 8, 8, 64, 64), 4, 4}, {same3x3(1, 7, 7, 64, 64), 4, 4}, {same3x3(1, 16, 16, 256, 256), 4, 4}, {same3x3(1, 28, 28, 16, 24), 4, 4},
-		{same3x3(1, 4, 4, 256, 512), 2, 2}, {same3x3(1, 4, 4, 255, 512), 4, 4}, {same3x3(1, 5, 4, 256, 512), 4, 4},
-	} {
-		if got := size(NewConv(c.s)); got != c.changes {
-			t.Errorf("%+v: F(%d, 3), not F(%d, 3)", c.s, got, c.changes)
-		}
-		if got := size(NewFixedConv(c.s)); got != c.fixed {
-			t.Errorf("%+v with a fixed filter: F(%d, 3), not F(%d, 3)", c.s, got, c.fixed)
+		if size, gradient := conv.forward.(*winograd).transforms.size, conv.winograd.transforms.size; size != c.size || gradient != c.gradient {
+			t.Errorf("%+v: F(%d, 3), the filter's gradient F(%d, 3), want %d, %d", c.s, size, gradient, c.size, c.gradient)
 		}
 	}
 }

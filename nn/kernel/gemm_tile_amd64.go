@@ -20,15 +20,15 @@ var avx512 = isa{
 	lanes:     16, winoPatches: 14,
 	wino4: transforms{
 		size: 4, taps: 3, input: whole(4, winoInputAVX512), output: whole(4, winoOutputAVX512), filter: winoFilterAVX512,
-		gradient: winoGradientAVX512, filterGradient: winoFilterGradientAVX512, filterGradientStream: winoFilterGradientStreamAVX512,
+		gradient: whole(4, winoGradientAVX512), filterGradient: winoFilterGradientAVX512, filterGradientStream: winoFilterGradientStreamAVX512,
 	},
 	wino2: transforms{
 		size: 2, taps: 3, input: whole(2, wino2InputAVX512), output: whole(2, wino2OutputAVX512), filter: wino2FilterAVX512,
-		gradient: wino2GradientAVX512, filterGradient: wino2FilterGradientAVX512, filterGradientStream: wino2FilterGradientStreamAVX512,
+		gradient: whole(2, wino2GradientAVX512), filterGradient: wino2FilterGradientAVX512, filterGradientStream: wino2FilterGradientStreamAVX512,
 	},
 	winoUp: newParities(transforms{
 		size: 4, taps: 2, input: whole(4, winoUpInputAVX512), output: whole(4, winoUpOutputAVX512),
-		gradient: winoUpGradientAVX512, filterGradient: winoUpFilterGradientAVX512,
+		gradient: whole(4, winoUpGradientAVX512), filterGradient: winoUpFilterGradientAVX512,
 	}, [2][2]func(*byte){{winoUpFilter00AVX512, winoUpFilter01AVX512}, {winoUpFilter10AVX512, winoUpFilter11AVX512}}),
 	wino6: transforms{
 		size: 6, taps: 3,
@@ -42,7 +42,12 @@ var avx512 = isa{
 			2: {1: wino6Output4x2AVX512, 2: wino6Output4x4AVX512, 3: wino6Output4x6AVX512},
 			3: {1: wino6Output6x2AVX512, 2: wino6Output6x4AVX512, 3: wino6Output6x6AVX512},
 		},
-		filter: wino6FilterAVX512,
+		gradient: [4][4]func(*byte){
+			1: {1: wino6Gradient2x2AVX512, 2: wino6Gradient2x4AVX512, 3: wino6Gradient2x6AVX512},
+			2: {1: wino6Gradient4x2AVX512, 2: wino6Gradient4x4AVX512, 3: wino6Gradient4x6AVX512},
+			3: {1: wino6Gradient6x2AVX512, 2: wino6Gradient6x4AVX512, 3: wino6Gradient6x6AVX512},
+		},
+		filter: wino6FilterAVX512, filterGradient: wino6FilterGradientAVX512, filterGradientStream: wino6FilterGradientStreamAVX512,
 	},
 }
 
@@ -54,15 +59,15 @@ var avx2 = isa{
 	lanes:     8, winoPatches: 12,
 	wino4: transforms{
 		size: 4, taps: 3, input: whole(4, winoInputAVX2), output: whole(4, winoOutputAVX2), filter: winoFilterAVX2,
-		gradient: winoGradientAVX2, filterGradient: winoFilterGradientAVX2,
+		gradient: whole(4, winoGradientAVX2), filterGradient: winoFilterGradientAVX2,
 	},
 	wino2: transforms{
 		size: 2, taps: 3, input: whole(2, wino2InputAVX2), output: whole(2, wino2OutputAVX2), filter: wino2FilterAVX2,
-		gradient: wino2GradientAVX2, filterGradient: wino2FilterGradientAVX2,
+		gradient: whole(2, wino2GradientAVX2), filterGradient: wino2FilterGradientAVX2,
 	},
 	winoUp: newParities(transforms{
 		size: 4, taps: 2, input: whole(4, winoUpInputAVX2), output: whole(4, winoUpOutputAVX2),
-		gradient: winoUpGradientAVX2, filterGradient: winoUpFilterGradientAVX2,
+		gradient: whole(4, winoUpGradientAVX2), filterGradient: winoUpFilterGradientAVX2,
 	}, [2][2]func(*byte){{winoUpFilter00AVX2, winoUpFilter01AVX2}, {winoUpFilter10AVX2, winoUpFilter11AVX2}}),
 	wino6: transforms{
 		size: 6, taps: 3,
@@ -76,7 +81,12 @@ var avx2 = isa{
 			2: {1: wino6Output4x2AVX2, 2: wino6Output4x4AVX2, 3: wino6Output4x6AVX2},
 			3: {1: wino6Output6x2AVX2, 2: wino6Output6x4AVX2, 3: wino6Output6x6AVX2},
 		},
-		filter: wino6FilterAVX2,
+		gradient: [4][4]func(*byte){
+			1: {1: wino6Gradient2x2AVX2, 2: wino6Gradient2x4AVX2, 3: wino6Gradient2x6AVX2},
+			2: {1: wino6Gradient4x2AVX2, 2: wino6Gradient4x4AVX2, 3: wino6Gradient4x6AVX2},
+			3: {1: wino6Gradient6x2AVX2, 2: wino6Gradient6x4AVX2, 3: wino6Gradient6x6AVX2},
+		},
+		filter: wino6FilterAVX2, filterGradient: wino6FilterGradientAVX2,
 	},
 }
 

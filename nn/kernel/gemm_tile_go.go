@@ -12,15 +12,15 @@ var generic = isa{
 	lanes:     1, winoPatches: 16,
 	wino4: transforms{
 		size: 4, taps: 3, input: whole(4, genericWinoInput), output: whole(4, genericWinoOutput), filter: genericWinoFilter,
-		gradient: genericWinoGradient, filterGradient: genericWinoFilterGradient,
+		gradient: whole(4, genericWinoGradient), filterGradient: genericWinoFilterGradient,
 	},
 	wino2: transforms{
 		size: 2, taps: 3, input: whole(2, genericWino2Input), output: whole(2, genericWino2Output), filter: genericWino2Filter,
-		gradient: genericWino2Gradient, filterGradient: genericWino2FilterGradient,
+		gradient: whole(2, genericWino2Gradient), filterGradient: genericWino2FilterGradient,
 	},
 	winoUp: newParities(transforms{
 		size: 4, taps: 2, input: whole(4, genericWinoUpInput), output: whole(4, genericWinoUpOutput),
-		gradient: genericWinoUpGradient, filterGradient: genericWinoUpFilterGradient,
+		gradient: whole(4, genericWinoUpGradient), filterGradient: genericWinoUpFilterGradient,
 	}, [2][2]func(*byte){{genericWinoUpFilter(0, 0), genericWinoUpFilter(0, 1)}, {genericWinoUpFilter(1, 0), genericWinoUpFilter(1, 1)}}),
 	wino6: genericWino6(),
 }

@@ -55,11 +55,11 @@ const packChannels = 16 // input channels of a filter in one chunk of packing, t
 
 const farPatches = 42 // most patches of a block where U comes from far
 
-func newWinograd(s ConvShape, transposed, fixed, far bool, workers int, is *isa) *winograd {
+func newWinograd(s ConvShape, transposed, far bool, workers int, is *isa) *winograd {
 	if s.Upsample {
 		return newUpsampledWinograd(s, transposed, far, workers, is)
 	}
-	g := newPhase(s, s.winogradOf(is, fixed), transposed, far, workers, is)
+	g := newPhase(s, s.winogradOf(is), transposed, far, workers, is)
 	g.phases = []*winograd{g}
 	return g
 }

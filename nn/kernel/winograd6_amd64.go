@@ -11,10 +11,16 @@ func wino6Input2x2AVX512(p *byte)
 func wino6Output2x2AVX512(p *byte)
 
 //go:noescape
+func wino6Gradient2x2AVX512(p *byte)
+
+//go:noescape
 func wino6Input2x4AVX512(p *byte)
 
 //go:noescape
 func wino6Output2x4AVX512(p *byte)
+
+//go:noescape
+func wino6Gradient2x4AVX512(p *byte)
 
 //go:noescape
 func wino6Input2x6AVX512(p *byte)
@@ -23,10 +29,16 @@ func wino6Input2x6AVX512(p *byte)
 func wino6Output2x6AVX512(p *byte)
 
 //go:noescape
+func wino6Gradient2x6AVX512(p *byte)
+
+//go:noescape
 func wino6Input4x2AVX512(p *byte)
 
 //go:noescape
 func wino6Output4x2AVX512(p *byte)
+
+//go:noescape
+func wino6Gradient4x2AVX512(p *byte)
 
 //go:noescape
 func wino6Input4x4AVX512(p *byte)
@@ -35,10 +47,16 @@ func wino6Input4x4AVX512(p *byte)
 func wino6Output4x4AVX512(p *byte)
 
 //go:noescape
+func wino6Gradient4x4AVX512(p *byte)
+
+//go:noescape
 func wino6Input4x6AVX512(p *byte)
 
 //go:noescape
 func wino6Output4x6AVX512(p *byte)
+
+//go:noescape
+func wino6Gradient4x6AVX512(p *byte)
 
 //go:noescape
 func wino6Input6x2AVX512(p *byte)
@@ -47,10 +65,16 @@ func wino6Input6x2AVX512(p *byte)
 func wino6Output6x2AVX512(p *byte)
 
 //go:noescape
+func wino6Gradient6x2AVX512(p *byte)
+
+//go:noescape
 func wino6Input6x4AVX512(p *byte)
 
 //go:noescape
 func wino6Output6x4AVX512(p *byte)
+
+//go:noescape
+func wino6Gradient6x4AVX512(p *byte)
 
 //go:noescape
 func wino6Input6x6AVX512(p *byte)
@@ -59,7 +83,13 @@ func wino6Input6x6AVX512(p *byte)
 func wino6Output6x6AVX512(p *byte)
 
 //go:noescape
+func wino6Gradient6x6AVX512(p *byte)
+
+//go:noescape
 func wino6FilterAVX512(p *byte)
+
+//go:noescape
+func wino6FilterGradientAVX512(p *byte)
 
 //go:noescape
 func wino6Input2x2AVX2(p *byte)
@@ -68,10 +98,16 @@ func wino6Input2x2AVX2(p *byte)
 func wino6Output2x2AVX2(p *byte)
 
 //go:noescape
+func wino6Gradient2x2AVX2(p *byte)
+
+//go:noescape
 func wino6Input2x4AVX2(p *byte)
 
 //go:noescape
 func wino6Output2x4AVX2(p *byte)
+
+//go:noescape
+func wino6Gradient2x4AVX2(p *byte)
 
 //go:noescape
 func wino6Input2x6AVX2(p *byte)
@@ -80,10 +116,16 @@ func wino6Input2x6AVX2(p *byte)
 func wino6Output2x6AVX2(p *byte)
 
 //go:noescape
+func wino6Gradient2x6AVX2(p *byte)
+
+//go:noescape
 func wino6Input4x2AVX2(p *byte)
 
 //go:noescape
 func wino6Output4x2AVX2(p *byte)
+
+//go:noescape
+func wino6Gradient4x2AVX2(p *byte)
 
 //go:noescape
 func wino6Input4x4AVX2(p *byte)
@@ -92,10 +134,16 @@ func wino6Input4x4AVX2(p *byte)
 func wino6Output4x4AVX2(p *byte)
 
 //go:noescape
+func wino6Gradient4x4AVX2(p *byte)
+
+//go:noescape
 func wino6Input4x6AVX2(p *byte)
 
 //go:noescape
 func wino6Output4x6AVX2(p *byte)
+
+//go:noescape
+func wino6Gradient4x6AVX2(p *byte)
 
 //go:noescape
 func wino6Input6x2AVX2(p *byte)
@@ -104,10 +152,16 @@ func wino6Input6x2AVX2(p *byte)
 func wino6Output6x2AVX2(p *byte)
 
 //go:noescape
+func wino6Gradient6x2AVX2(p *byte)
+
+//go:noescape
 func wino6Input6x4AVX2(p *byte)
 
 //go:noescape
 func wino6Output6x4AVX2(p *byte)
+
+//go:noescape
+func wino6Gradient6x4AVX2(p *byte)
 
 //go:noescape
 func wino6Input6x6AVX2(p *byte)
@@ -116,4 +170,13 @@ func wino6Input6x6AVX2(p *byte)
 func wino6Output6x6AVX2(p *byte)
 
 //go:noescape
+func wino6Gradient6x6AVX2(p *byte)
+
+//go:noescape
 func wino6FilterAVX2(p *byte)
+
+//go:noescape
+func wino6FilterGradientAVX2(p *byte)
+
+//go:noescape
+func wino6FilterGradientStreamAVX512(p *byte)

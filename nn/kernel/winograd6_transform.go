@@ -9,7 +9,7 @@ import "unsafe"
 // products at the other points: 32 pixels cost 5*8 + 4 points, where F(4, 3) has 8*6.
 //
 // The filter's transform divides by what Lagrange's formula has for F(6, 3) at each point; the inputs' transforms for
-// m = 2 and 4 make up for it.
+// m = 2 and 4 make up for it. So the filter's gradient is one transform of the sums over patches of all sizes, too.
 
 // wino6Input1 is B^T d for m outputs.
 func wino6Input1(m int, d [8]float32) (r [8]float32) {
@@ -56,6 +56,17 @@ func wino6Output1(m int, v [8]float32) (y [8]float32) {
 	return y
 }
 
+// wino6Gradient1 is A y for m outputs.
+func wino6Gradient1(m int, y [8]float32) (r [8]float32) {
+	e, o := y[0]+y[2]+y[4], y[1]+y[3]+y[5]
+	r[0], r[1], r[2], r[3] = y[0], e+o, e-o, y[m-1]
+	e, o = y[0]+float32(4*y[2])+float32(16*y[4]), float32(2*y[1])+float32(8*y[3])+float32(32*y[5])
+	r[4], r[5] = e+o, e-o
+	e, o = y[0]+float32(0.25*y[2])+float32(1./16*y[4]), float32(0.5*y[1])+float32(0.125*y[3])+float32(1./32*y[5])
+	r[6], r[7] = e+o, e-o
+	return r
+}
+
 // wino6Filter1 is G g.
 func wino6Filter1(g [8]float32) (r [8]float32) {
 	e, o := g[0]+g[2], g[1]+g[1]
@@ -65,6 +76,15 @@ func wino6Filter1(g [8]float32) (r [8]float32) {
 	e = g[2] + float32(4*g[0])
 	r[6], r[7] = float32(8./45*(e+o)), float32(8./45*(e-o))
 	return r
+}
+
+// wino6FilterGradient1 is G^T u.
+func wino6FilterGradient1(u [8]float32) (g [8]float32) {
+	s, e, s2, e2, sh, eh := u[1]+u[2], u[1]-u[2], u[4]+u[5], u[4]-u[5], u[6]+u[7], u[6]-u[7]
+	g[0] = u[0] + float32(-2./9*s) + float32(1./90*s2) + float32(32./45*sh)
+	g[1] = float32(-2./9*e) + float32(1./45*e2) + float32(16./45*eh)
+	g[2] = u[3] + float32(-2./9*s) + float32(2./45*s2) + float32(8./45*sh)
+	return g
 }
 
 // pass applies f to each of the first cols columns of m, and turns the result by its diagonal.
@@ -92,11 +112,12 @@ func (p *patch) planeAt(i, j int, c uintptr) *float32 {
 
 // genericWino6 is the set of transforms in plain Go.
 func genericWino6() transforms {
-	t := transforms{size: 6, taps: 3, filter: genericWino6Filter}
+	t := transforms{size: 6, taps: 3, filter: genericWino6Filter, filterGradient: genericWino6FilterGradient}
 	for rows := 2; rows <= 6; rows += 2 {
 		for cols := 2; cols <= 6; cols += 2 {
 			t.input[rows/2][cols/2] = func(a *byte) { (*patch)(unsafe.Pointer(a)).wino6In(rows, cols) }
 			t.output[rows/2][cols/2] = func(a *byte) { (*patch)(unsafe.Pointer(a)).wino6Out(rows, cols) }
+			t.gradient[rows/2][cols/2] = func(a *byte) { (*patch)(unsafe.Pointer(a)).wino6Grad(rows, cols) }
 		}
 	}
 	return t
@@ -145,6 +166,25 @@ func (p *patch) wino6Out(rows, cols int) {
 	}
 }
 
+func (p *patch) wino6Grad(rows, cols int) {
+	along := func(v [8]float32) [8]float32 { return wino6Gradient1(rows, v) }
+	across := func(v [8]float32) [8]float32 { return wino6Gradient1(cols, v) }
+	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
+		var m [8][8]float32
+		for i := range rows {
+			for j := range cols {
+				m[i][j] = read(p.at(p.image, i, j), c)
+			}
+		}
+		r := both(&m, cols, rows+2, along, across)
+		for i := range rows + 2 {
+			for j := range cols + 2 {
+				*p.planeAt(i, j, c) = r[i][j]
+			}
+		}
+	}
+}
+
 func genericWino6Filter(t *byte) {
 	p := (*patch)(unsafe.Pointer(t))
 	for c := uintptr(0); c < uintptr(p.count); c++ {
@@ -155,6 +195,20 @@ func genericWino6Filter(t *byte) {
 		r := both(&m, 3, 8, wino6Filter1, wino6Filter1)
 		for i := range 64 {
 			*p.planeAt(i/8, i%8, c*p.step) = r[i/8][i%8]
+		}
+	}
+}
+
+func genericWino6FilterGradient(t *byte) {
+	p := (*patch)(unsafe.Pointer(t))
+	for c := uintptr(0); c < uintptr(p.count); c++ {
+		var m [8][8]float32
+		for i := range 64 {
+			m[i/8][i%8] = *p.planeAt(i/8, i%8, c*p.step)
+		}
+		r := both(&m, 8, 3, wino6FilterGradient1, wino6FilterGradient1)
+		for i := range 9 {
+			*move(p.image, c*p.pixel+uintptr(i)*p.row) = r[i/3][i%3]
 		}
 	}
 }

@@ -9,22 +9,23 @@ func (s ConvShape) suitsWinograd(src, dst int) bool {
 		src >= 12 && dst >= 4 && s.H*s.W > 4 && !directOnly.Load()
 }
 
-// suitsUpsampled tells whether the convolution behind an upsampling has fewer products by F(4x4, 2x2), and enough pixels
-// for its transformed filters, which are nearly three times the size of F(4x4, 3x3)'s (measured on Zen 4, AVX-512).
-func (s ConvShape) suitsUpsampled(is *isa, fixed bool) bool {
+// suitsUpsampled tells whether the convolution behind an upsampling has fewer products by F(4x4, 2x2) than by F(4x4, 3x3) on
+// the large image, and enough pixels for its transformed filters, which are nearly three times the size (measured on Zen 4,
+// AVX-512). F(6x6, 3x3) has a tenth fewer from 14x14 to 28x28 pixels, which the large image costs again: with 64 channels
+// 64 images take as long forward, and a fifth longer for the filter's gradient.
+func (s ConvShape) suitsUpsampled(is *isa) bool {
 	if !s.suitsWinograd(s.C, s.K) || !s.suitsWinograd(s.K, s.C) || 4*s.H*s.W < min(s.C, s.K) {
 		return false
 	}
 	l := s.upsampled()
-	small, large := newPatchGrid(s, &is.winoUp[0][0]), newPatchGrid(l, l.winogradOf(is, fixed))
+	small, large := newPatchGrid(s, &is.winoUp[0][0]), newPatchGrid(l, &is.wino4)
 	return 4*small.products() < large.products()
 }
 
 // winogradOf chooses the algorithm, by the shape of an image and of the filter only, as was measured (Zen 4, AVX-512).
 // F(6x6, 3x3) has fewer products, but more to transform: too much where there are few channels. Where there are few
-// pixels for the channels, to read the filter's 64 planes takes longer than the products that they save; so it does where
-// they save little and the filter is transformed at every call.
-func (s ConvShape) winogradOf(is *isa, fixed bool) *transforms {
+// pixels for the channels, to make and to read the filter's 64 planes takes longer than the products that they save.
+func (s ConvShape) winogradOf(is *isa) *transforms {
 	pixels, channels := s.H*s.W, min(s.C, s.K)
 	if s.suitsSmall() {
 		return &is.wino2
@@ -32,21 +33,28 @@ func (s ConvShape) winogradOf(is *isa, fixed bool) *transforms {
 	if s.H <= 6 || s.W <= 6 || s.C*s.K < 16*(s.C+s.K) || pixels < 2*channels {
 		return &is.wino4
 	}
-	four, six := newPatchGrid(s, &is.wino4), newPatchGrid(s, &is.wino6)
-	share := float64(six.products()) / float64(four.products())
-	if share <= 0.75 || fixed && share <= 0.9 && pixels >= 4*channels {
+	if share := s.shareOfSix(is); share <= 0.75 || share <= 0.9 && pixels >= 4*channels {
 		return &is.wino6
 	}
 	return &is.wino4
 }
 
-// winogradOfGradient is winogradOf for the filter's gradient.
+// shareOfSix is how many products F(6x6, 3x3) has for each of F(4x4, 3x3).
+func (s ConvShape) shareOfSix(is *isa) float64 {
+	four, six := newPatchGrid(s, &is.wino4), newPatchGrid(s, &is.wino6)
+	return float64(six.products()) / float64(four.products())
+}
+
+// winogradOfGradient is winogradOf for the filter's gradient, whose sums are transformed once for all images: F(6x6, 3x3) takes
+// 3 to 12 % less time wherever it has a tenth fewer products (Zen 4, AVX-512 and AVX2), also with few pixels for the channels.
 func (s ConvShape) winogradOfGradient(is *isa) *transforms {
 	switch {
 	case s.Upsample:
 		return &is.winoUp[0][0]
 	case s.suitsSmall():
 		return &is.wino2
+	case s.H > 6 && s.W > 6 && s.shareOfSix(is) <= 0.9:
+		return &is.wino6
 	}
 	return &is.wino4
 }

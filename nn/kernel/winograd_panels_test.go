@@ -50,7 +50,7 @@ func TestThreadsSharePanels(t *testing.T) {
 	}
 	defer SetThreads(Threads())
 	forLevels(t, func(t *testing.T, _ Level) {
-		s := same3x3(1, 28, 14, 64, 136)
+		s := same3x3(1, 6, 48, 64, 136)
 		d := newConvData(testRand(4), s)
 		var want []float32
 		for threads := 1; threads <= 4; threads++ {
@@ -87,7 +87,7 @@ func TestThreadTakesBlocksOfAnothersPanel(t *testing.T) {
 	}
 	defer SetThreads(Threads())
 	SetThreads(2)
-	s := same3x3(1, 28, 14, 64, 72)
+	s := same3x3(1, 6, 48, 64, 72)
 	d := newConvData(testRand(4), s)
 	c, err := NewConv(s)
 	if err != nil {

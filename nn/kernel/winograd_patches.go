@@ -101,13 +101,14 @@ func (l lattice) view(p *patch, images []float32, n, h, w, c int) []float32 {
 // patchBlock is some patches in an order in which those that take part in a product follow each other: those that are
 // only narrower, those that are whole, those that are only lower, and those that are both.
 type patchBlock struct {
+	first, end        int // as they are numbered
 	list              []int
 	whole, low, small int // where the second, third and fourth kind begin
 }
 
 // sort makes the block of patches t0 to t1.
 func (b *patchBlock) sort(g *patchGrid, t0, t1 int) {
-	b.list = b.list[:0]
+	b.first, b.end, b.list = t0, t1, b.list[:0]
 	begin := [4]int{}
 	for kind := range 4 {
 		begin[kind] = len(b.list)

@@ -10,6 +10,8 @@ type sharedPatches struct {
 	vRow, wRow     int // floats between patches; not a power of two, whose lines would share few sets of the cache
 	vPlane, wPlane int
 	v, w           []float32
+	order          []patchBlock
+	list           []int // of all patches, in this order
 	part           func(worker, i int)
 }
 
@@ -27,6 +29,13 @@ func newSharedPatches(g *winogradWeights) *sharedPatches {
 	if len(g.phases) > 1 || g.pieces.count > 1 || patches < 2*g.block || g.s.C*g.s.K < tuned.sharedFilter || p.scratch() > sharedFloats {
 		return nil
 	}
+	// Where all patches have a part in all products, the blocks' size changes no bits.
+	if p.order = g.order[0]; len(g.runs) == 1 {
+		p.order = g.cutPatches(0, g.s.N, sharedDepth)
+	}
+	for _, at := range p.order {
+		p.list = append(p.list, at.list...)
+	}
 	p.part = p.transform
 	return p
 }
@@ -39,23 +48,22 @@ func (p *sharedPatches) wSize() int   { return p.groups * p.planes() * p.wPlane 
 func (p *sharedPatches) run(scratch []float32) []float32 {
 	n := p.vSize()
 	p.v, p.w, scratch = scratch[:n], scratch[n:p.scratch()], scratch[p.scratch():]
-	parallelBy(p.chunks(), len(p.workers), p.part)
+	parallelBy((len(p.list)+sharedBlock-1)/sharedBlock, len(p.workers), p.part)
 	return scratch
 }
-
-func (p *sharedPatches) chunks() int { return (p.s.N*p.perImage() + sharedBlock - 1) / sharedBlock }
 
 // transform transforms some patches.
 func (p *sharedPatches) transform(worker, i int) {
 	b := weightsBlock{winogradWeights: p.winogradWeights, winogradWorker: &p.workers[worker], vPlane: p.vPlane, wPlane: p.wPlane}
-	for t := i * sharedBlock; t < min((i+1)*sharedBlock, p.s.N*p.perImage()); t++ {
+	for t := i * sharedBlock; t < min((i+1)*sharedBlock, len(p.list)); t++ {
+		patch := p.list[t]
 		for j := range p.blocks {
 			b.c0, b.c1 = j*p.chans, min((j+1)*p.chans, p.s.C)
-			b.transformX(p.v[j*p.planes()*p.vPlane+t*p.vRow:], t)
+			b.transformX(p.v[j*p.planes()*p.vPlane+t*p.vRow:], patch)
 		}
 		for j := range p.groups {
 			b.k0, b.k1 = j*p.width*panelWidth, min((j+1)*p.width*panelWidth, p.s.K)
-			b.transformDY(p.w[j*p.planes()*p.wPlane+t*p.wRow:], t)
+			b.transformDY(p.w[j*p.planes()*p.wPlane+t*p.wRow:], patch)
 		}
 	}
 }
@@ -64,21 +72,30 @@ func (p *sharedPatches) transform(worker, i int) {
 func (p *sharedPatches) do(b *weightsBlock, sums bool) {
 	b.v, b.w = p.v[b.c0/p.chans*p.planes()*p.vPlane:], p.w[b.k0/(p.width*panelWidth)*p.planes()*p.wPlane:]
 	b.vRow, b.wRow, b.vPlane, b.wPlane = p.vRow, p.wRow, p.vPlane, p.wPlane
-	patches := p.s.N * p.perImage()
 	q := &b.mul
-	columns := q.tiles(b.c1-b.c0, b.k1-b.k0) * patches
+	columns := q.tiles(b.c1-b.c0, b.k1-b.k0) * len(p.list)
 	q.stopFetching()
-	for point := range b.planes() {
-		if next := point + 1; next < b.planes() { // V and W come from far
-			q.fetch(0, b.v[next*p.vPlane:][:p.vPlane], columns)
-			q.fetch(1, b.w[next*p.wPlane:][:p.wPlane], columns)
-		}
-		for first := 0; first < patches; first += sharedDepth {
-			b.multiplyAt(point, first, min(sharedDepth, patches-first), first == 0)
+	for _, r := range b.runs {
+		for point := r.first; point < r.first+r.count; point++ {
+			if next := point + 1; next < b.planes() { // V and W come from far
+				q.fetch(0, b.v[next*p.vPlane:][:p.vPlane], columns)
+				q.fetch(1, b.w[next*p.wPlane:][:p.wPlane], columns)
+			}
+			t := 0
+			for i, at := range p.order {
+				if first, end := at.part(r); first < end {
+					b.multiplyAt(point, t+first, end-first, i == 0)
+				}
+				t += len(at.list)
+			}
 		}
 	}
 	q.stopFetching()
-	if p.images != nil && sums {
-		b.sumImages(0, patches)
+	t := 0
+	for i := range p.order {
+		if p.images != nil && sums {
+			b.sumImages(&p.order[i], t)
+		}
+		t += len(p.order[i].list)
 	}
 }

@@ -17,11 +17,12 @@ func TestSharedPatches(t *testing.T) {
 			s     ConvShape
 			taken bool
 		}{
-			{same3x3(7, 14, 18, 130, 100), true}, // more patches than a product has
+			{same3x3(40, 8, 7, 130, 100), true},  // more patches than a product has
+			{same3x3(9, 14, 18, 130, 100), true}, // blocks of patches of different sizes
 			{same3x3(8, 15, 13, 200, 40), true},
 			{same3x3(1, 14, 18, 130, 100), false}, // few patches
 			{up3x3(2, 16, 16, 130, 100), false},
-			{same3x3(30, 14, 14, 32, 256), false}, // images in pieces
+			{same3x3(30, 14, 14, 32, 64), false}, // images in pieces
 		} {
 			var want map[string][]float32
 			for threads := 1; threads <= 3; threads++ {

@@ -48,8 +48,9 @@ type transforms struct {
 	input, output [4][4]func(*byte) // by half the rows and half the columns of a patch
 	filter        func(*byte)
 
-	gradient, filterGradient func(*byte) // for the gradient of the filter; nil for F(6x6, 3x3)
-	filterGradientStream     func(*byte) // filterGradient past the caches, to whole lines; may be nil
+	gradient             [4][4]func(*byte) // of a patch of dy, for the gradient of the filter
+	filterGradient       func(*byte)
+	filterGradientStream func(*byte) // filterGradient past the caches, to whole lines; may be nil
 }
 
 // parities are the transforms of F(4x4, 2x2) by the parity of the outputs' row and column. They differ in the filter's.

@@ -8,17 +8,17 @@ func TestUpsampledConvTakesFewerProducts(t *testing.T) {
 		t.Skip("no Winograd")
 	}
 	for _, c := range []struct {
-		s           ConvShape
-		fixed, suit bool
+		s    ConvShape
+		suit bool
 	}{
-		{up3x3(1, 8, 8, 128, 128), false, true},
-		{up3x3(1, 16, 16, 256, 256), true, true},
-		{up3x3(1, 14, 14, 64, 64), true, false},  // 16 of 14 rows, where F(6, 3) has no waste
-		{up3x3(1, 4, 4, 256, 256), false, false}, // few pixels
-		{up3x3(1, 16, 16, 8, 64), false, false},  // few channels
-		{ConvShape{1, 16, 16, 32, 32, 3, 2, 1, 1, 1, 1, true}, false, false},
+		{up3x3(1, 8, 8, 128, 128), true},
+		{up3x3(1, 16, 16, 256, 256), true},
+		{up3x3(1, 14, 14, 64, 64), true},
+		{up3x3(1, 4, 4, 256, 256), false}, // few pixels
+		{up3x3(1, 16, 16, 8, 64), false},  // few channels
+		{ConvShape{1, 16, 16, 32, 32, 3, 2, 1, 1, 1, 1, true}, false},
 	} {
-		conv, err := newConv(c.s, c.fixed)
+		conv, err := NewConv(c.s)
 		if err != nil {
 			t.Fatal(err)
 		}

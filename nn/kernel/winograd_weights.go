@@ -3,10 +3,11 @@ package kernel
 import "unsafe"
 
 // winogradWeights is the gradient of a 3x3 filter of stride 1 and padding 1 in the
-// Winograd domain, by F(4x4, 3x3) or F(2x2, 3x3). A chunk of work is a block of input channels times a group of
+// Winograd domain, by F(6x6, 3x3), F(4x4, 3x3) or F(2x2, 3x3). A chunk of work is a block of input channels times a group of
 // panels of output channels over a piece of the images: it transforms some patches
-// of x to V [planes][patches][channels] and of dy to W, adds the products V^T W of each of 36 planes, or 16, to
-// D [planes][panel][channels][32], and at the end transforms D to the filter's gradient.
+// of x to V [planes][patches][channels] and of dy to W, adds the products V^T W of each of 64 planes, 36 or 16, to
+// D [planes][panel][channels][32], and at the end transforms D to the filter's gradient. A smaller patch at the edge of an
+// image has no part in the products at some of the planes.
 // Behind an upsampling each parity of dy's rows and columns is a phase of its own, by F(4x4, 2x2),
 // with 25 planes, and the gradients of their 2x2 filters are added to the filter's at the end.
 //
@@ -20,7 +21,8 @@ type winogradWeights struct {
 	chans, blocks    int // input channels of a block, a multiple of 16; blocks
 	width, groups    int // panels of a group; groups
 	pieces           *pieces
-	block            int // most patches at a time
+	block            int            // most patches at a time
+	order            [][]patchBlock // the patches of each piece
 	vRow, wRow       int
 	dLen, vLen, wLen int
 	workers          []winogradWorker
@@ -66,16 +68,40 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	g.vRow, g.wRow = g.chans, g.width*panelWidth
 	// V and W of 64 patches with 64 channels together are as large as those of 32 with 128.
 	_, largest := g.pieces.cut(s.N, 0)
-	g.block = min(max(tuned.weightPatches, min(64, 4096/(g.vRow+g.wRow))), max(1, largest)*g.perImage())
+	g.block = max(tuned.weightPatches, min(64, 4096/(g.vRow+g.wRow)))
+	if len(g.runs) > 1 {
+		g.block = g.blockOf(edgePatches)
+	}
+	g.block = min(g.block, max(1, largest)*g.perImage())
 	g.dLen = g.planes() * (g.width*g.chans*panelWidth + 16)
 	g.vLen, g.wLen = g.planes()*(g.block*g.vRow+16), g.planes()*(g.block*g.wRow+16)
 	g.vLen = max(g.vLen, f.taps*f.taps*16*g.chans) // store uses it too
 	g.zeros = aligned(make([]float32, max(padded(s.C), padded(s.K))+16))
 	g.workers = newWinogradWorkers(workers, is)
+	for piece := range g.pieces.count {
+		first, end := g.pieces.cut(s.N, piece)
+		g.order = append(g.order, g.cutPatches(first, end, g.block))
+	}
 	g.shared = newSharedPatches(g)
 	g.part, g.sumTap = g.do, g.doSumTap
 	return g
 }
+
+// cutPatches cuts the patches of images first to end into blocks of at most so many.
+func (g *winogradWeights) cutPatches(first, end, most int) []patchBlock {
+	first, end = first*g.perImage(), end*g.perImage()
+	list := make([]patchBlock, (end-first+most-1)/most)
+	for i := range list {
+		t0, t1 := g.cutBlock(first, end, i, len(list))
+		list[i].sort(&g.patchGrid, t0, t1)
+	}
+	return list
+}
+
+// edgePatches is the most patches of a block where some are smaller. Those that take part in a product must follow each other,
+// so a block has them sorted, and as the gradient's bits come from their order, no machine and no number of threads may have
+// other blocks. With more, V and W push each other out of a second-level cache of 1 MB.
+const edgePatches = 36
 
 // unevenPatches is how many patches are worth to be cut into more pieces, whose sums cost as much as some patches each.
 const unevenPatches = 2048
@@ -181,22 +207,21 @@ func (g *winogradWeights) do(worker, i int) {
 	bufs := g.bufs[worker*(g.dLen+g.vLen+g.wLen):]
 	b.d, b.v, b.w = bufs[:g.dLen], bufs[g.dLen:][:g.vLen], bufs[g.dLen+g.vLen:][:g.wLen]
 	b.vRow, b.wRow, b.vPlane, b.wPlane = g.vRow, g.wRow, g.block*g.vRow+16, g.block*g.wRow+16
+	if g.images != nil && block == 0 {
+		b.clearImages(g.pieces.cut(g.s.N, piece))
+	}
 	if g.shared != nil {
 		g.shared.do(&b, block == 0)
 		b.store(g.pieces.of(piece))
 		return
 	}
-	per := g.perImage()
-	first, end := g.pieces.cut(g.s.N, piece)
-	first, end = first*per, end*per
-	rounds := (end - first + g.block - 1) / g.block
-	for q := 0; q < rounds; q++ {
-		t0, t1 := first+(end-first)*q/rounds, first+(end-first)*(q+1)/rounds
-		b.transformPatches(t0, t1)
-		b.prefetchPatches(t1, min(t1+t1-t0, end))
-		b.multiply(t1-t0, q == 0)
+	for q := range g.order[piece] {
+		at := &g.order[piece][q]
+		b.transformPatches(at)
+		b.prefetchPatches(g.order[piece][q+1:])
+		b.multiply(at, q == 0)
 		if g.images != nil && block == 0 {
-			b.sumImages(t0, t1)
+			b.sumImages(at, 0)
 		}
 	}
 	size := g.pieces.size / len(g.phases)
@@ -216,39 +241,40 @@ type weightsBlock struct {
 
 func (b *weightsBlock) dPlane() int { return b.width*b.chans*panelWidth + 16 }
 
-// transformPatches transforms patches t0 to t1 of x and dy.
-func (b *weightsBlock) transformPatches(t0, t1 int) {
-	for t := t0; t < t1; t++ {
-		b.transformDY(b.w[(t-t0)*b.wRow:], t)
-		b.transformX(b.v[(t-t0)*b.vRow:], t)
+// transformPatches transforms some patches of x and dy.
+func (b *weightsBlock) transformPatches(at *patchBlock) {
+	for i, t := range at.list {
+		b.transformDY(b.w[i*b.wRow:], t)
+		b.transformX(b.v[i*b.vRow:], t)
 	}
 }
 
 func (b *weightsBlock) transformX(v []float32, t int) {
 	s, p, ph := &b.s, &b.patch, &b.winogradWeights.phases[b.phase]
-	n, _, _ := b.locate(p, t)
+	n, rows, cols := b.locate(p, t)
 	p.y += ph.top
 	p.x += ph.left
 	image := plain.view(p, b.x, n, s.H, s.W, s.C)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.vPlane)
-	b.winogradWorker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input[b.size/2][b.size/2], b.side, b.side)
+	b.winogradWorker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input[rows/2][cols/2], rows+b.reach, cols+b.reach)
 }
 
 func (b *weightsBlock) transformDY(w []float32, t int) {
 	s, p := &b.s, &b.patch
-	n, _, _ := b.locate(p, t)
+	n, rows, cols := b.locate(p, t)
 	image := b.winogradWeights.phases[b.phase].dy.view(p, b.dy, n, s.H, s.W, s.K)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.wPlane)
-	b.winogradWorker.transform(image[b.k0:], w, b.k1-b.k0, b.transforms.gradient, b.size, b.size)
+	b.winogradWorker.transform(image[b.k0:], w, b.k1-b.k0, b.transforms.gradient[rows/2][cols/2], rows, cols)
 }
 
-// prefetchPatches arranges for multiply to fetch the block's channels of patches t0 to t1.
-func (b *weightsBlock) prefetchPatches(t0, t1 int) {
+// prefetchPatches arranges for multiply to fetch the block's channels of the first of the patches that are left.
+func (b *weightsBlock) prefetchPatches(left []patchBlock) {
 	p := &b.mul
 	p.stopFetching()
-	if t0 >= t1 {
+	if len(left) == 0 {
 		return
 	}
+	t0, t1 := left[0].first, left[0].end
 	steps := b.planes() * p.tiles(b.c1-b.c0, b.k1-b.k0)
 	dy := b.winogradWeights.phases[b.phase].dy
 	x := b.memory(b.x, plain, b.s.C, t0, t1)
@@ -260,14 +286,18 @@ func (b *weightsBlock) prefetchPatches(t0, t1 int) {
 	p.fetchColumns(1, b.memory(b.dy, dy, b.s.K, t0, t1), b.s.K, b.k0, b.k1, steps, t1-t0)
 }
 
-// multiply adds the products of n patches to D, or writes them when first.
-func (b *weightsBlock) multiply(n int, first bool) {
-	for point := range b.planes() {
-		b.multiplyAt(point, 0, n, first)
+// multiply adds the products of some patches to D, or writes them when first: there are whole patches among the first, which
+// have a part in all of them.
+func (b *weightsBlock) multiply(at *patchBlock, first bool) {
+	for _, r := range b.runs {
+		t0, t1 := at.part(r)
+		for point := r.first; t0 < t1 && point < r.first+r.count; point++ {
+			b.multiplyAt(point, t0, t1-t0, first)
+		}
 	}
 }
 
-// multiplyAt is multiply for one point and n patches from t on.
+// multiplyAt is multiply for one point and n patches from the t-th of v and w on.
 func (b *weightsBlock) multiplyAt(point, t, n int, first bool) {
 	p := &b.mul
 	p.aRow, p.aCol, p.bRow, p.cRow = 4, uintptr(4*b.vRow), uintptr(4*b.wRow), 4*panelWidth
@@ -295,27 +325,38 @@ func (b *weightsBlock) fetchD(point, k, n int) {
 	}
 }
 
-// sumImages adds the patches' sums of dy to those of their images.
-func (b *weightsBlock) sumImages(t0, t1 int) {
+// clearImages sets the sums of images n0 to n1 to zero.
+func (b *weightsBlock) clearImages(n0, n1 int) {
+	for n := n0; n < n1; n++ {
+		clear(b.imageSums(n)[b.k0:b.k1])
+	}
+}
+
+// imageSums are the sums of image n for the block's phase.
+func (b *weightsBlock) imageSums(n int) []float32 {
+	return b.images[(b.phase*b.s.N+n)*b.s.K:][:b.s.K]
+}
+
+// sumImages adds the sums of dy of some patches, from the t-th of w on, to those of their images.
+func (b *weightsBlock) sumImages(at *patchBlock, t int) {
 	p := &b.mul
-	per, K := b.perImage(), b.s.K
-	images := b.images[b.phase*b.s.N*K:]
+	per := b.perImage()
 	plane := b.side + 1 // of point (1, 1): the sums of dy
 	p.a, p.aRow, p.aCol = &one[0], 4, 0
-	for t := t0; t < t1; {
-		n := t / per
-		end := min((n+1)*per, t1)
-		p.segLen = end - t
+	for i := 0; i < len(at.list); {
+		n, end := at.list[i]/per, i+1
+		for end < len(at.list) && at.list[end]/per == n {
+			end++
+		}
+		p.segLen = end - i
+		sums := b.imageSums(n)
 		for k := b.k0; k < b.k1; k += panelWidth {
-			p.b = &b.w[plane*b.wPlane+(t-t0)*b.wRow+k-b.k0]
-			p.c, p.cRow = &images[n*K+k], uintptr(4*K)
+			p.b = &b.w[plane*b.wPlane+(t+i)*b.wRow+k-b.k0]
+			p.c, p.cRow = &sums[k], uintptr(4*b.s.K)
 			p.init, p.initRow = p.c, p.cRow
-			if t == n*per {
-				p.init, p.initRow = &zeroLine[0], 0
-			}
 			p.colsPanel(1, min(panelWidth, b.k1-k))
 		}
-		t = end
+		i = end
 	}
 }
 

@@ -19,10 +19,13 @@ func winograd6() {
 			for cols := 2; cols <= 6; cols += 2 {
 				wino6Input(s, rows, cols)
 				wino6Output(s, rows, cols)
+				wino6Gradient(s, rows, cols)
 			}
 		}
 		wino6Filter(s)
+		wino6FilterGradient(s, false)
 	}
+	wino6FilterGradient(avx512, true)
 }
 
 const wino6Side = 8 // points in each dimension
@@ -150,6 +153,30 @@ func (t *mixed) output(m int, v func(i int) vec, put func(i int, y vec)) {
 
 var outputConstants = map[int][]float32{4: {2, 4, 8}, 6: {0.5, 2, 0.25, 4, 0.125, 8, 1. / 16, 16, 1. / 32, 32}}
 
+// gradient is A y for m outputs.
+func (t *mixed) gradient(m int, y func(i int) vec, put func(i int, v vec)) {
+	y0, y1 := y(0), y(1)
+	switch m {
+	case 2:
+		put(0, y0)
+		put(3, y1)
+		t.pair(put, 1, y0, y1)
+	case 4:
+		y2, y3 := y(2), y(3)
+		put(0, y0)
+		put(3, y3)
+		t.pair(put, 1, t.add(y0, y2), t.add(y1, y3))
+		t.pair(put, 4, t.plus(4, y2, t.copy(y0)), t.plus(8, y3, t.times(2, y1)))
+	case 6:
+		y2, y3, y4, y5 := y(2), y(3), y(4), y(5)
+		put(0, y0)
+		put(3, y5)
+		t.pair(put, 1, t.add(t.add(y0, y2), y4), t.add(t.add(y1, y3), y5))
+		t.pair(put, 4, t.plus(16, y4, t.plus(4, y2, t.copy(y0))), t.plus(32, y5, t.plus(8, y3, t.times(2, y1))))
+		t.pair(put, 6, t.plus(1./16, y4, t.plus(0.25, y2, y0)), t.plus(1./32, y5, t.plus(0.125, y3, t.times(0.5, y1))))
+	}
+}
+
 // filter is G g.
 func (t *mixed) filter(g func(i int) vec, put func(i int, v vec)) {
 	g0, g1, g2 := g(0), g(1), g(2)
@@ -165,6 +192,19 @@ func (t *mixed) filter(g func(i int) vec, put func(i int, v vec)) {
 	e = t.plus(4, g0, t.copy(g2))
 	put(6, t.times(8./45, t.add(e, o)))
 	put(7, t.times(8./45, t.sub(e, o)))
+}
+
+// filterGradient is G^T u.
+func (t *mixed) filterGradient(u func(i int) vec, put func(i int, v vec)) {
+	u1, u2 := u(1), u(2)
+	s, e := t.add(u1, u2), t.sub(u1, u2)
+	u1, u2 = u(4), u(5)
+	s2, e2 := t.add(u1, u2), t.sub(u1, u2)
+	u1, u2 = u(6), u(7)
+	sh, eh := t.add(u1, u2), t.sub(u1, u2)
+	put(0, t.plus(32./45, sh, t.plus(1./90, s2, t.plus(-2./9, s, u(0)))))
+	put(1, t.plus(16./45, eh, t.plus(1./45, e2, t.times(-2./9, e))))
+	put(2, t.plus(8./45, sh, t.plus(2./45, s2, t.plus(-2./9, s, u(3)))))
 }
 
 func (t *mixed) next(pointer reg.GPVirtual, off, count reg.GPVirtual) {
@@ -232,6 +272,26 @@ func wino6Output(s isa, rows, cols int) {
 	t.next(m, off, count)
 }
 
+func wino6Gradient(s isa, rows, cols int) {
+	t := newMixed(s, fmt.Sprintf("wino6Gradient%dx%d", rows, cols))
+	t.findPixels(rows, cols, false)
+	w, count, off, q := t.field(patchData), t.field(patchCount), GP64(), GP64()
+	t.steps()
+	set, get := t.temporary()
+	t.constants(append(outputConstants[rows], outputConstants[cols]...)...)
+	XORQ(off, off)
+	Label("loop")
+	for j := 0; j < cols; j++ {
+		t.gradient(rows, func(i int) vec { return t.load(t.pixel(patchPixels, cols*i+j, off)) }, func(i int, v vec) { set(i, j, v) })
+	}
+	MOVQ(w, q)
+	for i := 0; i < rows+2; i++ {
+		t.gradient(cols, func(j int) vec { return get(i, j) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
+		ADDQ(t.plane[wino6Side], q)
+	}
+	t.next(w, off, count)
+}
+
 func wino6Filter(s isa) {
 	t := newMixed(s, "wino6Filter")
 	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
@@ -262,4 +322,40 @@ func wino6Filter(s isa) {
 	ADDQ(channel, w)
 	ADDQ(step, u)
 	t.end(count)
+}
+
+// wino6FilterGradient transforms one vector of output channels of count input channels. With stream the gradient is
+// written past the caches, to whole lines.
+func wino6FilterGradient(s isa, stream bool) {
+	name, store := "wino6FilterGradient", s.store
+	if stream {
+		name, store = "wino6FilterGradientStream", func(v vec, m Mem) { VMOVNTPS(v, m) }
+	}
+	t := newMixed(s, name)
+	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
+	u, step, count, q := t.field(patchData), t.field(patchStep), t.field(patchCount), GP64()
+	t.steps()
+	set, get := t.temporary()
+	t.constants(-2./9, 1./90, 32./45, 1./45, 16./45, 2./45, 8./45)
+	Label("loop")
+	MOVQ(u, q)
+	for i := 0; i < wino6Side; i++ {
+		t.filterGradient(func(j int) vec { return t.load(t.at(q, j)) }, func(j int, v vec) { set(i, j, v) })
+		ADDQ(t.plane[wino6Side], q)
+	}
+	for j := 0; j < 3; j++ {
+		t.filterGradient(func(i int) vec { return get(i, j) }, func(i int, v vec) {
+			at := GP64()
+			IMUL3Q(I8(3*i+j), tap, at)
+			store(v, Mem{Base: w, Index: at, Scale: 1})
+		})
+	}
+	ADDQ(channel, w)
+	ADDQ(step, u)
+	DECQ(count)
+	JNE(LabelRef("loop"))
+	if stream {
+		SFENCE()
+	}
+	done()
 }
