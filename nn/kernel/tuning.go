@@ -48,5 +48,5 @@ func tuningOf(l2 int) tuning {
 	if l2 >= 2<<20 {
 		return tuning{nearV: 1 << 17, planeFirst: true, panelShare: 1, ownFilter: 3 << 17, weightPatches: 32, sharedFilter: 1 << 16, outerBlock: 128, fetchD: 1 << 17}
 	}
-	return tuning{nearV: 1 << 16, panelShare: 2, weightPatches: 48, sharedFilter: math.MaxInt, outerBlock: 64, fetchD: math.MaxInt}
+	return tuning{nearV: 1 << 16, panelShare: 2, ownFilter: 3 << 17, weightPatches: 48, sharedFilter: math.MaxInt, outerBlock: 64, fetchD: math.MaxInt}
 }
