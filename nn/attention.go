@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"slices"
+
 	G "gorgonia.org/gorgonia"
 
 	"unstir/nn/engine"
@@ -40,20 +42,31 @@ func (s Scope) Attention(q, k, v *G.Node, heads int) *G.Node {
 		return s.fail("%s: %v", s.prefix, err)
 	}
 	rows := shape.N * shape.Heads * shape.S // one log-sum-exp each
+	extras := []int{rows}
+	if plan.Kept() > 0 {
+		extras = append(extras, plan.Kept())
+	}
 	product := 2 * float64(shape.N*shape.Heads) * float64(shape.S) * float64(shape.S) * float64(shape.D)
 	op := &engine.Op{
-		Name: s.prefix + ".attention", Shape: in, Scratch: plan.Scratch() + rows, Extras: []int{rows},
+		Name: s.prefix + ".attention", Shape: in, Scratch: plan.Scratch() + rows, Extras: extras,
 		FLOPs: 2 * product, Wrt: []bool{true, true, true},
 		Kernel: func(c *engine.Call) {
 			lse, scratch := c.Extra[0], c.Scratch[:plan.Scratch()]
 			if lse == nil {
 				lse = c.Scratch[plan.Scratch():]
 			}
-			plan.Forward(c.Out, lse, c.In[0], c.In[1], c.In[2], scratch)
+			var kept []float32
+			if len(extras) > 1 {
+				kept = c.Extra[1]
+			}
+			plan.Forward(c.Out, lse, kept, c.In[0], c.In[1], c.In[2], scratch)
 		},
 	}
 	op.Diff = func(in G.Nodes, out, dy *G.Node) (G.Nodes, error) {
-		lse := s.extra(out, 0, rows)
+		in = append(slices.Clone(in), out, dy)
+		for i, n := range extras {
+			in = append(in, s.extra(out, i, n))
+		}
 		if s.err != nil {
 			return nil, s.err
 		}
@@ -62,9 +75,13 @@ func (s Scope) Attention(q, k, v *G.Node, heads int) *G.Node {
 			Name: s.prefix + ".attention dq", Shape: in[0].Shape(), Scratch: plan.Scratch(), Extras: []int{size, size},
 			FLOPs: 5 * product,
 			Kernel: func(c *engine.Call) {
-				plan.Backward(c.Out, c.Extra[0], c.Extra[1], c.In[5], c.In[3], c.In[4], c.In[0], c.In[1], c.In[2], c.Scratch)
+				var kept []float32
+				if len(extras) > 1 {
+					kept = c.In[6]
+				}
+				plan.Backward(c.Out, c.Extra[0], c.Extra[1], c.In[4], c.In[3], c.In[5], kept, c.In[0], c.In[1], c.In[2], c.Scratch)
 			},
-		}, in[0], in[1], in[2], out, lse, dy)
+		}, in...)
 		shape := in[0].Shape()
 		return G.Nodes{dq, s.extra(dq, 0, shape...), s.extra(dq, 1, shape...)}, s.err
 	}

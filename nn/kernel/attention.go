@@ -29,9 +29,9 @@ const (
 // Attention is the plan of one attention. It serves one goroutine at a time. q, k, v, o and their gradients are
 // [N, S, Heads*D], lse is [N, Heads, S].
 //
-// One task is a head of an image, or a few: no scores of more than a block of queries exist at a time, and none are kept for
-// the backward pass, which computes them again from lse. Wide heads are matrix products (attention_wide.go); heads of few
-// channels go sixteen queries at a time (attention_lanes.go).
+// One task is a head of an image, or a few: no scores of more than a block of queries exist at a time. The backward pass
+// computes them again from lse, unless the probabilities were kept, which is worth it where they are no larger than q. Wide
+// heads are matrix products (attention_wide.go); heads of few channels go sixteen queries at a time (attention_lanes.go).
 type Attention struct {
 	s      AttentionShape
 	scale  float32     // 1/sqrt(D)
@@ -44,7 +44,7 @@ type Attention struct {
 	group  int         // heads of a task
 	cuts   int         // tasks of a wide head's forward pass
 
-	o, lse, q, k, v         []float32
+	o, lse, kept, q, k, v   []float32
 	dq, dk, dv, do, scratch []float32
 
 	forward, backward func(worker, task int)
@@ -88,24 +88,34 @@ func wholeLines(n int) int { return (n + 31) &^ 15 }
 // Scratch is the number of floats of scratch that Forward and Backward need.
 func (a *Attention) Scratch() int { return a.spaces*a.perJob + 16 }
 
-// Forward computes o, and lse: the logarithm of each query's sum of exp(score).
-func (a *Attention) Forward(o, lse, q, k, v, scratch []float32) {
-	a.o, a.lse, a.q, a.k, a.v, a.scratch = o, lse, q, k, v, scratch
+// Kept is the number of floats of kept that Forward may fill for Backward: at most q's. It is 0 where the probabilities would
+// be larger than q, or a head is too thin.
+func (a *Attention) Kept() int {
+	if a.width == 0 || a.width > a.s.D {
+		return 0
+	}
+	return a.s.N * a.s.Heads * a.s.S * a.width
+}
+
+// Forward computes o, and lse: the logarithm of each query's sum of exp(score). Unless kept is nil, it gets the
+// probabilities.
+func (a *Attention) Forward(o, lse, kept, q, k, v, scratch []float32) {
+	a.o, a.lse, a.kept, a.q, a.k, a.v, a.scratch = o, lse, kept, q, k, v, scratch
 	parallelBy(a.tasks()*max(1, a.cuts), a.spaces, a.forward)
 	a.release()
 }
 
-// Backward computes the gradients of q, k and v from do and from what Forward was given and wrote. It overwrites; the
-// gradients must not overlap the other arguments.
-func (a *Attention) Backward(dq, dk, dv, do, o, lse, q, k, v, scratch []float32) {
-	a.o, a.lse, a.q, a.k, a.v, a.scratch = o, lse, q, k, v, scratch
+// Backward computes the gradients of q, k and v from do and from what Forward was given and wrote; kept is nil if Forward's
+// was. It overwrites; the gradients must not overlap the other arguments.
+func (a *Attention) Backward(dq, dk, dv, do, o, lse, kept, q, k, v, scratch []float32) {
+	a.o, a.lse, a.kept, a.q, a.k, a.v, a.scratch = o, lse, kept, q, k, v, scratch
 	a.dq, a.dk, a.dv, a.do = dq, dk, dv, do
 	parallelBy(a.tasks(), a.spaces, a.backward)
 	a.release()
 }
 
 func (a *Attention) release() {
-	a.o, a.lse, a.q, a.k, a.v, a.scratch = nil, nil, nil, nil, nil, nil
+	a.o, a.lse, a.kept, a.q, a.k, a.v, a.scratch = nil, nil, nil, nil, nil, nil, nil
 	a.dq, a.dk, a.dv, a.do = nil, nil, nil, nil
 }
 

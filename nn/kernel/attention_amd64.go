@@ -8,7 +8,10 @@ package kernel
 func softmaxRowsAVX512(p *float32, largest *float32, sum *float32, rows int, width int, scale float32)
 
 //go:noescape
-func softmaxBackRowsAVX512(p *float32, ds *float32, lse *float32, delta *float32, rows int, width int, scale float32)
+func softmaxBackRowsAVX512(p *float32, ds *float32, delta *float32, lse *float32, rows int, width int, scale float32)
+
+//go:noescape
+func softmaxKeptRowsAVX512(p *float32, ds *float32, delta *float32, rows int, width int, scale float32)
 
 //go:noescape
 func laneScoresAVX512(p *float32, a *float32, lanes *float32, high *float32, ld int, rows int, d int)
@@ -26,7 +29,10 @@ func laneGradientsAVX512(p *float32, ds *float32, lse *float32, delta *float32, 
 func softmaxRowsAVX2(p *float32, largest *float32, sum *float32, rows int, width int, scale float32)
 
 //go:noescape
-func softmaxBackRowsAVX2(p *float32, ds *float32, lse *float32, delta *float32, rows int, width int, scale float32)
+func softmaxBackRowsAVX2(p *float32, ds *float32, delta *float32, lse *float32, rows int, width int, scale float32)
+
+//go:noescape
+func softmaxKeptRowsAVX2(p *float32, ds *float32, delta *float32, rows int, width int, scale float32)
 
 //go:noescape
 func laneScoresAVX2(p *float32, a *float32, lanes *float32, high *float32, ld int, rows int, d int)

@@ -120,7 +120,7 @@ divide:
 	VZEROUPPER
 	RET
 
-// func softmaxBackRowsAVX512(p *float32, ds *float32, lse *float32, delta *float32, rows int, width int, scale float32)
+// func softmaxBackRowsAVX512(p *float32, ds *float32, delta *float32, lse *float32, rows int, width int, scale float32)
 // Requires: AVX, AVX512F
 TEXT ·softmaxBackRowsAVX512(SB), NOSPLIT, $0-52
 	MOVL         $0xc2ae999a, AX
@@ -150,8 +150,8 @@ TEXT ·softmaxBackRowsAVX512(SB), NOSPLIT, $0-52
 	VBROADCASTSS scale+48(FP), Z12
 	MOVQ         p+0(FP), AX
 	MOVQ         ds+8(FP), CX
-	MOVQ         lse+16(FP), DX
-	MOVQ         delta+24(FP), BX
+	MOVQ         delta+16(FP), DX
+	MOVQ         lse+24(FP), BX
 	MOVQ         rows+32(FP), SI
 	MOVQ         width+40(FP), DI
 	SHLQ         $0x02, DI
@@ -163,7 +163,7 @@ rows:
 
 columns:
 	VMOVUPS      (AX)(R8*1), Z15
-	VFMSUB213PS  Z13, Z12, Z15
+	VFMSUB213PS  Z14, Z12, Z15
 	VMINPS       Z15, Z1, Z15
 	VMAXPS       Z15, Z0, Z15
 	VMOVUPS      Z3, Z16
@@ -184,7 +184,7 @@ columns:
 	VMULPS       Z16, Z18, Z18
 	VMOVUPS      Z18, (AX)(R8*1)
 	VMOVUPS      (CX)(R8*1), Z15
-	VSUBPS       Z14, Z15, Z15
+	VSUBPS       Z13, Z15, Z15
 	VMULPS       Z18, Z15, Z15
 	VMULPS       Z12, Z15, Z15
 	VMOVUPS      Z15, (CX)(R8*1)
@@ -197,6 +197,39 @@ columns:
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNE          rows
+	VZEROUPPER
+	RET
+
+// func softmaxKeptRowsAVX512(p *float32, ds *float32, delta *float32, rows int, width int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·softmaxKeptRowsAVX512(SB), NOSPLIT, $0-44
+	VBROADCASTSS scale+40(FP), Z0
+	MOVQ         p+0(FP), AX
+	MOVQ         ds+8(FP), CX
+	MOVQ         delta+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	MOVQ         width+32(FP), SI
+	SHLQ         $0x02, SI
+
+rows:
+	VBROADCASTSS (DX), Z1
+	XORQ         DI, DI
+
+columns:
+	VMOVUPS (AX)(DI*1), Z2
+	VMOVUPS (CX)(DI*1), Z3
+	VSUBPS  Z1, Z3, Z3
+	VMULPS  Z2, Z3, Z3
+	VMULPS  Z0, Z3, Z3
+	VMOVUPS Z3, (CX)(DI*1)
+	ADDQ    $+64, DI
+	CMPQ    DI, SI
+	JNE     columns
+	ADDQ    SI, AX
+	ADDQ    SI, CX
+	ADDQ    $+4, DX
+	DECQ    BX
+	JNE     rows
 	VZEROUPPER
 	RET
 
@@ -889,7 +922,7 @@ DATA attentionConstants<>+664(SB)/4, $0x3f000000
 DATA attentionConstants<>+668(SB)/4, $0x3f000000
 GLOBL attentionConstants<>(SB), RODATA|NOPTR, $672
 
-// func softmaxBackRowsAVX2(p *float32, ds *float32, lse *float32, delta *float32, rows int, width int, scale float32)
+// func softmaxBackRowsAVX2(p *float32, ds *float32, delta *float32, lse *float32, rows int, width int, scale float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·softmaxBackRowsAVX2(SB), NOSPLIT, $0-52
 	MOVL         $0xc2ae999a, AX
@@ -901,8 +934,8 @@ TEXT ·softmaxBackRowsAVX2(SB), NOSPLIT, $0-52
 	VBROADCASTSS scale+48(FP), Y2
 	MOVQ         p+0(FP), AX
 	MOVQ         ds+8(FP), CX
-	MOVQ         lse+16(FP), DX
-	MOVQ         delta+24(FP), BX
+	MOVQ         delta+16(FP), DX
+	MOVQ         lse+24(FP), BX
 	MOVQ         rows+32(FP), SI
 	MOVQ         width+40(FP), DI
 	SHLQ         $0x02, DI
@@ -914,7 +947,7 @@ rows:
 
 columns:
 	VMOVUPS      (AX)(R8*1), Y5
-	VFMSUB213PS  Y3, Y2, Y5
+	VFMSUB213PS  Y4, Y2, Y5
 	VMINPS       Y5, Y1, Y5
 	VMAXPS       Y5, Y0, Y5
 	VMOVUPS      attentionConstants<>+32(SB), Y6
@@ -935,12 +968,12 @@ columns:
 	VMULPS       Y6, Y8, Y8
 	VMOVUPS      Y8, (AX)(R8*1)
 	VMOVUPS      (CX)(R8*1), Y5
-	VSUBPS       Y4, Y5, Y5
+	VSUBPS       Y3, Y5, Y5
 	VMULPS       Y8, Y5, Y5
 	VMULPS       Y2, Y5, Y5
 	VMOVUPS      Y5, (CX)(R8*1)
 	VMOVUPS      32(AX)(R8*1), Y5
-	VFMSUB213PS  Y3, Y2, Y5
+	VFMSUB213PS  Y4, Y2, Y5
 	VMINPS       Y5, Y1, Y5
 	VMAXPS       Y5, Y0, Y5
 	VMOVUPS      attentionConstants<>+32(SB), Y6
@@ -961,7 +994,7 @@ columns:
 	VMULPS       Y6, Y8, Y8
 	VMOVUPS      Y8, 32(AX)(R8*1)
 	VMOVUPS      32(CX)(R8*1), Y5
-	VSUBPS       Y4, Y5, Y5
+	VSUBPS       Y3, Y5, Y5
 	VMULPS       Y8, Y5, Y5
 	VMULPS       Y2, Y5, Y5
 	VMOVUPS      Y5, 32(CX)(R8*1)
@@ -974,6 +1007,45 @@ columns:
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNE          rows
+	VZEROUPPER
+	RET
+
+// func softmaxKeptRowsAVX2(p *float32, ds *float32, delta *float32, rows int, width int, scale float32)
+// Requires: AVX
+TEXT ·softmaxKeptRowsAVX2(SB), NOSPLIT, $0-44
+	VBROADCASTSS scale+40(FP), Y0
+	MOVQ         p+0(FP), AX
+	MOVQ         ds+8(FP), CX
+	MOVQ         delta+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	MOVQ         width+32(FP), SI
+	SHLQ         $0x02, SI
+
+rows:
+	VBROADCASTSS (DX), Y1
+	XORQ         DI, DI
+
+columns:
+	VMOVUPS (AX)(DI*1), Y2
+	VMOVUPS (CX)(DI*1), Y3
+	VSUBPS  Y1, Y3, Y3
+	VMULPS  Y2, Y3, Y3
+	VMULPS  Y0, Y3, Y3
+	VMOVUPS Y3, (CX)(DI*1)
+	VMOVUPS 32(AX)(DI*1), Y2
+	VMOVUPS 32(CX)(DI*1), Y3
+	VSUBPS  Y1, Y3, Y3
+	VMULPS  Y2, Y3, Y3
+	VMULPS  Y0, Y3, Y3
+	VMOVUPS Y3, 32(CX)(DI*1)
+	ADDQ    $+64, DI
+	CMPQ    DI, SI
+	JNE     columns
+	ADDQ    SI, AX
+	ADDQ    SI, CX
+	ADDQ    $+4, DX
+	DECQ    BX
+	JNE     rows
 	VZEROUPPER
 	RET
 

@@ -16,11 +16,22 @@ func softmaxRows(p, largest, sum []float32, rows, width int, scale float32) {
 func softmaxBackRows(p, ds, lse, delta []float32, rows, width int, scale float32) {
 	switch ActiveLevel() {
 	case AVX512:
-		softmaxBackRowsAVX512(&p[0], &ds[0], &lse[0], &delta[0], rows, width, scale)
+		softmaxBackRowsAVX512(&p[0], &ds[0], &delta[0], &lse[0], rows, width, scale)
 	case AVX2:
-		softmaxBackRowsAVX2(&p[0], &ds[0], &lse[0], &delta[0], rows, width, scale)
+		softmaxBackRowsAVX2(&p[0], &ds[0], &delta[0], &lse[0], rows, width, scale)
 	default:
 		softmaxBackRowsGo(p, ds, lse, delta, rows, width, scale)
+	}
+}
+
+func softmaxKeptRows(p, ds, delta []float32, rows, width int, scale float32) {
+	switch ActiveLevel() {
+	case AVX512:
+		softmaxKeptRowsAVX512(&p[0], &ds[0], &delta[0], rows, width, scale)
+	case AVX2:
+		softmaxKeptRowsAVX2(&p[0], &ds[0], &delta[0], rows, width, scale)
+	default:
+		softmaxKeptRowsGo(p, ds, delta, rows, width, scale)
 	}
 }
 

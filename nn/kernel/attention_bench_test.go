@@ -16,6 +16,9 @@ func BenchmarkAttention(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		if a.Kept() > 0 {
+			d.kept = garbage(a.Kept())
+		}
 		scratch := make([]float32, a.Scratch())
 		product := 2 * float64(s.N) * float64(s.Heads) * float64(s.S) * float64(s.S) * float64(s.D)
 		run := func(name string, products float64, f func()) {
@@ -26,7 +29,7 @@ func BenchmarkAttention(b *testing.B) {
 				b.ReportMetric(products*product*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 			})
 		}
-		run("forward", 2, func() { a.Forward(d.o, d.lse, d.q, d.k, d.v, scratch) })
-		run("backward", 5, func() { a.Backward(d.dq, d.dk, d.dv, d.do, d.o, d.lse, d.q, d.k, d.v, scratch) })
+		run("forward", 2, func() { a.Forward(d.o, d.lse, d.kept, d.q, d.k, d.v, scratch) })
+		run("backward", 5, func() { a.Backward(d.dq, d.dk, d.dv, d.do, d.o, d.lse, d.kept, d.q, d.k, d.v, scratch) })
 	}
 }

@@ -45,6 +45,16 @@ func softmaxBackRowsGo(p, ds, lse, delta []float32, rows, width int, scale float
 	}
 }
 
+// softmaxKeptRowsGo is softmaxBackRowsGo for a p that has the probabilities.
+func softmaxKeptRowsGo(p, ds, delta []float32, rows, width int, scale float32) {
+	for r, e := range delta[:rows] {
+		d := ds[r*width : (r+1)*width]
+		for i, x := range p[r*width : (r+1)*width] {
+			d[i] = float32(x*(d[i]-e)) * scale
+		}
+	}
+}
+
 // Lanes: sixteen queries (or keys) side by side, [.., 16], against rows of a, which are ld floats apart.
 
 // laneScoresGo sets p[r] = sum over i < d of a[r*ld+i] * lanes[i], and high, unless nil, to the largest of each lane.

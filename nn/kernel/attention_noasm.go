@@ -10,6 +10,10 @@ func softmaxBackRows(p, ds, lse, delta []float32, rows, width int, scale float32
 	softmaxBackRowsGo(p, ds, lse, delta, rows, width, scale)
 }
 
+func softmaxKeptRows(p, ds, delta []float32, rows, width int, scale float32) {
+	softmaxKeptRowsGo(p, ds, delta, rows, width, scale)
+}
+
 func laneScores(p, a, lanes, high []float32, ld, rows, d int) {
 	laneScoresGo(p, a, lanes, high, ld, rows, d)
 }

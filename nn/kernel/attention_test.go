@@ -10,6 +10,8 @@ import (
 type attentionData struct {
 	s                               AttentionShape
 	q, k, v, do, o, lse, dq, dk, dv []float32
+	keep                            bool      // the probabilities, where the plan may
+	kept                            []float32 // them
 }
 
 func newAttentionData(r *rand.Rand, s AttentionShape, spread float32) *attentionData {
@@ -31,11 +33,37 @@ func (d *attentionData) run(t testing.TB) {
 		t.Fatal(err)
 	}
 	scratch := garbage(a.Scratch())
-	a.Forward(d.o, d.lse, d.q, d.k, d.v, scratch)
+	if d.keep && a.Kept() > 0 {
+		d.kept = garbage(a.Kept())
+	}
+	a.Forward(d.o, d.lse, d.kept, d.q, d.k, d.v, scratch)
 	for i := range scratch {
 		scratch[i] = float32(math.NaN())
 	}
-	a.Backward(d.dq, d.dk, d.dv, d.do, d.o, d.lse, d.q, d.k, d.v, scratch)
+	a.Backward(d.dq, d.dk, d.dv, d.do, d.o, d.lse, d.kept, d.q, d.k, d.v, scratch)
+}
+
+// forKept runs f with probabilities that are computed again, and with kept ones where the plan may keep them.
+func forKept(t *testing.T, s AttentionShape, f func(keep bool)) {
+	t.Helper()
+	a, err := NewAttention(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f(false); a.Kept() > 0 {
+		f(true)
+	}
+}
+
+// Probabilities are kept where they are no larger than q.
+func TestAttentionKeepsNoMoreThanQ(t *testing.T) {
+	for s, want := range map[AttentionShape]int{
+		{3, 256, 1, 256}: 3 * 256 * 256, {2, 49, 2, 64}: 2 * 2 * 49 * 64, {2, 49, 1, 63}: 0, {2, 257, 1, 256}: 0, {2, 16, 4, 32}: 0,
+	} {
+		if a, err := NewAttention(s); err != nil || a.Kept() != want {
+			t.Errorf("%+v: %d floats are kept, want %d; %v", s, a.Kept(), want, err)
+		}
+	}
 }
 
 func (d *attentionData) results() map[string][]float32 {
@@ -92,7 +120,7 @@ func (d *attentionData) wide() *wideAttention {
 func attentionShapes() []AttentionShape {
 	return []AttentionShape{
 		{1, 1, 1, 1}, {2, 5, 1, 3}, {1, 16, 2, 8}, {2, 49, 4, 8}, {1, 64, 3, 8}, {2, 33, 2, 16}, {1, 50, 2, 12},
-		{1, 20, 1, 32}, {1, 47, 1, 64}, {1, 64, 1, 96}, {1, 700, 1, 8}, {1, 500, 1, 40}, {3, 17, 2, 20},
+		{1, 20, 1, 32}, {1, 47, 1, 64}, {1, 64, 1, 96}, {2, 37, 2, 56}, {1, 380, 1, 384}, {1, 700, 1, 8}, {1, 500, 1, 40}, {3, 17, 2, 20},
 	}
 }
 
@@ -105,27 +133,31 @@ func TestAttentionIsTheFloat64Loop(t *testing.T) {
 				continue
 			}
 			d := newAttentionData(r, s, float32(1+2*(i%3)))
-			d.run(t)
 			w := d.wide()
-			for _, c := range []struct {
-				name string
-				got  []float32
-				want []float64
-			}{{"o", d.o, w.o}, {"lse", d.lse, w.lse}, {"dq", d.dq, w.dq}, {"dk", d.dk, w.dk}, {"dv", d.dv, w.dv}} {
-				if s.S == 1 && (c.name == "dq" || c.name == "dk") {
-					continue // exactly 0: one key has all the weight; what is left is rounding
+			forKept(t, s, func(keep bool) {
+				d.keep = keep
+				d.run(t)
+				for _, c := range []struct {
+					name string
+					got  []float32
+					want []float64
+				}{{"o", d.o, w.o}, {"lse", d.lse, w.lse}, {"dq", d.dq, w.dq}, {"dk", d.dk, w.dk}, {"dv", d.dv, w.dv}} {
+					if s.S == 1 && (c.name == "dq" || c.name == "dk") {
+						continue // exactly 0: one key has all the weight; what is left is rounding
+					}
+					if err := near(c.got, c.want, 5e-6); err != nil {
+						t.Errorf("%+v, kept %v: %s: %v", s, keep, c.name, err)
+					}
 				}
-				if err := near(c.got, c.want, 5e-6); err != nil {
-					t.Errorf("%+v: %s: %v", s, c.name, err)
-				}
-			}
+			})
 		}
 	})
 }
 
 func TestAttentionGradientsAreFiniteDifferences(t *testing.T) {
-	for _, s := range []AttentionShape{{2, 5, 2, 3}, {1, 4, 1, 8}} {
+	for _, s := range []AttentionShape{{2, 5, 2, 3}, {1, 4, 1, 8}, {1, 3, 1, 36}} {
 		d := newAttentionData(testRand(2), s, 2)
+		d.keep = true
 		d.run(t)
 		loss := func() float64 {
 			var sum float64
@@ -183,10 +215,12 @@ func TestAttentionBitsDependOnTheShapeOnly(t *testing.T) {
 		for _, s := range []AttentionShape{{3, 49, 3, 8}, {3, 30, 1, 64}, {3, 200, 1, 40}} {
 			SetThreads(1)
 			d := newAttentionData(testRand(5), s, 1)
+			d.keep = true
 			d.run(t)
 			for threads := 1; threads <= 3; threads++ {
 				SetThreads(threads)
 				e := newAttentionData(testRand(5), s, 1)
+				e.keep = true
 				e.run(t)
 				for name, want := range d.results() {
 					if err := sameBits(e.results()[name], want); err != nil {
@@ -201,6 +235,7 @@ func TestAttentionBitsDependOnTheShapeOnly(t *testing.T) {
 				copy(f.k, d.k[at:])
 				copy(f.v, d.v[at:])
 				copy(f.do, d.do[at:])
+				f.keep = true
 				f.run(t)
 				for _, c := range []struct {
 					name      string
@@ -219,6 +254,7 @@ func TestAttentionGivesEqualBitsOnAVX2AndAVX512(t *testing.T) {
 	for i, s := range attentionShapes() {
 		equalOnVectorLevels(t, fmt.Sprintf("%+v", s), func() map[string][]float32 {
 			d := newAttentionData(testRand(uint64(i)), s, 3)
+			d.keep = i%2 == 0
 			d.run(t)
 			return d.results()
 		})
@@ -231,8 +267,8 @@ func TestAttentionAllocatesNothing(t *testing.T) {
 		a, _ := NewAttention(s)
 		scratch := garbage(a.Scratch())
 		if n := testing.AllocsPerRun(5, func() {
-			a.Forward(d.o, d.lse, d.q, d.k, d.v, scratch)
-			a.Backward(d.dq, d.dk, d.dv, d.do, d.o, d.lse, d.q, d.k, d.v, scratch)
+			a.Forward(d.o, d.lse, d.kept, d.q, d.k, d.v, scratch)
+			a.Backward(d.dq, d.dk, d.dv, d.do, d.o, d.lse, d.kept, d.q, d.k, d.v, scratch)
 		}); n > 0 {
 			t.Errorf("%+v: %v allocations", s, n)
 		}

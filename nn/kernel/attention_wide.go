@@ -31,10 +31,18 @@ func (a *Attention) forwardWide(worker, task int) {
 	end := s * (cut + 1) / a.cuts
 	for first := s * cut / a.cuts; first < end; first += a.block {
 		rows := min(a.block, end-first)
+		if a.kept != nil {
+			p = a.keptRows(head, first, rows)
+		}
 		Gemm(p, a.width, q[first*ld:], ld, false, k, ld, true, rows, s, d, false, gemm)
 		a.softmax(p, lse[first:first+rows])
 		Gemm(o[first*ld:], ld, p, a.width, false, v, ld, false, rows, d, s, false, gemm)
 	}
+}
+
+// keptRows are the kept probabilities of some queries of a head.
+func (a *Attention) keptRows(head, first, rows int) []float32 {
+	return a.kept[(head*a.s.S+first)*a.width:][:rows*a.width]
 }
 
 // softmax turns rows of products q k^T into probabilities and sets their lse.
@@ -67,7 +75,11 @@ func (a *Attention) backwardWide(worker, head int) {
 	for first := 0; first < s; first += a.block {
 		rows, more := min(a.block, s-first), first > 0
 		f := first * ld
-		Gemm(p, a.width, q[f:], ld, false, k, ld, true, rows, s, d, false, gemm)
+		if a.kept != nil {
+			p = a.keptRows(head, first, rows)
+		} else {
+			Gemm(p, a.width, q[f:], ld, false, k, ld, true, rows, s, d, false, gemm)
+		}
 		Gemm(ds, a.width, do[f:], ld, false, v, ld, true, rows, s, d, false, gemm)
 		a.softmaxBackward(p, ds, lse[first:first+rows], do[f:], o[f:])
 		Gemm(dv, ld, p, a.width, true, do[f:], ld, false, s, d, rows, more, gemm)
@@ -76,8 +88,8 @@ func (a *Attention) backwardWide(worker, head int) {
 	}
 }
 
-// softmaxBackward turns rows of products q k^T into probabilities, and do v^T, the gradient of the probabilities p, into
-// that of the products: p*(do v^T - do.o)/sqrt(D).
+// softmaxBackward turns rows of products q k^T into probabilities, unless those were kept, and do v^T, the gradient of the
+// probabilities p, into that of the products: p*(do v^T - do.o)/sqrt(D).
 func (a *Attention) softmaxBackward(p, ds, lse, do, o []float32) {
 	d, ld, width := a.s.D, a.ld, a.width
 	var deltas [softmaxBatch]float32
@@ -86,6 +98,10 @@ func (a *Attention) softmaxBackward(p, ds, lse, do, o []float32) {
 		for r := range rows {
 			at := (r0 + r) * ld
 			deltas[r] = dot(do[at:at+d], o[at:at+d])
+		}
+		if a.kept != nil {
+			softmaxKeptRows(p[r0*width:], ds[r0*width:], deltas[:], rows, width, a.scale)
+			continue
 		}
 		softmaxBackRows(p[r0*width:], ds[r0*width:], lse[r0:], deltas[:], rows, width, a.scale)
 	}

@@ -14,7 +14,8 @@ func init() {
 		newTable("attentionConstants")
 		for _, s := range []isa{avx512, avx2} {
 			softmaxRows(s)
-			softmaxBackRows(s)
+			softmaxBackRows(s, false)
+			softmaxBackRows(s, true)
 			laneScores(s)
 			laneExp(s)
 			laneSum(s)
@@ -137,27 +138,38 @@ func softmaxRows(s isa) {
 	done()
 }
 
-// softmaxBackRows: softmaxBackRowsGo in attention_go.go.
-func softmaxBackRows(s isa) {
-	s.text("softmaxBackRows", "p, ds, lse, delta *float32, rows, width int, scale float32")
-	e := newExponential(s, false)
+// softmaxBackRows: softmaxBackRowsGo in attention_go.go; with kept, softmaxKeptRows: softmaxKeptRowsGo.
+func softmaxBackRows(s isa, kept bool) {
+	var e *exponential
+	var names []string
+	if kept {
+		s.text("softmaxKeptRows", "p, ds, delta *float32, rows, width int, scale float32")
+		names = []string{"p", "ds", "delta"}
+	} else {
+		s.text("softmaxBackRows", "p, ds, delta, lse *float32, rows, width int, scale float32")
+		e, names = newExponential(s, false), []string{"p", "ds", "delta", "lse"}
+	}
 	scale := s.broadcast("scale")
-	p := pointers("p", "ds", "lse", "delta")
+	p := pointers(names...)
 	rows, width := Load(Param("rows"), GP64()), Load(Param("width"), GP64())
 	SHLQ(U8(2), width)
 	i := GP64()
 	Label("rows")
-	lse, delta := s.vec(), s.vec()
-	VBROADCASTSS(Mem{Base: p[2]}, lse)
-	VBROADCASTSS(Mem{Base: p[3]}, delta)
+	delta, lse := s.vec(), s.vec()
+	VBROADCASTSS(Mem{Base: p[2]}, delta)
+	if !kept {
+		VBROADCASTSS(Mem{Base: p[3]}, lse)
+	}
 	XORQ(i, i)
 	Label("columns")
 	grads := s.group(Mem{Base: p[1], Index: i, Scale: 1})
 	for v, m := range s.group(Mem{Base: p[0], Index: i, Scale: 1}) {
 		x := s.load(m)
-		VFMSUB213PS(lse, scale, x)
-		x = e.value(x)
-		s.store(x, m)
+		if !kept {
+			VFMSUB213PS(lse, scale, x)
+			x = e.value(x)
+			s.store(x, m)
+		}
 		d := s.load(grads[v])
 		VSUBPS(delta, d, d)
 		VMULPS(x, d, d)
@@ -169,8 +181,9 @@ func softmaxBackRows(s isa) {
 	JNE(LabelRef("columns"))
 	ADDQ(width, p[0])
 	ADDQ(width, p[1])
-	ADDQ(I8(4), p[2])
-	ADDQ(I8(4), p[3])
+	for _, perRow := range p[2:] {
+		ADDQ(I8(4), perRow)
+	}
 	DECQ(rows)
 	JNE(LabelRef("rows"))
 	done()
