@@ -19,8 +19,23 @@ var avx512 = isa{
 	transpose: transpose8AVX2,
 	lanes:     16, winoPatches: 14,
 	wino4: transforms{
-		size: 4, taps: 3, input: whole(4, winoInputAVX512), output: whole(4, winoOutputAVX512), filter: winoFilterAVX512,
-		gradient: whole(4, winoGradientAVX512), filterGradient: winoFilterGradientAVX512, filterGradientStream: winoFilterGradientStreamAVX512,
+		size: 4, taps: 3,
+		input: bySize{
+			2: {2: wino4Input2x2AVX512, 3: wino4Input2x3AVX512, 4: wino4Input2x4AVX512},
+			3: {2: wino4Input3x2AVX512, 3: wino4Input3x3AVX512, 4: wino4Input3x4AVX512},
+			4: {2: wino4Input4x2AVX512, 3: wino4Input4x3AVX512, 4: winoInputAVX512},
+		},
+		output: bySize{
+			2: {2: wino4Output2x2AVX512, 3: wino4Output2x3AVX512, 4: wino4Output2x4AVX512},
+			3: {2: wino4Output3x2AVX512, 3: wino4Output3x3AVX512, 4: wino4Output3x4AVX512},
+			4: {2: wino4Output4x2AVX512, 3: wino4Output4x3AVX512, 4: winoOutputAVX512},
+		},
+		gradient: bySize{
+			2: {2: wino4Gradient2x2AVX512, 3: wino4Gradient2x3AVX512, 4: wino4Gradient2x4AVX512},
+			3: {2: wino4Gradient3x2AVX512, 3: wino4Gradient3x3AVX512, 4: wino4Gradient3x4AVX512},
+			4: {2: wino4Gradient4x2AVX512, 3: wino4Gradient4x3AVX512, 4: winoGradientAVX512},
+		},
+		filter: winoFilterAVX512, filterGradient: winoFilterGradientAVX512, filterGradientStream: winoFilterGradientStreamAVX512,
 	},
 	wino2: transforms{
 		size: 2, taps: 3, input: whole(2, wino2InputAVX512), output: whole(2, wino2OutputAVX512), filter: wino2FilterAVX512,
@@ -32,20 +47,20 @@ var avx512 = isa{
 	}, [2][2]func(*byte){{winoUpFilter00AVX512, winoUpFilter01AVX512}, {winoUpFilter10AVX512, winoUpFilter11AVX512}}),
 	wino6: transforms{
 		size: 6, taps: 3,
-		input: [4][4]func(*byte){
-			1: {1: wino6Input2x2AVX512, 2: wino6Input2x4AVX512, 3: wino6Input2x6AVX512},
-			2: {1: wino6Input4x2AVX512, 2: wino6Input4x4AVX512, 3: wino6Input4x6AVX512},
-			3: {1: wino6Input6x2AVX512, 2: wino6Input6x4AVX512, 3: wino6Input6x6AVX512},
+		input: bySize{
+			2: {2: wino6Input2x2AVX512, 4: wino6Input2x4AVX512, 6: wino6Input2x6AVX512},
+			4: {2: wino6Input4x2AVX512, 4: wino6Input4x4AVX512, 6: wino6Input4x6AVX512},
+			6: {2: wino6Input6x2AVX512, 4: wino6Input6x4AVX512, 6: wino6Input6x6AVX512},
 		},
-		output: [4][4]func(*byte){
-			1: {1: wino6Output2x2AVX512, 2: wino6Output2x4AVX512, 3: wino6Output2x6AVX512},
-			2: {1: wino6Output4x2AVX512, 2: wino6Output4x4AVX512, 3: wino6Output4x6AVX512},
-			3: {1: wino6Output6x2AVX512, 2: wino6Output6x4AVX512, 3: wino6Output6x6AVX512},
+		output: bySize{
+			2: {2: wino6Output2x2AVX512, 4: wino6Output2x4AVX512, 6: wino6Output2x6AVX512},
+			4: {2: wino6Output4x2AVX512, 4: wino6Output4x4AVX512, 6: wino6Output4x6AVX512},
+			6: {2: wino6Output6x2AVX512, 4: wino6Output6x4AVX512, 6: wino6Output6x6AVX512},
 		},
-		gradient: [4][4]func(*byte){
-			1: {1: wino6Gradient2x2AVX512, 2: wino6Gradient2x4AVX512, 3: wino6Gradient2x6AVX512},
-			2: {1: wino6Gradient4x2AVX512, 2: wino6Gradient4x4AVX512, 3: wino6Gradient4x6AVX512},
-			3: {1: wino6Gradient6x2AVX512, 2: wino6Gradient6x4AVX512, 3: wino6Gradient6x6AVX512},
+		gradient: bySize{
+			2: {2: wino6Gradient2x2AVX512, 4: wino6Gradient2x4AVX512, 6: wino6Gradient2x6AVX512},
+			4: {2: wino6Gradient4x2AVX512, 4: wino6Gradient4x4AVX512, 6: wino6Gradient4x6AVX512},
+			6: {2: wino6Gradient6x2AVX512, 4: wino6Gradient6x4AVX512, 6: wino6Gradient6x6AVX512},
 		},
 		filter: wino6FilterAVX512, filterGradient: wino6FilterGradientAVX512, filterGradientStream: wino6FilterGradientStreamAVX512,
 	},
@@ -58,8 +73,23 @@ var avx2 = isa{
 	transpose: transpose8AVX2,
 	lanes:     8, winoPatches: 12,
 	wino4: transforms{
-		size: 4, taps: 3, input: whole(4, winoInputAVX2), output: whole(4, winoOutputAVX2), filter: winoFilterAVX2,
-		gradient: whole(4, winoGradientAVX2), filterGradient: winoFilterGradientAVX2,
+		size: 4, taps: 3,
+		input: bySize{
+			2: {2: wino4Input2x2AVX2, 3: wino4Input2x3AVX2, 4: wino4Input2x4AVX2},
+			3: {2: wino4Input3x2AVX2, 3: wino4Input3x3AVX2, 4: wino4Input3x4AVX2},
+			4: {2: wino4Input4x2AVX2, 3: wino4Input4x3AVX2, 4: winoInputAVX2},
+		},
+		output: bySize{
+			2: {2: wino4Output2x2AVX2, 3: wino4Output2x3AVX2, 4: wino4Output2x4AVX2},
+			3: {2: wino4Output3x2AVX2, 3: wino4Output3x3AVX2, 4: wino4Output3x4AVX2},
+			4: {2: wino4Output4x2AVX2, 3: wino4Output4x3AVX2, 4: winoOutputAVX2},
+		},
+		gradient: bySize{
+			2: {2: wino4Gradient2x2AVX2, 3: wino4Gradient2x3AVX2, 4: wino4Gradient2x4AVX2},
+			3: {2: wino4Gradient3x2AVX2, 3: wino4Gradient3x3AVX2, 4: wino4Gradient3x4AVX2},
+			4: {2: wino4Gradient4x2AVX2, 3: wino4Gradient4x3AVX2, 4: winoGradientAVX2},
+		},
+		filter: winoFilterAVX2, filterGradient: winoFilterGradientAVX2,
 	},
 	wino2: transforms{
 		size: 2, taps: 3, input: whole(2, wino2InputAVX2), output: whole(2, wino2OutputAVX2), filter: wino2FilterAVX2,
@@ -71,20 +101,20 @@ var avx2 = isa{
 	}, [2][2]func(*byte){{winoUpFilter00AVX2, winoUpFilter01AVX2}, {winoUpFilter10AVX2, winoUpFilter11AVX2}}),
 	wino6: transforms{
 		size: 6, taps: 3,
-		input: [4][4]func(*byte){
-			1: {1: wino6Input2x2AVX2, 2: wino6Input2x4AVX2, 3: wino6Input2x6AVX2},
-			2: {1: wino6Input4x2AVX2, 2: wino6Input4x4AVX2, 3: wino6Input4x6AVX2},
-			3: {1: wino6Input6x2AVX2, 2: wino6Input6x4AVX2, 3: wino6Input6x6AVX2},
+		input: bySize{
+			2: {2: wino6Input2x2AVX2, 4: wino6Input2x4AVX2, 6: wino6Input2x6AVX2},
+			4: {2: wino6Input4x2AVX2, 4: wino6Input4x4AVX2, 6: wino6Input4x6AVX2},
+			6: {2: wino6Input6x2AVX2, 4: wino6Input6x4AVX2, 6: wino6Input6x6AVX2},
 		},
-		output: [4][4]func(*byte){
-			1: {1: wino6Output2x2AVX2, 2: wino6Output2x4AVX2, 3: wino6Output2x6AVX2},
-			2: {1: wino6Output4x2AVX2, 2: wino6Output4x4AVX2, 3: wino6Output4x6AVX2},
-			3: {1: wino6Output6x2AVX2, 2: wino6Output6x4AVX2, 3: wino6Output6x6AVX2},
+		output: bySize{
+			2: {2: wino6Output2x2AVX2, 4: wino6Output2x4AVX2, 6: wino6Output2x6AVX2},
+			4: {2: wino6Output4x2AVX2, 4: wino6Output4x4AVX2, 6: wino6Output4x6AVX2},
+			6: {2: wino6Output6x2AVX2, 4: wino6Output6x4AVX2, 6: wino6Output6x6AVX2},
 		},
-		gradient: [4][4]func(*byte){
-			1: {1: wino6Gradient2x2AVX2, 2: wino6Gradient2x4AVX2, 3: wino6Gradient2x6AVX2},
-			2: {1: wino6Gradient4x2AVX2, 2: wino6Gradient4x4AVX2, 3: wino6Gradient4x6AVX2},
-			3: {1: wino6Gradient6x2AVX2, 2: wino6Gradient6x4AVX2, 3: wino6Gradient6x6AVX2},
+		gradient: bySize{
+			2: {2: wino6Gradient2x2AVX2, 4: wino6Gradient2x4AVX2, 6: wino6Gradient2x6AVX2},
+			4: {2: wino6Gradient4x2AVX2, 4: wino6Gradient4x4AVX2, 6: wino6Gradient4x6AVX2},
+			6: {2: wino6Gradient6x2AVX2, 4: wino6Gradient6x4AVX2, 6: wino6Gradient6x6AVX2},
 		},
 		filter: wino6FilterAVX2, filterGradient: wino6FilterGradientAVX2,
 	},

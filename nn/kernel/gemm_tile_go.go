@@ -10,10 +10,7 @@ var generic = isa{
 	cols:      [2][15]func(*byte){{1: genericTile1, 2: genericTile2, 3: genericTile3, 4: genericTile4}},
 	transpose: genericTranspose8,
 	lanes:     1, winoPatches: 16,
-	wino4: transforms{
-		size: 4, taps: 3, input: whole(4, genericWinoInput), output: whole(4, genericWinoOutput), filter: genericWinoFilter,
-		gradient: whole(4, genericWinoGradient), filterGradient: genericWinoFilterGradient,
-	},
+	wino4: genericWino4(),
 	wino2: transforms{
 		size: 2, taps: 3, input: whole(2, genericWino2Input), output: whole(2, genericWino2Output), filter: genericWino2Filter,
 		gradient: whole(2, genericWino2Gradient), filterGradient: genericWino2FilterGradient,

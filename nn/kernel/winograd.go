@@ -306,7 +306,7 @@ func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, 
 		p.y += g.top
 		p.x += g.left
 		image := g.from.view(p, g.srcData, n, g.h, g.w, g.src)
-		w.transform(image, v[i*g.vRow:], g.src, g.transforms.input[rows/2][cols/2], rows+g.reach, cols+g.reach)
+		w.transform(image, v[i*g.vRow:], g.src, g.transforms.input[rows][cols], rows+g.reach, cols+g.reach)
 	}
 }
 
@@ -315,7 +315,7 @@ func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, 
 func (g *winograd) output(w *winogradWorker, m []float32, t, k, cols int) {
 	p := &w.patch
 	n, rows, columns := g.locate(p, t)
-	f := g.transforms.output[rows/2][columns/2]
+	f := g.transforms.output[rows][columns]
 	image := g.to.view(p, g.dstData, n, g.h, g.w, g.dst)[k:]
 	add := g.add
 	if add != nil {

@@ -87,102 +87,11 @@ func wino6FilterGradient1(u [8]float32) (g [8]float32) {
 	return g
 }
 
-// pass applies f to each of the first cols columns of m, and turns the result by its diagonal.
-func pass(m *[8][8]float32, cols int, f func(v [8]float32) [8]float32) (turned [8][8]float32) {
-	for j := range cols {
-		var v [8]float32
-		for i := range v {
-			v[i] = m[i][j]
-		}
-		turned[j] = f(v)
-	}
-	return turned
-}
-
-// both applies f along the columns and g along the rows of a matrix of cols columns, where f makes rows of it.
-func both(m *[8][8]float32, cols, rows int, f, g func(v [8]float32) [8]float32) [8][8]float32 {
-	half := pass(m, cols, f)
-	return pass(&half, rows, g)
-}
-
-// planeAt is the address of channel offset c in plane i, j.
-func (p *patch) planeAt(i, j int, c uintptr) *float32 {
-	return move(p.data, c+uintptr(8*i+j)*p.plane)
-}
-
 // genericWino6 is the set of transforms in plain Go.
 func genericWino6() transforms {
 	t := transforms{size: 6, taps: 3, filter: genericWino6Filter, filterGradient: genericWino6FilterGradient}
-	for rows := 2; rows <= 6; rows += 2 {
-		for cols := 2; cols <= 6; cols += 2 {
-			t.input[rows/2][cols/2] = func(a *byte) { (*patch)(unsafe.Pointer(a)).wino6In(rows, cols) }
-			t.output[rows/2][cols/2] = func(a *byte) { (*patch)(unsafe.Pointer(a)).wino6Out(rows, cols) }
-			t.gradient[rows/2][cols/2] = func(a *byte) { (*patch)(unsafe.Pointer(a)).wino6Grad(rows, cols) }
-		}
-	}
+	t.mix(algorithm{8, wino6Input1, wino6Output1, wino6Gradient1}, 2, 4, 6)
 	return t
-}
-
-// wino6In transforms a patch for rows x cols outputs.
-func (p *patch) wino6In(rows, cols int) {
-	along := func(v [8]float32) [8]float32 { return wino6Input1(rows, v) }
-	across := func(v [8]float32) [8]float32 { return wino6Input1(cols, v) }
-	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
-		var m [8][8]float32
-		for i := range rows + 2 {
-			for j := range cols + 2 {
-				m[i][j] = read(p.at(p.image, i, j), c)
-			}
-		}
-		r := both(&m, cols+2, rows+2, along, across)
-		for i := range rows + 2 {
-			for j := range cols + 2 {
-				*p.planeAt(i, j, c) = r[i][j]
-			}
-		}
-	}
-}
-
-func (p *patch) wino6Out(rows, cols int) {
-	along := func(v [8]float32) [8]float32 { return wino6Output1(rows, v) }
-	across := func(v [8]float32) [8]float32 { return wino6Output1(cols, v) }
-	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
-		var m [8][8]float32
-		for i := range rows + 2 {
-			for j := range cols + 2 {
-				m[i][j] = *p.planeAt(i, j, c)
-			}
-		}
-		r := both(&m, cols+2, rows, along, across)
-		for i := range rows {
-			for j := range cols {
-				v := r[i][j] + read(p.init, c)
-				if p.add != nil {
-					v += read(p.at(p.add, i, j), c)
-				}
-				*move(p.at(p.image, i, j), c) = v
-			}
-		}
-	}
-}
-
-func (p *patch) wino6Grad(rows, cols int) {
-	along := func(v [8]float32) [8]float32 { return wino6Gradient1(rows, v) }
-	across := func(v [8]float32) [8]float32 { return wino6Gradient1(cols, v) }
-	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
-		var m [8][8]float32
-		for i := range rows {
-			for j := range cols {
-				m[i][j] = read(p.at(p.image, i, j), c)
-			}
-		}
-		r := both(&m, cols, rows+2, along, across)
-		for i := range rows + 2 {
-			for j := range cols + 2 {
-				*p.planeAt(i, j, c) = r[i][j]
-			}
-		}
-	}
 }
 
 func genericWino6Filter(t *byte) {
@@ -194,7 +103,7 @@ func genericWino6Filter(t *byte) {
 		}
 		r := both(&m, 3, 8, wino6Filter1, wino6Filter1)
 		for i := range 64 {
-			*p.planeAt(i/8, i%8, c*p.step) = r[i/8][i%8]
+			*p.planeAt(i, c*p.step) = r[i/8][i%8]
 		}
 	}
 }
@@ -204,7 +113,7 @@ func genericWino6FilterGradient(t *byte) {
 	for c := uintptr(0); c < uintptr(p.count); c++ {
 		var m [8][8]float32
 		for i := range 64 {
-			m[i/8][i%8] = *p.planeAt(i/8, i%8, c*p.step)
+			m[i/8][i%8] = *p.planeAt(i, c*p.step)
 		}
 		r := both(&m, 8, 3, wino6FilterGradient1, wino6FilterGradient1)
 		for i := range 9 {

@@ -9,8 +9,8 @@ func (s ConvShape) suitsWinograd(src, dst int) bool {
 		src >= 12 && dst >= 4 && s.H*s.W > 4 && !directOnly.Load()
 }
 
-// suitsUpsampled tells whether the convolution behind an upsampling has fewer products by F(4x4, 2x2) than by F(4x4, 3x3) on
-// the large image, and enough pixels for its transformed filters, which are nearly three times the size (measured on Zen 4,
+// suitsUpsampled tells whether the convolution behind an upsampling has fewer products by F(4x4, 2x2) than the large image has in
+// whole patches of F(4x4, 3x3), and enough pixels for its transformed filters, which are nearly three times the size (measured on Zen 4,
 // AVX-512). F(6x6, 3x3) has a tenth fewer from 14x14 to 28x28 pixels, which the large image costs again: with 64 channels
 // 64 images take as long forward, and a fifth longer for the filter's gradient.
 func (s ConvShape) suitsUpsampled(is *isa) bool {
@@ -18,8 +18,8 @@ func (s ConvShape) suitsUpsampled(is *isa) bool {
 		return false
 	}
 	l := s.upsampled()
-	small, large := newPatchGrid(s, &is.winoUp[0][0]), newPatchGrid(l, &is.wino4)
-	return 4*small.products() < large.products()
+	small := newPatchGrid(s, &is.winoUp[0][0])
+	return 4*small.products() < l.wholeFours()
 }
 
 // winogradOf chooses the algorithm, by the shape of an image and of the filter only, as was measured (Zen 4, AVX-512).
@@ -39,11 +39,14 @@ func (s ConvShape) winogradOf(is *isa) *transforms {
 	return &is.wino4
 }
 
-// shareOfSix is how many products F(6x6, 3x3) has for each of F(4x4, 3x3).
+// shareOfSix is how many products F(6x6, 3x3) has for each of F(4x4, 3x3)'s whole patches.
 func (s ConvShape) shareOfSix(is *isa) float64 {
-	four, six := newPatchGrid(s, &is.wino4), newPatchGrid(s, &is.wino6)
-	return float64(six.products()) / float64(four.products())
+	six := newPatchGrid(s, &is.wino6)
+	return float64(six.products()) / float64(s.wholeFours())
 }
+
+// wholeFours is how many products F(4x4, 3x3) would have if all of its patches were whole.
+func (s ConvShape) wholeFours() int { return 36 * ((s.H + 3) / 4) * ((s.W + 3) / 4) }
 
 // winogradOfGradient is winogradOf for the filter's gradient, whose sums are transformed once for all images: F(6x6, 3x3) takes
 // 3 to 12 % less time wherever it has a tenth fewer products (Zen 4, AVX-512 and AVX2), also with few pixels for the channels.

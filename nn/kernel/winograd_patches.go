@@ -22,8 +22,8 @@ type planeRun struct {
 
 func newPatchGrid(s ConvShape, f *transforms) patchGrid {
 	g := patchGrid{n: s.N, h: s.H, w: s.W, size: f.size, reach: f.taps - 1, side: f.size + f.taps - 1}
-	g.rows, g.lastRows = cutSide(s.H, f.size)
-	g.cols, g.lastCols = cutSide(s.W, f.size)
+	g.rows, g.lastRows = f.cutSide(s.H)
+	g.cols, g.lastCols = f.cutSide(s.W)
 	for k := range g.planes() {
 		low, narrow := k/g.side < g.lastRows+g.reach, k%g.side < g.lastCols+g.reach
 		if last := len(g.runs) - 1; last >= 0 && g.runs[last].low == low && g.runs[last].narrow == narrow {
@@ -47,11 +47,12 @@ func (g *patchGrid) cutBlock(first, end, b, blocks int) (t0, t1 int) {
 	return first + units*b/blocks*g.unit, first + units*(b+1)/blocks*g.unit
 }
 
-// cutSide cuts a side of an image into patches of the size; the last one of F(6, 3) may have 2 or 4 instead.
-func cutSide(length, size int) (count, last int) {
-	count, last = (length+size-1)/size, size
-	if rest := length % size; size == 6 && rest > 0 {
-		last = (rest + 1) &^ 1
+// cutSide cuts a side of an image into patches. The last one of several may be smaller, where there are transforms for that.
+func (f *transforms) cutSide(length int) (count, last int) {
+	count, last = (length+f.size-1)/f.size, f.size
+	if rest := length % f.size; count > 1 && rest > 0 {
+		for last = rest; f.input[last][last] == nil; last++ {
+		}
 	}
 	return count, last
 }

@@ -17,9 +17,10 @@ func TestSharedPatches(t *testing.T) {
 			s     ConvShape
 			taken bool
 		}{
-			{same3x3(40, 8, 7, 130, 100), true},  // more patches than a product has
+			{same3x3(40, 8, 8, 130, 100), true},  // more patches than a product has
 			{same3x3(9, 14, 18, 130, 100), true}, // blocks of patches of different sizes
 			{same3x3(8, 15, 13, 200, 40), true},
+			{same3x3(19, 7, 7, 130, 100), true},
 			{same3x3(1, 14, 18, 130, 100), false}, // few patches
 			{up3x3(2, 16, 16, 130, 100), false},
 			{same3x3(30, 14, 14, 32, 64), false}, // images in pieces

@@ -9,7 +9,7 @@ import "unsafe"
 //
 //	y = A^T [(G g G^T) * (B^T d B)] A
 //
-// with the interpolation points 0, 1, -1, 2, -2 and infinity. Its transpose gives
+// with the interpolation points 0, 1, -1, infinity, 2 and -2, in this order. Its transpose gives
 // the gradient of the filter: dg = G^T [(B^T d B) * (A dy A^T)] G. Summed over
 // channels (or patches), the elementwise product is 36 matrix products, one per
 // point of the 6x6 grid.
@@ -44,11 +44,11 @@ type view struct {
 
 // transforms are those of one algorithm, by the size of a whole patch of outputs.
 type transforms struct {
-	size, taps    int               // rows and columns of a whole patch of outputs, 2, 4 or 6, and of the filter
-	input, output [4][4]func(*byte) // by half the rows and half the columns of a patch
+	size, taps    int // rows and columns of a whole patch of outputs, 2, 4 or 6, and of the filter
+	input, output bySize
 	filter        func(*byte)
 
-	gradient             [4][4]func(*byte) // of a patch of dy, for the gradient of the filter
+	gradient             bySize // of a patch of dy, for the gradient of the filter
 	filterGradient       func(*byte)
 	filterGradientStream func(*byte) // filterGradient past the caches, to whole lines; may be nil
 }
@@ -64,9 +64,12 @@ func newParities(t transforms, filters [2][2]func(*byte)) (p parities) {
 	return p
 }
 
-// whole is a table with the functions of one size of patch.
-func whole(size int, f func(*byte)) (table [4][4]func(*byte)) {
-	table[size/2][size/2] = f
+// bySize has the functions for patches of so many rows and columns of outputs; nil for sizes that there are not.
+type bySize [7][7]func(*byte)
+
+// whole is the table of one size of patch.
+func whole(size int, f func(*byte)) (table bySize) {
+	table[size][size] = f
 	return table
 }
 
@@ -89,48 +92,48 @@ func winoInputRow(d0, d1, d2, d3, d4, d5 float32) (r [6]float32) {
 	a, b := d4-float32(4*d2), d3-float32(4*d1)
 	r[1], r[2] = a+b, a-b
 	a, b = d4-d2, float32(2*(d3-d1))
-	r[3], r[4] = a+b, a-b
+	r[4], r[5] = a+b, a-b
 	r[0] = d4 - float32(5*d2) + float32(4*d0)
-	r[5] = d5 - float32(5*d3) + float32(4*d1)
+	r[3] = d5 - float32(5*d3) + float32(4*d1)
 	return r
 }
 
 // winoOutputRow is A^T m.
 func winoOutputRow(m *[6]float32) (y [4]float32) {
-	s1, e1, s2, e2 := m[1]+m[2], m[1]-m[2], m[3]+m[4], m[3]-m[4]
+	s1, e1, s2, e2 := m[1]+m[2], m[1]-m[2], m[4]+m[5], m[4]-m[5]
 	y[0] = m[0] + s1 + s2
 	y[1] = e1 + float32(2*e2)
 	y[2] = s1 + float32(4*s2)
-	y[3] = e1 + float32(8*e2) + m[5]
+	y[3] = e1 + float32(8*e2) + m[3]
 	return y
 }
 
 // winoGradientRow is A y.
 func winoGradientRow(y0, y1, y2, y3 float32) (r [6]float32) {
 	e, o := y0+y2, y1+y3
-	r[0], r[1], r[2], r[5] = y0, e+o, e-o, y3
+	r[0], r[1], r[2], r[3] = y0, e+o, e-o, y3
 	e, o = y0+float32(4*y2), float32(2*(y1+float32(4*y3)))
-	r[3], r[4] = e+o, e-o
+	r[4], r[5] = e+o, e-o
 	return r
 }
 
 // winoFilterRow is G g.
 func winoFilterRow(g0, g1, g2 float32) (r [6]float32) {
 	e := g0 + g2
-	r[0], r[1], r[2], r[5] = float32(0.25*g0), float32((-1./6)*(e+g1)), float32((-1./6)*(e-g1)), g2
+	r[0], r[1], r[2], r[3] = float32(0.25*g0), float32((-1./6)*(e+g1)), float32((-1./6)*(e-g1)), g2
 	e = g0 + float32(4*g2)
 	o := g1 + g1
-	r[3], r[4] = float32((1./24)*(e+o)), float32((1./24)*(e-o))
+	r[4], r[5] = float32((1./24)*(e+o)), float32((1./24)*(e-o))
 	return r
 }
 
 // winoFilterGradientRow is G^T u.
 func winoFilterGradientRow(u *[6]float32) (g [3]float32) {
-	s1, e1, s2, e2 := u[1]+u[2], u[2]-u[1], u[3]+u[4], u[3]-u[4]
+	s1, e1, s2, e2 := u[1]+u[2], u[2]-u[1], u[4]+u[5], u[4]-u[5]
 	low := float32((-1. / 6) * s1)
 	g[0] = low + float32((1./24)*s2) + float32(0.25*u[0])
 	g[1] = float32((1./6)*e1) + float32((1./12)*e2)
-	g[2] = low + float32((1./6)*s2) + u[5]
+	g[2] = low + float32((1./6)*s2) + u[3]
 	return g
 }
 

@@ -256,7 +256,7 @@ func (b *weightsBlock) transformX(v []float32, t int) {
 	p.x += ph.left
 	image := plain.view(p, b.x, n, s.H, s.W, s.C)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.vPlane)
-	b.winogradWorker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input[rows/2][cols/2], rows+b.reach, cols+b.reach)
+	b.winogradWorker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input[rows][cols], rows+b.reach, cols+b.reach)
 }
 
 func (b *weightsBlock) transformDY(w []float32, t int) {
@@ -264,7 +264,7 @@ func (b *weightsBlock) transformDY(w []float32, t int) {
 	n, rows, cols := b.locate(p, t)
 	image := b.winogradWeights.phases[b.phase].dy.view(p, b.dy, n, s.H, s.W, s.K)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.wPlane)
-	b.winogradWorker.transform(image[b.k0:], w, b.k1-b.k0, b.transforms.gradient[rows/2][cols/2], rows, cols)
+	b.winogradWorker.transform(image[b.k0:], w, b.k1-b.k0, b.transforms.gradient[rows][cols], rows, cols)
 }
 
 // prefetchPatches arranges for multiply to fetch the block's channels of the first of the patches that are left.

@@ -3,6 +3,7 @@ package main
 import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 func init() { families["winograd"] = winograd }
@@ -18,6 +19,27 @@ func winograd() {
 		winoFilterGradient(s, false)
 	}
 	winoFilterGradient(avx512, true)
+}
+
+// fourPlane is where the planes have the points 0, 1, -1, 2, -2 and infinity, which is the order of the rows here: those of
+// smaller patches come first (winograd4.go). fourPoint is its inverse.
+var (
+	fourPlane = [6]int{0, 1, 2, 4, 5, 3}
+	fourPoint = [6]int{0, 1, 2, 5, 3, 4}
+)
+
+// planeOf6 is plane n of the row of six planes at base.
+func planeOf6(base, plane, plane3, plane5 reg.GPVirtual, n int) Mem {
+	m := Mem{Base: base}
+	switch n {
+	case 1, 2, 4:
+		m.Index, m.Scale = plane, uint8(n)
+	case 3:
+		m.Index, m.Scale = plane3, 1
+	case 5:
+		m.Index, m.Scale = plane5, 1
+	}
+	return m
 }
 
 // inputRow is one row of B^T d, six elements to six, handing each result to put as
@@ -68,22 +90,7 @@ func winoInput(s isa) {
 	Label("loop")
 	q := GP64()
 	storeRow := func(d [6]vec) {
-		r.all(d, func(i int, v vec) {
-			m := Mem{Base: q}
-			switch i {
-			case 1:
-				m.Index, m.Scale = plane, 1
-			case 2:
-				m.Index, m.Scale = plane, 2
-			case 3:
-				m.Index, m.Scale = plane3, 1
-			case 4:
-				m.Index, m.Scale = plane, 4
-			case 5:
-				m.Index, m.Scale = plane5, 1
-			}
-			s.store(v, m)
-		})
+		r.all(d, func(i int, v vec) { s.store(v, planeOf6(q, plane, plane3, plane5, fourPlane[i])) })
 		ADDQ(plane6, q)
 	}
 	load := func(i, j int) vec { return s.load(t.pixel(patchPixels, 6*i+j, off)) }
@@ -104,13 +111,17 @@ func winoInput(s isa) {
 		}
 		MOVQ(v, q)
 		ADDQ(plane6, q)
-		for i := 1; i < 5; i++ {
-			storeRow(rows[i])
-		}
+		storeRow(rows[1])
+		storeRow(rows[2])
+		ADDQ(plane6, q)
+		storeRow(rows[3])
+		storeRow(rows[4])
 		var d [6]vec
 		for j := range d {
 			d[j] = m.get(6 + j)
 		}
+		LEAQ(Mem{Base: v, Index: plane6, Scale: 2}, q)
+		ADDQ(plane6, q)
 		storeRow(d)
 		for j := range d {
 			d[j] = m.get(j)
@@ -127,7 +138,7 @@ func winoInput(s isa) {
 			r.all(d, func(i int, v vec) { m.set(6*i+j, v) })
 		}
 		MOVQ(v, q)
-		for i := 0; i < 6; i++ {
+		for _, i := range fourPoint {
 			var d [6]vec
 			for j := range d {
 				d[j] = m.get(6*i + j)
@@ -164,13 +175,13 @@ func winoOutput(s isa) {
 	for j := 0; j < 6; j++ {
 		var d [6]vec
 		MOVQ(column, q)
-		for i := range d {
-			d[i] = s.load(Mem{Base: q})
+		for i, point := range fourPoint {
+			d[point] = s.load(Mem{Base: q})
 			if i < 5 {
 				ADDQ(plane6, q)
 			}
 		}
-		row(d, func(i int, v vec) { c.set(6*i+j, v) })
+		row(d, func(i int, v vec) { c.set(6*i+fourPoint[j], v) })
 		if j < 5 {
 			ADDQ(plane, column)
 		}
@@ -217,27 +228,12 @@ func winoGradient(s isa) {
 	q := GP64()
 	MOVQ(w, q)
 	plane3, plane5, plane6 := times(3, plane), times(5, plane), times(6, plane)
-	for i := 0; i < 6; i++ {
+	for i, point := range fourPoint {
 		var d [4]vec
 		for j := range d {
-			d[j] = c.get(4*i + j)
+			d[j] = c.get(4*point + j)
 		}
-		row(d, func(j int, v vec) {
-			m := Mem{Base: q}
-			switch j {
-			case 1:
-				m.Index, m.Scale = plane, 1
-			case 2:
-				m.Index, m.Scale = plane, 2
-			case 3:
-				m.Index, m.Scale = plane3, 1
-			case 4:
-				m.Index, m.Scale = plane, 4
-			case 5:
-				m.Index, m.Scale = plane5, 1
-			}
-			s.store(v, m)
-		})
+		row(d, func(j int, v vec) { s.store(v, planeOf6(q, plane, plane3, plane5, fourPlane[j])) })
 		if i < 5 {
 			ADDQ(plane6, q)
 		}
@@ -286,7 +282,7 @@ func winoFilter(s isa) {
 			g[j] = c.get(3*i + j)
 		}
 		row(g, func(j int, v vec) {
-			IMUL3Q(I8(6*i+j), plane, q)
+			IMUL3Q(I8(6*fourPlane[i]+fourPlane[j]), plane, q)
 			s.store(v, Mem{Base: u, Index: q, Scale: 1})
 			PREFETCHT0(Mem{Base: u, Index: q, Scale: 1, Disp: 512})
 		})
@@ -323,7 +319,7 @@ func winoFilterGradient(s isa, stream bool) {
 	for j := 0; j < 6; j++ {
 		var d [6]vec
 		for i := range d {
-			IMUL3Q(I8(6*i+j), plane, q)
+			IMUL3Q(I8(6*fourPlane[i]+fourPlane[j]), plane, q)
 			d[i] = s.load(Mem{Base: u, Index: q, Scale: 1})
 		}
 		row(d, func(i int, v vec) { c.set(6*i+j, v) })

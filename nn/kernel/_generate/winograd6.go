@@ -1,11 +1,8 @@
 package main
 
 import (
-	"fmt"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
-	"github.com/mmcloughlin/avo/reg"
 )
 
 func init() { families["winograd6"] = winograd6 }
@@ -17,9 +14,9 @@ func winograd6() {
 	for _, s := range []isa{avx512, avx2} {
 		for rows := 2; rows <= 6; rows += 2 {
 			for cols := 2; cols <= 6; cols += 2 {
-				wino6Input(s, rows, cols)
-				wino6Output(s, rows, cols)
-				wino6Gradient(s, rows, cols)
+				wino6.patchInput(s, rows, cols)
+				wino6.patchOutput(s, rows, cols)
+				wino6.patchGradient(s, rows, cols)
 			}
 		}
 		wino6Filter(s)
@@ -28,76 +25,15 @@ func winograd6() {
 	wino6FilterGradient(avx512, true)
 }
 
-const wino6Side = 8 // points in each dimension
-
-// mixed is a transform of a patch of rows x cols pixels.
-type mixed struct {
-	*transform
-	plane [wino6Side + 1]reg.GPVirtual // multiples of the step between planes, where they are needed
-	c     map[float32]Op               // constants
+// wino6 has the points, in this order, 0, 1, -1, infinity, 2, -2, 1/2, -1/2: F(m, 3) takes the first m+2 of them.
+var wino6 = algorithm{
+	name: "wino6", side: 8, input: sixInput, output: sixOutput, gradient: sixGradient,
+	inputs:  map[int][]float32{2: {-2.25}, 4: {3, 0.75, 3.75, 7.5, 0.25, 1.25, 4, 5}, 6: {4.25, 0.25, 1.25, 0.5, 2.5, 2, 4, 5, 5.25}},
+	outputs: map[int][]float32{4: {2, 4, 8}, 6: {0.5, 2, 0.25, 4, 0.125, 8, 1. / 16, 16, 1. / 32, 32}},
 }
 
-func newMixed(s isa, name string) *mixed {
-	return &mixed{transform: newTransform(s, name), c: map[float32]Op{}}
-}
-
-func (t *mixed) constants(values ...float32) {
-	for _, v := range values {
-		if t.c[v] == nil {
-			t.c[v] = t.constantOp(v)
-		}
-	}
-}
-
-// times is c*x.
-func (t *mixed) times(c float32, x vec) vec { y := t.vec(); VMULPS(t.c[c], x, y); return y }
-
-// plus adds c*x to y, in place; minus subtracts it.
-func (t *mixed) plus(c float32, x, y vec) vec  { VFMADD231PS(t.c[c], x, y); return y }
-func (t *mixed) minus(c float32, x, y vec) vec { VFNMADD231PS(t.c[c], x, y); return y }
-
-// pair hands on e+o and e-o as results i and i+1.
-func (t *mixed) pair(put func(i int, v vec), i int, e, o vec) {
-	put(i, t.add(e, o))
-	put(i+1, t.sub(e, o))
-}
-
-// steps computes the multiples of the step between planes that at needs.
-func (t *mixed) steps() {
-	t.plane[1] = t.field(patchPlane)
-	for _, n := range []int{3, 5, 7, wino6Side} {
-		t.plane[n] = times(n, t.plane[1])
-	}
-}
-
-// at is plane n of the row of planes at base.
-func (t *mixed) at(base reg.GPVirtual, n int) Mem {
-	m := Mem{Base: base}
-	switch n {
-	case 0:
-	case 2, 4:
-		m.Index, m.Scale = t.plane[1], uint8(n)
-	case 6:
-		m.Index, m.Scale = t.plane[3], 2
-	default:
-		m.Index, m.Scale = t.plane[n], 1
-	}
-	return m
-}
-
-// temporary is the matrix between the two passes.
-func (t *mixed) temporary() (set func(i, j int, v vec), get func(i, j int) vec) {
-	base := GP64()
-	LEAQ(Mem{Base: t.p, Disp: patchTemp + 63}, base)
-	ANDQ(I8(-64), base)
-	at := func(i, j int) Mem { return Mem{Base: base, Disp: (wino6Side*i + j) * t.bytes()} }
-	return func(i, j int, v vec) { t.store(v, at(i, j)) }, func(i, j int) vec { return t.load(at(i, j)) }
-}
-
-// The points are, in this order, 0, 1, -1, infinity, 2, -2, 1/2, -1/2: F(m, 3) takes the first m+2 of them.
-
-// input is B^T d for m outputs.
-func (t *mixed) input(m int, d func(i int) vec, put func(i int, v vec)) {
+// sixInput is B^T d for m outputs.
+func sixInput(t *mixed, m int, d func(i int) vec, put func(i int, v vec)) {
 	switch m {
 	case 2:
 		d1, d2 := d(1), d(2)
@@ -120,10 +56,8 @@ func (t *mixed) input(m int, d func(i int) vec, put func(i int, v vec)) {
 	}
 }
 
-var inputConstants = map[int][]float32{2: {-2.25}, 4: {3, 0.75, 3.75, 7.5, 0.25, 1.25, 4, 5}, 6: {4.25, 0.25, 1.25, 0.5, 2.5, 2, 4, 5, 5.25}}
-
-// output is A^T v for m outputs.
-func (t *mixed) output(m int, v func(i int) vec, put func(i int, y vec)) {
+// sixOutput is A^T v for m outputs.
+func sixOutput(t *mixed, m int, v func(i int) vec, put func(i int, y vec)) {
 	v1, v2 := v(1), v(2)
 	s, e := t.add(v1, v2), t.sub(v1, v2)
 	switch m {
@@ -151,10 +85,8 @@ func (t *mixed) output(m int, v func(i int) vec, put func(i int, y vec)) {
 	}
 }
 
-var outputConstants = map[int][]float32{4: {2, 4, 8}, 6: {0.5, 2, 0.25, 4, 0.125, 8, 1. / 16, 16, 1. / 32, 32}}
-
-// gradient is A y for m outputs.
-func (t *mixed) gradient(m int, y func(i int) vec, put func(i int, v vec)) {
+// sixGradient is A y for m outputs.
+func sixGradient(t *mixed, m int, y func(i int) vec, put func(i int, v vec)) {
 	y0, y1 := y(0), y(1)
 	switch m {
 	case 2:
@@ -207,93 +139,8 @@ func (t *mixed) filterGradient(u func(i int) vec, put func(i int, v vec)) {
 	put(2, t.plus(8./45, sh, t.plus(2./45, s2, t.plus(-2./9, s, u(3)))))
 }
 
-func (t *mixed) next(pointer reg.GPVirtual, off, count reg.GPVirtual) {
-	ADDQ(I32(t.bytes()), off)
-	ADDQ(I32(t.bytes()), pointer)
-	t.end(count)
-}
-
-func wino6Input(s isa, rows, cols int) {
-	t := newMixed(s, fmt.Sprintf("wino6Input%dx%d", rows, cols))
-	t.findPixels(rows+2, cols+2, false)
-	v, count, off, q := t.field(patchData), t.field(patchCount), GP64(), GP64()
-	t.steps()
-	set, get := t.temporary()
-	t.constants(append(inputConstants[rows], inputConstants[cols]...)...)
-	XORQ(off, off)
-	Label("loop")
-	for j := 0; j < cols+2; j++ {
-		t.input(rows, func(i int) vec { return t.load(t.pixel(patchPixels, (cols+2)*i+j, off)) }, func(i int, v vec) { set(i, j, v) })
-	}
-	MOVQ(v, q)
-	for i := 0; i < rows+2; i++ {
-		t.input(cols, func(j int) vec { return get(i, j) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
-		ADDQ(t.plane[wino6Side], q)
-	}
-	t.next(v, off, count)
-}
-
-func wino6Output(s isa, rows, cols int) {
-	t := newMixed(s, fmt.Sprintf("wino6Output%dx%d", rows, cols))
-	t.findPixels(rows, cols, true)
-	m, count, off, column, q := t.field(patchData), t.field(patchCount), GP64(), GP64(), GP64()
-	init := t.field(patchInit)
-	plane := t.field(patchPlane)
-	plane8 := times(wino6Side, plane)
-	plane24 := times(3, plane8)
-	set, get := t.temporary()
-	t.constants(append(outputConstants[rows], outputConstants[cols]...)...)
-	XORQ(off, off)
-	Label("loop")
-	MOVQ(m, column)
-	for j := 0; j < cols+2; j++ {
-		// rows of planes 0 to 3 and 4 to 7 from two base registers
-		LEAQ(Mem{Base: column, Index: plane8, Scale: 4}, q)
-		t.output(rows, func(i int) vec {
-			at := Mem{Base: column}
-			if i >= 4 {
-				at.Base = q
-			}
-			switch i % 4 {
-			case 1, 2:
-				at.Index, at.Scale = plane8, uint8(i%4)
-			case 3:
-				at.Index, at.Scale = plane24, 1
-			}
-			return t.load(at)
-		}, func(i int, v vec) { set(i, j, v) })
-		if j < cols+1 {
-			ADDQ(plane, column)
-		}
-	}
-	for i := 0; i < rows; i++ {
-		t.output(cols, func(j int) vec { return get(i, j) }, func(j int, y vec) { t.putPixel(cols*i+j, y, init, off) })
-	}
-	t.next(m, off, count)
-}
-
-func wino6Gradient(s isa, rows, cols int) {
-	t := newMixed(s, fmt.Sprintf("wino6Gradient%dx%d", rows, cols))
-	t.findPixels(rows, cols, false)
-	w, count, off, q := t.field(patchData), t.field(patchCount), GP64(), GP64()
-	t.steps()
-	set, get := t.temporary()
-	t.constants(append(outputConstants[rows], outputConstants[cols]...)...)
-	XORQ(off, off)
-	Label("loop")
-	for j := 0; j < cols; j++ {
-		t.gradient(rows, func(i int) vec { return t.load(t.pixel(patchPixels, cols*i+j, off)) }, func(i int, v vec) { set(i, j, v) })
-	}
-	MOVQ(w, q)
-	for i := 0; i < rows+2; i++ {
-		t.gradient(cols, func(j int) vec { return get(i, j) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
-		ADDQ(t.plane[wino6Side], q)
-	}
-	t.next(w, off, count)
-}
-
 func wino6Filter(s isa) {
-	t := newMixed(s, "wino6Filter")
+	t := wino6.begin(s, "Filter")
 	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
 	u, step, count, q := t.field(patchData), t.field(patchStep), t.field(patchCount), GP64()
 	t.steps()
@@ -311,12 +158,12 @@ func wino6Filter(s isa) {
 		}, func(i int, v vec) { set(i, j, v) })
 	}
 	MOVQ(u, q)
-	for i := 0; i < wino6Side; i++ {
+	for i := 0; i < t.side; i++ {
 		t.filter(func(j int) vec { return get(i, j) }, func(j int, v vec) {
 			t.store(v, t.at(q, j))
 			PREFETCHT0(t.at(q, j).Offset(512))
 		})
-		ADDQ(t.plane[wino6Side], q)
+		ADDQ(t.plane[t.side], q)
 	}
 	ADDQ(channel, ahead)
 	ADDQ(channel, w)
@@ -327,11 +174,11 @@ func wino6Filter(s isa) {
 // wino6FilterGradient transforms one vector of output channels of count input channels. With stream the gradient is
 // written past the caches, to whole lines.
 func wino6FilterGradient(s isa, stream bool) {
-	name, store := "wino6FilterGradient", s.store
+	name, store := "FilterGradient", s.store
 	if stream {
-		name, store = "wino6FilterGradientStream", func(v vec, m Mem) { VMOVNTPS(v, m) }
+		name, store = "FilterGradientStream", func(v vec, m Mem) { VMOVNTPS(v, m) }
 	}
-	t := newMixed(s, name)
+	t := wino6.begin(s, name)
 	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
 	u, step, count, q := t.field(patchData), t.field(patchStep), t.field(patchCount), GP64()
 	t.steps()
@@ -339,9 +186,9 @@ func wino6FilterGradient(s isa, stream bool) {
 	t.constants(-2./9, 1./90, 32./45, 1./45, 16./45, 2./45, 8./45)
 	Label("loop")
 	MOVQ(u, q)
-	for i := 0; i < wino6Side; i++ {
+	for i := 0; i < t.side; i++ {
 		t.filterGradient(func(j int) vec { return t.load(t.at(q, j)) }, func(j int, v vec) { set(i, j, v) })
-		ADDQ(t.plane[wino6Side], q)
+		ADDQ(t.plane[t.side], q)
 	}
 	for j := 0; j < 3; j++ {
 		t.filterGradient(func(i int) vec { return get(i, j) }, func(i int, v vec) {

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// The transforms of patches of different sizes: whole ones and those at an image's right and lower edges.
+
+// algorithm is Winograd's F(m x n, 3x3), m and n of some sizes, at the first m+2 and n+2 of the same points, each in one
+// dimension.
+type algorithm struct {
+	name                    string
+	side                    int // points in each dimension
+	input, output, gradient func(t *mixed, m int, d func(i int) vec, put func(i int, v vec))
+	inputs, outputs         map[int][]float32 // the constants of input, and of output and gradient, by m
+}
+
+// mixed is a transform of a patch of one size.
+type mixed struct {
+	*transform
+	algorithm
+	plane [9]reg.GPVirtual // multiples of the step between planes, where they are needed
+	c     map[float32]Op   // constants
+}
+
+func (a algorithm) begin(s isa, name string) *mixed {
+	return &mixed{transform: newTransform(s, a.name+name), algorithm: a, c: map[float32]Op{}}
+}
+
+func (t *mixed) constants(values ...float32) {
+	for _, v := range values {
+		if t.c[v] == nil {
+			t.c[v] = t.constantOp(v)
+		}
+	}
+}
+
+// times is c*x.
+func (t *mixed) times(c float32, x vec) vec { y := t.vec(); VMULPS(t.c[c], x, y); return y }
+
+// plus adds c*x to y, in place; minus subtracts it.
+func (t *mixed) plus(c float32, x, y vec) vec  { VFMADD231PS(t.c[c], x, y); return y }
+func (t *mixed) minus(c float32, x, y vec) vec { VFNMADD231PS(t.c[c], x, y); return y }
+
+// pair hands on e+o and e-o as results i and i+1.
+func (t *mixed) pair(put func(i int, v vec), i int, e, o vec) {
+	put(i, t.add(e, o))
+	put(i+1, t.sub(e, o))
+}
+
+// steps computes the multiples of the step between planes that at needs.
+func (t *mixed) steps() {
+	t.plane[1] = t.field(patchPlane)
+	for n := 3; n <= t.side; n++ {
+		if n%2 == 0 && n != t.side {
+			continue
+		}
+		t.plane[n] = times(n, t.plane[1])
+	}
+}
+
+// at is plane n of the row of planes at base.
+func (t *mixed) at(base reg.GPVirtual, n int) Mem {
+	m := Mem{Base: base}
+	switch n {
+	case 0:
+	case 2, 4:
+		m.Index, m.Scale = t.plane[1], uint8(n)
+	case 6:
+		m.Index, m.Scale = t.plane[3], 2
+	default:
+		m.Index, m.Scale = t.plane[n], 1
+	}
+	return m
+}
+
+// temporary is the matrix between the two passes.
+func (t *mixed) temporary() (set func(i, j int, v vec), get func(i, j int) vec) {
+	base := GP64()
+	LEAQ(Mem{Base: t.p, Disp: patchTemp + 63}, base)
+	ANDQ(I8(-64), base)
+	at := func(i, j int) Mem { return Mem{Base: base, Disp: (t.side*i + j) * t.bytes()} }
+	return func(i, j int, v vec) { t.store(v, at(i, j)) }, func(i, j int) vec { return t.load(at(i, j)) }
+}
+
+func (t *mixed) next(pointer reg.GPVirtual, off, count reg.GPVirtual) {
+	ADDQ(I32(t.bytes()), off)
+	ADDQ(I32(t.bytes()), pointer)
+	t.end(count)
+}
+
+func (a algorithm) patchInput(s isa, rows, cols int) {
+	t := a.begin(s, fmt.Sprintf("Input%dx%d", rows, cols))
+	t.findPixels(rows+2, cols+2, false)
+	v, count, off, q := t.field(patchData), t.field(patchCount), GP64(), GP64()
+	t.steps()
+	set, get := t.temporary()
+	t.constants(append(append([]float32{}, t.inputs[rows]...), t.inputs[cols]...)...)
+	XORQ(off, off)
+	Label("loop")
+	for j := range cols + 2 {
+		t.input(t, rows, func(i int) vec { return t.load(t.pixel(patchPixels, (cols+2)*i+j, off)) }, func(i int, v vec) { set(i, j, v) })
+	}
+	MOVQ(v, q)
+	for i := 0; i < rows+2; i++ {
+		t.input(t, cols, func(j int) vec { return get(i, j) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
+		ADDQ(t.plane[t.side], q)
+	}
+	t.next(v, off, count)
+}
+
+func (a algorithm) patchOutput(s isa, rows, cols int) {
+	t := a.begin(s, fmt.Sprintf("Output%dx%d", rows, cols))
+	t.findPixels(rows, cols, true)
+	m, count, off, column, q := t.field(patchData), t.field(patchCount), GP64(), GP64(), GP64()
+	init := t.field(patchInit)
+	plane := t.field(patchPlane)
+	planeRow := times(t.side, plane)
+	planeRow3 := times(3, planeRow)
+	set, get := t.temporary()
+	t.constants(append(append([]float32{}, t.outputs[rows]...), t.outputs[cols]...)...)
+	XORQ(off, off)
+	Label("loop")
+	MOVQ(m, column)
+	for j := 0; j < cols+2; j++ {
+		// rows of planes 0 to 3 and those from 4 on from two base registers
+		LEAQ(Mem{Base: column, Index: planeRow, Scale: 4}, q)
+		t.output(t, rows, func(i int) vec {
+			at := Mem{Base: column}
+			if i >= 4 {
+				at.Base = q
+			}
+			switch i % 4 {
+			case 1, 2:
+				at.Index, at.Scale = planeRow, uint8(i%4)
+			case 3:
+				at.Index, at.Scale = planeRow3, 1
+			}
+			return t.load(at)
+		}, func(i int, v vec) { set(i, j, v) })
+		if j < cols+1 {
+			ADDQ(plane, column)
+		}
+	}
+	for i := 0; i < rows; i++ {
+		t.output(t, cols, func(j int) vec { return get(i, j) }, func(j int, y vec) { t.putPixel(cols*i+j, y, init, off) })
+	}
+	t.next(m, off, count)
+}
+
+func (a algorithm) patchGradient(s isa, rows, cols int) {
+	t := a.begin(s, fmt.Sprintf("Gradient%dx%d", rows, cols))
+	t.findPixels(rows, cols, false)
+	w, count, off, q := t.field(patchData), t.field(patchCount), GP64(), GP64()
+	t.steps()
+	set, get := t.temporary()
+	t.constants(append(append([]float32{}, t.outputs[rows]...), t.outputs[cols]...)...)
+	XORQ(off, off)
+	Label("loop")
+	for j := 0; j < cols; j++ {
+		t.gradient(t, rows, func(i int) vec { return t.load(t.pixel(patchPixels, cols*i+j, off)) }, func(i int, v vec) { set(i, j, v) })
+	}
+	MOVQ(w, q)
+	for i := 0; i < rows+2; i++ {
+		t.gradient(t, cols, func(j int) vec { return get(i, j) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
+		ADDQ(t.plane[t.side], q)
+	}
+	t.next(w, off, count)
+}

@@ -1,0 +1,97 @@
+package kernel
+
+import "unsafe"
+
+// The plain Go transforms of patches of different sizes: whole ones and those at an image's right and lower edges.
+
+// algorithm is Winograd's F(m x n, 3x3), m and n of some sizes, at the first m+2 and n+2 of the same points: B^T d, A^T v
+// and A y in one dimension.
+type algorithm struct {
+	side                    int // points in each dimension
+	input, output, gradient func(m int, v [8]float32) [8]float32
+}
+
+// mix adds a's transforms for patches of all pairs of sizes to t, where it has none.
+func (t *transforms) mix(a algorithm, sizes ...int) {
+	for _, rows := range sizes {
+		for _, cols := range sizes {
+			if t.input[rows][cols] == nil {
+				t.input[rows][cols] = func(p *byte) { a.in((*patch)(unsafe.Pointer(p)), rows, cols) }
+				t.output[rows][cols] = func(p *byte) { a.out((*patch)(unsafe.Pointer(p)), rows, cols) }
+				t.gradient[rows][cols] = func(p *byte) { a.grad((*patch)(unsafe.Pointer(p)), rows, cols) }
+			}
+		}
+	}
+}
+
+// pass applies f to each of the first cols columns of m, and turns the result by its diagonal.
+func pass(m *[8][8]float32, cols int, f func(v [8]float32) [8]float32) (turned [8][8]float32) {
+	for j := range cols {
+		var v [8]float32
+		for i := range v {
+			v[i] = m[i][j]
+		}
+		turned[j] = f(v)
+	}
+	return turned
+}
+
+// both applies f along the columns and g along the rows of a matrix of cols columns, where f makes rows of it.
+func both(m *[8][8]float32, cols, rows int, f, g func(v [8]float32) [8]float32) [8][8]float32 {
+	half := pass(m, cols, f)
+	return pass(&half, rows, g)
+}
+
+// planeAt is the address of channel offset c in a plane.
+func (p *patch) planeAt(plane int, c uintptr) *float32 { return move(p.data, c+uintptr(plane)*p.plane) }
+
+// in transforms a patch of the source for rows x cols outputs.
+func (a *algorithm) in(p *patch, rows, cols int) {
+	a.pixels(p, a.input, rows, cols, rows+2, cols+2)
+}
+
+// grad transforms a patch of dy of rows x cols pixels.
+func (a *algorithm) grad(p *patch, rows, cols int) { a.pixels(p, a.gradient, rows, cols, rows, cols) }
+
+// pixels applies f for rows x cols outputs to a patch of h x w pixels.
+func (a *algorithm) pixels(p *patch, f func(m int, v [8]float32) [8]float32, rows, cols, h, w int) {
+	along := func(v [8]float32) [8]float32 { return f(rows, v) }
+	across := func(v [8]float32) [8]float32 { return f(cols, v) }
+	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
+		var m [8][8]float32
+		for i := range h {
+			for j := range w {
+				m[i][j] = read(p.at(p.image, i, j), c)
+			}
+		}
+		r := both(&m, w, rows+2, along, across)
+		for i := range rows + 2 {
+			for j := range cols + 2 {
+				*p.planeAt(a.side*i+j, c) = r[i][j]
+			}
+		}
+	}
+}
+
+func (a *algorithm) out(p *patch, rows, cols int) {
+	along := func(v [8]float32) [8]float32 { return a.output(rows, v) }
+	across := func(v [8]float32) [8]float32 { return a.output(cols, v) }
+	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
+		var m [8][8]float32
+		for i := range rows + 2 {
+			for j := range cols + 2 {
+				m[i][j] = *p.planeAt(a.side*i+j, c)
+			}
+		}
+		r := both(&m, cols+2, rows, along, across)
+		for i := range rows {
+			for j := range cols {
+				v := r[i][j] + read(p.init, c)
+				if p.add != nil {
+					v += read(p.at(p.add, i, j), c)
+				}
+				*move(p.at(p.image, i, j), c) = v
+			}
+		}
+	}
+}
