@@ -150,6 +150,7 @@ func forShapes(r *rand.Rand, shapes []ConvShape, f func(d *convData)) {
 func convShapes(r *rand.Rand) []ConvShape {
 	shapes := []ConvShape{
 		up3x3(2, 8, 8, 40, 36), up3x3(3, 5, 7, 33, 20), up3x3(1, 4, 12, 16, 70), // F(4, 2)
+		up3x3(2, 7, 7, 16, 20), up3x3(1, 6, 11, 20, 16), up3x3(1, 7, 6, 33, 16), up3x3(1, 3, 7, 16, 16), up3x3(2, 10, 4, 16, 12), // its smaller patches
 		up3x3(2, 3, 5, 8, 20), up3x3(1, 1, 2, 20, 16), {1, 3, 4, 5, 6, 3, 2, 0, 0, 1, 1, true}, {2, 3, 3, 16, 20, 1, 1, 0, 0, 0, 0, true},
 		same3x3(2, 13, 9, 40, 36), same3x3(1, 14, 14, 32, 48), same3x3(1, 10, 16, 33, 50), same3x3(1, 9, 20, 64, 35), same3x3(1, 17, 18, 33, 32), // F(6, 3)
 		same3x3(3, 6, 7, 20, 35), same3x3(1, 7, 5, 33, 16), same3x3(2, 5, 6, 16, 20), same3x3(2, 3, 7, 16, 20), same3x3(1, 6, 3, 20, 16), same3x3(1, 4, 11, 16, 16), // smaller patches of F(4, 3)
@@ -253,7 +254,7 @@ func TestConvDirect(t *testing.T) {
 func TestConvSurvivesSetThreads(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(11)
-		forShapes(r, convShapes(r)[:33], func(d *convData) {
+		forShapes(r, convShapes(r)[:38], func(d *convData) {
 			s := d.s
 			var c *Conv
 			var scratch []float32
@@ -323,7 +324,7 @@ func TestConvStaysInsideItsSlices(t *testing.T) {
 func TestConvBitsDoNotDependOnThreads(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(5)
-		forShapes(r, convShapes(r)[:33], func(d *convData) {
+		forShapes(r, convShapes(r)[:38], func(d *convData) {
 			s := d.s
 			var first map[string][]float32
 			withThreads(t, []int{1, 2, 3}, func(threads int) {
@@ -349,7 +350,7 @@ func TestConvBitsDoNotDependOnThreads(t *testing.T) {
 func TestConvBitsDoNotDependOnTheBatch(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(6)
-		shapes := convShapes(r)[:33]
+		shapes := convShapes(r)[:38]
 		for i := range shapes {
 			shapes[i].N = 5
 		}

@@ -42,8 +42,23 @@ var avx512 = isa{
 		gradient: whole(2, wino2GradientAVX512), filterGradient: wino2FilterGradientAVX512, filterGradientStream: wino2FilterGradientStreamAVX512,
 	},
 	winoUp: newParities(transforms{
-		size: 4, taps: 2, input: whole(4, winoUpInputAVX512), output: whole(4, winoUpOutputAVX512),
-		gradient: whole(4, winoUpGradientAVX512), filterGradient: winoUpFilterGradientAVX512,
+		size: 4, taps: 2,
+		input: bySize{
+			2: {2: winoUpInput2x2AVX512, 3: winoUpInput2x3AVX512, 4: winoUpInput2x4AVX512},
+			3: {2: winoUpInput3x2AVX512, 3: winoUpInput3x3AVX512, 4: winoUpInput3x4AVX512},
+			4: {2: winoUpInput4x2AVX512, 3: winoUpInput4x3AVX512, 4: winoUpInputAVX512},
+		},
+		output: bySize{
+			2: {2: winoUpOutput2x2AVX512, 3: winoUpOutput2x3AVX512, 4: winoUpOutput2x4AVX512},
+			3: {2: winoUpOutput3x2AVX512, 3: winoUpOutput3x3AVX512, 4: winoUpOutput3x4AVX512},
+			4: {2: winoUpOutput4x2AVX512, 3: winoUpOutput4x3AVX512, 4: winoUpOutputAVX512},
+		},
+		gradient: bySize{
+			2: {2: winoUpGradient2x2AVX512, 3: winoUpGradient2x3AVX512, 4: winoUpGradient2x4AVX512},
+			3: {2: winoUpGradient3x2AVX512, 3: winoUpGradient3x3AVX512, 4: winoUpGradient3x4AVX512},
+			4: {2: winoUpGradient4x2AVX512, 3: winoUpGradient4x3AVX512, 4: winoUpGradientAVX512},
+		},
+		filterGradient: winoUpFilterGradientAVX512,
 	}, [2][2]func(*byte){{winoUpFilter00AVX512, winoUpFilter01AVX512}, {winoUpFilter10AVX512, winoUpFilter11AVX512}}),
 	wino6: transforms{
 		size: 6, taps: 3,
@@ -96,8 +111,23 @@ var avx2 = isa{
 		gradient: whole(2, wino2GradientAVX2), filterGradient: wino2FilterGradientAVX2,
 	},
 	winoUp: newParities(transforms{
-		size: 4, taps: 2, input: whole(4, winoUpInputAVX2), output: whole(4, winoUpOutputAVX2),
-		gradient: whole(4, winoUpGradientAVX2), filterGradient: winoUpFilterGradientAVX2,
+		size: 4, taps: 2,
+		input: bySize{
+			2: {2: winoUpInput2x2AVX2, 3: winoUpInput2x3AVX2, 4: winoUpInput2x4AVX2},
+			3: {2: winoUpInput3x2AVX2, 3: winoUpInput3x3AVX2, 4: winoUpInput3x4AVX2},
+			4: {2: winoUpInput4x2AVX2, 3: winoUpInput4x3AVX2, 4: winoUpInputAVX2},
+		},
+		output: bySize{
+			2: {2: winoUpOutput2x2AVX2, 3: winoUpOutput2x3AVX2, 4: winoUpOutput2x4AVX2},
+			3: {2: winoUpOutput3x2AVX2, 3: winoUpOutput3x3AVX2, 4: winoUpOutput3x4AVX2},
+			4: {2: winoUpOutput4x2AVX2, 3: winoUpOutput4x3AVX2, 4: winoUpOutputAVX2},
+		},
+		gradient: bySize{
+			2: {2: winoUpGradient2x2AVX2, 3: winoUpGradient2x3AVX2, 4: winoUpGradient2x4AVX2},
+			3: {2: winoUpGradient3x2AVX2, 3: winoUpGradient3x3AVX2, 4: winoUpGradient3x4AVX2},
+			4: {2: winoUpGradient4x2AVX2, 3: winoUpGradient4x3AVX2, 4: winoUpGradientAVX2},
+		},
+		filterGradient: winoUpFilterGradientAVX2,
 	}, [2][2]func(*byte){{winoUpFilter00AVX2, winoUpFilter01AVX2}, {winoUpFilter10AVX2, winoUpFilter11AVX2}}),
 	wino6: transforms{
 		size: 6, taps: 3,

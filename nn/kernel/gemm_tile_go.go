@@ -15,11 +15,8 @@ var generic = isa{
 		size: 2, taps: 3, input: whole(2, genericWino2Input), output: whole(2, genericWino2Output), filter: genericWino2Filter,
 		gradient: whole(2, genericWino2Gradient), filterGradient: genericWino2FilterGradient,
 	},
-	winoUp: newParities(transforms{
-		size: 4, taps: 2, input: whole(4, genericWinoUpInput), output: whole(4, genericWinoUpOutput),
-		gradient: whole(4, genericWinoUpGradient), filterGradient: genericWinoUpFilterGradient,
-	}, [2][2]func(*byte){{genericWinoUpFilter(0, 0), genericWinoUpFilter(0, 1)}, {genericWinoUpFilter(1, 0), genericWinoUpFilter(1, 1)}}),
-	wino6: genericWino6(),
+	winoUp: newParities(genericWinoUp(), [2][2]func(*byte){{genericWinoUpFilter(0, 0), genericWinoUpFilter(0, 1)}, {genericWinoUpFilter(1, 0), genericWinoUpFilter(1, 1)}}),
+	wino6:  genericWino6(),
 }
 
 func genericTile1(t *byte) { genericTile((*tile)(unsafe.Pointer(t)), 1) }

@@ -54,6 +54,6 @@ func genericWino4() transforms {
 		size: 4, taps: 3, input: whole(4, genericWinoInput), output: whole(4, genericWinoOutput), filter: genericWinoFilter,
 		gradient: whole(4, genericWinoGradient), filterGradient: genericWinoFilterGradient,
 	}
-	t.mix(algorithm{6, wino4Input1, wino4Output1, wino4Gradient1}, 2, 3, 4)
+	t.mix(algorithm{2, 6, wino4Input1, wino4Output1, wino4Gradient1}, 2, 3, 4)
 	return t
 }

@@ -90,7 +90,7 @@ func wino6FilterGradient1(u [8]float32) (g [8]float32) {
 // genericWino6 is the set of transforms in plain Go.
 func genericWino6() transforms {
 	t := transforms{size: 6, taps: 3, filter: genericWino6Filter, filterGradient: genericWino6FilterGradient}
-	t.mix(algorithm{8, wino6Input1, wino6Output1, wino6Gradient1}, 2, 4, 6)
+	t.mix(algorithm{2, 8, wino6Input1, wino6Output1, wino6Gradient1}, 2, 4, 6)
 	return t
 }
 

@@ -9,10 +9,9 @@ func (s ConvShape) suitsWinograd(src, dst int) bool {
 		src >= 12 && dst >= 4 && s.H*s.W > 4 && !directOnly.Load()
 }
 
-// suitsUpsampled tells whether the convolution behind an upsampling has fewer products by F(4x4, 2x2) than the large image has in
-// whole patches of F(4x4, 3x3), and enough pixels for its transformed filters, which are nearly three times the size (measured on Zen 4,
-// AVX-512). F(6x6, 3x3) has a tenth fewer from 14x14 to 28x28 pixels, which the large image costs again: with 64 channels
-// 64 images take as long forward, and a fifth longer for the filter's gradient.
+// suitsUpsampled tells whether the convolution behind an upsampling has fewer products by F(4x4, 2x2) than the large image
+// has in whole patches of F(4x4, 3x3), and enough pixels for its transformed filters, which are nearly three times the size
+// (measured on Zen 4, AVX-512).
 func (s ConvShape) suitsUpsampled(is *isa) bool {
 	if !s.suitsWinograd(s.C, s.K) || !s.suitsWinograd(s.K, s.C) || 4*s.H*s.W < min(s.C, s.K) {
 		return false

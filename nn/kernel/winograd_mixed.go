@@ -4,9 +4,10 @@ import "unsafe"
 
 // The plain Go transforms of patches of different sizes: whole ones and those at an image's right and lower edges.
 
-// algorithm is Winograd's F(m x n, 3x3), m and n of some sizes, at the first m+2 and n+2 of the same points: B^T d, A^T v
+// algorithm is Winograd's F(m x n, r x r), m and n of some sizes, at the first m+r-1 and n+r-1 of the same points: B^T d, A^T v
 // and A y in one dimension.
 type algorithm struct {
+	reach                   int // r-1
 	side                    int // points in each dimension
 	input, output, gradient func(m int, v [8]float32) [8]float32
 }
@@ -47,7 +48,7 @@ func (p *patch) planeAt(plane int, c uintptr) *float32 { return move(p.data, c+u
 
 // in transforms a patch of the source for rows x cols outputs.
 func (a *algorithm) in(p *patch, rows, cols int) {
-	a.pixels(p, a.input, rows, cols, rows+2, cols+2)
+	a.pixels(p, a.input, rows, cols, rows+a.reach, cols+a.reach)
 }
 
 // grad transforms a patch of dy of rows x cols pixels.
@@ -64,9 +65,9 @@ func (a *algorithm) pixels(p *patch, f func(m int, v [8]float32) [8]float32, row
 				m[i][j] = read(p.at(p.image, i, j), c)
 			}
 		}
-		r := both(&m, w, rows+2, along, across)
-		for i := range rows + 2 {
-			for j := range cols + 2 {
+		r := both(&m, w, rows+a.reach, along, across)
+		for i := range rows + a.reach {
+			for j := range cols + a.reach {
 				*p.planeAt(a.side*i+j, c) = r[i][j]
 			}
 		}
@@ -78,12 +79,12 @@ func (a *algorithm) out(p *patch, rows, cols int) {
 	across := func(v [8]float32) [8]float32 { return a.output(cols, v) }
 	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
 		var m [8][8]float32
-		for i := range rows + 2 {
-			for j := range cols + 2 {
+		for i := range rows + a.reach {
+			for j := range cols + a.reach {
 				m[i][j] = *p.planeAt(a.side*i+j, c)
 			}
 		}
-		r := both(&m, cols+2, rows, along, across)
+		r := both(&m, cols+a.reach, rows, along, across)
 		for i := range rows {
 			for j := range cols {
 				v := r[i][j] + read(p.init, c)

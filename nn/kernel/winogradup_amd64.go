@@ -5,6 +5,78 @@
 package kernel
 
 //go:noescape
+func winoUpInput2x2AVX512(p *byte)
+
+//go:noescape
+func winoUpOutput2x2AVX512(p *byte)
+
+//go:noescape
+func winoUpGradient2x2AVX512(p *byte)
+
+//go:noescape
+func winoUpInput2x3AVX512(p *byte)
+
+//go:noescape
+func winoUpOutput2x3AVX512(p *byte)
+
+//go:noescape
+func winoUpGradient2x3AVX512(p *byte)
+
+//go:noescape
+func winoUpInput2x4AVX512(p *byte)
+
+//go:noescape
+func winoUpOutput2x4AVX512(p *byte)
+
+//go:noescape
+func winoUpGradient2x4AVX512(p *byte)
+
+//go:noescape
+func winoUpInput3x2AVX512(p *byte)
+
+//go:noescape
+func winoUpOutput3x2AVX512(p *byte)
+
+//go:noescape
+func winoUpGradient3x2AVX512(p *byte)
+
+//go:noescape
+func winoUpInput3x3AVX512(p *byte)
+
+//go:noescape
+func winoUpOutput3x3AVX512(p *byte)
+
+//go:noescape
+func winoUpGradient3x3AVX512(p *byte)
+
+//go:noescape
+func winoUpInput3x4AVX512(p *byte)
+
+//go:noescape
+func winoUpOutput3x4AVX512(p *byte)
+
+//go:noescape
+func winoUpGradient3x4AVX512(p *byte)
+
+//go:noescape
+func winoUpInput4x2AVX512(p *byte)
+
+//go:noescape
+func winoUpOutput4x2AVX512(p *byte)
+
+//go:noescape
+func winoUpGradient4x2AVX512(p *byte)
+
+//go:noescape
+func winoUpInput4x3AVX512(p *byte)
+
+//go:noescape
+func winoUpOutput4x3AVX512(p *byte)
+
+//go:noescape
+func winoUpGradient4x3AVX512(p *byte)
+
+//go:noescape
 func winoUpInputAVX512(p *byte)
 
 //go:noescape
@@ -27,6 +99,78 @@ func winoUpFilter11AVX512(p *byte)
 
 //go:noescape
 func winoUpFilterGradientAVX512(p *byte)
+
+//go:noescape
+func winoUpInput2x2AVX2(p *byte)
+
+//go:noescape
+func winoUpOutput2x2AVX2(p *byte)
+
+//go:noescape
+func winoUpGradient2x2AVX2(p *byte)
+
+//go:noescape
+func winoUpInput2x3AVX2(p *byte)
+
+//go:noescape
+func winoUpOutput2x3AVX2(p *byte)
+
+//go:noescape
+func winoUpGradient2x3AVX2(p *byte)
+
+//go:noescape
+func winoUpInput2x4AVX2(p *byte)
+
+//go:noescape
+func winoUpOutput2x4AVX2(p *byte)
+
+//go:noescape
+func winoUpGradient2x4AVX2(p *byte)
+
+//go:noescape
+func winoUpInput3x2AVX2(p *byte)
+
+//go:noescape
+func winoUpOutput3x2AVX2(p *byte)
+
+//go:noescape
+func winoUpGradient3x2AVX2(p *byte)
+
+//go:noescape
+func winoUpInput3x3AVX2(p *byte)
+
+//go:noescape
+func winoUpOutput3x3AVX2(p *byte)
+
+//go:noescape
+func winoUpGradient3x3AVX2(p *byte)
+
+//go:noescape
+func winoUpInput3x4AVX2(p *byte)
+
+//go:noescape
+func winoUpOutput3x4AVX2(p *byte)
+
+//go:noescape
+func winoUpGradient3x4AVX2(p *byte)
+
+//go:noescape
+func winoUpInput4x2AVX2(p *byte)
+
+//go:noescape
+func winoUpOutput4x2AVX2(p *byte)
+
+//go:noescape
+func winoUpGradient4x2AVX2(p *byte)
+
+//go:noescape
+func winoUpInput4x3AVX2(p *byte)
+
+//go:noescape
+func winoUpOutput4x3AVX2(p *byte)
+
+//go:noescape
+func winoUpGradient4x3AVX2(p *byte)
 
 //go:noescape
 func winoUpInputAVX2(p *byte)

@@ -10,10 +10,11 @@ import (
 
 // The transforms of patches of different sizes: whole ones and those at an image's right and lower edges.
 
-// algorithm is Winograd's F(m x n, 3x3), m and n of some sizes, at the first m+2 and n+2 of the same points, each in one
+// algorithm is Winograd's F(m x n, r x r), m and n of some sizes, at the first m+r-1 and n+r-1 of the same points, each in one
 // dimension.
 type algorithm struct {
 	name                    string
+	reach                   int // r-1
 	side                    int // points in each dimension
 	input, output, gradient func(t *mixed, m int, d func(i int) vec, put func(i int, v vec))
 	inputs, outputs         map[int][]float32 // the constants of input, and of output and gradient, by m
@@ -95,18 +96,18 @@ func (t *mixed) next(pointer reg.GPVirtual, off, count reg.GPVirtual) {
 
 func (a algorithm) patchInput(s isa, rows, cols int) {
 	t := a.begin(s, fmt.Sprintf("Input%dx%d", rows, cols))
-	t.findPixels(rows+2, cols+2, false)
+	t.findPixels(rows+t.reach, cols+t.reach, false)
 	v, count, off, q := t.field(patchData), t.field(patchCount), GP64(), GP64()
 	t.steps()
 	set, get := t.temporary()
 	t.constants(append(append([]float32{}, t.inputs[rows]...), t.inputs[cols]...)...)
 	XORQ(off, off)
 	Label("loop")
-	for j := range cols + 2 {
-		t.input(t, rows, func(i int) vec { return t.load(t.pixel(patchPixels, (cols+2)*i+j, off)) }, func(i int, v vec) { set(i, j, v) })
+	for j := range cols + t.reach {
+		t.input(t, rows, func(i int) vec { return t.load(t.pixel(patchPixels, (cols+t.reach)*i+j, off)) }, func(i int, v vec) { set(i, j, v) })
 	}
 	MOVQ(v, q)
-	for i := 0; i < rows+2; i++ {
+	for i := 0; i < rows+t.reach; i++ {
 		t.input(t, cols, func(j int) vec { return get(i, j) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
 		ADDQ(t.plane[t.side], q)
 	}
@@ -126,7 +127,7 @@ func (a algorithm) patchOutput(s isa, rows, cols int) {
 	XORQ(off, off)
 	Label("loop")
 	MOVQ(m, column)
-	for j := 0; j < cols+2; j++ {
+	for j := 0; j < cols+t.reach; j++ {
 		// rows of planes 0 to 3 and those from 4 on from two base registers
 		LEAQ(Mem{Base: column, Index: planeRow, Scale: 4}, q)
 		t.output(t, rows, func(i int) vec {
@@ -142,7 +143,7 @@ func (a algorithm) patchOutput(s isa, rows, cols int) {
 			}
 			return t.load(at)
 		}, func(i int, v vec) { set(i, j, v) })
-		if j < cols+1 {
+		if j < cols+t.reach-1 {
 			ADDQ(plane, column)
 		}
 	}
@@ -165,7 +166,7 @@ func (a algorithm) patchGradient(s isa, rows, cols int) {
 		t.gradient(t, rows, func(i int) vec { return t.load(t.pixel(patchPixels, cols*i+j, off)) }, func(i int, v vec) { set(i, j, v) })
 	}
 	MOVQ(w, q)
-	for i := 0; i < rows+2; i++ {
+	for i := 0; i < rows+t.reach; i++ {
 		t.gradient(t, cols, func(j int) vec { return get(i, j) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
 		ADDQ(t.plane[t.side], q)
 	}

@@ -10,9 +10,20 @@ import (
 
 func init() { families["winogradup"] = winogradup }
 
-// winogradup writes the transforms of Winograd's F(4x4, 2x2), whose meaning winogradup_transform.go defines.
+// winogradup writes the transforms of Winograd's F(4x4, 2x2) and, for what is left at an image's right and lower edges, of
+// F(m x n, 2x2) with m and n of 2, 3 and 4, whose meaning winogradup_transform.go defines.
 func winogradup() {
+	newTable("winogradupConstants")
 	for _, s := range []isa{avx512, avx2} {
+		for rows := 2; rows <= 4; rows++ {
+			for cols := 2; cols <= 4; cols++ {
+				if rows < 4 || cols < 4 {
+					winoUp.patchInput(s, rows, cols)
+					winoUp.patchOutput(s, rows, cols)
+					winoUp.patchGradient(s, rows, cols)
+				}
+			}
+		}
 		winoUpInput(s)
 		winoUpOutput(s)
 		winoUpGradient(s)
@@ -22,6 +33,93 @@ func winogradup() {
 			}
 		}
 		winoUpFilterGradient(s)
+	}
+}
+
+// upPlane is where the planes have the points 0, 1, -1, 2 and infinity, which is the order of the rows of whole patches'
+// transforms; upPoint is its inverse.
+var (
+	upPlane = [5]int{0, 1, 3, 4, 2}
+	upPoint = [5]int{0, 1, 4, 2, 3}
+)
+
+// winoUp has the points, in this order, 0, 1, infinity, -1, 2: F(m, 2) takes the first m+1 of them.
+var winoUp = algorithm{
+	name: "winoUp", reach: 1, side: 5, input: upInput, output: upOutput, gradient: upGradient,
+	inputs:  map[int][]float32{2: {2, -2}, 3: {2, -1, 3}, 4: {2}},
+	outputs: map[int][]float32{4: {2, 4, 8}},
+}
+
+// upInput is B^T d for m outputs.
+func upInput(t *mixed, m int, d func(i int) vec, put func(i int, v vec)) {
+	d1, d2 := d(1), d(2)
+	switch m {
+	case 2:
+		put(0, t.times(2, t.sub(d(0), d1)))
+		put(1, t.times(-2, d1))
+		put(2, t.sub(d2, d1))
+	case 3:
+		put(0, t.times(2, t.sub(d(0), d2)))
+		put(1, t.times(-1, t.add(d1, d2)))
+		put(2, t.sub(d(3), d1))
+		put(3, t.times(3, t.sub(d1, d2)))
+	case 4:
+		d3 := d(3)
+		last, a := t.sub(d3, d1), t.sub(d3, d2)
+		put(2, t.minus(2, last, t.sub(d(4), d2)))
+		put(0, t.plus(2, t.sub(d(0), d2), t.copy(last)))
+		put(4, last)
+		put(1, t.minus(2, d1, t.copy(a)))
+		put(3, t.plus(2, t.sub(d1, d2), a))
+	}
+}
+
+// upOutput is A^T v for m outputs.
+func upOutput(t *mixed, m int, v func(i int) vec, put func(i int, y vec)) {
+	v1 := v(1)
+	if m == 2 {
+		put(0, t.add(v(0), v1))
+		put(1, t.add(v1, v(2)))
+		return
+	}
+	v3 := v(3)
+	s, e := t.add(v1, v3), t.sub(v1, v3)
+	switch m {
+	case 3:
+		put(0, t.add(v(0), s))
+		put(1, e)
+		put(2, t.add(s, v(2)))
+	case 4:
+		v4 := v(4)
+		put(0, t.add(t.add(v(0), s), v4))
+		put(1, t.plus(2, v4, t.copy(e)))
+		put(2, t.plus(4, v4, s))
+		put(3, t.add(t.plus(8, v4, e), v(2)))
+	}
+}
+
+// upGradient is A y for m outputs.
+func upGradient(t *mixed, m int, y func(i int) vec, put func(i int, v vec)) {
+	y0, y1 := y(0), y(1)
+	put(0, y0)
+	switch m {
+	case 2:
+		put(2, y1)
+		put(1, t.add(y0, y1))
+	case 3:
+		y2 := y(2)
+		put(2, y2)
+		e := t.add(y0, y2)
+		put(1, t.add(e, y1))
+		put(3, t.sub(e, y1))
+	case 4:
+		y2, y3 := y(2), y(3)
+		put(2, y3)
+		e, o := t.add(y0, y2), t.add(y1, y3)
+		put(1, t.add(e, o))
+		put(3, t.sub(e, o))
+		e, o = t.plus(4, y2, y0), t.plus(4, y3, y1)
+		put(4, t.plus(2, o, e))
 	}
 }
 
@@ -73,14 +171,14 @@ func winoUpInput(s isa) {
 		})
 	}
 	MOVQ(v, q)
-	for i := range 5 {
-		d := rows[i]
+	for i, point := range upPoint {
+		d := rows[point]
 		for j := range d {
 			if d[j] == nil {
-				d[j] = m.get(5*i + j)
+				d[j] = m.get(5*point + j)
 			}
 		}
-		row(d, func(j int, v vec) { s.store(v, planeOf5(q, plane, plane3, j)) })
+		row(d, func(j int, v vec) { s.store(v, planeOf5(q, plane, plane3, upPlane[j])) })
 		if i < 4 {
 			ADDQ(plane5, q)
 		}
@@ -113,13 +211,13 @@ func winoUpOutput(s isa) {
 	for j := 0; j < 5; j++ {
 		var d [5]vec
 		MOVQ(column, q)
-		for i := range d {
-			d[i] = s.load(Mem{Base: q})
+		for i, point := range upPoint {
+			d[point] = s.load(Mem{Base: q})
 			if i < 4 {
 				ADDQ(plane5, q)
 			}
 		}
-		row(d, func(i int, v vec) { c.set(5*i+j, v) })
+		row(d, func(i int, v vec) { c.set(5*i+upPoint[j], v) })
 		if j < 4 {
 			ADDQ(plane, column)
 		}
@@ -165,12 +263,12 @@ func winoUpGradient(s isa) {
 	q := GP64()
 	MOVQ(w, q)
 	plane3, plane5 := times(3, plane), times(5, plane)
-	for i := 0; i < 5; i++ {
+	for i, point := range upPoint {
 		var d [4]vec
 		for j := range d {
-			d[j] = c.get(4*i + j)
+			d[j] = c.get(4*point + j)
 		}
-		row(d, func(j int, v vec) { s.store(v, planeOf5(q, plane, plane3, j)) })
+		row(d, func(j int, v vec) { s.store(v, planeOf5(q, plane, plane3, upPlane[j])) })
 		if i < 4 {
 			ADDQ(plane5, q)
 		}
@@ -221,7 +319,7 @@ func winoUpFilter(s isa, y, x int) {
 			g[j] = c.get(3*i + j)
 		}
 		row(g, x, func(j int, v vec) {
-			IMUL3Q(I8(5*i+j), plane, q)
+			IMUL3Q(I8(5*upPlane[i]+upPlane[j]), plane, q)
 			s.store(v, Mem{Base: u, Index: q, Scale: 1})
 			PREFETCHT0(Mem{Base: u, Index: q, Scale: 1, Disp: 512})
 		})
@@ -248,7 +346,7 @@ func winoUpFilterGradient(s isa) {
 	for j := 0; j < 5; j++ {
 		var d [5]vec
 		for i := range d {
-			IMUL3Q(I8(5*i+j), plane, q)
+			IMUL3Q(I8(5*upPlane[i]+upPlane[j]), plane, q)
 			d[i] = s.load(Mem{Base: u, Index: q, Scale: 1})
 		}
 		row(d, func(i int, v vec) { c.set(5*i+j, v) })
