@@ -35,7 +35,7 @@ func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vP
 		}
 		q.a, q.b, q.c = &v[r.first*vPlane+first*g.vRow], &u[r.first*g.uPlane()], &m[r.first*mPlane+first*panelWidth]
 		if g.far {
-			g.farPlanes(q, u, next, r, end-first, (cols+15)&^15)
+			g.farPlanes(q, v, u, next, r, vPlane, end-first, (cols+15)&^15)
 		} else {
 			q.planes(r.count, end-first, cols)
 		}
@@ -44,22 +44,24 @@ func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vP
 }
 
 // farPlanes computes rows x cols elements of each of a run's products plane by plane and fetches the next plane of the
-// packed filter meanwhile.
-func (g *winograd) farPlanes(q *product, u, next []float32, r planeRun, rows, cols int) {
+// packed filter meanwhile, and of V, too, which may be larger than the
+// second-level cache.
+func (g *winograd) farPlanes(q *product, v, u, next []float32, r planeRun, vPlane, rows, cols int) {
 	for k := r.first; k < r.first+r.count; k++ {
 		if k > r.first {
 			q.a, q.b, q.c = move(q.a, q.aStep), move(q.b, q.bStep), move(q.c, q.cStep)
 		}
-		plane := next
+		plane, ahead := next, 0
 		if k+1 < g.planes() {
-			plane = u[(k+1)*g.uPlane():]
+			plane, ahead = u[(k+1)*g.uPlane():], k+1
 		}
+		q.fetch(1, v[ahead*vPlane:][:vPlane-16], q.tiles(rows, cols)*g.src)
 		g.fetchPlane(q, plane, rows, cols)
 		q.rowsPanel(rows, cols)
 	}
 }
 
-// fetchPlane lets a product of rows x cols fetch a plane of a packed panel.
+// fetchPlane lets a product of rows x cols fetch a plane of a packed panel. With few rows that takes both of the product's places.
 func (g *winograd) fetchPlane(q *product, plane []float32, rows, cols int) {
 	plane = plane[:g.uPlane()]
 	columns := q.tiles(rows, cols) * g.src
