@@ -100,7 +100,7 @@ func (g *winogradWeights) cutPatches(first, end, most int) []patchBlock {
 
 // edgePatches is the most patches of a block where some are smaller. Those that take part in a product must follow each other,
 // so a block has them sorted, and as the gradient's bits come from their order, no machine and no number of threads may have
-// other blocks. With more, V and W push each other out of a second-level cache of 1 MB.
+// other blocks. With 48 the gradients take 2 to 10 % longer, with 24 up to 5 % (Zen 4, images from memory).
 const edgePatches = 36
 
 // unevenPatches is how many patches are worth to be cut into more pieces, whose sums cost as much as some patches each.
