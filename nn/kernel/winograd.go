@@ -225,6 +225,9 @@ func (g *winograd) start(i int, dst, src, bias, temb, add []float32) {
 	}
 }
 
+// adds tells whether images are added that are not the outputs' own memory.
+func (g *winograd) adds() bool { return g.add != nil && &g.add[0] != &g.dstData[0] }
+
 // cut chooses the blocks of patches and the groups of panels, which changes no bits. Few patches are cut evenly among
 // the threads, and panels too where there are even fewer. A U from far is cut by panels already where there are fewer
 // large blocks than threads: each thread then reads a part of it.
@@ -258,10 +261,13 @@ func (g *winograd) do(worker, first, end int) {
 		q.stopFetching()
 		if i+1 < end && b+1 < g.blocks {
 			_, t2 := g.cutBlock(0, patches, b+1, g.blocks)
-			columns := len(g.phases) * g.planes() * (j1 - j0) * q.tiles(t1-t0, panelWidth) * g.src
-			q.fetch(1, g.memory(g.srcData, g.from, g.src, t1, t2), columns)
+			tiles := len(g.phases) * g.planes() * (j1 - j0) * q.tiles(t1-t0, panelWidth)
+			q.fetch(1, g.memory(g.srcData, g.from, g.src, t1, t2), tiles*g.src)
 			if !g.far {
-				q.fetch(0, g.memory(g.dstData, g.to, g.dst, t1, t2), columns)
+				q.fetch(0, g.memory(g.dstData, g.to, g.dst, t1, t2), tiles*g.src)
+				if g.adds() {
+					q.fetchRuns(0, g.memory(g.add, g.to, g.dst, t1, t2), g.dst, 0, g.dst, tiles)
+				}
 			}
 		}
 		for p, h := range g.phases {

@@ -25,8 +25,7 @@ func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vP
 	cols := g.panelCols(j)
 	g.operands(q, vPlane, t0, t1)
 	if g.far {
-		tiles := g.planes() * q.tiles(t1-t0, cols)
-		q.fetchColumns(0, g.memory(g.dstData, g.to, g.dst, t0, t1), g.dst, j*panelWidth, j*panelWidth+cols, tiles, g.src)
+		g.fetchOutputs(q, t0, t1, j, j+1)
 	}
 	for _, r := range g.runs {
 		first, end := w.sorted.part(r)
@@ -41,6 +40,16 @@ func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vP
 		}
 	}
 	g.outputs(w, m, dump, mPlane, j)
+}
+
+// fetchOutputs lets the products of patches t0 to t1 with panels j0 to j1 fetch the memory of the outputs, and what is added
+// to them.
+func (g *winograd) fetchOutputs(q *product, t0, t1, j0, j1 int) {
+	c0, c1, tiles := j0*panelWidth, min(j1*panelWidth, g.dst), g.planes()*(j1-j0)*q.tiles(t1-t0, panelWidth)
+	q.fetchRuns(0, g.memory(g.dstData, g.to, g.dst, t0, t1), g.dst, c0, c1, tiles)
+	if g.adds() {
+		q.fetchRuns(1, g.memory(g.add, g.to, g.dst, t0, t1), g.dst, c0, c1, tiles)
+	}
 }
 
 // farPlanes computes rows x cols elements of each of a run's products plane by plane and fetches the next plane of the
@@ -80,6 +89,7 @@ func (g *winograd) multiplyPlanes(w *winogradWorker, v, m, dump, last []float32,
 	mPlane := (t1-t0)*panelWidth + 16
 	mPanel := g.planes() * mPlane
 	g.operands(q, vPlane, t0, t1)
+	g.fetchOutputs(q, t0, t1, j0, j1)
 	for _, r := range g.runs {
 		first, end := w.sorted.part(r)
 		if first == end {

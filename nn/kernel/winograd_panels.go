@@ -143,6 +143,7 @@ func (g *winogradPanels) products(w *winogradWorker, v, u, m []float32, t0, t1, 
 	q := &w.mul
 	mPlane, cols := (t1-t0)*panelWidth+16, (g.panelCols(panel)+15)&^15
 	g.operands(q, g.vPlane, t0, t1)
+	g.fetchOutputs(q, t0, t1, panel, panel+1)
 	for _, r := range g.runs {
 		first, end := w.sorted.part(r)
 		if first == end {
