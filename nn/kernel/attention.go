@@ -34,15 +34,14 @@ const (
 // heads are matrix products (attention_wide.go); heads of few channels go sixteen queries at a time (attention_lanes.go).
 type Attention struct {
 	s      AttentionShape
-	scale  float32     // 1/sqrt(D)
-	scales [16]float32 // sixteen times
-	block  int         // queries of a block
-	width  int         // floats of a row of scores: S rounded up to whole vectors
-	ld     int         // floats from a position to the next
-	perJob int         // floats of scratch of a worker
-	spaces int         // workers that can be at work at a time
-	group  int         // heads of a task
-	cuts   int         // tasks of a wide head's forward pass
+	scale  float32 // 1/sqrt(D)
+	block  int     // queries of a block
+	width  int     // floats of a row of scores: S rounded up to whole vectors
+	ld     int     // floats from a position to the next
+	perJob int     // floats of scratch of a worker
+	spaces int     // workers that can be at work at a time
+	group  int     // heads of a task
+	cuts   int     // tasks of a wide head's forward pass
 
 	o, lse, kept, q, k, v   []float32
 	dq, dk, dv, do, scratch []float32
@@ -56,9 +55,6 @@ func NewAttention(s AttentionShape) (*Attention, error) {
 		return nil, err
 	}
 	a := &Attention{s: s, scale: float32(1 / math.Sqrt(float64(s.D))), ld: s.Heads * s.D}
-	for i := range a.scales {
-		a.scales[i] = a.scale
-	}
 	if s.D <= attentionLanes {
 		a.group = min(s.Heads, 16/gcd(16, s.D)) // whole cache lines of the outputs
 		for 2*a.group <= s.Heads && s.N*s.Heads >= 16*a.group*Threads() {

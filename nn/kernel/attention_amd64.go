@@ -23,6 +23,9 @@ func laneExpAVX512(p *float32, high *float32, lse *float32, inverse *float32, ro
 func laneSumAVX512(out *float32, a *float32, p *float32, factor *float32, ld int, rows int, d int)
 
 //go:noescape
+func laneAddAVX512(out *float32, a *float32, p *float32, ld int, rows int, d int)
+
+//go:noescape
 func laneGradientsAVX512(p *float32, ds *float32, lse *float32, delta *float32, rows int, scale float32)
 
 //go:noescape
@@ -42,6 +45,9 @@ func laneExpAVX2(p *float32, high *float32, lse *float32, inverse *float32, rows
 
 //go:noescape
 func laneSumAVX2(out *float32, a *float32, p *float32, factor *float32, ld int, rows int, d int)
+
+//go:noescape
+func laneAddAVX2(out *float32, a *float32, p *float32, ld int, rows int, d int)
 
 //go:noescape
 func laneGradientsAVX2(p *float32, ds *float32, lse *float32, delta *float32, rows int, scale float32)

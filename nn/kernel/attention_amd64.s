@@ -549,6 +549,84 @@ columns1end:
 	VZEROUPPER
 	RET
 
+// func laneAddAVX512(out *float32, a *float32, p *float32, ld int, rows int, d int)
+// Requires: AVX, AVX512F
+TEXT ·laneAddAVX512(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ p+16(FP), DX
+	MOVQ ld+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ d+40(FP), DI
+
+columns8:
+	CMPQ    DI, $+8
+	JLT     columns8end
+	MOVQ    CX, R8
+	MOVQ    DX, R9
+	MOVQ    SI, R10
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS 256(AX), Z4
+	VMOVUPS 320(AX), Z5
+	VMOVUPS 384(AX), Z6
+	VMOVUPS 448(AX), Z7
+
+columns8row:
+	VMOVUPS          (R9), Z8
+	VFMADD231PS.BCST (R8), Z8, Z0
+	VFMADD231PS.BCST 4(R8), Z8, Z1
+	VFMADD231PS.BCST 8(R8), Z8, Z2
+	VFMADD231PS.BCST 12(R8), Z8, Z3
+	VFMADD231PS.BCST 16(R8), Z8, Z4
+	VFMADD231PS.BCST 20(R8), Z8, Z5
+	VFMADD231PS.BCST 24(R8), Z8, Z6
+	VFMADD231PS.BCST 28(R8), Z8, Z7
+	ADDQ             BX, R8
+	ADDQ             $+64, R9
+	DECQ             R10
+	JNE              columns8row
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	VMOVUPS          Z3, 192(AX)
+	VMOVUPS          Z4, 256(AX)
+	VMOVUPS          Z5, 320(AX)
+	VMOVUPS          Z6, 384(AX)
+	VMOVUPS          Z7, 448(AX)
+	ADDQ             $0x00000200, AX
+	ADDQ             $0x00000020, CX
+	SUBQ             $+8, DI
+	JMP              columns8
+
+columns8end:
+columns1:
+	CMPQ    DI, $+1
+	JLT     columns1end
+	MOVQ    CX, R8
+	MOVQ    DX, R9
+	MOVQ    SI, R10
+	VMOVUPS (AX), Z0
+
+columns1row:
+	VMOVUPS          (R9), Z1
+	VFMADD231PS.BCST (R8), Z1, Z0
+	ADDQ             BX, R8
+	ADDQ             $+64, R9
+	DECQ             R10
+	JNE              columns1row
+	VMOVUPS          Z0, (AX)
+	ADDQ             $0x00000040, AX
+	ADDQ             $0x00000004, CX
+	SUBQ             $+1, DI
+	JMP              columns1
+
+columns1end:
+	VZEROUPPER
+	RET
+
 // func laneGradientsAVX512(p *float32, ds *float32, lse *float32, delta *float32, rows int, scale float32)
 // Requires: AVX, AVX512F
 TEXT ·laneGradientsAVX512(SB), NOSPLIT, $0-44
@@ -619,6 +697,7 @@ gradients:
 	VMOVUPS (CX)(DI*1), Z0
 	VSUBPS  Z13, Z0, Z0
 	VMULPS  (AX)(DI*1), Z0, Z0
+	VMULPS  Z12, Z0, Z0
 	VMOVUPS Z0, (CX)(DI*1)
 	ADDQ    $+64, DI
 	CMPQ    DI, SI
@@ -1400,6 +1479,94 @@ columns1end:
 	VZEROUPPER
 	RET
 
+// func laneAddAVX2(out *float32, a *float32, p *float32, ld int, rows int, d int)
+// Requires: AVX, FMA3
+TEXT ·laneAddAVX2(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ p+16(FP), DX
+	MOVQ ld+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ d+40(FP), DI
+
+columns4:
+	CMPQ    DI, $+4
+	JLT     columns4end
+	MOVQ    CX, R8
+	MOVQ    DX, R9
+	MOVQ    SI, R10
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS 128(AX), Y4
+	VMOVUPS 160(AX), Y5
+	VMOVUPS 192(AX), Y6
+	VMOVUPS 224(AX), Y7
+
+columns4row:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R8), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 4(R8), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 8(R8), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 12(R8), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         BX, R8
+	ADDQ         $+64, R9
+	DECQ         R10
+	JNE          columns4row
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, 128(AX)
+	VMOVUPS      Y5, 160(AX)
+	VMOVUPS      Y6, 192(AX)
+	VMOVUPS      Y7, 224(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000010, CX
+	SUBQ         $+4, DI
+	JMP          columns4
+
+columns4end:
+columns1:
+	CMPQ    DI, $+1
+	JLT     columns1end
+	MOVQ    CX, R8
+	MOVQ    DX, R9
+	MOVQ    SI, R10
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+
+columns1row:
+	VMOVUPS      (R9), Y2
+	VMOVUPS      32(R9), Y3
+	VBROADCASTSS (R8), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         BX, R8
+	ADDQ         $+64, R9
+	DECQ         R10
+	JNE          columns1row
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000004, CX
+	SUBQ         $+1, DI
+	JMP          columns1
+
+columns1end:
+	VZEROUPPER
+	RET
+
 // func laneGradientsAVX2(p *float32, ds *float32, lse *float32, delta *float32, rows int, scale float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·laneGradientsAVX2(SB), NOSPLIT, $0-44
@@ -1476,10 +1643,12 @@ gradients:
 	VMOVUPS (CX)(DI*1), Y0
 	VSUBPS  Y3, Y0, Y0
 	VMULPS  (AX)(DI*1), Y0, Y0
+	VMULPS  Y2, Y0, Y0
 	VMOVUPS Y0, (CX)(DI*1)
 	VMOVUPS 32(CX)(DI*1), Y0
 	VSUBPS  Y4, Y0, Y0
 	VMULPS  32(AX)(DI*1), Y0, Y0
+	VMULPS  Y2, Y0, Y0
 	VMOVUPS Y0, 32(CX)(DI*1)
 	ADDQ    $+64, DI
 	CMPQ    DI, SI

@@ -61,6 +61,17 @@ func laneSum(out, a, p, factor []float32, ld, rows, d int) {
 	}
 }
 
+func laneAdd(out, a, p []float32, ld, rows, d int) {
+	switch ActiveLevel() {
+	case AVX512:
+		laneAddAVX512(&out[0], &a[0], &p[0], 4*ld, rows, d)
+	case AVX2:
+		laneAddAVX2(&out[0], &a[0], &p[0], 4*ld, rows, d)
+	default:
+		laneAddGo(out, a, p, ld, rows, d)
+	}
+}
+
 func laneExp(p, high, lse, inverse []float32, rows int, scale float32) {
 	switch ActiveLevel() {
 	case AVX512:

@@ -81,9 +81,8 @@ func laneScoresGo(p, a, lanes, high []float32, ld, rows, d int) {
 	copy(high, largest[:])
 }
 
-// laneSumGo sets out[i] = factor * sum over rows of a[r*ld+i] * p[r], for i < d.
-func laneSumGo(out, a, p, factor []float32, ld, rows, d int) {
-	clear(out[:16*d])
+// laneAddGo adds the sum over rows of a[r*ld+i] * p[r] to out[i], for i < d.
+func laneAddGo(out, a, p []float32, ld, rows, d int) {
 	for r := 0; r < rows; r++ {
 		w := p[16*r : 16*r+16]
 		for i, k := range a[r*ld : r*ld+d] {
@@ -93,6 +92,12 @@ func laneSumGo(out, a, p, factor []float32, ld, rows, d int) {
 			}
 		}
 	}
+}
+
+// laneSumGo sets out[i] = factor * sum over rows of a[r*ld+i] * p[r], for i < d.
+func laneSumGo(out, a, p, factor []float32, ld, rows, d int) {
+	clear(out[:16*d])
+	laneAddGo(out, a, p, ld, rows, d)
 	for i := range out[:16*d] {
 		out[i] *= factor[i&15]
 	}
@@ -115,7 +120,7 @@ func lseOf(largest, sum, scale float32) float32 {
 	return float32(float64(float64(scale)*float64(largest)) + math.Log(float64(sum)))
 }
 
-// laneGradientsGo sets p = exp(scale*p - lse), delta = sum down the rows of p*ds, and ds = p*(ds - delta).
+// laneGradientsGo sets p = exp(scale*p - lse), delta = sum down the rows of p*ds, and ds = p*(ds - delta)*scale.
 func laneGradientsGo(p, ds, lse, delta []float32, rows int, scale float32) {
 	clear(delta[:16])
 	for i := 0; i < 16*rows; i++ {
@@ -123,7 +128,7 @@ func laneGradientsGo(p, ds, lse, delta []float32, rows int, scale float32) {
 		delta[i&15] += float32(p[i] * ds[i])
 	}
 	for i := 0; i < 16*rows; i++ {
-		ds[i] = p[i] * (ds[i] - delta[i&15])
+		ds[i] = float32(p[i]*(ds[i]-delta[i&15])) * scale
 	}
 }
 

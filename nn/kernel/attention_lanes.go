@@ -1,9 +1,8 @@
 package kernel
 
 // Attention with sixteen queries side by side, for heads of few channels: the softmax of each runs down its lane, so
-// that no reduction crosses lanes, and the keys and values are read as they lie. The backward pass goes over the scores
-// twice, once with sixteen queries for dq and once with sixteen keys for dk and dv, each time computing them anew: they are
-// only D products each.
+// that no reduction crosses lanes, and the keys and values are read as they lie. In the backward pass the probabilities of
+// sixteen queries and their gradients are then turned, sixteen keys at a time, so that for dk and dv the keys lie side by side.
 //
 // A head's positions are taken sixteen at a time; the last sixteen overlap those before them where S is no multiple, and
 // the positions in both get the same bits twice. Fewer than sixteen positions are copied into a padded block.
@@ -12,26 +11,29 @@ var ones = [16]float32{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}
 
 // lanesSpace is the scratch of a worker.
 type lanesSpace struct {
-	p, ds        []float32 // [S, 16] scores and their gradients
+	p, ds        []float32 // [S, 16] scores and their gradients; of fewer than sixteen positions, [16, 16]
+	turned       []float32 // [16, 16] of p or ds
+	dk, dv       []float32 // [blocks, D, 16] lanes
 	q, k, v, do  []float32 // [S, D] a head without gaps
 	a, b, out    []float32 // [D, 16] lanes
 	rows         []float32 // [16, D] of a head with fewer positions
-	lse, delta   []float32 // [S + 16]
+	lse, delta   []float32 // [S + 16], [16]
 	high, factor []float32 // [16]
 }
 
 func (a *Attention) lanesScratch() int {
 	s, d := a.s.S, a.s.D
-	return 2*16*s + 4*s*d + 4*16*d + 2*(s+16) + 2*16
+	return 2*16*max(s, 16) + 16*16 + 2*a.blocks()*16*d + 4*s*d + 4*16*d + s + 16 + 16 + 2*16
 }
 
 func (a *Attention) lanesSpace(worker int) (l lanesSpace) {
 	mem, s, d := a.space(worker), a.s.S, a.s.D
 	cut := func(n int) []float32 { part := mem[:n:n]; mem = mem[n:]; return part }
-	l.p, l.ds = cut(16*s), cut(16*s)
+	l.p, l.ds, l.turned = cut(16*max(s, 16)), cut(16*max(s, 16)), cut(16*16)
+	l.dk, l.dv = cut(a.blocks()*16*d), cut(a.blocks()*16*d)
 	l.q, l.k, l.v, l.do = cut(s*d), cut(s*d), cut(s*d), cut(s*d)
 	l.a, l.b, l.out, l.rows = cut(16*d), cut(16*d), cut(16*d), cut(16*d)
-	l.lse, l.delta = cut(s+16), cut(s+16)
+	l.lse, l.delta = cut(s+16), cut(16)
 	l.high, l.factor = cut(16), cut(16)
 	return l
 }
@@ -100,26 +102,29 @@ func (a *Attention) backwardLanes(worker, head int) {
 	q, k, v, do := a.pack(l.q, a.q[at:]), a.pack(l.k, a.k[at:]), a.pack(l.v, a.v[at:]), a.pack(l.do, a.do[at:])
 	copy(l.lse, a.lse[head*s:(head+1)*s])
 	clear(l.lse[s:])
+	clear(l.dk)
+	clear(l.dv)
 	for i := range a.blocks() { // sixteen queries against all keys
 		first := a.first(i)
 		a.gather(l.a, q, first, &l)
 		a.gather(l.b, do, first, &l)
 		laneScores(l.p, k, l.a, nil, d, s, d)
 		laneScores(l.ds, v, l.b, nil, d, s, d)
-		laneGradients(l.p, l.ds, l.lse[first:], l.delta[first:], s, a.scale)
-		laneSum(l.out, k, l.ds, a.scales[:], d, s, d)
+		laneGradients(l.p, l.ds, l.lse[first:], l.delta, s, a.scale)
+		laneSum(l.out, k, l.ds, ones[:], d, s, d)
 		a.scatter(a.dq[at:], l.out, first, &l)
+		next, rows := 16*i-first, min(s, first+16)-16*i // but for queries that the block before has had
+		half := next &^ 7                               // is turned at least
+		for j := range a.blocks() {
+			key, lanes := 16*a.first(j)+half, 16*d*j
+			toLanes(l.turned, l.p[key:], 16, 16-half)
+			laneAdd(l.dv[lanes:], do[16*i*d:], l.turned[16*(next-half):], d, rows, d)
+			toLanes(l.turned, l.ds[key:], 16, 16-half)
+			laneAdd(l.dk[lanes:], q[16*i*d:], l.turned[16*(next-half):], d, rows, d)
+		}
 	}
-	for i := range a.blocks() { // sixteen keys against all queries
-		first := a.first(i)
-		a.gather(l.a, k, first, &l)
-		a.gather(l.b, v, first, &l)
-		laneScores(l.p, q, l.a, nil, d, s, d)
-		laneScores(l.ds, do, l.b, nil, d, s, d)
-		softmaxBackRows(l.p, l.ds, l.lse, l.delta, s, 16, a.scale)
-		laneSum(l.out, do, l.p, ones[:], d, s, d)
-		a.scatter(a.dv[at:], l.out, first, &l)
-		laneSum(l.out, q, l.ds, ones[:], d, s, d)
-		a.scatter(a.dk[at:], l.out, first, &l)
+	for j := range a.blocks() {
+		a.scatter(a.dk[at:], l.dk[16*d*j:], a.first(j), &l)
+		a.scatter(a.dv[at:], l.dv[16*d*j:], a.first(j), &l)
 	}
 }

@@ -20,6 +20,8 @@ func laneScores(p, a, lanes, high []float32, ld, rows, d int) {
 
 func laneSum(out, a, p, factor []float32, ld, rows, d int) { laneSumGo(out, a, p, factor, ld, rows, d) }
 
+func laneAdd(out, a, p []float32, ld, rows, d int) { laneAddGo(out, a, p, ld, rows, d) }
+
 func laneExp(p, high, lse, inverse []float32, rows int, scale float32) {
 	laneExpGo(p, high, lse, inverse, rows, scale)
 }

@@ -19,6 +19,7 @@ func init() {
 			laneScores(s)
 			laneExp(s)
 			laneSum(s)
+			laneAdd(s)
 			laneGradients(s)
 		}
 		packRows()
@@ -279,10 +280,27 @@ func (s isa) broadcastFMA(m Mem, x, acc []vec) {
 	}
 }
 
-// laneSum: laneSumGo in attention_go.go. Eight (AVX2: four) columns of a at a time, then the rest one by one; ld counts bytes.
+// laneSum: laneSumGo in attention_go.go.
 func laneSum(s isa) {
 	s.text("laneSum", "out, a, p, factor *float32, ld, rows, d int")
 	p := pointers("out", "a", "p", "factor")
+	s.laneSums(p, func(Mem) []vec { return s.zeroGroup() }, func(acc []vec, factor []vec, m Mem) {
+		for v := range factor {
+			VMULPS(factor[v], acc[v], acc[v])
+		}
+		s.storeGroup(acc, m)
+	})
+}
+
+// laneAdd: laneAddGo in attention_go.go.
+func laneAdd(s isa) {
+	s.text("laneAdd", "out, a, p *float32, ld, rows, d int")
+	s.laneSums(pointers("out", "a", "p"), s.loadGroup, func(acc, _ []vec, m Mem) { s.storeGroup(acc, m) })
+}
+
+// laneSums goes over the columns of a, eight (AVX2: four) at a time, then the rest one by one: their sums begin with what
+// begin makes of the place of the result, and end puts them there. p may have factors. ld counts bytes.
+func (s isa) laneSums(p []reg.GPVirtual, begin func(Mem) []vec, end func(acc, factor []vec, m Mem)) {
 	ld, rows, d := Load(Param("ld"), GP64()), Load(Param("rows"), GP64()), Load(Param("d"), GP64())
 	for _, n := range []int{s.lanes / 2, 1} {
 		name := fmt.Sprintf("columns%d", n)
@@ -295,7 +313,7 @@ func laneSum(s isa) {
 		MOVQ(rows, left)
 		var acc [][]vec
 		for i := 0; i < n; i++ {
-			acc = append(acc, s.zeroGroup())
+			acc = append(acc, begin(Mem{Base: p[0], Disp: 64 * i}))
 		}
 		Label(name + "row")
 		w := s.loadGroup(Mem{Base: weight})
@@ -306,12 +324,12 @@ func laneSum(s isa) {
 		ADDQ(I8(64), weight)
 		DECQ(left)
 		JNE(LabelRef(name + "row"))
-		factor := s.loadGroup(Mem{Base: p[3]})
+		var factor []vec
+		if len(p) > 3 {
+			factor = s.loadGroup(Mem{Base: p[3]})
+		}
 		for i := range acc {
-			for v := range factor {
-				VMULPS(factor[v], acc[i][v], acc[i][v])
-			}
-			s.storeGroup(acc[i], Mem{Base: p[0], Disp: 64 * i})
+			end(acc[i], factor, Mem{Base: p[0], Disp: 64 * i})
 		}
 		ADDQ(U32(uint32(64*n)), p[0])
 		ADDQ(U32(uint32(4*n)), p[1])
@@ -414,6 +432,7 @@ func laneGradients(s isa) {
 		d := s.load(m)
 		VSUBPS(delta[v], d, d)
 		VMULPS(scores[v], d, d)
+		VMULPS(scale, d, d)
 		s.store(d, m)
 	}
 	ADDQ(I8(64), i)
