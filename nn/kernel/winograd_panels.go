@@ -107,11 +107,11 @@ func (g *winogradPanels) doPanels(worker, _ int) {
 			g.packSome(worker, u, panel, c)
 		}
 		mine.block.Store(0)
-		g.doBlocks(worker, worker)
+		g.doBlocks(worker, worker, panel+len(g.workers))
 	}
 	for owner := range g.work {
 		if owner != worker {
-			g.doBlocks(worker, owner)
+			g.doBlocks(worker, owner, g.panels())
 		}
 	}
 }
@@ -123,8 +123,8 @@ func (g *winogradPanels) ownOf(worker int) (u, m, dump []float32) {
 	return own[:n], own[n:end], own[end:]
 }
 
-// doBlocks computes blocks of the owner's panel until none is left.
-func (g *winogradPanels) doBlocks(worker, owner int) {
+// doBlocks computes blocks of the owner's panel until none is left. Panel after is likely the worker's next, if there is one.
+func (g *winogradPanels) doBlocks(worker, owner, after int) {
 	u, _, _ := g.ownOf(owner)
 	_, m, dump := g.ownOf(worker)
 	w, p := &g.workers[worker], &g.work[owner]
@@ -132,15 +132,15 @@ func (g *winogradPanels) doBlocks(worker, owner int) {
 	for b := int(p.block.Add(1)) - 1; b < g.count; b = int(p.block.Add(1)) - 1 {
 		v, t0, t1 := g.blockAt(b)
 		w.sorted.sort(&g.patchGrid, t0, t1)
-		g.products(w, v, u, m, t0, t1, p.panel)
+		g.products(w, v, u, m, b, p.panel, after)
 		g.outputs(w, m, dump, (t1-t0)*panelWidth+16, p.panel)
 	}
 }
 
-// products computes a panel of the worker's block, of patches t0 to t1, from v and u to m. V comes from far, or from another
-// thread's cache, and is fetched a plane ahead.
-func (g *winogradPanels) products(w *winogradWorker, v, u, m []float32, t0, t1, panel int) {
-	q := &w.mul
+// products computes a panel of the worker's block, the b-th, from v and u to m. V comes from far, or from another
+// thread's cache, and is fetched a plane ahead. What panel after is transformed from comes from memory.
+func (g *winogradPanels) products(w *winogradWorker, v, u, m []float32, b, panel, after int) {
+	q, t0, t1 := &w.mul, w.sorted.first, w.sorted.end
 	mPlane, cols := (t1-t0)*panelWidth+16, (g.panelCols(panel)+15)&^15
 	g.operands(q, g.vPlane, t0, t1)
 	g.fetchOutputs(q, t0, t1, panel, panel+1)
@@ -152,8 +152,31 @@ func (g *winogradPanels) products(w *winogradWorker, v, u, m []float32, t0, t1, 
 		for k := r.first; k < r.first+r.count; k++ {
 			ahead := v[min(k+1, g.planes()-1)*g.vPlane:][:(t1-t0)*g.vRow]
 			q.fetch(0, ahead, q.tiles(end-first, cols)*g.src)
+			if after < g.panels() {
+				g.fetchFilter(q, after, b*g.planes()+k, g.count*g.planes(), q.tiles(end-first, cols))
+			}
 			q.a, q.b, q.c = &v[k*g.vPlane+first*g.vRow], &u[k*g.uPlane()], &m[k*mPlane+first*panelWidth]
 			q.rowsPanel(end-first, cols)
 		}
 	}
+}
+
+// fetchFilter lets a product of so many tiles fetch part i of n of what a panel is transformed from.
+func (g *winogradPanels) fetchFilter(q *product, panel, i, n, tiles int) {
+	if g.transposed {
+		q.fetch(1, g.turnedPart(panel, i, n), tiles*g.src)
+		return
+	}
+	j, first, end := panel*panelWidth, 9*g.src*i/n, 9*g.src*(i+1)/n
+	if first < end && !g.adds() { // for which the place is taken
+		q.fetchRuns(1, g.filter[first*g.dst:end*g.dst], g.dst, j, min(j+panelWidth, g.dst), tiles)
+	}
+}
+
+// turnedPart is part i of n of what a panel is transformed from, where that is whole rows of each tap; n is 9 or more.
+func (g *winogradPanels) turnedPart(panel, i, n int) []float32 {
+	j, tap := panel*panelWidth, 9*i/n
+	first, end := (tap*n+8)/9, ((tap+1)*n+8)/9 // parts of the tap
+	rows := g.filter[(tap*g.dst+j)*g.src:][:min(panelWidth, g.dst-j)*g.src]
+	return rows[len(rows)*(i-first)/(end-first) : len(rows)*(i+1-first)/(end-first)]
 }

@@ -111,3 +111,22 @@ func TestThreadTakesBlocksOfAnothersPanel(t *testing.T) {
 		}
 	}
 }
+
+// The parts of a turned filter that are fetched ahead are all of a panel's rows, once each.
+func TestFetchedPartsOfTurnedFilter(t *testing.T) {
+	for _, n := range []int{9, 16, 36, 5 * 64, 2000} {
+		g := &winogradPanels{winograd: &winograd{src: 7, dst: 75, filter: make([]float32, 9*7*75)}}
+		for panel := range 3 {
+			for i := range n {
+				for k := range g.turnedPart(panel, i, n) {
+					g.turnedPart(panel, i, n)[k]++
+				}
+			}
+		}
+		for i, x := range g.filter {
+			if x != 1 {
+				t.Fatalf("%d parts: float %d is fetched %v times", n, i, x)
+			}
+		}
+	}
+}
