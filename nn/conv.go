@@ -178,7 +178,7 @@ func (c *convOp) input(in *G.Nodes, n *G.Node) int {
 // addPart adds the convolution of the channels of x.
 func (c *convOp) addPart(position int, x *G.Node) {
 	p := convPart{shape: c.shape, x: position}
-	p.shape.C = x.Shape()[x.Dims()-1]
+	p.shape.C, p.shape.FixedFilter = x.Shape()[x.Dims()-1], c.scope.Filters != nil
 	if len(c.parts) > 0 {
 		p.first = c.parts[len(c.parts)-1].end
 	}

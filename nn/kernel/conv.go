@@ -13,6 +13,10 @@ type ConvShape struct {
 	PadTop, PadLeft, PadBottom, PadRight int // rows and columns of zeros around the input
 
 	Upsample bool // first double the input's rows and columns, each pixel repeated: nearest neighbour
+
+	// The filter does not change, so that it may be prepared in a form that takes longer to make: one that is new at
+	// every call then takes longer, and the results are those of a plan without this within rounding.
+	FixedFilter bool
 }
 
 // OutH is the number of output rows.

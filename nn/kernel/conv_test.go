@@ -130,7 +130,12 @@ func (d *convData) check() error {
 	return nil
 }
 
-func same3x3(n, h, w, c, k int) ConvShape { return ConvShape{n, h, w, c, k, 3, 1, 1, 1, 1, 1, false} }
+// fixed is a shape whose filter does not change.
+func fixed(s ConvShape) ConvShape { s.FixedFilter = true; return s }
+
+func same3x3(n, h, w, c, k int) ConvShape {
+	return ConvShape{n, h, w, c, k, 3, 1, 1, 1, 1, 1, false, false}
+}
 
 // up3x3 is same3x3 behind an upsampling of an image of h x w pixels.
 func up3x3(n, h, w, c, k int) ConvShape {
@@ -151,19 +156,20 @@ func convShapes(r *rand.Rand) []ConvShape {
 	shapes := []ConvShape{
 		up3x3(2, 8, 8, 40, 36), up3x3(3, 5, 7, 33, 20), up3x3(1, 4, 12, 16, 70), // F(4, 2)
 		up3x3(2, 7, 7, 16, 20), up3x3(1, 6, 11, 20, 16), up3x3(1, 7, 6, 33, 16), up3x3(1, 3, 7, 16, 16), up3x3(2, 10, 4, 16, 12), // its smaller patches
-		up3x3(2, 3, 5, 8, 20), up3x3(1, 1, 2, 20, 16), {1, 3, 4, 5, 6, 3, 2, 0, 0, 1, 1, true}, {2, 3, 3, 16, 20, 1, 1, 0, 0, 0, 0, true},
+		up3x3(2, 3, 5, 8, 20), up3x3(1, 1, 2, 20, 16), {1, 3, 4, 5, 6, 3, 2, 0, 0, 1, 1, true, false}, {2, 3, 3, 16, 20, 1, 1, 0, 0, 0, 0, true, false},
 		same3x3(2, 13, 9, 40, 36), same3x3(1, 14, 14, 32, 48), same3x3(1, 10, 16, 33, 50), same3x3(1, 9, 20, 64, 35), same3x3(1, 17, 18, 33, 32), // F(6, 3)
+		fixed(same3x3(1, 12, 12, 40, 48)), fixed(up3x3(1, 6, 6, 4, 8)), // and with filters that do not change
 		same3x3(3, 6, 7, 20, 35), same3x3(1, 7, 5, 33, 16), same3x3(2, 5, 6, 16, 20), same3x3(2, 3, 7, 16, 20), same3x3(1, 6, 3, 20, 16), same3x3(1, 4, 11, 16, 16), // smaller patches of F(4, 3)
 		same3x3(2, 7, 7, 16, 32), same3x3(1, 14, 14, 32, 16), same3x3(1, 5, 9, 8, 20), same3x3(3, 4, 4, 20, 48),
 		same3x3(1, 28, 28, 1, 16), same3x3(1, 16, 16, 3, 32), same3x3(1, 28, 28, 16, 1), same3x3(2, 8, 8, 32, 3),
 		same3x3(2, 8, 8, 130, 70), same3x3(1, 1, 1, 4, 4), same3x3(1, 2, 3, 33, 17),
 		same3x3(1, 4, 3, 256, 260), // F(2, 3)
-		{2, 28, 28, 16, 32, 3, 2, 1, 1, 1, 1, false}, {2, 14, 14, 20, 48, 3, 2, 0, 0, 1, 1, false}, {1, 7, 7, 32, 32, 3, 2, 1, 1, 1, 1, false},
-		{2, 8, 8, 48, 20, 1, 1, 0, 0, 0, 0, false}, {37, 1, 1, 64, 128, 1, 1, 0, 0, 0, 0, false}, {1, 1, 1, 5, 300, 1, 1, 0, 0, 0, 0, false},
-		{3, 6, 5, 7, 9, 1, 2, 0, 0, 0, 0, false}, {1, 5, 5, 3, 4, 3, 1, 0, 0, 0, 0, false}, {1, 4, 4, 3, 4, 3, 1, 2, 1, 0, 3, false},
+		{2, 28, 28, 16, 32, 3, 2, 1, 1, 1, 1, false, false}, {2, 14, 14, 20, 48, 3, 2, 0, 0, 1, 1, false, false}, {1, 7, 7, 32, 32, 3, 2, 1, 1, 1, 1, false, false},
+		{2, 8, 8, 48, 20, 1, 1, 0, 0, 0, 0, false, false}, {37, 1, 1, 64, 128, 1, 1, 0, 0, 0, 0, false, false}, {1, 1, 1, 5, 300, 1, 1, 0, 0, 0, 0, false, false},
+		{3, 6, 5, 7, 9, 1, 2, 0, 0, 0, 0, false, false}, {1, 5, 5, 3, 4, 3, 1, 0, 0, 0, 0, false, false}, {1, 4, 4, 3, 4, 3, 1, 2, 1, 0, 3, false, false},
 	}
 	for i := 0; i < 24; i++ {
-		s := ConvShape{1 + r.IntN(3), 1 + r.IntN(12), 1 + r.IntN(12), 1 + r.IntN(40), 1 + r.IntN(40), 1 + 2*r.IntN(2), 1 + r.IntN(2), r.IntN(2), r.IntN(2), r.IntN(3), r.IntN(3), i%4 == 3}
+		s := ConvShape{1 + r.IntN(3), 1 + r.IntN(12), 1 + r.IntN(12), 1 + r.IntN(40), 1 + r.IntN(40), 1 + 2*r.IntN(2), 1 + r.IntN(2), r.IntN(2), r.IntN(2), r.IntN(3), r.IntN(3), i%4 == 3, false}
 		if s.validate() == nil {
 			shapes = append(shapes, s)
 		}
@@ -192,7 +198,7 @@ func TestConvAgainstFloat64(t *testing.T) {
 func TestConvOptionalOperands(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(4)
-		for _, s := range []ConvShape{same3x3(2, 6, 6, 20, 24), {2, 6, 6, 5, 33, 3, 2, 1, 1, 1, 1, false}, {2, 3, 3, 20, 3, 1, 1, 0, 0, 0, 0, false}} {
+		for _, s := range []ConvShape{same3x3(2, 6, 6, 20, 24), {2, 6, 6, 5, 33, 3, 2, 1, 1, 1, 1, false, false}, {2, 3, 3, 20, 3, 1, 1, 0, 0, 0, 0, false, false}} {
 			for mask := 0; mask < 8; mask++ {
 				d := newConvData(r, s)
 				bias, temb, res := d.bias, d.temb, d.res
@@ -438,7 +444,7 @@ func TestConvPairGivesTheBitsOfTwoCalls(t *testing.T) {
 func TestConvDoesNotAllocate(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(8)
-		shapes := []ConvShape{same3x3(2, 8, 8, 20, 32), {2, 8, 8, 20, 32, 3, 2, 1, 1, 1, 1, false}, {2, 8, 8, 20, 32, 1, 1, 0, 0, 0, 0, false}, same3x3(1, 8, 8, 32, 1), same3x3(3, 14, 16, 32, 48)}
+		shapes := []ConvShape{same3x3(2, 8, 8, 20, 32), {2, 8, 8, 20, 32, 3, 2, 1, 1, 1, 1, false, false}, {2, 8, 8, 20, 32, 1, 1, 0, 0, 0, 0, false, false}, same3x3(1, 8, 8, 32, 1), same3x3(3, 14, 16, 32, 48)}
 		forShapes(r, shapes, func(d *convData) {
 			s := d.s
 			c, err := NewConv(d.s)
@@ -520,6 +526,8 @@ func TestConvChoosesByTheShape(t *testing.T) {
 		{same3x3(2, 13, 9, 40, 36), 6, 6}, {same3x3(1, 14, 14, 64, 64), 6, 6}, {same3x3(1, 32, 32, 64, 64), 6, 6}, {same3x3(1, 28, 28, 32, 64), 6, 6},
 		{same3x3(1, 16, 16, 128, 128), 4, 6}, {same3x3(1, 16, 16, 64, 128), 6, 6}, {same3x3(1, 8, 8, 64, 64), 4, 4}, {same3x3(1, 7, 7, 64, 64), 4, 4},
 		{same3x3(1, 16, 16, 256, 256), 4, 6}, {same3x3(1, 28, 28, 16, 24), 4, 6}, {same3x3(1, 6, 32, 64, 64), 4, 4},
+		{fixed(same3x3(1, 16, 16, 256, 256)), 6, 6}, {fixed(same3x3(1, 16, 16, 257, 260)), 4, 6}, {fixed(same3x3(1, 12, 12, 40, 48)), 6, 6},
+		{same3x3(1, 12, 12, 40, 48), 4, 6}, {fixed(same3x3(1, 8, 8, 64, 64)), 4, 4}, {fixed(same3x3(1, 4, 4, 256, 512)), 2, 2},
 		{same3x3(1, 4, 4, 256, 512), 2, 2}, {same3x3(1, 4, 4, 255, 512), 4, 4}, {same3x3(1, 5, 4, 256, 512), 4, 4},
 	} {
 		conv, err := NewConv(c.s)

@@ -53,7 +53,10 @@ type winogradWorker struct {
 
 const packChannels = 16 // input channels of a filter in one chunk of packing, times 32 outputs
 
-const farPatches = 42 // most patches of a block where U comes from far
+const (
+	farPatches = 42      // most patches of a block where U comes from far
+	farM       = 3 << 17 // most floats of M where it has all panels, which stays in a second-level cache of 2 MB
+)
 
 func newWinograd(s ConvShape, transposed, far bool, workers int, is *isa) *winograd {
 	if s.Upsample {
@@ -93,6 +96,8 @@ func newPhase(s ConvShape, f *transforms, transposed, far bool, workers int, is 
 	}
 	g.vRow = (g.src + 15) &^ 15
 	switch {
+	case g.planeFirst:
+		g.block = g.blockOf(min(farPatches, farM/(g.planes()*padded(g.dst))))
 	case far:
 		g.block = g.blockOf(farPatches)
 	case f.size == 6:

@@ -16,7 +16,7 @@ func TestUpsampledConvTakesFewerProducts(t *testing.T) {
 		{up3x3(1, 14, 14, 64, 64), true},
 		{up3x3(1, 4, 4, 256, 256), false}, // few pixels
 		{up3x3(1, 16, 16, 8, 64), false},  // few channels
-		{ConvShape{1, 16, 16, 32, 32, 3, 2, 1, 1, 1, 1, true}, false},
+		{ConvShape{1, 16, 16, 32, 32, 3, 2, 1, 1, 1, 1, true, false}, false},
 	} {
 		conv, err := NewConv(c.s)
 		if err != nil {
