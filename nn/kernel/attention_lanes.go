@@ -113,8 +113,8 @@ func (a *Attention) backwardLanes(worker, head int) {
 		laneGradients(l.p, l.ds, l.lse[first:], l.delta, s, a.scale)
 		laneSum(l.out, k, l.ds, ones[:], d, s, d)
 		a.scatter(a.dq[at:], l.out, first, &l)
-		next, rows := 16*i-first, min(s, first+16)-16*i // but for queries that the block before has had
-		half := next &^ 7                               // is turned at least
+		next, rows := 16*i-first, min(s, first+16)-16*i // the queries that no block before has had
+		half := next &^ 7                               // eight queries are turned at a time
 		for j := range a.blocks() {
 			key, lanes := 16*a.first(j)+half, 16*d*j
 			toLanes(l.turned, l.p[key:], 16, 16-half)

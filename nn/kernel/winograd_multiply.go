@@ -53,8 +53,7 @@ func (g *winograd) fetchOutputs(q *product, t0, t1, j0, j1 int) {
 }
 
 // farPlanes computes rows x cols elements of each of a run's products plane by plane and fetches the next plane of the
-// packed filter meanwhile, and of V, too, which may be larger than the
-// second-level cache.
+// packed filter meanwhile, and of V, too, which may be larger than the second-level cache.
 func (g *winograd) farPlanes(q *product, v, u, next []float32, r planeRun, vPlane, rows, cols int) {
 	for k := r.first; k < r.first+r.count; k++ {
 		if k > r.first {
