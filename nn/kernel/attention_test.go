@@ -119,7 +119,7 @@ func (d *attentionData) wide() *wideAttention {
 // attentionShapes: few and many heads, widths that fit vectors and that do not, one block of queries and several.
 func attentionShapes() []AttentionShape {
 	return []AttentionShape{
-		{1, 1, 1, 1}, {2, 5, 1, 3}, {1, 16, 2, 8}, {2, 49, 4, 8}, {1, 64, 3, 8}, {2, 33, 2, 16}, {1, 50, 2, 12},
+		{1, 1, 1, 1}, {2, 5, 1, 3}, {1, 16, 2, 8}, {2, 49, 4, 8}, {1, 64, 3, 8}, {2, 33, 2, 16}, {1, 50, 2, 12}, {2, 29, 2, 8},
 		{1, 20, 1, 32}, {1, 47, 1, 64}, {1, 64, 1, 96}, {2, 37, 2, 56}, {1, 380, 1, 384}, {1, 700, 1, 8}, {1, 500, 1, 40}, {3, 17, 2, 20},
 	}
 }

@@ -14,8 +14,8 @@ type ConvShape struct {
 
 	Upsample bool // first double the input's rows and columns, each pixel repeated: nearest neighbour
 
-	// The filter does not change, so that it may be prepared in a form that takes longer to make: one that is new at
-	// every call then takes longer, and the results are those of a plan without this within rounding.
+	// FixedFilter is for a filter that does not change: it may be prepared in a form that takes longer to make. Calls
+	// with a filter that is not prepared then take longer. The results are those without it within rounding.
 	FixedFilter bool
 }
 

@@ -30,14 +30,18 @@ func benchConv(b *testing.B, s ConvShape) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	scratch, u := make([]float32, c.Scratch()), make([]float32, c.PreparedLen())
-	c.Prepare(u, d.w)
+	once, err := NewConv(fixed(s)) // as for sampling
+	if err != nil {
+		b.Fatal(err)
+	}
+	scratch, u := make([]float32, max(c.Scratch(), once.Scratch())), make([]float32, once.PreparedLen())
+	once.Prepare(u, d.w)
 	for _, call := range []struct {
 		name string
 		f    func()
 	}{
 		{"forward", func() { c.Forward(d.y, d.x, d.w, d.bias, nil, nil, scratch) }},
-		{"prepared", func() { c.ForwardPrepared(d.y, d.x, u, d.w, d.bias, nil, nil, scratch) }},
+		{"prepared", func() { once.ForwardPrepared(d.y, d.x, u, d.w, d.bias, nil, nil, scratch) }},
 		{"data", func() { c.BackwardData(d.dx, d.dy, d.w, scratch) }},
 		{"weights", func() { c.BackwardWeights(d.dw, d.db, nil, d.x, d.dy, scratch) }},
 	} {
