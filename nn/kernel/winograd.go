@@ -317,6 +317,7 @@ func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, 
 		p.y += g.top
 		p.x += g.left
 		image := g.from.view(p, g.srcData, n, g.h, g.w, g.src)
+		g.fetchNext(p, t, w.sorted.list[min(i+1, len(w.sorted.list)-1)])
 		w.transform(image, v[i*g.vRow:], g.src, g.transforms.input[rows][cols], rows+g.reach, cols+g.reach)
 	}
 }
@@ -396,7 +397,7 @@ func (w *winogradWorker) transform(image, data []float32, c int, f func(*byte), 
 		}
 	}
 	there := p.view
-	p.view = tailView(rows, cols)
+	p.view, p.next = tailView(rows, cols), 0
 	p.image, p.data, p.count = &w.tail[0], &data[whole], 16/w.mul.lanes
 	p.call(f)
 	p.view = there

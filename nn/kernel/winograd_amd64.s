@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func winoInputAVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoInputAVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -32,82 +32,82 @@ TEXT ·winoInputAVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 112(AX)
+	MOVQ   R10, 120(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 120(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 144(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 152(AX)
+	MOVQ   DX, 160(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
+	MOVQ   DX, 208(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 208(AX)
+	MOVQ   R10, 216(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 240(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 240(AX)
+	MOVQ   R10, 248(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 248(AX)
+	MOVQ   DX, 256(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 256(AX)
+	MOVQ   R10, 264(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 264(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 272(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 280(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 288(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 296(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 304(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 312(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 320(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 328(AX)
+	MOVQ   DX, 288(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 336(AX)
+	MOVQ   R10, 296(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 344(AX)
+	MOVQ   DX, 304(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 352(AX)
+	MOVQ   R10, 312(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 360(AX)
+	MOVQ   DX, 320(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 368(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 376(AX)
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 336(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 384(AX)
+	MOVQ   R10, 344(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 352(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 360(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 368(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 376(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 384(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 392(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 392(AX)
+	MOVQ   CX, 400(AX)
 	JMP    found
 
 border:
@@ -118,12 +118,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 112(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -148,9 +142,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -158,12 +158,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -188,9 +182,15 @@ border:
 	MOVQ    R15, 192(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 200(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 200(AX)
+	MOVQ    R10, 208(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -198,12 +198,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -228,9 +222,15 @@ border:
 	MOVQ    R15, 240(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 248(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 248(AX)
+	MOVQ    R10, 256(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -238,12 +238,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 256(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -268,9 +262,15 @@ border:
 	MOVQ    R15, 288(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 296(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 296(AX)
+	MOVQ    R10, 304(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -278,12 +278,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 304(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -308,9 +302,15 @@ border:
 	MOVQ    R15, 336(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 344(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 344(AX)
+	MOVQ    R10, 352(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -318,12 +318,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 352(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -352,6 +346,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 392(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 400(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -369,25 +369,34 @@ found:
 	XORQ         SI, SI
 
 loop:
-	MOVQ         160(AX), R10
-	VMOVUPS      (R10)(SI*1), Z3
-	MOVQ         208(AX), R10
-	VMOVUPS      (R10)(SI*1), Z4
-	MOVQ         256(AX), R10
-	VMOVUPS      (R10)(SI*1), Z5
-	MOVQ         304(AX), R10
-	VMOVUPS      (R10)(SI*1), Z6
+	LEAQ         64(SI), R10
+	CMPQ         BX, $+1
+	CMOVQEQ      112(AX), R10
+	MOVQ         168(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z3
+	MOVQ         216(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z4
+	MOVQ         264(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z5
+	MOVQ         312(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z6
 	VMOVAPS      Z6, Z7
-	MOVQ         352(AX), R10
-	VMOVUPS      (R10)(SI*1), Z8
+	MOVQ         360(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z8
 	VFNMADD231PS Z5, Z2, Z8
 	VFMADD231PS  Z3, Z1, Z8
-	VMOVUPS      Z8, 1296(AX)
-	MOVQ         112(AX), R10
-	VMOVUPS      (R10)(SI*1), Z8
+	VMOVUPS      Z8, 1304(AX)
+	MOVQ         120(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z8
 	VFNMADD231PS Z4, Z2, Z7
 	VFMADD231PS  Z8, Z1, Z7
-	VMOVUPS      Z7, 912(AX)
+	VMOVUPS      Z7, 920(AX)
 	VMOVAPS      Z6, Z7
 	VFNMADD231PS Z4, Z1, Z7
 	VMOVAPS      Z5, Z8
@@ -399,25 +408,31 @@ loop:
 	VMOVAPS      Z4, Z5
 	VFMADD231PS  Z3, Z0, Z5
 	VFNMADD231PS Z3, Z0, Z4
-	MOVQ         168(AX), R10
-	VMOVUPS      (R10)(SI*1), Z3
-	MOVQ         216(AX), R10
-	VMOVUPS      (R10)(SI*1), Z6
-	MOVQ         264(AX), R10
-	VMOVUPS      (R10)(SI*1), Z8
-	MOVQ         312(AX), R10
-	VMOVUPS      (R10)(SI*1), Z10
+	MOVQ         176(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z3
+	MOVQ         224(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z6
+	MOVQ         272(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z8
+	MOVQ         320(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z10
 	VMOVAPS      Z10, Z11
-	MOVQ         360(AX), R10
-	VMOVUPS      (R10)(SI*1), Z12
+	MOVQ         368(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z12
 	VFNMADD231PS Z8, Z2, Z12
 	VFMADD231PS  Z3, Z1, Z12
-	VMOVUPS      Z12, 1360(AX)
-	MOVQ         120(AX), R10
-	VMOVUPS      (R10)(SI*1), Z12
+	VMOVUPS      Z12, 1368(AX)
+	MOVQ         128(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z12
 	VFNMADD231PS Z6, Z2, Z11
 	VFMADD231PS  Z12, Z1, Z11
-	VMOVUPS      Z11, 976(AX)
+	VMOVUPS      Z11, 984(AX)
 	VMOVAPS      Z10, Z11
 	VFNMADD231PS Z6, Z1, Z11
 	VMOVAPS      Z8, Z12
@@ -429,25 +444,31 @@ loop:
 	VMOVAPS      Z6, Z8
 	VFMADD231PS  Z3, Z0, Z8
 	VFNMADD231PS Z3, Z0, Z6
-	MOVQ         176(AX), R10
-	VMOVUPS      (R10)(SI*1), Z3
-	MOVQ         224(AX), R10
-	VMOVUPS      (R10)(SI*1), Z10
-	MOVQ         272(AX), R10
-	VMOVUPS      (R10)(SI*1), Z12
-	MOVQ         320(AX), R10
-	VMOVUPS      (R10)(SI*1), Z14
+	MOVQ         184(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z3
+	MOVQ         232(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z10
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z12
+	MOVQ         328(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z14
 	VMOVAPS      Z14, Z15
-	MOVQ         368(AX), R10
-	VMOVUPS      (R10)(SI*1), Z16
+	MOVQ         376(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z16
 	VFNMADD231PS Z12, Z2, Z16
 	VFMADD231PS  Z3, Z1, Z16
-	VMOVUPS      Z16, 1424(AX)
-	MOVQ         128(AX), R10
-	VMOVUPS      (R10)(SI*1), Z16
+	VMOVUPS      Z16, 1432(AX)
+	MOVQ         136(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z16
 	VFNMADD231PS Z10, Z2, Z15
 	VFMADD231PS  Z16, Z1, Z15
-	VMOVUPS      Z15, 1040(AX)
+	VMOVUPS      Z15, 1048(AX)
 	VMOVAPS      Z14, Z15
 	VFNMADD231PS Z10, Z1, Z15
 	VMOVAPS      Z12, Z16
@@ -459,25 +480,31 @@ loop:
 	VMOVAPS      Z10, Z12
 	VFMADD231PS  Z3, Z0, Z12
 	VFNMADD231PS Z3, Z0, Z10
-	MOVQ         184(AX), R10
-	VMOVUPS      (R10)(SI*1), Z3
-	MOVQ         232(AX), R10
-	VMOVUPS      (R10)(SI*1), Z14
-	MOVQ         280(AX), R10
-	VMOVUPS      (R10)(SI*1), Z16
-	MOVQ         328(AX), R10
-	VMOVUPS      (R10)(SI*1), Z18
+	MOVQ         192(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z3
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z14
+	MOVQ         288(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z16
+	MOVQ         336(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z18
 	VMOVAPS      Z18, Z19
-	MOVQ         376(AX), R10
-	VMOVUPS      (R10)(SI*1), Z20
+	MOVQ         384(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z20
 	VFNMADD231PS Z16, Z2, Z20
 	VFMADD231PS  Z3, Z1, Z20
-	VMOVUPS      Z20, 1488(AX)
-	MOVQ         136(AX), R10
-	VMOVUPS      (R10)(SI*1), Z20
+	VMOVUPS      Z20, 1496(AX)
+	MOVQ         144(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z20
 	VFNMADD231PS Z14, Z2, Z19
 	VFMADD231PS  Z20, Z1, Z19
-	VMOVUPS      Z19, 1104(AX)
+	VMOVUPS      Z19, 1112(AX)
 	VMOVAPS      Z18, Z19
 	VFNMADD231PS Z14, Z1, Z19
 	VMOVAPS      Z16, Z20
@@ -489,25 +516,31 @@ loop:
 	VMOVAPS      Z14, Z16
 	VFMADD231PS  Z3, Z0, Z16
 	VFNMADD231PS Z3, Z0, Z14
-	MOVQ         192(AX), R10
-	VMOVUPS      (R10)(SI*1), Z3
-	MOVQ         240(AX), R10
-	VMOVUPS      (R10)(SI*1), Z18
-	MOVQ         288(AX), R10
-	VMOVUPS      (R10)(SI*1), Z20
-	MOVQ         336(AX), R10
-	VMOVUPS      (R10)(SI*1), Z22
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z3
+	MOVQ         248(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z18
+	MOVQ         296(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z20
+	MOVQ         344(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z22
 	VMOVAPS      Z22, Z23
-	MOVQ         384(AX), R10
-	VMOVUPS      (R10)(SI*1), Z24
+	MOVQ         392(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z24
 	VFNMADD231PS Z20, Z2, Z24
 	VFMADD231PS  Z3, Z1, Z24
-	VMOVUPS      Z24, 1552(AX)
-	MOVQ         144(AX), R10
-	VMOVUPS      (R10)(SI*1), Z24
+	VMOVUPS      Z24, 1560(AX)
+	MOVQ         152(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z24
 	VFNMADD231PS Z18, Z2, Z23
 	VFMADD231PS  Z24, Z1, Z23
-	VMOVUPS      Z23, 1168(AX)
+	VMOVUPS      Z23, 1176(AX)
 	VMOVAPS      Z22, Z23
 	VFNMADD231PS Z18, Z1, Z23
 	VMOVAPS      Z20, Z24
@@ -519,25 +552,31 @@ loop:
 	VMOVAPS      Z18, Z20
 	VFMADD231PS  Z3, Z0, Z20
 	VFNMADD231PS Z3, Z0, Z18
-	MOVQ         200(AX), R10
-	VMOVUPS      (R10)(SI*1), Z3
-	MOVQ         248(AX), R10
-	VMOVUPS      (R10)(SI*1), Z22
-	MOVQ         296(AX), R10
-	VMOVUPS      (R10)(SI*1), Z24
-	MOVQ         344(AX), R10
-	VMOVUPS      (R10)(SI*1), Z26
+	MOVQ         208(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z3
+	MOVQ         256(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z22
+	MOVQ         304(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z24
+	MOVQ         352(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z26
 	VMOVAPS      Z26, Z27
-	MOVQ         392(AX), R10
-	VMOVUPS      (R10)(SI*1), Z28
+	MOVQ         400(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z28
 	VFNMADD231PS Z24, Z2, Z28
 	VFMADD231PS  Z3, Z1, Z28
-	VMOVUPS      Z28, 1616(AX)
-	MOVQ         152(AX), R10
-	VMOVUPS      (R10)(SI*1), Z28
+	VMOVUPS      Z28, 1624(AX)
+	MOVQ         160(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Z28
 	VFNMADD231PS Z22, Z2, Z27
 	VFMADD231PS  Z28, Z1, Z27
-	VMOVUPS      Z27, 1232(AX)
+	VMOVUPS      Z27, 1240(AX)
 	VMOVAPS      Z26, Z27
 	VFNMADD231PS Z22, Z1, Z27
 	VMOVAPS      Z24, Z28
@@ -640,12 +679,12 @@ loop:
 	VFMADD231PS  Z6, Z1, Z22
 	VMOVUPS      Z22, (R10)(DI*1)
 	ADDQ         R9, R10
-	VMOVUPS      1296(AX), Z3
-	VMOVUPS      1360(AX), Z4
-	VMOVUPS      1424(AX), Z5
-	VMOVUPS      1488(AX), Z6
-	VMOVUPS      1552(AX), Z7
-	VMOVUPS      1616(AX), Z8
+	VMOVUPS      1304(AX), Z3
+	VMOVUPS      1368(AX), Z4
+	VMOVUPS      1432(AX), Z5
+	VMOVUPS      1496(AX), Z6
+	VMOVUPS      1560(AX), Z7
+	VMOVUPS      1624(AX), Z8
 	LEAQ         (CX)(R9*2), R10
 	ADDQ         R9, R10
 	VMOVAPS      Z7, Z9
@@ -670,12 +709,12 @@ loop:
 	VFMADD231PS  Z4, Z1, Z8
 	VMOVUPS      Z8, (R10)(DI*1)
 	ADDQ         R9, R10
-	VMOVUPS      912(AX), Z3
-	VMOVUPS      976(AX), Z4
-	VMOVUPS      1040(AX), Z5
-	VMOVUPS      1104(AX), Z6
-	VMOVUPS      1168(AX), Z7
-	VMOVUPS      1232(AX), Z8
+	VMOVUPS      920(AX), Z3
+	VMOVUPS      984(AX), Z4
+	VMOVUPS      1048(AX), Z5
+	VMOVUPS      1112(AX), Z6
+	VMOVUPS      1176(AX), Z7
+	VMOVUPS      1240(AX), Z8
 	MOVQ         CX, R10
 	VMOVAPS      Z7, Z9
 	VFNMADD231PS Z5, Z1, Z9
@@ -736,77 +775,77 @@ TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 112(AX)
+	MOVQ   R10, 120(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 120(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 152(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 176(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
+	MOVQ   R10, 184(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 208(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 208(AX)
+	MOVQ   R10, 216(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 240(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 624(AX)
+	MOVQ   R10, 632(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 632(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 640(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 648(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 664(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 672(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 680(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 696(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 704(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 712(AX)
+	MOVQ   DX, 688(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 720(AX)
+	MOVQ   R10, 696(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 728(AX)
+	MOVQ   DX, 704(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 712(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 720(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 728(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 736(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 744(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 744(AX)
+	MOVQ   CX, 752(AX)
 	JMP    found
 
 border:
@@ -817,17 +856,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 112(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 624(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -859,13 +887,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -875,8 +898,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -908,13 +936,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 680(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -924,8 +947,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -957,6 +985,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 712(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 208(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 720(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -964,17 +1003,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 208(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -1006,6 +1034,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 744(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 240(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 752(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -1175,43 +1214,43 @@ loop:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        624(AX), R9
+	MOVQ        632(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store0:
-	MOVQ        112(AX), R9
+	MOVQ        120(AX), R9
 	VMOVUPS     Z3, (R9)(SI*1)
 	VMOVAPS     Z5, Z3
 	VFMADD231PS Z15, Z0, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        632(AX), R9
+	MOVQ        640(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store1:
-	MOVQ        120(AX), R9
+	MOVQ        128(AX), R9
 	VMOVUPS     Z3, (R9)(SI*1)
 	VFMADD231PS Z7, Z1, Z23
 	VADDPS      (DI)(SI*1), Z23, Z23
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        640(AX), R9
+	MOVQ        648(AX), R9
 	VADDPS      (R9)(SI*1), Z23, Z23
 
 store2:
-	MOVQ        128(AX), R9
+	MOVQ        136(AX), R9
 	VMOVUPS     Z23, (R9)(SI*1)
 	VFMADD231PS Z15, Z2, Z5
 	VADDPS      Z11, Z5, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        648(AX), R9
+	MOVQ        656(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store3:
-	MOVQ    136(AX), R9
+	MOVQ    144(AX), R9
 	VMOVUPS Z3, (R9)(SI*1)
 	VADDPS  Z16, Z12, Z3
 	VSUBPS  Z16, Z12, Z5
@@ -1222,43 +1261,43 @@ store3:
 	VADDPS  (DI)(SI*1), Z8, Z8
 	CMPQ    16(AX), $+0
 	JEQ     store4
-	MOVQ    656(AX), R9
+	MOVQ    664(AX), R9
 	VADDPS  (R9)(SI*1), Z8, Z8
 
 store4:
-	MOVQ        144(AX), R9
+	MOVQ        152(AX), R9
 	VMOVUPS     Z8, (R9)(SI*1)
 	VMOVAPS     Z5, Z8
 	VFMADD231PS Z11, Z0, Z8
 	VADDPS      (DI)(SI*1), Z8, Z8
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        664(AX), R9
+	MOVQ        672(AX), R9
 	VADDPS      (R9)(SI*1), Z8, Z8
 
 store5:
-	MOVQ        152(AX), R9
+	MOVQ        160(AX), R9
 	VMOVUPS     Z8, (R9)(SI*1)
 	VFMADD231PS Z7, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        672(AX), R9
+	MOVQ        680(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store6:
-	MOVQ        160(AX), R9
+	MOVQ        168(AX), R9
 	VMOVUPS     Z3, (R9)(SI*1)
 	VFMADD231PS Z11, Z2, Z5
 	VADDPS      Z20, Z5, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        680(AX), R9
+	MOVQ        688(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store7:
-	MOVQ    168(AX), R9
+	MOVQ    176(AX), R9
 	VMOVUPS Z3, (R9)(SI*1)
 	VADDPS  Z17, Z13, Z3
 	VSUBPS  Z17, Z13, Z5
@@ -1269,43 +1308,43 @@ store7:
 	VADDPS  (DI)(SI*1), Z9, Z9
 	CMPQ    16(AX), $+0
 	JEQ     store8
-	MOVQ    688(AX), R9
+	MOVQ    696(AX), R9
 	VADDPS  (R9)(SI*1), Z9, Z9
 
 store8:
-	MOVQ        176(AX), R9
+	MOVQ        184(AX), R9
 	VMOVUPS     Z9, (R9)(SI*1)
 	VMOVAPS     Z5, Z9
 	VFMADD231PS Z8, Z0, Z9
 	VADDPS      (DI)(SI*1), Z9, Z9
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        696(AX), R9
+	MOVQ        704(AX), R9
 	VADDPS      (R9)(SI*1), Z9, Z9
 
 store9:
-	MOVQ        184(AX), R9
+	MOVQ        192(AX), R9
 	VMOVUPS     Z9, (R9)(SI*1)
 	VFMADD231PS Z7, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        704(AX), R9
+	MOVQ        712(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store10:
-	MOVQ        192(AX), R9
+	MOVQ        200(AX), R9
 	VMOVUPS     Z3, (R9)(SI*1)
 	VFMADD231PS Z8, Z2, Z5
 	VADDPS      Z21, Z5, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        712(AX), R9
+	MOVQ        720(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store11:
-	MOVQ    200(AX), R9
+	MOVQ    208(AX), R9
 	VMOVUPS Z3, (R9)(SI*1)
 	VADDPS  Z10, Z6, Z3
 	VSUBPS  Z10, Z6, Z5
@@ -1316,43 +1355,43 @@ store11:
 	VADDPS  (DI)(SI*1), Z4, Z4
 	CMPQ    16(AX), $+0
 	JEQ     store12
-	MOVQ    720(AX), R9
+	MOVQ    728(AX), R9
 	VADDPS  (R9)(SI*1), Z4, Z4
 
 store12:
-	MOVQ        208(AX), R9
+	MOVQ        216(AX), R9
 	VMOVUPS     Z4, (R9)(SI*1)
 	VMOVAPS     Z5, Z4
 	VFMADD231PS Z7, Z0, Z4
 	VADDPS      (DI)(SI*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        728(AX), R9
+	MOVQ        736(AX), R9
 	VADDPS      (R9)(SI*1), Z4, Z4
 
 store13:
-	MOVQ        216(AX), R9
+	MOVQ        224(AX), R9
 	VMOVUPS     Z4, (R9)(SI*1)
 	VFMADD231PS Z6, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        736(AX), R9
+	MOVQ        744(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store14:
-	MOVQ        224(AX), R9
+	MOVQ        232(AX), R9
 	VMOVUPS     Z3, (R9)(SI*1)
 	VFMADD231PS Z7, Z2, Z5
 	VADDPS      Z14, Z5, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        744(AX), R9
+	MOVQ        752(AX), R9
 	VADDPS      (R9)(SI*1), Z3, Z3
 
 store15:
-	MOVQ    232(AX), R9
+	MOVQ    240(AX), R9
 	VMOVUPS Z3, (R9)(SI*1)
 	ADDQ    $+64, SI
 	ADDQ    $+64, CX
@@ -1362,7 +1401,7 @@ store15:
 	RET
 
 // func winoGradientAVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoGradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -1389,40 +1428,40 @@ TEXT ·winoGradientAVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 112(AX)
+	MOVQ   R10, 120(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 120(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 152(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 200(AX)
+	MOVQ   DX, 176(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 208(AX)
+	MOVQ   R10, 184(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 216(AX)
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 208(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 216(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 232(AX)
+	MOVQ   CX, 240(AX)
 	JMP    found
 
 border:
@@ -1436,12 +1475,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 112(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 120(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -1451,9 +1484,15 @@ border:
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 136(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -1461,12 +1500,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -1479,9 +1512,15 @@ border:
 	MOVQ    R15, 160(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 168(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
+	MOVQ    R10, 176(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -1489,12 +1528,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -1507,9 +1540,15 @@ border:
 	MOVQ    R15, 192(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 200(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 200(AX)
+	MOVQ    R10, 208(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -1517,12 +1556,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -1539,6 +1572,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 240(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -1551,14 +1590,21 @@ found:
 	XORQ         SI, SI
 
 loop:
-	MOVQ        112(AX), DI
-	VMOVUPS     (DI)(SI*1), Z2
-	MOVQ        144(AX), DI
-	VMOVUPS     (DI)(SI*1), Z3
-	MOVQ        176(AX), DI
-	VMOVUPS     (DI)(SI*1), Z4
-	MOVQ        208(AX), DI
-	VMOVUPS     (DI)(SI*1), Z5
+	LEAQ        64(SI), DI
+	CMPQ        BX, $+1
+	CMOVQEQ     112(AX), DI
+	MOVQ        120(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z2
+	MOVQ        152(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z3
+	MOVQ        184(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z4
+	MOVQ        216(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z5
 	VADDPS      Z4, Z2, Z6
 	VADDPS      Z5, Z3, Z7
 	VADDPS      Z7, Z6, Z8
@@ -1570,14 +1616,18 @@ loop:
 	VMULPS      Z3, Z0, Z3
 	VADDPS      Z3, Z7, Z4
 	VSUBPS      Z3, Z7, Z3
-	MOVQ        120(AX), DI
-	VMOVUPS     (DI)(SI*1), Z7
-	MOVQ        152(AX), DI
-	VMOVUPS     (DI)(SI*1), Z9
-	MOVQ        184(AX), DI
-	VMOVUPS     (DI)(SI*1), Z10
-	MOVQ        216(AX), DI
-	VMOVUPS     (DI)(SI*1), Z11
+	MOVQ        128(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z7
+	MOVQ        160(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z9
+	MOVQ        192(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z10
+	MOVQ        224(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z11
 	VADDPS      Z10, Z7, Z12
 	VADDPS      Z11, Z9, Z13
 	VADDPS      Z13, Z12, Z14
@@ -1589,14 +1639,18 @@ loop:
 	VMULPS      Z9, Z0, Z9
 	VADDPS      Z9, Z13, Z10
 	VSUBPS      Z9, Z13, Z9
-	MOVQ        128(AX), DI
-	VMOVUPS     (DI)(SI*1), Z13
-	MOVQ        160(AX), DI
-	VMOVUPS     (DI)(SI*1), Z15
-	MOVQ        192(AX), DI
-	VMOVUPS     (DI)(SI*1), Z16
-	MOVQ        224(AX), DI
-	VMOVUPS     (DI)(SI*1), Z17
+	MOVQ        136(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z13
+	MOVQ        168(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z15
+	MOVQ        200(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z16
+	MOVQ        232(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z17
 	VADDPS      Z16, Z13, Z18
 	VADDPS      Z17, Z15, Z19
 	VADDPS      Z19, Z18, Z20
@@ -1608,14 +1662,18 @@ loop:
 	VMULPS      Z15, Z0, Z15
 	VADDPS      Z15, Z19, Z16
 	VSUBPS      Z15, Z19, Z15
-	MOVQ        136(AX), DI
-	VMOVUPS     (DI)(SI*1), Z19
-	MOVQ        168(AX), DI
-	VMOVUPS     (DI)(SI*1), Z21
-	MOVQ        200(AX), DI
-	VMOVUPS     (DI)(SI*1), Z22
-	MOVQ        232(AX), DI
-	VMOVUPS     (DI)(SI*1), Z23
+	MOVQ        144(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z19
+	MOVQ        176(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z21
+	MOVQ        208(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z22
+	MOVQ        240(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Z23
 	VADDPS      Z22, Z19, Z24
 	VADDPS      Z23, Z21, Z25
 	VADDPS      Z25, Z24, Z26
@@ -2028,7 +2086,7 @@ loop:
 	RET
 
 // func winoFilterGradientAVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·winoFilterGradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
 	MOVQ         (AX), CX
@@ -2051,16 +2109,22 @@ TEXT ·winoFilterGradientAVX512(SB), NOSPLIT, $0-8
 
 loop:
 	IMUL3Q      $+0, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z5
 	IMUL3Q      $+6, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z6
 	IMUL3Q      $+12, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z7
 	IMUL3Q      $+24, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z8
 	IMUL3Q      $+30, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z9
 	IMUL3Q      $+18, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z10
 	VADDPS      Z7, Z6, Z11
 	VSUBPS      Z6, Z7, Z6
@@ -2075,16 +2139,22 @@ loop:
 	VFMADD231PS Z7, Z3, Z9
 	VADDPS      Z9, Z10, Z6
 	IMUL3Q      $+1, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z7
 	IMUL3Q      $+7, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z8
 	IMUL3Q      $+13, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z9
 	IMUL3Q      $+25, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z10
 	IMUL3Q      $+31, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z12
 	IMUL3Q      $+19, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z13
 	VADDPS      Z9, Z8, Z14
 	VSUBPS      Z8, Z9, Z8
@@ -2099,16 +2169,22 @@ loop:
 	VFMADD231PS Z9, Z3, Z12
 	VADDPS      Z12, Z13, Z8
 	IMUL3Q      $+2, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z9
 	IMUL3Q      $+8, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z10
 	IMUL3Q      $+14, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z12
 	IMUL3Q      $+26, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z13
 	IMUL3Q      $+32, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z15
 	IMUL3Q      $+20, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z16
 	VADDPS      Z12, Z10, Z17
 	VSUBPS      Z10, Z12, Z10
@@ -2123,16 +2199,22 @@ loop:
 	VFMADD231PS Z12, Z3, Z15
 	VADDPS      Z15, Z16, Z10
 	IMUL3Q      $+4, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z12
 	IMUL3Q      $+10, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z13
 	IMUL3Q      $+16, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z15
 	IMUL3Q      $+28, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z16
 	IMUL3Q      $+34, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z18
 	IMUL3Q      $+22, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z19
 	VADDPS      Z15, Z13, Z20
 	VSUBPS      Z13, Z15, Z13
@@ -2147,16 +2229,22 @@ loop:
 	VFMADD231PS Z15, Z3, Z18
 	VADDPS      Z18, Z19, Z13
 	IMUL3Q      $+5, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z15
 	IMUL3Q      $+11, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z16
 	IMUL3Q      $+17, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z18
 	IMUL3Q      $+29, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z19
 	IMUL3Q      $+35, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z21
 	IMUL3Q      $+23, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z22
 	VADDPS      Z18, Z16, Z23
 	VSUBPS      Z16, Z18, Z16
@@ -2171,16 +2259,22 @@ loop:
 	VFMADD231PS Z18, Z3, Z21
 	VADDPS      Z21, Z22, Z16
 	IMUL3Q      $+3, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z18
 	IMUL3Q      $+9, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z19
 	IMUL3Q      $+15, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z21
 	IMUL3Q      $+27, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z22
 	IMUL3Q      $+33, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z24
 	IMUL3Q      $+21, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z25
 	VADDPS      Z21, Z19, Z26
 	VSUBPS      Z19, Z21, Z19
@@ -2256,7 +2350,7 @@ loop:
 	RET
 
 // func winoInputAVX2(p *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·winoInputAVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -2283,82 +2377,82 @@ TEXT ·winoInputAVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 112(AX)
+	MOVQ   R10, 120(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 120(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 144(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 152(AX)
+	MOVQ   DX, 160(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
+	MOVQ   DX, 208(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 208(AX)
+	MOVQ   R10, 216(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 240(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 240(AX)
+	MOVQ   R10, 248(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 248(AX)
+	MOVQ   DX, 256(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 256(AX)
+	MOVQ   R10, 264(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 264(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 272(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 280(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 288(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 296(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 304(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 312(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 320(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 328(AX)
+	MOVQ   DX, 288(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 336(AX)
+	MOVQ   R10, 296(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 344(AX)
+	MOVQ   DX, 304(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 352(AX)
+	MOVQ   R10, 312(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 360(AX)
+	MOVQ   DX, 320(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 368(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 376(AX)
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 336(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 384(AX)
+	MOVQ   R10, 344(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 352(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 360(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 368(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 376(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 384(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 392(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 392(AX)
+	MOVQ   CX, 400(AX)
 	JMP    found
 
 border:
@@ -2369,12 +2463,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 112(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -2399,9 +2487,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -2409,12 +2503,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -2439,9 +2527,15 @@ border:
 	MOVQ    R15, 192(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 200(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 200(AX)
+	MOVQ    R10, 208(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -2449,12 +2543,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -2479,9 +2567,15 @@ border:
 	MOVQ    R15, 240(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 248(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 248(AX)
+	MOVQ    R10, 256(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -2489,12 +2583,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 256(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -2519,9 +2607,15 @@ border:
 	MOVQ    R15, 288(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 296(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 296(AX)
+	MOVQ    R10, 304(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -2529,12 +2623,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 304(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -2559,9 +2647,15 @@ border:
 	MOVQ    R15, 336(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 344(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 344(AX)
+	MOVQ    R10, 352(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -2569,12 +2663,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 352(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -2603,6 +2691,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 392(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 400(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -2623,211 +2717,250 @@ found:
 	XORQ         SI, SI
 
 loop:
-	MOVQ         112(AX), R10
-	VMOVUPS      (R10)(SI*1), Y3
-	MOVQ         160(AX), R10
-	VMOVUPS      (R10)(SI*1), Y4
-	MOVQ         208(AX), R10
-	VMOVUPS      (R10)(SI*1), Y5
-	MOVQ         256(AX), R10
-	VMOVUPS      (R10)(SI*1), Y6
-	MOVQ         304(AX), R10
-	VMOVUPS      (R10)(SI*1), Y7
-	MOVQ         352(AX), R10
-	VMOVUPS      (R10)(SI*1), Y8
+	LEAQ         64(SI), R10
+	CMPQ         BX, $+1
+	CMOVQEQ      112(AX), R10
+	MOVQ         120(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y3
+	MOVQ         168(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y4
+	MOVQ         216(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y5
+	MOVQ         264(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y6
+	MOVQ         312(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y7
+	MOVQ         360(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
 	VFNMADD231PS Y4, Y1, Y10
 	VADDPS       Y10, Y9, Y11
 	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, 1104(AX)
-	VMOVUPS      Y9, 1296(AX)
+	VMOVUPS      Y11, 1112(AX)
+	VMOVUPS      Y9, 1304(AX)
 	VSUBPS       Y5, Y7, Y9
 	VSUBPS       Y4, Y6, Y10
 	VMOVAPS      Y9, Y11
 	VFMADD231PS  Y10, Y0, Y11
 	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, 1488(AX)
-	VMOVUPS      Y9, 1680(AX)
+	VMOVUPS      Y11, 1496(AX)
+	VMOVUPS      Y9, 1688(AX)
 	VFNMADD231PS Y5, Y2, Y7
 	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, 912(AX)
+	VMOVUPS      Y7, 920(AX)
 	VFNMADD231PS Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, 1872(AX)
-	MOVQ         120(AX), R10
-	VMOVUPS      (R10)(SI*1), Y3
-	MOVQ         168(AX), R10
-	VMOVUPS      (R10)(SI*1), Y4
-	MOVQ         216(AX), R10
-	VMOVUPS      (R10)(SI*1), Y5
-	MOVQ         264(AX), R10
-	VMOVUPS      (R10)(SI*1), Y6
-	MOVQ         312(AX), R10
-	VMOVUPS      (R10)(SI*1), Y7
-	MOVQ         360(AX), R10
-	VMOVUPS      (R10)(SI*1), Y8
+	VMOVUPS      Y8, 1880(AX)
+	MOVQ         128(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y3
+	MOVQ         176(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y4
+	MOVQ         224(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y5
+	MOVQ         272(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y6
+	MOVQ         320(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y7
+	MOVQ         368(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
 	VFNMADD231PS Y4, Y1, Y10
 	VADDPS       Y10, Y9, Y11
 	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, 1136(AX)
-	VMOVUPS      Y9, 1328(AX)
+	VMOVUPS      Y11, 1144(AX)
+	VMOVUPS      Y9, 1336(AX)
 	VSUBPS       Y5, Y7, Y9
 	VSUBPS       Y4, Y6, Y10
 	VMOVAPS      Y9, Y11
 	VFMADD231PS  Y10, Y0, Y11
 	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, 1520(AX)
-	VMOVUPS      Y9, 1712(AX)
+	VMOVUPS      Y11, 1528(AX)
+	VMOVUPS      Y9, 1720(AX)
 	VFNMADD231PS Y5, Y2, Y7
 	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, 944(AX)
+	VMOVUPS      Y7, 952(AX)
 	VFNMADD231PS Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, 1904(AX)
-	MOVQ         128(AX), R10
-	VMOVUPS      (R10)(SI*1), Y3
-	MOVQ         176(AX), R10
-	VMOVUPS      (R10)(SI*1), Y4
-	MOVQ         224(AX), R10
-	VMOVUPS      (R10)(SI*1), Y5
-	MOVQ         272(AX), R10
-	VMOVUPS      (R10)(SI*1), Y6
-	MOVQ         320(AX), R10
-	VMOVUPS      (R10)(SI*1), Y7
-	MOVQ         368(AX), R10
-	VMOVUPS      (R10)(SI*1), Y8
+	VMOVUPS      Y8, 1912(AX)
+	MOVQ         136(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y3
+	MOVQ         184(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y4
+	MOVQ         232(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y5
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y6
+	MOVQ         328(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y7
+	MOVQ         376(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
 	VFNMADD231PS Y4, Y1, Y10
 	VADDPS       Y10, Y9, Y11
 	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, 1168(AX)
-	VMOVUPS      Y9, 1360(AX)
+	VMOVUPS      Y11, 1176(AX)
+	VMOVUPS      Y9, 1368(AX)
 	VSUBPS       Y5, Y7, Y9
 	VSUBPS       Y4, Y6, Y10
 	VMOVAPS      Y9, Y11
 	VFMADD231PS  Y10, Y0, Y11
 	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, 1552(AX)
-	VMOVUPS      Y9, 1744(AX)
+	VMOVUPS      Y11, 1560(AX)
+	VMOVUPS      Y9, 1752(AX)
 	VFNMADD231PS Y5, Y2, Y7
 	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, 976(AX)
+	VMOVUPS      Y7, 984(AX)
 	VFNMADD231PS Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, 1936(AX)
-	MOVQ         136(AX), R10
-	VMOVUPS      (R10)(SI*1), Y3
-	MOVQ         184(AX), R10
-	VMOVUPS      (R10)(SI*1), Y4
-	MOVQ         232(AX), R10
-	VMOVUPS      (R10)(SI*1), Y5
-	MOVQ         280(AX), R10
-	VMOVUPS      (R10)(SI*1), Y6
-	MOVQ         328(AX), R10
-	VMOVUPS      (R10)(SI*1), Y7
-	MOVQ         376(AX), R10
-	VMOVUPS      (R10)(SI*1), Y8
+	VMOVUPS      Y8, 1944(AX)
+	MOVQ         144(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y3
+	MOVQ         192(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y4
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y5
+	MOVQ         288(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y6
+	MOVQ         336(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y7
+	MOVQ         384(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
 	VFNMADD231PS Y4, Y1, Y10
 	VADDPS       Y10, Y9, Y11
 	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, 1200(AX)
-	VMOVUPS      Y9, 1392(AX)
+	VMOVUPS      Y11, 1208(AX)
+	VMOVUPS      Y9, 1400(AX)
 	VSUBPS       Y5, Y7, Y9
 	VSUBPS       Y4, Y6, Y10
 	VMOVAPS      Y9, Y11
 	VFMADD231PS  Y10, Y0, Y11
 	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, 1584(AX)
-	VMOVUPS      Y9, 1776(AX)
+	VMOVUPS      Y11, 1592(AX)
+	VMOVUPS      Y9, 1784(AX)
 	VFNMADD231PS Y5, Y2, Y7
 	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, 1008(AX)
+	VMOVUPS      Y7, 1016(AX)
 	VFNMADD231PS Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, 1968(AX)
-	MOVQ         144(AX), R10
-	VMOVUPS      (R10)(SI*1), Y3
-	MOVQ         192(AX), R10
-	VMOVUPS      (R10)(SI*1), Y4
-	MOVQ         240(AX), R10
-	VMOVUPS      (R10)(SI*1), Y5
-	MOVQ         288(AX), R10
-	VMOVUPS      (R10)(SI*1), Y6
-	MOVQ         336(AX), R10
-	VMOVUPS      (R10)(SI*1), Y7
-	MOVQ         384(AX), R10
-	VMOVUPS      (R10)(SI*1), Y8
+	VMOVUPS      Y8, 1976(AX)
+	MOVQ         152(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y3
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y4
+	MOVQ         248(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y5
+	MOVQ         296(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y6
+	MOVQ         344(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y7
+	MOVQ         392(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
 	VFNMADD231PS Y4, Y1, Y10
 	VADDPS       Y10, Y9, Y11
 	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, 1232(AX)
-	VMOVUPS      Y9, 1424(AX)
+	VMOVUPS      Y11, 1240(AX)
+	VMOVUPS      Y9, 1432(AX)
 	VSUBPS       Y5, Y7, Y9
 	VSUBPS       Y4, Y6, Y10
 	VMOVAPS      Y9, Y11
 	VFMADD231PS  Y10, Y0, Y11
 	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, 1616(AX)
-	VMOVUPS      Y9, 1808(AX)
+	VMOVUPS      Y11, 1624(AX)
+	VMOVUPS      Y9, 1816(AX)
 	VFNMADD231PS Y5, Y2, Y7
 	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, 1040(AX)
+	VMOVUPS      Y7, 1048(AX)
 	VFNMADD231PS Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, 2000(AX)
-	MOVQ         152(AX), R10
-	VMOVUPS      (R10)(SI*1), Y3
-	MOVQ         200(AX), R10
-	VMOVUPS      (R10)(SI*1), Y4
-	MOVQ         248(AX), R10
-	VMOVUPS      (R10)(SI*1), Y5
-	MOVQ         296(AX), R10
-	VMOVUPS      (R10)(SI*1), Y6
-	MOVQ         344(AX), R10
-	VMOVUPS      (R10)(SI*1), Y7
-	MOVQ         392(AX), R10
-	VMOVUPS      (R10)(SI*1), Y8
+	VMOVUPS      Y8, 2008(AX)
+	MOVQ         160(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y3
+	MOVQ         208(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y4
+	MOVQ         256(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y5
+	MOVQ         304(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y6
+	MOVQ         352(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y7
+	MOVQ         400(AX), R11
+	PREFETCHT0   (R11)(R10*1)
+	VMOVUPS      (R11)(SI*1), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
 	VFNMADD231PS Y4, Y1, Y10
 	VADDPS       Y10, Y9, Y11
 	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y11, 1264(AX)
-	VMOVUPS      Y9, 1456(AX)
+	VMOVUPS      Y11, 1272(AX)
+	VMOVUPS      Y9, 1464(AX)
 	VSUBPS       Y5, Y7, Y9
 	VSUBPS       Y4, Y6, Y10
 	VMOVAPS      Y9, Y11
 	VFMADD231PS  Y10, Y0, Y11
 	VFNMADD231PS Y10, Y0, Y9
-	VMOVUPS      Y11, 1648(AX)
-	VMOVUPS      Y9, 1840(AX)
+	VMOVUPS      Y11, 1656(AX)
+	VMOVUPS      Y9, 1848(AX)
 	VFNMADD231PS Y5, Y2, Y7
 	VFMADD231PS  Y3, Y1, Y7
-	VMOVUPS      Y7, 1072(AX)
+	VMOVUPS      Y7, 1080(AX)
 	VFNMADD231PS Y6, Y2, Y8
 	VFMADD231PS  Y4, Y1, Y8
-	VMOVUPS      Y8, 2032(AX)
+	VMOVUPS      Y8, 2040(AX)
 	MOVQ         CX, R10
-	VMOVUPS      912(AX), Y3
-	VMOVUPS      944(AX), Y4
-	VMOVUPS      976(AX), Y5
-	VMOVUPS      1008(AX), Y6
-	VMOVUPS      1040(AX), Y7
-	VMOVUPS      1072(AX), Y8
+	VMOVUPS      920(AX), Y3
+	VMOVUPS      952(AX), Y4
+	VMOVUPS      984(AX), Y5
+	VMOVUPS      1016(AX), Y6
+	VMOVUPS      1048(AX), Y7
+	VMOVUPS      1080(AX), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2850,12 +2983,12 @@ loop:
 	VFMADD231PS  Y4, Y1, Y8
 	VMOVUPS      Y8, (R10)(DI*1)
 	ADDQ         R9, R10
-	VMOVUPS      1104(AX), Y3
-	VMOVUPS      1136(AX), Y4
-	VMOVUPS      1168(AX), Y5
-	VMOVUPS      1200(AX), Y6
-	VMOVUPS      1232(AX), Y7
-	VMOVUPS      1264(AX), Y8
+	VMOVUPS      1112(AX), Y3
+	VMOVUPS      1144(AX), Y4
+	VMOVUPS      1176(AX), Y5
+	VMOVUPS      1208(AX), Y6
+	VMOVUPS      1240(AX), Y7
+	VMOVUPS      1272(AX), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2878,12 +3011,12 @@ loop:
 	VFMADD231PS  Y4, Y1, Y8
 	VMOVUPS      Y8, (R10)(DI*1)
 	ADDQ         R9, R10
-	VMOVUPS      1296(AX), Y3
-	VMOVUPS      1328(AX), Y4
-	VMOVUPS      1360(AX), Y5
-	VMOVUPS      1392(AX), Y6
-	VMOVUPS      1424(AX), Y7
-	VMOVUPS      1456(AX), Y8
+	VMOVUPS      1304(AX), Y3
+	VMOVUPS      1336(AX), Y4
+	VMOVUPS      1368(AX), Y5
+	VMOVUPS      1400(AX), Y6
+	VMOVUPS      1432(AX), Y7
+	VMOVUPS      1464(AX), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2906,12 +3039,12 @@ loop:
 	VFMADD231PS  Y4, Y1, Y8
 	VMOVUPS      Y8, (R10)(DI*1)
 	ADDQ         R9, R10
-	VMOVUPS      1872(AX), Y3
-	VMOVUPS      1904(AX), Y4
-	VMOVUPS      1936(AX), Y5
-	VMOVUPS      1968(AX), Y6
-	VMOVUPS      2000(AX), Y7
-	VMOVUPS      2032(AX), Y8
+	VMOVUPS      1880(AX), Y3
+	VMOVUPS      1912(AX), Y4
+	VMOVUPS      1944(AX), Y5
+	VMOVUPS      1976(AX), Y6
+	VMOVUPS      2008(AX), Y7
+	VMOVUPS      2040(AX), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2934,12 +3067,12 @@ loop:
 	VFMADD231PS  Y4, Y1, Y8
 	VMOVUPS      Y8, (R10)(DI*1)
 	ADDQ         R9, R10
-	VMOVUPS      1488(AX), Y3
-	VMOVUPS      1520(AX), Y4
-	VMOVUPS      1552(AX), Y5
-	VMOVUPS      1584(AX), Y6
-	VMOVUPS      1616(AX), Y7
-	VMOVUPS      1648(AX), Y8
+	VMOVUPS      1496(AX), Y3
+	VMOVUPS      1528(AX), Y4
+	VMOVUPS      1560(AX), Y5
+	VMOVUPS      1592(AX), Y6
+	VMOVUPS      1624(AX), Y7
+	VMOVUPS      1656(AX), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -2962,12 +3095,12 @@ loop:
 	VFMADD231PS  Y4, Y1, Y8
 	VMOVUPS      Y8, (R10)(DI*1)
 	ADDQ         R9, R10
-	VMOVUPS      1680(AX), Y3
-	VMOVUPS      1712(AX), Y4
-	VMOVUPS      1744(AX), Y5
-	VMOVUPS      1776(AX), Y6
-	VMOVUPS      1808(AX), Y7
-	VMOVUPS      1840(AX), Y8
+	VMOVUPS      1688(AX), Y3
+	VMOVUPS      1720(AX), Y4
+	VMOVUPS      1752(AX), Y5
+	VMOVUPS      1784(AX), Y6
+	VMOVUPS      1816(AX), Y7
+	VMOVUPS      1848(AX), Y8
 	VMOVAPS      Y7, Y9
 	VFNMADD231PS Y5, Y1, Y9
 	VMOVAPS      Y6, Y10
@@ -3027,77 +3160,77 @@ TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 112(AX)
+	MOVQ   R10, 120(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 120(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 152(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 176(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
+	MOVQ   R10, 184(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 208(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 208(AX)
+	MOVQ   R10, 216(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 240(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 624(AX)
+	MOVQ   R10, 632(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 632(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 640(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 648(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 664(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 672(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 680(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 696(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 704(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 712(AX)
+	MOVQ   DX, 688(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 720(AX)
+	MOVQ   R10, 696(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 728(AX)
+	MOVQ   DX, 704(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 712(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 720(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 728(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 736(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 744(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 744(AX)
+	MOVQ   CX, 752(AX)
 	JMP    found
 
 border:
@@ -3108,17 +3241,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 112(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 624(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -3150,13 +3272,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -3166,8 +3283,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -3199,13 +3321,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 680(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -3215,8 +3332,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -3248,6 +3370,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 712(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 208(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 720(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -3255,17 +3388,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 208(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -3297,6 +3419,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 744(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 240(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 752(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -3335,15 +3468,15 @@ loop:
 	VSUBPS      Y8, Y7, Y7
 	VADDPS      Y9, Y3, Y3
 	VADDPS      Y5, Y3, Y3
-	VMOVUPS     Y3, 912(AX)
+	VMOVUPS     Y3, 920(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1104(AX)
+	VMOVUPS     Y3, 1112(AX)
 	VFMADD231PS Y5, Y1, Y9
-	VMOVUPS     Y9, 1296(AX)
+	VMOVUPS     Y9, 1304(AX)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y6, Y4, Y3
-	VMOVUPS     Y3, 1488(AX)
+	VMOVUPS     Y3, 1496(AX)
 	ADDQ        DX, R10
 	MOVQ        R10, R9
 	VMOVUPS     (R9), Y3
@@ -3363,15 +3496,15 @@ loop:
 	VSUBPS      Y8, Y7, Y7
 	VADDPS      Y9, Y3, Y3
 	VADDPS      Y5, Y3, Y3
-	VMOVUPS     Y3, 944(AX)
+	VMOVUPS     Y3, 952(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1136(AX)
+	VMOVUPS     Y3, 1144(AX)
 	VFMADD231PS Y5, Y1, Y9
-	VMOVUPS     Y9, 1328(AX)
+	VMOVUPS     Y9, 1336(AX)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y6, Y4, Y3
-	VMOVUPS     Y3, 1520(AX)
+	VMOVUPS     Y3, 1528(AX)
 	ADDQ        DX, R10
 	MOVQ        R10, R9
 	VMOVUPS     (R9), Y3
@@ -3391,15 +3524,15 @@ loop:
 	VSUBPS      Y8, Y7, Y7
 	VADDPS      Y9, Y3, Y3
 	VADDPS      Y5, Y3, Y3
-	VMOVUPS     Y3, 976(AX)
+	VMOVUPS     Y3, 984(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1168(AX)
+	VMOVUPS     Y3, 1176(AX)
 	VFMADD231PS Y5, Y1, Y9
-	VMOVUPS     Y9, 1360(AX)
+	VMOVUPS     Y9, 1368(AX)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y6, Y4, Y3
-	VMOVUPS     Y3, 1552(AX)
+	VMOVUPS     Y3, 1560(AX)
 	ADDQ        DX, R10
 	MOVQ        R10, R9
 	VMOVUPS     (R9), Y3
@@ -3419,15 +3552,15 @@ loop:
 	VSUBPS      Y8, Y7, Y7
 	VADDPS      Y9, Y3, Y3
 	VADDPS      Y5, Y3, Y3
-	VMOVUPS     Y3, 1072(AX)
+	VMOVUPS     Y3, 1080(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1264(AX)
+	VMOVUPS     Y3, 1272(AX)
 	VFMADD231PS Y5, Y1, Y9
-	VMOVUPS     Y9, 1456(AX)
+	VMOVUPS     Y9, 1464(AX)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y6, Y4, Y3
-	VMOVUPS     Y3, 1648(AX)
+	VMOVUPS     Y3, 1656(AX)
 	ADDQ        DX, R10
 	MOVQ        R10, R9
 	VMOVUPS     (R9), Y3
@@ -3447,15 +3580,15 @@ loop:
 	VSUBPS      Y8, Y7, Y7
 	VADDPS      Y9, Y3, Y3
 	VADDPS      Y5, Y3, Y3
-	VMOVUPS     Y3, 1008(AX)
+	VMOVUPS     Y3, 1016(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1200(AX)
+	VMOVUPS     Y3, 1208(AX)
 	VFMADD231PS Y5, Y1, Y9
-	VMOVUPS     Y9, 1392(AX)
+	VMOVUPS     Y9, 1400(AX)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y6, Y4, Y3
-	VMOVUPS     Y3, 1584(AX)
+	VMOVUPS     Y3, 1592(AX)
 	ADDQ        DX, R10
 	MOVQ        R10, R9
 	VMOVUPS     (R9), Y3
@@ -3475,21 +3608,21 @@ loop:
 	VSUBPS      Y8, Y7, Y7
 	VADDPS      Y9, Y3, Y3
 	VADDPS      Y5, Y3, Y3
-	VMOVUPS     Y3, 1040(AX)
+	VMOVUPS     Y3, 1048(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1232(AX)
+	VMOVUPS     Y3, 1240(AX)
 	VFMADD231PS Y5, Y1, Y9
-	VMOVUPS     Y9, 1424(AX)
+	VMOVUPS     Y9, 1432(AX)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y6, Y4, Y3
-	VMOVUPS     Y3, 1616(AX)
-	VMOVUPS     912(AX), Y3
-	VMOVUPS     944(AX), Y4
-	VMOVUPS     976(AX), Y5
-	VMOVUPS     1008(AX), Y6
-	VMOVUPS     1040(AX), Y7
-	VMOVUPS     1072(AX), Y8
+	VMOVUPS     Y3, 1624(AX)
+	VMOVUPS     920(AX), Y3
+	VMOVUPS     952(AX), Y4
+	VMOVUPS     984(AX), Y5
+	VMOVUPS     1016(AX), Y6
+	VMOVUPS     1048(AX), Y7
+	VMOVUPS     1080(AX), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y7, Y6, Y5
@@ -3499,50 +3632,50 @@ loop:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        624(AX), R9
+	MOVQ        632(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store0:
-	MOVQ        112(AX), R9
+	MOVQ        120(AX), R9
 	VMOVUPS     Y3, (R9)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        632(AX), R9
+	MOVQ        640(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store1:
-	MOVQ        120(AX), R9
+	MOVQ        128(AX), R9
 	VMOVUPS     Y3, (R9)(SI*1)
 	VFMADD231PS Y5, Y1, Y9
 	VADDPS      (DI)(SI*1), Y9, Y9
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        640(AX), R9
+	MOVQ        648(AX), R9
 	VADDPS      (R9)(SI*1), Y9, Y9
 
 store2:
-	MOVQ        128(AX), R9
+	MOVQ        136(AX), R9
 	VMOVUPS     Y9, (R9)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y8, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        648(AX), R9
+	MOVQ        656(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store3:
-	MOVQ    136(AX), R9
+	MOVQ    144(AX), R9
 	VMOVUPS Y3, (R9)(SI*1)
-	VMOVUPS 1104(AX), Y3
-	VMOVUPS 1136(AX), Y4
-	VMOVUPS 1168(AX), Y5
-	VMOVUPS 1200(AX), Y6
-	VMOVUPS 1232(AX), Y7
-	VMOVUPS 1264(AX), Y8
+	VMOVUPS 1112(AX), Y3
+	VMOVUPS 1144(AX), Y4
+	VMOVUPS 1176(AX), Y5
+	VMOVUPS 1208(AX), Y6
+	VMOVUPS 1240(AX), Y7
+	VMOVUPS 1272(AX), Y8
 	VADDPS  Y5, Y4, Y9
 	VSUBPS  Y5, Y4, Y4
 	VADDPS  Y7, Y6, Y5
@@ -3552,50 +3685,50 @@ store3:
 	VADDPS  (DI)(SI*1), Y3, Y3
 	CMPQ    16(AX), $+0
 	JEQ     store4
-	MOVQ    656(AX), R9
+	MOVQ    664(AX), R9
 	VADDPS  (R9)(SI*1), Y3, Y3
 
 store4:
-	MOVQ        144(AX), R9
+	MOVQ        152(AX), R9
 	VMOVUPS     Y3, (R9)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        664(AX), R9
+	MOVQ        672(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store5:
-	MOVQ        152(AX), R9
+	MOVQ        160(AX), R9
 	VMOVUPS     Y3, (R9)(SI*1)
 	VFMADD231PS Y5, Y1, Y9
 	VADDPS      (DI)(SI*1), Y9, Y9
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        672(AX), R9
+	MOVQ        680(AX), R9
 	VADDPS      (R9)(SI*1), Y9, Y9
 
 store6:
-	MOVQ        160(AX), R9
+	MOVQ        168(AX), R9
 	VMOVUPS     Y9, (R9)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y8, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        680(AX), R9
+	MOVQ        688(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store7:
-	MOVQ    168(AX), R9
+	MOVQ    176(AX), R9
 	VMOVUPS Y3, (R9)(SI*1)
-	VMOVUPS 1296(AX), Y3
-	VMOVUPS 1328(AX), Y4
-	VMOVUPS 1360(AX), Y5
-	VMOVUPS 1392(AX), Y6
-	VMOVUPS 1424(AX), Y7
-	VMOVUPS 1456(AX), Y8
+	VMOVUPS 1304(AX), Y3
+	VMOVUPS 1336(AX), Y4
+	VMOVUPS 1368(AX), Y5
+	VMOVUPS 1400(AX), Y6
+	VMOVUPS 1432(AX), Y7
+	VMOVUPS 1464(AX), Y8
 	VADDPS  Y5, Y4, Y9
 	VSUBPS  Y5, Y4, Y4
 	VADDPS  Y7, Y6, Y5
@@ -3605,50 +3738,50 @@ store7:
 	VADDPS  (DI)(SI*1), Y3, Y3
 	CMPQ    16(AX), $+0
 	JEQ     store8
-	MOVQ    688(AX), R9
+	MOVQ    696(AX), R9
 	VADDPS  (R9)(SI*1), Y3, Y3
 
 store8:
-	MOVQ        176(AX), R9
+	MOVQ        184(AX), R9
 	VMOVUPS     Y3, (R9)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        696(AX), R9
+	MOVQ        704(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store9:
-	MOVQ        184(AX), R9
+	MOVQ        192(AX), R9
 	VMOVUPS     Y3, (R9)(SI*1)
 	VFMADD231PS Y5, Y1, Y9
 	VADDPS      (DI)(SI*1), Y9, Y9
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        704(AX), R9
+	MOVQ        712(AX), R9
 	VADDPS      (R9)(SI*1), Y9, Y9
 
 store10:
-	MOVQ        192(AX), R9
+	MOVQ        200(AX), R9
 	VMOVUPS     Y9, (R9)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y8, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        712(AX), R9
+	MOVQ        720(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store11:
-	MOVQ    200(AX), R9
+	MOVQ    208(AX), R9
 	VMOVUPS Y3, (R9)(SI*1)
-	VMOVUPS 1488(AX), Y3
-	VMOVUPS 1520(AX), Y4
-	VMOVUPS 1552(AX), Y5
-	VMOVUPS 1584(AX), Y6
-	VMOVUPS 1616(AX), Y7
-	VMOVUPS 1648(AX), Y8
+	VMOVUPS 1496(AX), Y3
+	VMOVUPS 1528(AX), Y4
+	VMOVUPS 1560(AX), Y5
+	VMOVUPS 1592(AX), Y6
+	VMOVUPS 1624(AX), Y7
+	VMOVUPS 1656(AX), Y8
 	VADDPS  Y5, Y4, Y9
 	VSUBPS  Y5, Y4, Y4
 	VADDPS  Y7, Y6, Y5
@@ -3658,43 +3791,43 @@ store11:
 	VADDPS  (DI)(SI*1), Y3, Y3
 	CMPQ    16(AX), $+0
 	JEQ     store12
-	MOVQ    720(AX), R9
+	MOVQ    728(AX), R9
 	VADDPS  (R9)(SI*1), Y3, Y3
 
 store12:
-	MOVQ        208(AX), R9
+	MOVQ        216(AX), R9
 	VMOVUPS     Y3, (R9)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        728(AX), R9
+	MOVQ        736(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store13:
-	MOVQ        216(AX), R9
+	MOVQ        224(AX), R9
 	VMOVUPS     Y3, (R9)(SI*1)
 	VFMADD231PS Y5, Y1, Y9
 	VADDPS      (DI)(SI*1), Y9, Y9
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        736(AX), R9
+	MOVQ        744(AX), R9
 	VADDPS      (R9)(SI*1), Y9, Y9
 
 store14:
-	MOVQ        224(AX), R9
+	MOVQ        232(AX), R9
 	VMOVUPS     Y9, (R9)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y8, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        744(AX), R9
+	MOVQ        752(AX), R9
 	VADDPS      (R9)(SI*1), Y3, Y3
 
 store15:
-	MOVQ    232(AX), R9
+	MOVQ    240(AX), R9
 	VMOVUPS Y3, (R9)(SI*1)
 	ADDQ    $+32, SI
 	ADDQ    $+32, CX
@@ -3704,7 +3837,7 @@ store15:
 	RET
 
 // func winoGradientAVX2(p *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·winoGradientAVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -3731,40 +3864,40 @@ TEXT ·winoGradientAVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 112(AX)
+	MOVQ   R10, 120(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 120(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 152(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 200(AX)
+	MOVQ   DX, 176(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 208(AX)
+	MOVQ   R10, 184(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 216(AX)
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 208(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 216(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 232(AX)
+	MOVQ   CX, 240(AX)
 	JMP    found
 
 border:
@@ -3778,12 +3911,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 112(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 120(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -3793,9 +3920,15 @@ border:
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 136(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3803,12 +3936,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -3821,9 +3948,15 @@ border:
 	MOVQ    R15, 160(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 168(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
+	MOVQ    R10, 176(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3831,12 +3964,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -3849,9 +3976,15 @@ border:
 	MOVQ    R15, 192(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 200(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 200(AX)
+	MOVQ    R10, 208(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3859,12 +3992,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -3881,6 +4008,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 240(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -3895,114 +4028,133 @@ found:
 	XORQ         SI, SI
 
 loop:
-	MOVQ        112(AX), DI
-	VMOVUPS     (DI)(SI*1), Y2
-	MOVQ        144(AX), DI
-	VMOVUPS     (DI)(SI*1), Y3
-	MOVQ        176(AX), DI
-	VMOVUPS     (DI)(SI*1), Y4
-	MOVQ        208(AX), DI
-	VMOVUPS     (DI)(SI*1), Y5
-	VMOVUPS     Y2, 912(AX)
-	VMOVUPS     Y5, 1552(AX)
+	LEAQ        64(SI), DI
+	CMPQ        BX, $+1
+	CMOVQEQ     112(AX), DI
+	MOVQ        120(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y2
+	MOVQ        152(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y3
+	MOVQ        184(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y4
+	MOVQ        216(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y5
+	VMOVUPS     Y2, 920(AX)
+	VMOVUPS     Y5, 1560(AX)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 1040(AX)
+	VMOVUPS     Y8, 1048(AX)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 1168(AX)
+	VMOVUPS     Y6, 1176(AX)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VMULPS      Y3, Y0, Y3
 	VADDPS      Y3, Y2, Y4
-	VMOVUPS     Y4, 1296(AX)
+	VMOVUPS     Y4, 1304(AX)
 	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     Y2, 1424(AX)
-	MOVQ        120(AX), DI
-	VMOVUPS     (DI)(SI*1), Y2
-	MOVQ        152(AX), DI
-	VMOVUPS     (DI)(SI*1), Y3
-	MOVQ        184(AX), DI
-	VMOVUPS     (DI)(SI*1), Y4
-	MOVQ        216(AX), DI
-	VMOVUPS     (DI)(SI*1), Y5
-	VMOVUPS     Y2, 944(AX)
-	VMOVUPS     Y5, 1584(AX)
+	VMOVUPS     Y2, 1432(AX)
+	MOVQ        128(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y2
+	MOVQ        160(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y3
+	MOVQ        192(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y4
+	MOVQ        224(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y5
+	VMOVUPS     Y2, 952(AX)
+	VMOVUPS     Y5, 1592(AX)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 1072(AX)
+	VMOVUPS     Y8, 1080(AX)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 1200(AX)
+	VMOVUPS     Y6, 1208(AX)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VMULPS      Y3, Y0, Y3
 	VADDPS      Y3, Y2, Y4
-	VMOVUPS     Y4, 1328(AX)
+	VMOVUPS     Y4, 1336(AX)
 	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     Y2, 1456(AX)
-	MOVQ        128(AX), DI
-	VMOVUPS     (DI)(SI*1), Y2
-	MOVQ        160(AX), DI
-	VMOVUPS     (DI)(SI*1), Y3
-	MOVQ        192(AX), DI
-	VMOVUPS     (DI)(SI*1), Y4
-	MOVQ        224(AX), DI
-	VMOVUPS     (DI)(SI*1), Y5
-	VMOVUPS     Y2, 976(AX)
-	VMOVUPS     Y5, 1616(AX)
+	VMOVUPS     Y2, 1464(AX)
+	MOVQ        136(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y2
+	MOVQ        168(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y3
+	MOVQ        200(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y4
+	MOVQ        232(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y5
+	VMOVUPS     Y2, 984(AX)
+	VMOVUPS     Y5, 1624(AX)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 1104(AX)
+	VMOVUPS     Y8, 1112(AX)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 1232(AX)
+	VMOVUPS     Y6, 1240(AX)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VMULPS      Y3, Y0, Y3
 	VADDPS      Y3, Y2, Y4
-	VMOVUPS     Y4, 1360(AX)
+	VMOVUPS     Y4, 1368(AX)
 	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     Y2, 1488(AX)
-	MOVQ        136(AX), DI
-	VMOVUPS     (DI)(SI*1), Y2
-	MOVQ        168(AX), DI
-	VMOVUPS     (DI)(SI*1), Y3
-	MOVQ        200(AX), DI
-	VMOVUPS     (DI)(SI*1), Y4
-	MOVQ        232(AX), DI
-	VMOVUPS     (DI)(SI*1), Y5
-	VMOVUPS     Y2, 1008(AX)
-	VMOVUPS     Y5, 1648(AX)
+	VMOVUPS     Y2, 1496(AX)
+	MOVQ        144(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y2
+	MOVQ        176(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y3
+	MOVQ        208(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y4
+	MOVQ        240(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y5
+	VMOVUPS     Y2, 1016(AX)
+	VMOVUPS     Y5, 1656(AX)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 1136(AX)
+	VMOVUPS     Y8, 1144(AX)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 1264(AX)
+	VMOVUPS     Y6, 1272(AX)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VMULPS      Y3, Y0, Y3
 	VADDPS      Y3, Y2, Y4
-	VMOVUPS     Y4, 1392(AX)
+	VMOVUPS     Y4, 1400(AX)
 	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     Y2, 1520(AX)
+	VMOVUPS     Y2, 1528(AX)
 	MOVQ        CX, DI
 	IMUL3Q      $+3, DX, R8
 	IMUL3Q      $+5, DX, R9
 	IMUL3Q      $+6, DX, R10
-	VMOVUPS     912(AX), Y2
-	VMOVUPS     944(AX), Y3
-	VMOVUPS     976(AX), Y4
-	VMOVUPS     1008(AX), Y5
+	VMOVUPS     920(AX), Y2
+	VMOVUPS     952(AX), Y3
+	VMOVUPS     984(AX), Y4
+	VMOVUPS     1016(AX), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(R8*1)
 	VADDPS      Y4, Y2, Y6
@@ -4021,10 +4173,10 @@ loop:
 	VSUBPS      Y3, Y2, Y2
 	VMOVUPS     Y2, (DI)(R9*1)
 	ADDQ        R10, DI
-	VMOVUPS     1040(AX), Y2
-	VMOVUPS     1072(AX), Y3
-	VMOVUPS     1104(AX), Y4
-	VMOVUPS     1136(AX), Y5
+	VMOVUPS     1048(AX), Y2
+	VMOVUPS     1080(AX), Y3
+	VMOVUPS     1112(AX), Y4
+	VMOVUPS     1144(AX), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(R8*1)
 	VADDPS      Y4, Y2, Y6
@@ -4043,10 +4195,10 @@ loop:
 	VSUBPS      Y3, Y2, Y2
 	VMOVUPS     Y2, (DI)(R9*1)
 	ADDQ        R10, DI
-	VMOVUPS     1168(AX), Y2
-	VMOVUPS     1200(AX), Y3
-	VMOVUPS     1232(AX), Y4
-	VMOVUPS     1264(AX), Y5
+	VMOVUPS     1176(AX), Y2
+	VMOVUPS     1208(AX), Y3
+	VMOVUPS     1240(AX), Y4
+	VMOVUPS     1272(AX), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(R8*1)
 	VADDPS      Y4, Y2, Y6
@@ -4065,10 +4217,10 @@ loop:
 	VSUBPS      Y3, Y2, Y2
 	VMOVUPS     Y2, (DI)(R9*1)
 	ADDQ        R10, DI
-	VMOVUPS     1552(AX), Y2
-	VMOVUPS     1584(AX), Y3
-	VMOVUPS     1616(AX), Y4
-	VMOVUPS     1648(AX), Y5
+	VMOVUPS     1560(AX), Y2
+	VMOVUPS     1592(AX), Y3
+	VMOVUPS     1624(AX), Y4
+	VMOVUPS     1656(AX), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(R8*1)
 	VADDPS      Y4, Y2, Y6
@@ -4087,10 +4239,10 @@ loop:
 	VSUBPS      Y3, Y2, Y2
 	VMOVUPS     Y2, (DI)(R9*1)
 	ADDQ        R10, DI
-	VMOVUPS     1296(AX), Y2
-	VMOVUPS     1328(AX), Y3
-	VMOVUPS     1360(AX), Y4
-	VMOVUPS     1392(AX), Y5
+	VMOVUPS     1304(AX), Y2
+	VMOVUPS     1336(AX), Y3
+	VMOVUPS     1368(AX), Y4
+	VMOVUPS     1400(AX), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(R8*1)
 	VADDPS      Y4, Y2, Y6
@@ -4109,10 +4261,10 @@ loop:
 	VSUBPS      Y3, Y2, Y2
 	VMOVUPS     Y2, (DI)(R9*1)
 	ADDQ        R10, DI
-	VMOVUPS     1424(AX), Y2
-	VMOVUPS     1456(AX), Y3
-	VMOVUPS     1488(AX), Y4
-	VMOVUPS     1520(AX), Y5
+	VMOVUPS     1432(AX), Y2
+	VMOVUPS     1464(AX), Y3
+	VMOVUPS     1496(AX), Y4
+	VMOVUPS     1528(AX), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(R8*1)
 	VADDPS      Y4, Y2, Y6
@@ -4173,24 +4325,24 @@ loop:
 	VMOVUPS     (CX)(R11*1), Y6
 	PREFETCHT0  (R10)(R11*1)
 	VMULPS      Y4, Y0, Y7
-	VMOVUPS     Y7, 912(AX)
-	VMOVUPS     Y6, 1392(AX)
+	VMOVUPS     Y7, 920(AX)
+	VMOVUPS     Y6, 1400(AX)
 	VADDPS      Y6, Y4, Y7
 	VADDPS      Y5, Y7, Y8
 	VMULPS      Y8, Y1, Y8
-	VMOVUPS     Y8, 1008(AX)
+	VMOVUPS     Y8, 1016(AX)
 	VSUBPS      Y5, Y7, Y7
 	VMULPS      Y7, Y1, Y7
-	VMOVUPS     Y7, 1104(AX)
+	VMOVUPS     Y7, 1112(AX)
 	VMOVAPS     Y4, Y4
 	VFMADD231PS Y6, Y3, Y4
 	VADDPS      Y5, Y5, Y5
 	VADDPS      Y5, Y4, Y6
 	VMULPS      Y6, Y2, Y6
-	VMOVUPS     Y6, 1200(AX)
+	VMOVUPS     Y6, 1208(AX)
 	VSUBPS      Y5, Y4, Y4
 	VMULPS      Y4, Y2, Y4
-	VMOVUPS     Y4, 1296(AX)
+	VMOVUPS     Y4, 1304(AX)
 	IMUL3Q      $+1, DX, R11
 	VMOVUPS     (CX)(R11*1), Y4
 	PREFETCHT0  (R10)(R11*1)
@@ -4201,24 +4353,24 @@ loop:
 	VMOVUPS     (CX)(R11*1), Y6
 	PREFETCHT0  (R10)(R11*1)
 	VMULPS      Y4, Y0, Y7
-	VMOVUPS     Y7, 944(AX)
-	VMOVUPS     Y6, 1424(AX)
+	VMOVUPS     Y7, 952(AX)
+	VMOVUPS     Y6, 1432(AX)
 	VADDPS      Y6, Y4, Y7
 	VADDPS      Y5, Y7, Y8
 	VMULPS      Y8, Y1, Y8
-	VMOVUPS     Y8, 1040(AX)
+	VMOVUPS     Y8, 1048(AX)
 	VSUBPS      Y5, Y7, Y7
 	VMULPS      Y7, Y1, Y7
-	VMOVUPS     Y7, 1136(AX)
+	VMOVUPS     Y7, 1144(AX)
 	VMOVAPS     Y4, Y4
 	VFMADD231PS Y6, Y3, Y4
 	VADDPS      Y5, Y5, Y5
 	VADDPS      Y5, Y4, Y6
 	VMULPS      Y6, Y2, Y6
-	VMOVUPS     Y6, 1232(AX)
+	VMOVUPS     Y6, 1240(AX)
 	VSUBPS      Y5, Y4, Y4
 	VMULPS      Y4, Y2, Y4
-	VMOVUPS     Y4, 1328(AX)
+	VMOVUPS     Y4, 1336(AX)
 	IMUL3Q      $+2, DX, R11
 	VMOVUPS     (CX)(R11*1), Y4
 	PREFETCHT0  (R10)(R11*1)
@@ -4229,27 +4381,27 @@ loop:
 	VMOVUPS     (CX)(R11*1), Y6
 	PREFETCHT0  (R10)(R11*1)
 	VMULPS      Y4, Y0, Y7
-	VMOVUPS     Y7, 976(AX)
-	VMOVUPS     Y6, 1456(AX)
+	VMOVUPS     Y7, 984(AX)
+	VMOVUPS     Y6, 1464(AX)
 	VADDPS      Y6, Y4, Y7
 	VADDPS      Y5, Y7, Y8
 	VMULPS      Y8, Y1, Y8
-	VMOVUPS     Y8, 1072(AX)
+	VMOVUPS     Y8, 1080(AX)
 	VSUBPS      Y5, Y7, Y7
 	VMULPS      Y7, Y1, Y7
-	VMOVUPS     Y7, 1168(AX)
+	VMOVUPS     Y7, 1176(AX)
 	VMOVAPS     Y4, Y4
 	VFMADD231PS Y6, Y3, Y4
 	VADDPS      Y5, Y5, Y5
 	VADDPS      Y5, Y4, Y6
 	VMULPS      Y6, Y2, Y6
-	VMOVUPS     Y6, 1264(AX)
+	VMOVUPS     Y6, 1272(AX)
 	VSUBPS      Y5, Y4, Y4
 	VMULPS      Y4, Y2, Y4
-	VMOVUPS     Y4, 1360(AX)
-	VMOVUPS     912(AX), Y4
-	VMOVUPS     944(AX), Y5
-	VMOVUPS     976(AX), Y6
+	VMOVUPS     Y4, 1368(AX)
+	VMOVUPS     920(AX), Y4
+	VMOVUPS     952(AX), Y5
+	VMOVUPS     984(AX), Y6
 	VMULPS      Y4, Y0, Y7
 	IMUL3Q      $+0, DI, R11
 	VMOVUPS     Y7, (SI)(R11*1)
@@ -4281,9 +4433,9 @@ loop:
 	IMUL3Q      $+5, DI, R11
 	VMOVUPS     Y4, (SI)(R11*1)
 	PREFETCHT0  512(SI)(R11*1)
-	VMOVUPS     1008(AX), Y4
-	VMOVUPS     1040(AX), Y5
-	VMOVUPS     1072(AX), Y6
+	VMOVUPS     1016(AX), Y4
+	VMOVUPS     1048(AX), Y5
+	VMOVUPS     1080(AX), Y6
 	VMULPS      Y4, Y0, Y7
 	IMUL3Q      $+6, DI, R11
 	VMOVUPS     Y7, (SI)(R11*1)
@@ -4315,9 +4467,9 @@ loop:
 	IMUL3Q      $+11, DI, R11
 	VMOVUPS     Y4, (SI)(R11*1)
 	PREFETCHT0  512(SI)(R11*1)
-	VMOVUPS     1104(AX), Y4
-	VMOVUPS     1136(AX), Y5
-	VMOVUPS     1168(AX), Y6
+	VMOVUPS     1112(AX), Y4
+	VMOVUPS     1144(AX), Y5
+	VMOVUPS     1176(AX), Y6
 	VMULPS      Y4, Y0, Y7
 	IMUL3Q      $+12, DI, R11
 	VMOVUPS     Y7, (SI)(R11*1)
@@ -4349,9 +4501,9 @@ loop:
 	IMUL3Q      $+17, DI, R11
 	VMOVUPS     Y4, (SI)(R11*1)
 	PREFETCHT0  512(SI)(R11*1)
-	VMOVUPS     1200(AX), Y4
-	VMOVUPS     1232(AX), Y5
-	VMOVUPS     1264(AX), Y6
+	VMOVUPS     1208(AX), Y4
+	VMOVUPS     1240(AX), Y5
+	VMOVUPS     1272(AX), Y6
 	VMULPS      Y4, Y0, Y7
 	IMUL3Q      $+24, DI, R11
 	VMOVUPS     Y7, (SI)(R11*1)
@@ -4383,9 +4535,9 @@ loop:
 	IMUL3Q      $+29, DI, R11
 	VMOVUPS     Y4, (SI)(R11*1)
 	PREFETCHT0  512(SI)(R11*1)
-	VMOVUPS     1296(AX), Y4
-	VMOVUPS     1328(AX), Y5
-	VMOVUPS     1360(AX), Y6
+	VMOVUPS     1304(AX), Y4
+	VMOVUPS     1336(AX), Y5
+	VMOVUPS     1368(AX), Y6
 	VMULPS      Y4, Y0, Y7
 	IMUL3Q      $+30, DI, R11
 	VMOVUPS     Y7, (SI)(R11*1)
@@ -4417,9 +4569,9 @@ loop:
 	IMUL3Q      $+35, DI, R11
 	VMOVUPS     Y4, (SI)(R11*1)
 	PREFETCHT0  512(SI)(R11*1)
-	VMOVUPS     1392(AX), Y4
-	VMOVUPS     1424(AX), Y5
-	VMOVUPS     1456(AX), Y6
+	VMOVUPS     1400(AX), Y4
+	VMOVUPS     1432(AX), Y5
+	VMOVUPS     1464(AX), Y6
 	VMULPS      Y4, Y0, Y7
 	IMUL3Q      $+18, DI, R11
 	VMOVUPS     Y7, (SI)(R11*1)
@@ -4460,7 +4612,7 @@ loop:
 	RET
 
 // func winoFilterGradientAVX2(p *byte)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·winoFilterGradientAVX2(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
 	MOVQ         (AX), CX
@@ -4488,16 +4640,22 @@ TEXT ·winoFilterGradientAVX2(SB), NOSPLIT, $0-8
 
 loop:
 	IMUL3Q      $+0, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y5
 	IMUL3Q      $+6, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y6
 	IMUL3Q      $+12, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y7
 	IMUL3Q      $+24, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y8
 	IMUL3Q      $+30, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y9
 	IMUL3Q      $+18, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y10
 	VADDPS      Y7, Y6, Y11
 	VSUBPS      Y6, Y7, Y6
@@ -4507,24 +4665,30 @@ loop:
 	VMOVAPS     Y9, Y11
 	VFMADD231PS Y7, Y2, Y11
 	VFMADD231PS Y5, Y0, Y11
-	VMOVUPS     Y11, 912(AX)
+	VMOVUPS     Y11, 920(AX)
 	VMULPS      Y6, Y3, Y5
 	VFMADD231PS Y8, Y4, Y5
-	VMOVUPS     Y5, 1104(AX)
+	VMOVUPS     Y5, 1112(AX)
 	VFMADD231PS Y7, Y3, Y9
 	VADDPS      Y9, Y10, Y5
-	VMOVUPS     Y5, 1296(AX)
+	VMOVUPS     Y5, 1304(AX)
 	IMUL3Q      $+1, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y5
 	IMUL3Q      $+7, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y6
 	IMUL3Q      $+13, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y7
 	IMUL3Q      $+25, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y8
 	IMUL3Q      $+31, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y9
 	IMUL3Q      $+19, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y10
 	VADDPS      Y7, Y6, Y11
 	VSUBPS      Y6, Y7, Y6
@@ -4534,24 +4698,30 @@ loop:
 	VMOVAPS     Y9, Y11
 	VFMADD231PS Y7, Y2, Y11
 	VFMADD231PS Y5, Y0, Y11
-	VMOVUPS     Y11, 944(AX)
+	VMOVUPS     Y11, 952(AX)
 	VMULPS      Y6, Y3, Y5
 	VFMADD231PS Y8, Y4, Y5
-	VMOVUPS     Y5, 1136(AX)
+	VMOVUPS     Y5, 1144(AX)
 	VFMADD231PS Y7, Y3, Y9
 	VADDPS      Y9, Y10, Y5
-	VMOVUPS     Y5, 1328(AX)
+	VMOVUPS     Y5, 1336(AX)
 	IMUL3Q      $+2, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y5
 	IMUL3Q      $+8, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y6
 	IMUL3Q      $+14, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y7
 	IMUL3Q      $+26, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y8
 	IMUL3Q      $+32, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y9
 	IMUL3Q      $+20, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y10
 	VADDPS      Y7, Y6, Y11
 	VSUBPS      Y6, Y7, Y6
@@ -4561,24 +4731,30 @@ loop:
 	VMOVAPS     Y9, Y11
 	VFMADD231PS Y7, Y2, Y11
 	VFMADD231PS Y5, Y0, Y11
-	VMOVUPS     Y11, 976(AX)
+	VMOVUPS     Y11, 984(AX)
 	VMULPS      Y6, Y3, Y5
 	VFMADD231PS Y8, Y4, Y5
-	VMOVUPS     Y5, 1168(AX)
+	VMOVUPS     Y5, 1176(AX)
 	VFMADD231PS Y7, Y3, Y9
 	VADDPS      Y9, Y10, Y5
-	VMOVUPS     Y5, 1360(AX)
+	VMOVUPS     Y5, 1368(AX)
 	IMUL3Q      $+4, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y5
 	IMUL3Q      $+10, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y6
 	IMUL3Q      $+16, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y7
 	IMUL3Q      $+28, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y8
 	IMUL3Q      $+34, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y9
 	IMUL3Q      $+22, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y10
 	VADDPS      Y7, Y6, Y11
 	VSUBPS      Y6, Y7, Y6
@@ -4588,24 +4764,30 @@ loop:
 	VMOVAPS     Y9, Y11
 	VFMADD231PS Y7, Y2, Y11
 	VFMADD231PS Y5, Y0, Y11
-	VMOVUPS     Y11, 1008(AX)
+	VMOVUPS     Y11, 1016(AX)
 	VMULPS      Y6, Y3, Y5
 	VFMADD231PS Y8, Y4, Y5
-	VMOVUPS     Y5, 1200(AX)
+	VMOVUPS     Y5, 1208(AX)
 	VFMADD231PS Y7, Y3, Y9
 	VADDPS      Y9, Y10, Y5
-	VMOVUPS     Y5, 1392(AX)
+	VMOVUPS     Y5, 1400(AX)
 	IMUL3Q      $+5, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y5
 	IMUL3Q      $+11, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y6
 	IMUL3Q      $+17, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y7
 	IMUL3Q      $+29, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y8
 	IMUL3Q      $+35, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y9
 	IMUL3Q      $+23, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y10
 	VADDPS      Y7, Y6, Y11
 	VSUBPS      Y6, Y7, Y6
@@ -4615,24 +4797,30 @@ loop:
 	VMOVAPS     Y9, Y11
 	VFMADD231PS Y7, Y2, Y11
 	VFMADD231PS Y5, Y0, Y11
-	VMOVUPS     Y11, 1040(AX)
+	VMOVUPS     Y11, 1048(AX)
 	VMULPS      Y6, Y3, Y5
 	VFMADD231PS Y8, Y4, Y5
-	VMOVUPS     Y5, 1232(AX)
+	VMOVUPS     Y5, 1240(AX)
 	VFMADD231PS Y7, Y3, Y9
 	VADDPS      Y9, Y10, Y5
-	VMOVUPS     Y5, 1424(AX)
+	VMOVUPS     Y5, 1432(AX)
 	IMUL3Q      $+3, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y5
 	IMUL3Q      $+9, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y6
 	IMUL3Q      $+15, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y7
 	IMUL3Q      $+27, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y8
 	IMUL3Q      $+33, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y9
 	IMUL3Q      $+21, DI, R10
+	PREFETCHT0  256(SI)(R10*1)
 	VMOVUPS     (SI)(R10*1), Y10
 	VADDPS      Y7, Y6, Y11
 	VSUBPS      Y6, Y7, Y6
@@ -4642,19 +4830,19 @@ loop:
 	VMOVAPS     Y9, Y11
 	VFMADD231PS Y7, Y2, Y11
 	VFMADD231PS Y5, Y0, Y11
-	VMOVUPS     Y11, 1072(AX)
+	VMOVUPS     Y11, 1080(AX)
 	VMULPS      Y6, Y3, Y5
 	VFMADD231PS Y8, Y4, Y5
-	VMOVUPS     Y5, 1264(AX)
+	VMOVUPS     Y5, 1272(AX)
 	VFMADD231PS Y7, Y3, Y9
 	VADDPS      Y9, Y10, Y5
-	VMOVUPS     Y5, 1456(AX)
-	VMOVUPS     912(AX), Y5
-	VMOVUPS     944(AX), Y6
-	VMOVUPS     976(AX), Y7
-	VMOVUPS     1008(AX), Y8
-	VMOVUPS     1040(AX), Y9
-	VMOVUPS     1072(AX), Y10
+	VMOVUPS     Y5, 1464(AX)
+	VMOVUPS     920(AX), Y5
+	VMOVUPS     952(AX), Y6
+	VMOVUPS     984(AX), Y7
+	VMOVUPS     1016(AX), Y8
+	VMOVUPS     1048(AX), Y9
+	VMOVUPS     1080(AX), Y10
 	VADDPS      Y7, Y6, Y11
 	VSUBPS      Y6, Y7, Y6
 	VADDPS      Y9, Y8, Y7
@@ -4673,12 +4861,12 @@ loop:
 	VADDPS      Y9, Y10, Y5
 	IMUL3Q      $+2, DX, R10
 	VMOVUPS     Y5, (CX)(R10*1)
-	VMOVUPS     1104(AX), Y5
-	VMOVUPS     1136(AX), Y6
-	VMOVUPS     1168(AX), Y7
-	VMOVUPS     1200(AX), Y8
-	VMOVUPS     1232(AX), Y9
-	VMOVUPS     1264(AX), Y10
+	VMOVUPS     1112(AX), Y5
+	VMOVUPS     1144(AX), Y6
+	VMOVUPS     1176(AX), Y7
+	VMOVUPS     1208(AX), Y8
+	VMOVUPS     1240(AX), Y9
+	VMOVUPS     1272(AX), Y10
 	VADDPS      Y7, Y6, Y11
 	VSUBPS      Y6, Y7, Y6
 	VADDPS      Y9, Y8, Y7
@@ -4697,12 +4885,12 @@ loop:
 	VADDPS      Y9, Y10, Y5
 	IMUL3Q      $+5, DX, R10
 	VMOVUPS     Y5, (CX)(R10*1)
-	VMOVUPS     1296(AX), Y5
-	VMOVUPS     1328(AX), Y6
-	VMOVUPS     1360(AX), Y7
-	VMOVUPS     1392(AX), Y8
-	VMOVUPS     1424(AX), Y9
-	VMOVUPS     1456(AX), Y10
+	VMOVUPS     1304(AX), Y5
+	VMOVUPS     1336(AX), Y6
+	VMOVUPS     1368(AX), Y7
+	VMOVUPS     1400(AX), Y8
+	VMOVUPS     1432(AX), Y9
+	VMOVUPS     1464(AX), Y10
 	VADDPS      Y7, Y6, Y11
 	VSUBPS      Y6, Y7, Y6
 	VADDPS      Y9, Y8, Y7
@@ -4752,16 +4940,22 @@ TEXT ·winoFilterGradientStreamAVX512(SB), NOSPLIT, $0-8
 
 loop:
 	IMUL3Q      $+0, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z5
 	IMUL3Q      $+6, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z6
 	IMUL3Q      $+12, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z7
 	IMUL3Q      $+24, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z8
 	IMUL3Q      $+30, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z9
 	IMUL3Q      $+18, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z10
 	VADDPS      Z7, Z6, Z11
 	VSUBPS      Z6, Z7, Z6
@@ -4776,16 +4970,22 @@ loop:
 	VFMADD231PS Z7, Z3, Z9
 	VADDPS      Z9, Z10, Z6
 	IMUL3Q      $+1, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z7
 	IMUL3Q      $+7, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z8
 	IMUL3Q      $+13, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z9
 	IMUL3Q      $+25, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z10
 	IMUL3Q      $+31, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z12
 	IMUL3Q      $+19, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z13
 	VADDPS      Z9, Z8, Z14
 	VSUBPS      Z8, Z9, Z8
@@ -4800,16 +5000,22 @@ loop:
 	VFMADD231PS Z9, Z3, Z12
 	VADDPS      Z12, Z13, Z8
 	IMUL3Q      $+2, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z9
 	IMUL3Q      $+8, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z10
 	IMUL3Q      $+14, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z12
 	IMUL3Q      $+26, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z13
 	IMUL3Q      $+32, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z15
 	IMUL3Q      $+20, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z16
 	VADDPS      Z12, Z10, Z17
 	VSUBPS      Z10, Z12, Z10
@@ -4824,16 +5030,22 @@ loop:
 	VFMADD231PS Z12, Z3, Z15
 	VADDPS      Z15, Z16, Z10
 	IMUL3Q      $+4, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z12
 	IMUL3Q      $+10, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z13
 	IMUL3Q      $+16, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z15
 	IMUL3Q      $+28, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z16
 	IMUL3Q      $+34, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z18
 	IMUL3Q      $+22, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z19
 	VADDPS      Z15, Z13, Z20
 	VSUBPS      Z13, Z15, Z13
@@ -4848,16 +5060,22 @@ loop:
 	VFMADD231PS Z15, Z3, Z18
 	VADDPS      Z18, Z19, Z13
 	IMUL3Q      $+5, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z15
 	IMUL3Q      $+11, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z16
 	IMUL3Q      $+17, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z18
 	IMUL3Q      $+29, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z19
 	IMUL3Q      $+35, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z21
 	IMUL3Q      $+23, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z22
 	VADDPS      Z18, Z16, Z23
 	VSUBPS      Z16, Z18, Z16
@@ -4872,16 +5090,22 @@ loop:
 	VFMADD231PS Z18, Z3, Z21
 	VADDPS      Z21, Z22, Z16
 	IMUL3Q      $+3, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z18
 	IMUL3Q      $+9, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z19
 	IMUL3Q      $+15, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z21
 	IMUL3Q      $+27, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z22
 	IMUL3Q      $+33, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z24
 	IMUL3Q      $+21, DI, R9
+	PREFETCHT0  256(SI)(R9*1)
 	VMOVUPS     (SI)(R9*1), Z25
 	VADDPS      Z21, Z19, Z26
 	VSUBPS      Z19, Z21, Z19

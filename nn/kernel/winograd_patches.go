@@ -78,6 +78,12 @@ func (g *patchGrid) locate(p *patch, t int) (n, rows, cols int) {
 	return t / g.perImage(), rows, cols
 }
 
+// fetchNext has the transform of patch t, at p's view, fetch the first channels of patch next.
+func (g *patchGrid) fetchNext(p *patch, t, next int) {
+	row := func(t int) int { return t/g.perImage()*g.h + g.size*(t/g.cols%g.rows) }
+	p.next = uintptr(row(next)-row(t))*p.row + uintptr(g.size*(next%g.cols-t%g.cols))*p.pixel
+}
+
 // memory is the part of images of c channels, with l's grid in them, that patches t0 to t1 are the first to use.
 func (g *patchGrid) memory(images []float32, l lattice, c, t0, t1 int) []float32 {
 	row := func(t int) int { return t/g.perImage()*g.h + g.size*(t/g.cols%g.rows) }

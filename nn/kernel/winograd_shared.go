@@ -56,14 +56,14 @@ func (p *sharedPatches) run(scratch []float32) []float32 {
 func (p *sharedPatches) transform(worker, i int) {
 	b := weightsBlock{winogradWeights: p.winogradWeights, winogradWorker: &p.workers[worker], vPlane: p.vPlane, wPlane: p.wPlane}
 	for t := i * sharedBlock; t < min((i+1)*sharedBlock, len(p.list)); t++ {
-		patch := p.list[t]
+		patch, next := p.list[t], p.list[min(t+1, len(p.list)-1)]
 		for j := range p.blocks {
 			b.c0, b.c1 = j*p.chans, min((j+1)*p.chans, p.s.C)
-			b.transformX(p.v[j*p.planes()*p.vPlane+t*p.vRow:], patch)
+			b.transformX(p.v[j*p.planes()*p.vPlane+t*p.vRow:], patch, next)
 		}
 		for j := range p.groups {
 			b.k0, b.k1 = j*p.width*panelWidth, min((j+1)*p.width*panelWidth, p.s.K)
-			b.transformDY(p.w[j*p.planes()*p.wPlane+t*p.wRow:], patch)
+			b.transformDY(p.w[j*p.planes()*p.wPlane+t*p.wRow:], patch, next)
 		}
 	}
 }
@@ -93,7 +93,7 @@ func (p *sharedPatches) do(b *weightsBlock, sums bool) {
 	q.stopFetching()
 	t := 0
 	for i := range p.order {
-		if p.images != nil && sums {
+		if sums {
 			b.sumImages(&p.order[i], t)
 		}
 		t += len(p.order[i].list)

@@ -156,7 +156,7 @@ func (g *winogradWeights) run(dw, db, dtemb, x, dy, scratch []float32) {
 		scratch = g.shared.run(scratch)
 	}
 	g.pieces.start(of, scratch)
-	parallelInOrder(len(g.phases)*g.pieces.count*g.blocks*g.groups, len(g.workers), g.part)
+	parallelInOrder(g.chunks(), len(g.workers), g.part)
 	g.pieces.finish()
 	if len(g.phases) > 1 {
 		Parallel(9*g.s.C, g.sumTap)
@@ -194,46 +194,61 @@ func (g *winogradWeights) doSumTap(i int) {
 	}
 }
 
-// do computes one block and group of one piece.
-func (g *winogradWeights) do(worker, i int) {
-	phase, i := i%len(g.phases), i/len(g.phases)
+// weightsChunk is input channels c0 to c1 times output channels k0 to k1 for one phase and one piece of the images.
+type weightsChunk struct{ phase, piece, c0, c1, k0, k1 int }
+
+func (g *winogradWeights) chunks() int { return len(g.phases) * g.pieces.count * g.blocks * g.groups }
+
+func (g *winogradWeights) chunk(i int) (c weightsChunk) {
+	c.phase, i = i%len(g.phases), i/len(g.phases)
 	group, i := i%g.groups, i/g.groups
-	block, piece := i%g.blocks, g.pieces.at(i/g.blocks)
-	b := weightsBlock{
-		winogradWeights: g, winogradWorker: &g.workers[worker], phase: phase,
-		c0: block * g.chans, c1: min((block+1)*g.chans, g.s.C),
-		k0: group * g.width * panelWidth, k1: min((group+1)*g.width*panelWidth, g.s.K),
-	}
+	block, piece := i%g.blocks, i/g.blocks
+	c.piece = g.pieces.at(piece)
+	c.c0, c.c1 = block*g.chans, min((block+1)*g.chans, g.s.C)
+	c.k0, c.k1 = group*g.width*panelWidth, min((group+1)*g.width*panelWidth, g.s.K)
+	return c
+}
+
+// do computes one chunk.
+func (g *winogradWeights) do(worker, i int) {
+	b := weightsBlock{winogradWeights: g, winogradWorker: &g.workers[worker], weightsChunk: g.chunk(i)}
 	bufs := g.bufs[worker*(g.dLen+g.vLen+g.wLen):]
 	b.d, b.v, b.w = bufs[:g.dLen], bufs[g.dLen:][:g.vLen], bufs[g.dLen+g.vLen:][:g.wLen]
 	b.vRow, b.wRow, b.vPlane, b.wPlane = g.vRow, g.wRow, g.block*g.vRow+16, g.block*g.wRow+16
-	if g.images != nil && block == 0 {
-		b.clearImages(g.pieces.cut(g.s.N, piece))
+	sums := g.images != nil && b.c0 == 0
+	if sums {
+		b.clearImages(g.pieces.cut(g.s.N, b.piece))
 	}
 	if g.shared != nil {
-		g.shared.do(&b, block == 0)
-		b.store(g.pieces.of(piece))
+		g.shared.do(&b, sums)
+		b.store(g.pieces.of(b.piece))
 		return
 	}
-	for q := range g.order[piece] {
-		at := &g.order[piece][q]
+	order := g.order[b.piece]
+	for q := range order {
+		at := &order[q]
 		b.transformPatches(at)
-		b.prefetchPatches(g.order[piece][q+1:])
+		b.mul.stopFetching()
+		if q+1 < len(order) {
+			b.prefetch(&order[q+1], &b.weightsChunk)
+		} else if next := i + len(g.workers); next < g.chunks() { // likely the worker's next
+			c := g.chunk(next)
+			b.prefetch(&g.order[c.piece][0], &c)
+		}
 		b.multiply(at, q == 0)
-		if g.images != nil && block == 0 {
+		if sums {
 			b.sumImages(at, 0)
 		}
 	}
 	size := g.pieces.size / len(g.phases)
-	b.store(g.pieces.of(piece)[phase*size:][:size])
+	b.store(g.pieces.of(b.piece)[b.phase*size:][:size])
 }
 
-// weightsBlock is input channels c0 to c1 times output channels k0 to k1.
+// weightsBlock is a chunk in the making.
 type weightsBlock struct {
 	*winogradWeights
 	*winogradWorker
-	phase          int
-	c0, c1, k0, k1 int
+	weightsChunk
 	d, v, w        []float32
 	vRow, wRow     int // floats between the patches of v, w
 	vPlane, wPlane int
@@ -244,46 +259,47 @@ func (b *weightsBlock) dPlane() int { return b.width*b.chans*panelWidth + 16 }
 // transformPatches transforms some patches of x and dy.
 func (b *weightsBlock) transformPatches(at *patchBlock) {
 	for i, t := range at.list {
-		b.transformDY(b.w[i*b.wRow:], t)
-		b.transformX(b.v[i*b.vRow:], t)
+		b.transformDY(b.w[i*b.wRow:], t, at.list[min(i+1, len(at.list)-1)])
+	}
+	for i, t := range at.list {
+		b.transformX(b.v[i*b.vRow:], t, at.list[min(i+1, len(at.list)-1)])
 	}
 }
 
-func (b *weightsBlock) transformX(v []float32, t int) {
+// transformX transforms patch t of x to v, next before patch next.
+func (b *weightsBlock) transformX(v []float32, t, next int) {
 	s, p, ph := &b.s, &b.patch, &b.winogradWeights.phases[b.phase]
 	n, rows, cols := b.locate(p, t)
 	p.y += ph.top
 	p.x += ph.left
 	image := plain.view(p, b.x, n, s.H, s.W, s.C)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.vPlane)
+	b.fetchNext(p, t, next)
 	b.winogradWorker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input[rows][cols], rows+b.reach, cols+b.reach)
 }
 
-func (b *weightsBlock) transformDY(w []float32, t int) {
+// transformDY is transformX for dy.
+func (b *weightsBlock) transformDY(w []float32, t, next int) {
 	s, p := &b.s, &b.patch
 	n, rows, cols := b.locate(p, t)
 	image := b.winogradWeights.phases[b.phase].dy.view(p, b.dy, n, s.H, s.W, s.K)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.wPlane)
+	b.fetchNext(p, t, next)
 	b.winogradWorker.transform(image[b.k0:], w, b.k1-b.k0, b.transforms.gradient[rows][cols], rows, cols)
 }
 
-// prefetchPatches arranges for multiply to fetch the block's channels of the first of the patches that are left.
-func (b *weightsBlock) prefetchPatches(left []patchBlock) {
+// prefetch arranges for multiply to fetch chunk c's channels of the patches that come next.
+func (b *weightsBlock) prefetch(at *patchBlock, c *weightsChunk) {
 	p := &b.mul
-	p.stopFetching()
-	if len(left) == 0 {
-		return
-	}
-	t0, t1 := left[0].first, left[0].end
 	steps := b.planes() * p.tiles(b.c1-b.c0, b.k1-b.k0)
-	dy := b.winogradWeights.phases[b.phase].dy
-	x := b.memory(b.x, plain, b.s.C, t0, t1)
+	dy := b.winogradWeights.phases[c.phase].dy
+	x := b.memory(b.x, plain, b.s.C, at.first, at.end)
 	if b.dLen >= tuned.fetchD { // D takes the place of columns
-		p.fetchRuns(0, x, b.s.C, b.c0, b.c1, steps)
+		p.fetchRuns(0, x, b.s.C, c.c0, c.c1, steps)
 	} else {
-		p.fetchColumns(0, x, b.s.C, b.c0, b.c1, steps, t1-t0)
+		p.fetchColumns(0, x, b.s.C, c.c0, c.c1, steps, at.end-at.first)
 	}
-	p.fetchColumns(1, b.memory(b.dy, dy, b.s.K, t0, t1), b.s.K, b.k0, b.k1, steps, t1-t0)
+	p.fetchColumns(1, b.memory(b.dy, dy, b.s.K, at.first, at.end), b.s.K, c.k0, c.k1, steps, at.end-at.first)
 }
 
 // multiply adds the products of some patches to D, or writes them when first: there are whole patches among the first, which

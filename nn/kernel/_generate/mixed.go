@@ -103,8 +103,9 @@ func (a algorithm) patchInput(s isa, rows, cols int) {
 	t.constants(append(append([]float32{}, t.inputs[rows]...), t.inputs[cols]...)...)
 	XORQ(off, off)
 	Label("loop")
+	ahead := t.ahead(off, count)
 	for j := range cols + t.reach {
-		t.input(t, rows, func(i int) vec { return t.load(t.pixel(patchPixels, (cols+t.reach)*i+j, off)) }, func(i int, v vec) { set(i, j, v) })
+		t.input(t, rows, func(i int) vec { return t.loadPixel((cols+t.reach)*i+j, off, ahead) }, func(i int, v vec) { set(i, j, v) })
 	}
 	MOVQ(v, q)
 	for i := 0; i < rows+t.reach; i++ {
@@ -162,8 +163,9 @@ func (a algorithm) patchGradient(s isa, rows, cols int) {
 	t.constants(append(append([]float32{}, t.outputs[rows]...), t.outputs[cols]...)...)
 	XORQ(off, off)
 	Label("loop")
+	ahead := t.ahead(off, count)
 	for j := 0; j < cols; j++ {
-		t.gradient(t, rows, func(i int) vec { return t.load(t.pixel(patchPixels, cols*i+j, off)) }, func(i int, v vec) { set(i, j, v) })
+		t.gradient(t, rows, func(i int) vec { return t.loadPixel(cols*i+j, off, ahead) }, func(i int, v vec) { set(i, j, v) })
 	}
 	MOVQ(w, q)
 	for i := 0; i < rows+t.reach; i++ {

@@ -16,8 +16,8 @@ const (
 	patchY, patchX, patchH, patchW         = 24, 32, 40, 48
 	patchRow, patchPixel, patchCount       = 56, 64, 72
 	patchData, patchPlane, patchStep       = 80, 88, 96
-	patchInit                              = 104
-	patchPixels, patchAddPixels, patchTemp = 112, 624, 912
+	patchInit, patchNext                   = 104, 112
+	patchPixels, patchAddPixels, patchTemp = 120, 632, 920
 )
 
 // transform is a function on a patch being written.
@@ -187,6 +187,34 @@ func (t *transform) findPixels(rows, cols int, add bool) {
 func (t *transform) pixel(at, i int, off reg.GPVirtual) Mem {
 	return Mem{Base: t.field(at + 8*i), Index: off, Scale: 1}
 }
+
+// ahead is the offset from a pixel's address to what of a patch is read after the vector at off: the next one, or behind the
+// last the first of the next patch.
+func (t *transform) ahead(off, count reg.GPVirtual) reg.GPVirtual {
+	next := GP64()
+	LEAQ(Mem{Base: off, Disp: 64}, next)
+	CMPQ(count, I8(1))
+	CMOVQEQ(Mem{Base: t.p, Disp: patchNext}, next)
+	return next
+}
+
+// loadPixel loads pixel i of the patch at off and fetches what is at ahead. Patches are read vector by vector, so each of an
+// image's lines is needed long after the one before it, which no processor foresees for all pixels.
+func (t *transform) loadPixel(i int, off, ahead reg.GPVirtual) vec {
+	m := t.pixel(patchPixels, i, off)
+	PREFETCHT0(Mem{Base: m.Base, Index: ahead, Scale: 1})
+	return t.load(m)
+}
+
+// loadD loads a vector of D and fetches the one for the channel two ahead: the planes of D come from beyond the caches' reach,
+// and are too many for a processor to foresee.
+func (t *transform) loadD(m Mem) vec {
+	PREFETCHT0(m.Offset(2 * 4 * panelWidth))
+	return t.load(m)
+}
+
+// panelWidth is that of gemm_tile.go.
+const panelWidth = 32
 
 // putPixel stores y + init (+ add) as pixel i of the patch.
 func (t *transform) putPixel(i int, y vec, init, off reg.GPVirtual) {

@@ -88,12 +88,13 @@ func winoInput(s isa) {
 	r := s.inputRow()
 	XORQ(off, off)
 	Label("loop")
+	ahead := t.ahead(off, count)
 	q := GP64()
 	storeRow := func(d [6]vec) {
 		r.all(d, func(i int, v vec) { s.store(v, planeOf6(q, plane, plane3, plane5, fourPlane[i])) })
 		ADDQ(plane6, q)
 	}
-	load := func(i, j int) vec { return s.load(t.pixel(patchPixels, 6*i+j, off)) }
+	load := func(i, j int) vec { return t.loadPixel(6*i+j, off, ahead) }
 	if s.lanes == 16 {
 		// Rows 1 to 4 stay in registers. Each pixel is loaded once: those of a column are often a power of two apart,
 		// and such loads were measured to take longer (Zen 4).
@@ -217,11 +218,12 @@ func winoGradient(s isa) {
 	}
 	XORQ(off, off)
 	Label("loop")
+	ahead := t.ahead(off, count)
 	c := t.matrix(24)
 	for j := 0; j < 4; j++ {
 		var d [4]vec
 		for i := range d {
-			d[i] = s.load(t.pixel(patchPixels, 4*i+j, off))
+			d[i] = t.loadPixel(4*i+j, off, ahead)
 		}
 		row(d, func(i int, v vec) { c.set(4*i+j, v) })
 	}
@@ -320,7 +322,7 @@ func winoFilterGradient(s isa, stream bool) {
 		var d [6]vec
 		for i := range d {
 			IMUL3Q(I8(6*fourPlane[i]+fourPlane[j]), plane, q)
-			d[i] = s.load(Mem{Base: u, Index: q, Scale: 1})
+			d[i] = t.loadD(Mem{Base: u, Index: q, Scale: 1})
 		}
 		row(d, func(i int, v vec) { c.set(6*i+j, v) })
 	}

@@ -58,11 +58,12 @@ func wino2Input(s isa) {
 	}
 	XORQ(off, off)
 	Label("loop")
+	ahead := t.ahead(off, count)
 	c := t.matrix(16)
 	for j := range 4 {
 		var d [4]vec
 		for i := range d {
-			d[i] = s.load(t.pixel(patchPixels, 4*i+j, off))
+			d[i] = t.loadPixel(4*i+j, off, ahead)
 		}
 		row(d, func(i int, v vec) { c.set(4*i+j, v) })
 	}
@@ -125,9 +126,10 @@ func wino2Gradient(s isa) {
 	}
 	XORQ(off, off)
 	Label("loop")
+	ahead := t.ahead(off, count)
 	c := t.matrix(8)
 	for j := range 2 {
-		row(s.load(t.pixel(patchPixels, j, off)), s.load(t.pixel(patchPixels, 2+j, off)), func(i int, v vec) { c.set(2*i+j, v) })
+		row(t.loadPixel(j, off, ahead), t.loadPixel(2+j, off, ahead), func(i int, v vec) { c.set(2*i+j, v) })
 	}
 	planesOfFour(w, plane, plane3, func(i int, at func(j int) Mem) {
 		row(c.get(2*i), c.get(2*i+1), func(j int, v vec) { s.store(v, at(j)) })
@@ -200,7 +202,7 @@ func wino2FilterGradient(s isa, stream bool) {
 	planesOfFour(u, plane, plane3, func(i int, at func(j int) Mem) {
 		var d [4]vec
 		for j := range d {
-			d[j] = s.load(at(j))
+			d[j] = t.loadD(at(j))
 		}
 		row(d, func(j int, v vec) { c.set(3*i+j, v) })
 	})

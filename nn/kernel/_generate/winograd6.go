@@ -187,7 +187,7 @@ func wino6FilterGradient(s isa, stream bool) {
 	Label("loop")
 	MOVQ(u, q)
 	for i := 0; i < t.side; i++ {
-		t.filterGradient(func(j int) vec { return t.load(t.at(q, j)) }, func(j int, v vec) { set(i, j, v) })
+		t.filterGradient(func(j int) vec { return t.loadD(t.at(q, j)) }, func(j int, v vec) { set(i, j, v) })
 		ADDQ(t.plane[t.side], q)
 	}
 	for j := 0; j < 3; j++ {

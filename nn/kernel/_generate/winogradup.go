@@ -153,6 +153,7 @@ func winoUpInput(s isa) {
 	}
 	XORQ(off, off)
 	Label("loop")
+	ahead := t.ahead(off, count)
 	// With 32 registers all rows but the last stay in them. Each pixel is loaded once: those of a column are often a
 	// power of two apart, and such loads take longer.
 	m := t.matrix(25)
@@ -160,7 +161,7 @@ func winoUpInput(s isa) {
 	for j := range 5 {
 		var d [5]vec
 		for i := range d {
-			d[i] = s.load(t.pixel(patchPixels, 5*i+j, off))
+			d[i] = t.loadPixel(5*i+j, off, ahead)
 		}
 		row(d, func(i int, v vec) {
 			if s.lanes == 16 && i < 4 {
@@ -252,11 +253,12 @@ func winoUpGradient(s isa) {
 	}
 	XORQ(off, off)
 	Label("loop")
+	ahead := t.ahead(off, count)
 	c := t.matrix(20)
 	for j := 0; j < 4; j++ {
 		var d [4]vec
 		for i := range d {
-			d[i] = s.load(t.pixel(patchPixels, 4*i+j, off))
+			d[i] = t.loadPixel(4*i+j, off, ahead)
 		}
 		row(d, func(i int, v vec) { c.set(4*i+j, v) })
 	}
@@ -347,7 +349,7 @@ func winoUpFilterGradient(s isa) {
 		var d [5]vec
 		for i := range d {
 			IMUL3Q(I8(5*upPlane[i]+upPlane[j]), plane, q)
-			d[i] = s.load(Mem{Base: u, Index: q, Scale: 1})
+			d[i] = t.loadD(Mem{Base: u, Index: q, Scale: 1})
 		}
 		row(d, func(i int, v vec) { c.set(5*i+j, v) })
 	}
