@@ -323,8 +323,8 @@ func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, 
 }
 
 // output transforms the patch at m back and writes it to channels k to k+cols of
-// output patch t.
-func (g *winograd) output(w *winogradWorker, m []float32, t, k, cols int) {
+// output patch t, next before patch next.
+func (g *winograd) output(w *winogradWorker, m []float32, t, next, k, cols int) {
 	p := &w.patch
 	n, rows, columns := g.locate(p, t)
 	f := g.transforms.output[rows][columns]
@@ -333,6 +333,7 @@ func (g *winograd) output(w *winogradWorker, m []float32, t, k, cols int) {
 	if add != nil {
 		add = g.to.view(p, add, n, g.h, g.w, g.dst)[k:]
 	}
+	g.fetchNext(p, t, next)
 	p.init, p.add = &g.zeros[0], nil
 	if g.bias != nil || g.temb != nil {
 		p.init = &g.inits[n*padded(g.dst)+k]
@@ -351,7 +352,7 @@ func (g *winograd) output(w *winogradWorker, m []float32, t, k, cols int) {
 		return
 	}
 	there := p.view
-	p.view = tailView(rows, columns)
+	p.view, p.next = tailView(rows, columns), 0
 	p.image, p.add, p.data, p.count = &w.tail[0], nil, &m[0], 16/w.mul.lanes
 	p.call(f)
 	p.view = there

@@ -302,7 +302,7 @@ loop:
 	RET
 
 // func wino2OutputAVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino2OutputAVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -417,90 +417,101 @@ found:
 	XORQ   SI, SI
 
 loop:
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS (R9)(DX*1), Z1
-	VMOVUPS (R9)(DX*2), Z2
-	VMOVUPS (R9)(R8*1), Z3
-	VADDPS  Z2, Z1, Z4
-	VADDPS  Z4, Z0, Z0
-	VSUBPS  Z2, Z1, Z1
-	VADDPS  Z3, Z1, Z1
-	LEAQ    (R9)(DX*4), R9
-	VMOVUPS (R9), Z2
-	VMOVUPS (R9)(DX*1), Z3
-	VMOVUPS (R9)(DX*2), Z4
-	VMOVUPS (R9)(R8*1), Z5
-	VADDPS  Z4, Z3, Z6
-	VADDPS  Z6, Z2, Z2
-	VSUBPS  Z4, Z3, Z3
-	VADDPS  Z5, Z3, Z3
-	LEAQ    (R9)(DX*4), R9
-	VMOVUPS (R9), Z4
-	VMOVUPS (R9)(DX*1), Z5
-	VMOVUPS (R9)(DX*2), Z6
-	VMOVUPS (R9)(R8*1), Z7
-	VADDPS  Z6, Z5, Z8
-	VADDPS  Z8, Z4, Z4
-	VSUBPS  Z6, Z5, Z5
-	VADDPS  Z7, Z5, Z5
-	LEAQ    (R9)(DX*4), R9
-	VMOVUPS (R9), Z6
-	VMOVUPS (R9)(DX*1), Z7
-	VMOVUPS (R9)(DX*2), Z8
-	VMOVUPS (R9)(R8*1), Z9
-	VADDPS  Z8, Z7, Z10
-	VADDPS  Z10, Z6, Z6
-	VSUBPS  Z8, Z7, Z7
-	VADDPS  Z9, Z7, Z7
-	VADDPS  Z4, Z2, Z8
-	VADDPS  Z8, Z0, Z0
-	VADDPS  (DI)(SI*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), R9
-	VADDPS  (R9)(SI*1), Z0, Z0
+	LEAQ       64(SI), R9
+	CMPQ       BX, $+1
+	CMOVQEQ    112(AX), R9
+	MOVQ       CX, R10
+	VMOVUPS    (R10), Z0
+	VMOVUPS    (R10)(DX*1), Z1
+	VMOVUPS    (R10)(DX*2), Z2
+	VMOVUPS    (R10)(R8*1), Z3
+	VADDPS     Z2, Z1, Z4
+	VADDPS     Z4, Z0, Z0
+	VSUBPS     Z2, Z1, Z1
+	VADDPS     Z3, Z1, Z1
+	LEAQ       (R10)(DX*4), R10
+	VMOVUPS    (R10), Z2
+	VMOVUPS    (R10)(DX*1), Z3
+	VMOVUPS    (R10)(DX*2), Z4
+	VMOVUPS    (R10)(R8*1), Z5
+	VADDPS     Z4, Z3, Z6
+	VADDPS     Z6, Z2, Z2
+	VSUBPS     Z4, Z3, Z3
+	VADDPS     Z5, Z3, Z3
+	LEAQ       (R10)(DX*4), R10
+	VMOVUPS    (R10), Z4
+	VMOVUPS    (R10)(DX*1), Z5
+	VMOVUPS    (R10)(DX*2), Z6
+	VMOVUPS    (R10)(R8*1), Z7
+	VADDPS     Z6, Z5, Z8
+	VADDPS     Z8, Z4, Z4
+	VSUBPS     Z6, Z5, Z5
+	VADDPS     Z7, Z5, Z5
+	LEAQ       (R10)(DX*4), R10
+	VMOVUPS    (R10), Z6
+	VMOVUPS    (R10)(DX*1), Z7
+	VMOVUPS    (R10)(DX*2), Z8
+	VMOVUPS    (R10)(R8*1), Z9
+	VADDPS     Z8, Z7, Z10
+	VADDPS     Z10, Z6, Z6
+	VSUBPS     Z8, Z7, Z7
+	VADDPS     Z9, Z7, Z7
+	VADDPS     Z4, Z2, Z8
+	VADDPS     Z8, Z0, Z0
+	VADDPS     (DI)(SI*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Z0, Z0
 
 store0:
-	MOVQ    120(AX), R9
-	VMOVUPS Z0, (R9)(SI*1)
-	VSUBPS  Z4, Z2, Z0
-	VADDPS  Z6, Z0, Z0
-	VADDPS  (DI)(SI*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), R9
-	VADDPS  (R9)(SI*1), Z0, Z0
+	MOVQ       120(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Z0, (R10)(SI*1)
+	VSUBPS     Z4, Z2, Z0
+	VADDPS     Z6, Z0, Z0
+	VADDPS     (DI)(SI*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Z0, Z0
 
 store2:
-	MOVQ    136(AX), R9
-	VMOVUPS Z0, (R9)(SI*1)
-	VADDPS  Z5, Z3, Z0
-	VADDPS  Z0, Z1, Z0
-	VADDPS  (DI)(SI*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), R9
-	VADDPS  (R9)(SI*1), Z0, Z0
+	MOVQ       136(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Z0, (R10)(SI*1)
+	VADDPS     Z5, Z3, Z0
+	VADDPS     Z0, Z1, Z0
+	VADDPS     (DI)(SI*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Z0, Z0
 
 store1:
-	MOVQ    128(AX), R9
-	VMOVUPS Z0, (R9)(SI*1)
-	VSUBPS  Z5, Z3, Z0
-	VADDPS  Z7, Z0, Z0
-	VADDPS  (DI)(SI*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), R9
-	VADDPS  (R9)(SI*1), Z0, Z0
+	MOVQ       128(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Z0, (R10)(SI*1)
+	VSUBPS     Z5, Z3, Z0
+	VADDPS     Z7, Z0, Z0
+	VADDPS     (DI)(SI*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Z0, Z0
 
 store3:
-	MOVQ    144(AX), R9
-	VMOVUPS Z0, (R9)(SI*1)
-	ADDQ    $+64, SI
-	ADDQ    $+64, CX
-	DECQ    BX
-	JNE     loop
+	MOVQ       144(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Z0, (R10)(SI*1)
+	ADDQ       $+64, SI
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -1211,7 +1222,7 @@ loop:
 	RET
 
 // func wino2OutputAVX2(p *byte)
-// Requires: AVX, CMOV
+// Requires: AVX, CMOV, MMX+
 TEXT ·wino2OutputAVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -1326,106 +1337,117 @@ found:
 	XORQ   SI, SI
 
 loop:
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS (R9)(DX*1), Y1
-	VMOVUPS (R9)(DX*2), Y2
-	VMOVUPS (R9)(R8*1), Y3
-	VADDPS  Y2, Y1, Y4
-	VADDPS  Y4, Y0, Y0
-	VMOVUPS Y0, 920(AX)
-	VSUBPS  Y2, Y1, Y0
-	VADDPS  Y3, Y0, Y0
-	VMOVUPS Y0, 952(AX)
-	LEAQ    (R9)(DX*4), R9
-	VMOVUPS (R9), Y0
-	VMOVUPS (R9)(DX*1), Y1
-	VMOVUPS (R9)(DX*2), Y2
-	VMOVUPS (R9)(R8*1), Y3
-	VADDPS  Y2, Y1, Y4
-	VADDPS  Y4, Y0, Y0
-	VMOVUPS Y0, 984(AX)
-	VSUBPS  Y2, Y1, Y0
-	VADDPS  Y3, Y0, Y0
-	VMOVUPS Y0, 1016(AX)
-	LEAQ    (R9)(DX*4), R9
-	VMOVUPS (R9), Y0
-	VMOVUPS (R9)(DX*1), Y1
-	VMOVUPS (R9)(DX*2), Y2
-	VMOVUPS (R9)(R8*1), Y3
-	VADDPS  Y2, Y1, Y4
-	VADDPS  Y4, Y0, Y0
-	VMOVUPS Y0, 1048(AX)
-	VSUBPS  Y2, Y1, Y0
-	VADDPS  Y3, Y0, Y0
-	VMOVUPS Y0, 1080(AX)
-	LEAQ    (R9)(DX*4), R9
-	VMOVUPS (R9), Y0
-	VMOVUPS (R9)(DX*1), Y1
-	VMOVUPS (R9)(DX*2), Y2
-	VMOVUPS (R9)(R8*1), Y3
-	VADDPS  Y2, Y1, Y4
-	VADDPS  Y4, Y0, Y0
-	VMOVUPS Y0, 1112(AX)
-	VSUBPS  Y2, Y1, Y0
-	VADDPS  Y3, Y0, Y0
-	VMOVUPS Y0, 1144(AX)
-	VMOVUPS 920(AX), Y0
-	VMOVUPS 984(AX), Y1
-	VMOVUPS 1048(AX), Y2
-	VMOVUPS 1112(AX), Y3
-	VADDPS  Y2, Y1, Y4
-	VADDPS  Y4, Y0, Y0
-	VADDPS  (DI)(SI*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), R9
-	VADDPS  (R9)(SI*1), Y0, Y0
+	LEAQ       64(SI), R9
+	CMPQ       BX, $+1
+	CMOVQEQ    112(AX), R9
+	MOVQ       CX, R10
+	VMOVUPS    (R10), Y0
+	VMOVUPS    (R10)(DX*1), Y1
+	VMOVUPS    (R10)(DX*2), Y2
+	VMOVUPS    (R10)(R8*1), Y3
+	VADDPS     Y2, Y1, Y4
+	VADDPS     Y4, Y0, Y0
+	VMOVUPS    Y0, 920(AX)
+	VSUBPS     Y2, Y1, Y0
+	VADDPS     Y3, Y0, Y0
+	VMOVUPS    Y0, 952(AX)
+	LEAQ       (R10)(DX*4), R10
+	VMOVUPS    (R10), Y0
+	VMOVUPS    (R10)(DX*1), Y1
+	VMOVUPS    (R10)(DX*2), Y2
+	VMOVUPS    (R10)(R8*1), Y3
+	VADDPS     Y2, Y1, Y4
+	VADDPS     Y4, Y0, Y0
+	VMOVUPS    Y0, 984(AX)
+	VSUBPS     Y2, Y1, Y0
+	VADDPS     Y3, Y0, Y0
+	VMOVUPS    Y0, 1016(AX)
+	LEAQ       (R10)(DX*4), R10
+	VMOVUPS    (R10), Y0
+	VMOVUPS    (R10)(DX*1), Y1
+	VMOVUPS    (R10)(DX*2), Y2
+	VMOVUPS    (R10)(R8*1), Y3
+	VADDPS     Y2, Y1, Y4
+	VADDPS     Y4, Y0, Y0
+	VMOVUPS    Y0, 1048(AX)
+	VSUBPS     Y2, Y1, Y0
+	VADDPS     Y3, Y0, Y0
+	VMOVUPS    Y0, 1080(AX)
+	LEAQ       (R10)(DX*4), R10
+	VMOVUPS    (R10), Y0
+	VMOVUPS    (R10)(DX*1), Y1
+	VMOVUPS    (R10)(DX*2), Y2
+	VMOVUPS    (R10)(R8*1), Y3
+	VADDPS     Y2, Y1, Y4
+	VADDPS     Y4, Y0, Y0
+	VMOVUPS    Y0, 1112(AX)
+	VSUBPS     Y2, Y1, Y0
+	VADDPS     Y3, Y0, Y0
+	VMOVUPS    Y0, 1144(AX)
+	VMOVUPS    920(AX), Y0
+	VMOVUPS    984(AX), Y1
+	VMOVUPS    1048(AX), Y2
+	VMOVUPS    1112(AX), Y3
+	VADDPS     Y2, Y1, Y4
+	VADDPS     Y4, Y0, Y0
+	VADDPS     (DI)(SI*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Y0, Y0
 
 store0:
-	MOVQ    120(AX), R9
-	VMOVUPS Y0, (R9)(SI*1)
-	VSUBPS  Y2, Y1, Y0
-	VADDPS  Y3, Y0, Y0
-	VADDPS  (DI)(SI*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), R9
-	VADDPS  (R9)(SI*1), Y0, Y0
+	MOVQ       120(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Y0, (R10)(SI*1)
+	VSUBPS     Y2, Y1, Y0
+	VADDPS     Y3, Y0, Y0
+	VADDPS     (DI)(SI*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Y0, Y0
 
 store2:
-	MOVQ    136(AX), R9
-	VMOVUPS Y0, (R9)(SI*1)
-	VMOVUPS 952(AX), Y0
-	VMOVUPS 1016(AX), Y1
-	VMOVUPS 1080(AX), Y2
-	VMOVUPS 1144(AX), Y3
-	VADDPS  Y2, Y1, Y4
-	VADDPS  Y4, Y0, Y0
-	VADDPS  (DI)(SI*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), R9
-	VADDPS  (R9)(SI*1), Y0, Y0
+	MOVQ       136(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Y0, (R10)(SI*1)
+	VMOVUPS    952(AX), Y0
+	VMOVUPS    1016(AX), Y1
+	VMOVUPS    1080(AX), Y2
+	VMOVUPS    1144(AX), Y3
+	VADDPS     Y2, Y1, Y4
+	VADDPS     Y4, Y0, Y0
+	VADDPS     (DI)(SI*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Y0, Y0
 
 store1:
-	MOVQ    128(AX), R9
-	VMOVUPS Y0, (R9)(SI*1)
-	VSUBPS  Y2, Y1, Y0
-	VADDPS  Y3, Y0, Y0
-	VADDPS  (DI)(SI*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), R9
-	VADDPS  (R9)(SI*1), Y0, Y0
+	MOVQ       128(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Y0, (R10)(SI*1)
+	VSUBPS     Y2, Y1, Y0
+	VADDPS     Y3, Y0, Y0
+	VADDPS     (DI)(SI*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Y0, Y0
 
 store3:
-	MOVQ    144(AX), R9
-	VMOVUPS Y0, (R9)(SI*1)
-	ADDQ    $+32, SI
-	ADDQ    $+32, CX
-	DECQ    BX
-	JNE     loop
+	MOVQ       144(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Y0, (R10)(SI*1)
+	ADDQ       $+32, SI
+	ADDQ       $+32, CX
+	DECQ       BX
+	JNE        loop
 	VZEROUPPER
 	RET
 

@@ -367,7 +367,7 @@ loop:
 	RET
 
 // func wino4Output2x2AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino4Output2x2AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -485,110 +485,121 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI)(R10*2), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z2, Z1, Z1
-	VMOVUPS Z1, (R12)
-	VMOVUPS (SI)(R11*1), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 384(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI)(R10*2), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z2, Z1, Z1
-	VMOVUPS Z1, 64(R12)
-	VMOVUPS (SI)(R11*1), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 448(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI)(R10*2), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z2, Z1, Z1
-	VMOVUPS Z1, 128(R12)
-	VMOVUPS (SI)(R11*1), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 512(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI)(R10*2), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z2, Z1, Z1
-	VMOVUPS Z1, 192(R12)
-	VMOVUPS (SI)(R11*1), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 576(R12)
-	VMOVUPS 64(R12), Z0
-	VMOVUPS 128(R12), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (R12), Z1
-	VADDPS  Z2, Z1, Z1
-	VADDPS  (R8)(BX*1), Z1, Z1
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Z1, Z1
+	LEAQ       64(BX), R13
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R13
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI)(R10*2), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    Z1, (R12)
+	VMOVUPS    (SI)(R11*1), Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 384(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI)(R10*2), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    Z1, 64(R12)
+	VMOVUPS    (SI)(R11*1), Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 448(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI)(R10*2), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    Z1, 128(R12)
+	VMOVUPS    (SI)(R11*1), Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 512(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI)(R10*2), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    Z1, 192(R12)
+	VMOVUPS    (SI)(R11*1), Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 576(R12)
+	VMOVUPS    64(R12), Z0
+	VMOVUPS    128(R12), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (R12), Z1
+	VADDPS     Z2, Z1, Z1
+	VADDPS     (R8)(BX*1), Z1, Z1
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z1, Z1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Z1, (SI)(BX*1)
-	VMOVUPS 192(R12), Z1
-	VADDPS  Z1, Z0, Z0
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z1, (SI)(BX*1)
+	VMOVUPS    192(R12), Z1
+	VADDPS     Z1, Z0, Z0
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	VMOVUPS 448(R12), Z0
-	VMOVUPS 512(R12), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS 384(R12), Z1
-	VADDPS  Z2, Z1, Z1
-	VADDPS  (R8)(BX*1), Z1, Z1
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Z1, Z1
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	VMOVUPS    448(R12), Z0
+	VMOVUPS    512(R12), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    384(R12), Z1
+	VADDPS     Z2, Z1, Z1
+	VADDPS     (R8)(BX*1), Z1, Z1
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z1, Z1
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Z1, (SI)(BX*1)
-	VMOVUPS 576(R12), Z1
-	VADDPS  Z1, Z0, Z0
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z1, (SI)(BX*1)
+	VMOVUPS    576(R12), Z1
+	VADDPS     Z1, Z0, Z0
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -1202,7 +1213,7 @@ loop:
 	RET
 
 // func wino4Output2x3AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino4Output2x3AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -1354,92 +1365,99 @@ found:
 	XORQ         BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z2
-	VMOVUPS (SI)(R10*2), Z3
-	VADDPS  Z3, Z2, Z4
-	VSUBPS  Z3, Z2, Z2
-	VMOVUPS (SI), Z3
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, (R12)
-	VMOVUPS (SI)(R11*1), Z3
-	VADDPS  Z3, Z2, Z2
-	VMOVUPS Z2, 384(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z2
-	VMOVUPS (SI)(R10*2), Z3
-	VADDPS  Z3, Z2, Z4
-	VSUBPS  Z3, Z2, Z2
-	VMOVUPS (SI), Z3
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 64(R12)
-	VMOVUPS (SI)(R11*1), Z3
-	VADDPS  Z3, Z2, Z2
-	VMOVUPS Z2, 448(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z2
-	VMOVUPS (SI)(R10*2), Z3
-	VADDPS  Z3, Z2, Z4
-	VSUBPS  Z3, Z2, Z2
-	VMOVUPS (SI), Z3
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 128(R12)
-	VMOVUPS (SI)(R11*1), Z3
-	VADDPS  Z3, Z2, Z2
-	VMOVUPS Z2, 512(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z2
-	VMOVUPS (SI)(R10*2), Z3
-	VADDPS  Z3, Z2, Z4
-	VSUBPS  Z3, Z2, Z2
-	VMOVUPS (SI), Z3
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 192(R12)
-	VMOVUPS (SI)(R11*1), Z3
-	VADDPS  Z3, Z2, Z2
-	VMOVUPS Z2, 576(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z2
-	VMOVUPS (SI)(R10*2), Z3
-	VADDPS  Z3, Z2, Z4
-	VSUBPS  Z3, Z2, Z2
-	VMOVUPS (SI), Z3
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 256(R12)
-	VMOVUPS (SI)(R11*1), Z3
-	VADDPS  Z3, Z2, Z2
-	VMOVUPS Z2, 640(R12)
-	VMOVUPS 64(R12), Z2
-	VMOVUPS 128(R12), Z3
-	VADDPS  Z3, Z2, Z4
-	VSUBPS  Z3, Z2, Z2
-	VMOVUPS 256(R12), Z3
-	VMOVUPS (R12), Z5
-	VADDPS  Z4, Z5, Z5
-	VADDPS  Z3, Z5, Z5
-	VADDPS  (R8)(BX*1), Z5, Z5
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Z5, Z5
+	LEAQ       64(BX), R13
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R13
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z2
+	VMOVUPS    (SI)(R10*2), Z3
+	VADDPS     Z3, Z2, Z4
+	VSUBPS     Z3, Z2, Z2
+	VMOVUPS    (SI), Z3
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, (R12)
+	VMOVUPS    (SI)(R11*1), Z3
+	VADDPS     Z3, Z2, Z2
+	VMOVUPS    Z2, 384(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z2
+	VMOVUPS    (SI)(R10*2), Z3
+	VADDPS     Z3, Z2, Z4
+	VSUBPS     Z3, Z2, Z2
+	VMOVUPS    (SI), Z3
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 64(R12)
+	VMOVUPS    (SI)(R11*1), Z3
+	VADDPS     Z3, Z2, Z2
+	VMOVUPS    Z2, 448(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z2
+	VMOVUPS    (SI)(R10*2), Z3
+	VADDPS     Z3, Z2, Z4
+	VSUBPS     Z3, Z2, Z2
+	VMOVUPS    (SI), Z3
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 128(R12)
+	VMOVUPS    (SI)(R11*1), Z3
+	VADDPS     Z3, Z2, Z2
+	VMOVUPS    Z2, 512(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z2
+	VMOVUPS    (SI)(R10*2), Z3
+	VADDPS     Z3, Z2, Z4
+	VSUBPS     Z3, Z2, Z2
+	VMOVUPS    (SI), Z3
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 192(R12)
+	VMOVUPS    (SI)(R11*1), Z3
+	VADDPS     Z3, Z2, Z2
+	VMOVUPS    Z2, 576(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z2
+	VMOVUPS    (SI)(R10*2), Z3
+	VADDPS     Z3, Z2, Z4
+	VSUBPS     Z3, Z2, Z2
+	VMOVUPS    (SI), Z3
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 256(R12)
+	VMOVUPS    (SI)(R11*1), Z3
+	VADDPS     Z3, Z2, Z2
+	VMOVUPS    Z2, 640(R12)
+	VMOVUPS    64(R12), Z2
+	VMOVUPS    128(R12), Z3
+	VADDPS     Z3, Z2, Z4
+	VSUBPS     Z3, Z2, Z2
+	VMOVUPS    256(R12), Z3
+	VMOVUPS    (R12), Z5
+	VADDPS     Z4, Z5, Z5
+	VADDPS     Z3, Z5, Z5
+	VADDPS     (R8)(BX*1), Z5, Z5
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z5, Z5
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
 	VMOVUPS     192(R12), Z2
@@ -1448,37 +1466,43 @@ store1:
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Z2, (SI)(BX*1)
-	VMOVUPS 448(R12), Z2
-	VMOVUPS 512(R12), Z3
-	VADDPS  Z3, Z2, Z4
-	VSUBPS  Z3, Z2, Z2
-	VMOVUPS 640(R12), Z3
-	VMOVUPS 384(R12), Z5
-	VADDPS  Z4, Z5, Z5
-	VADDPS  Z3, Z5, Z5
-	VADDPS  (R8)(BX*1), Z5, Z5
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Z5, Z5
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z2, (SI)(BX*1)
+	VMOVUPS    448(R12), Z2
+	VMOVUPS    512(R12), Z3
+	VADDPS     Z3, Z2, Z4
+	VSUBPS     Z3, Z2, Z2
+	VMOVUPS    640(R12), Z3
+	VMOVUPS    384(R12), Z5
+	VADDPS     Z4, Z5, Z5
+	VADDPS     Z3, Z5, Z5
+	VADDPS     (R8)(BX*1), Z5, Z5
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z5, Z5
 
 store3:
 	MOVQ        144(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store4
 	MOVQ        664(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
 	VMOVUPS     576(R12), Z2
@@ -1487,15 +1511,17 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Z2, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z2, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -2232,7 +2258,7 @@ loop:
 	RET
 
 // func wino4Output2x4AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino4Output2x4AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -2416,97 +2442,102 @@ found:
 	XORQ         BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI)(R10*2), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, (R12)
-	VMOVUPS (SI)(R11*1), Z4
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 384(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI)(R10*2), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, 64(R12)
-	VMOVUPS (SI)(R11*1), Z4
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 448(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI)(R10*2), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, 128(R12)
-	VMOVUPS (SI)(R11*1), Z4
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 512(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI)(R10*2), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, 192(R12)
-	VMOVUPS (SI)(R11*1), Z4
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 576(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI)(R10*2), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, 256(R12)
-	VMOVUPS (SI)(R11*1), Z4
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 640(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI)(R10*2), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, 320(R12)
-	VMOVUPS (SI)(R11*1), Z4
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 704(R12)
-	VMOVUPS 64(R12), Z3
-	VMOVUPS 128(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z6
-	VADDPS  Z6, Z4, Z7
-	VSUBPS  Z6, Z4, Z4
-	VMOVUPS (R12), Z6
-	VADDPS  Z5, Z6, Z6
-	VADDPS  Z7, Z6, Z6
-	VADDPS  (R8)(BX*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Z6, Z6
+	LEAQ       64(BX), R13
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R13
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI)(R10*2), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, (R12)
+	VMOVUPS    (SI)(R11*1), Z4
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 384(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI)(R10*2), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, 64(R12)
+	VMOVUPS    (SI)(R11*1), Z4
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 448(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI)(R10*2), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, 128(R12)
+	VMOVUPS    (SI)(R11*1), Z4
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 512(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI)(R10*2), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, 192(R12)
+	VMOVUPS    (SI)(R11*1), Z4
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 576(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI)(R10*2), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, 256(R12)
+	VMOVUPS    (SI)(R11*1), Z4
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 640(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI)(R10*2), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, 320(R12)
+	VMOVUPS    (SI)(R11*1), Z4
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 704(R12)
+	VMOVUPS    64(R12), Z3
+	VMOVUPS    128(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    256(R12), Z4
+	VMOVUPS    320(R12), Z6
+	VADDPS     Z6, Z4, Z7
+	VSUBPS     Z6, Z4, Z4
+	VMOVUPS    (R12), Z6
+	VADDPS     Z5, Z6, Z6
+	VADDPS     Z7, Z6, Z6
+	VADDPS     (R8)(BX*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z6, Z6
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -2514,20 +2545,24 @@ store0:
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store2:
 	MOVQ        136(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     192(R12), Z4
@@ -2536,30 +2571,34 @@ store2:
 	CMPQ        16(AX), $+0
 	JEQ         store3
 	MOVQ        656(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 448(R12), Z3
-	VMOVUPS 512(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 640(R12), Z4
-	VMOVUPS 704(R12), Z6
-	VADDPS  Z6, Z4, Z7
-	VSUBPS  Z6, Z4, Z4
-	VMOVUPS 384(R12), Z6
-	VADDPS  Z5, Z6, Z6
-	VADDPS  Z7, Z6, Z6
-	VADDPS  (R8)(BX*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Z6, Z6
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    448(R12), Z3
+	VMOVUPS    512(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    640(R12), Z4
+	VMOVUPS    704(R12), Z6
+	VADDPS     Z6, Z4, Z7
+	VSUBPS     Z6, Z4, Z4
+	VMOVUPS    384(R12), Z6
+	VADDPS     Z5, Z6, Z6
+	VADDPS     Z7, Z6, Z6
+	VADDPS     (R8)(BX*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z6, Z6
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -2567,20 +2606,24 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store5:
 	MOVQ        160(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
 	MOVQ        680(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store6:
 	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     576(R12), Z4
@@ -2589,15 +2632,17 @@ store6:
 	CMPQ        16(AX), $+0
 	JEQ         store7
 	MOVQ        688(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -3331,7 +3376,7 @@ loop:
 	RET
 
 // func wino4Output3x2AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino4Output3x2AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -3490,6 +3535,9 @@ found:
 	XORQ         BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Z2
@@ -3568,78 +3616,90 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 192(R12), Z3
-	VADDPS  Z3, Z2, Z2
-	VADDPS  (R8)(BX*1), Z2, Z2
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Z2, Z2
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    192(R12), Z3
+	VADDPS     Z3, Z2, Z2
+	VADDPS     (R8)(BX*1), Z2, Z2
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z2, Z2
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Z2, (SI)(BX*1)
-	VMOVUPS 448(R12), Z2
-	VMOVUPS 512(R12), Z3
-	VADDPS  Z3, Z2, Z4
-	VSUBPS  Z3, Z2, Z2
-	VMOVUPS 384(R12), Z3
-	VADDPS  Z4, Z3, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z2, (SI)(BX*1)
+	VMOVUPS    448(R12), Z2
+	VMOVUPS    512(R12), Z3
+	VADDPS     Z3, Z2, Z4
+	VSUBPS     Z3, Z2, Z2
+	VMOVUPS    384(R12), Z3
+	VADDPS     Z4, Z3, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 576(R12), Z3
-	VADDPS  Z3, Z2, Z2
-	VADDPS  (R8)(BX*1), Z2, Z2
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Z2, Z2
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    576(R12), Z3
+	VADDPS     Z3, Z2, Z2
+	VADDPS     (R8)(BX*1), Z2, Z2
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z2, Z2
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z2, (SI)(BX*1)
-	VMOVUPS 832(R12), Z2
-	VMOVUPS 896(R12), Z3
-	VADDPS  Z3, Z2, Z4
-	VSUBPS  Z3, Z2, Z2
-	VMOVUPS 768(R12), Z3
-	VADDPS  Z4, Z3, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z2, (SI)(BX*1)
+	VMOVUPS    832(R12), Z2
+	VMOVUPS    896(R12), Z3
+	VADDPS     Z3, Z2, Z4
+	VSUBPS     Z3, Z2, Z2
+	VMOVUPS    768(R12), Z3
+	VADDPS     Z4, Z3, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 960(R12), Z3
-	VADDPS  Z3, Z2, Z2
-	VADDPS  (R8)(BX*1), Z2, Z2
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Z2, Z2
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    960(R12), Z3
+	VADDPS     Z3, Z2, Z2
+	VADDPS     (R8)(BX*1), Z2, Z2
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z2, Z2
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Z2, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z2, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -4418,7 +4478,7 @@ loop:
 	RET
 
 // func wino4Output3x3AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino4Output3x3AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -4622,6 +4682,9 @@ found:
 	XORQ         BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Z2
@@ -4719,20 +4782,24 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
 	VMOVUPS     192(R12), Z2
@@ -4741,37 +4808,43 @@ store1:
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Z2, (SI)(BX*1)
-	VMOVUPS 448(R12), Z2
-	VMOVUPS 512(R12), Z3
-	VADDPS  Z3, Z2, Z4
-	VSUBPS  Z3, Z2, Z2
-	VMOVUPS 640(R12), Z3
-	VMOVUPS 384(R12), Z5
-	VADDPS  Z4, Z5, Z5
-	VADDPS  Z3, Z5, Z5
-	VADDPS  (R8)(BX*1), Z5, Z5
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Z5, Z5
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z2, (SI)(BX*1)
+	VMOVUPS    448(R12), Z2
+	VMOVUPS    512(R12), Z3
+	VADDPS     Z3, Z2, Z4
+	VSUBPS     Z3, Z2, Z2
+	VMOVUPS    640(R12), Z3
+	VMOVUPS    384(R12), Z5
+	VADDPS     Z4, Z5, Z5
+	VADDPS     Z3, Z5, Z5
+	VADDPS     (R8)(BX*1), Z5, Z5
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z5, Z5
 
 store3:
 	MOVQ        144(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store4
 	MOVQ        664(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
 	VMOVUPS     576(R12), Z2
@@ -4780,37 +4853,43 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Z2, (SI)(BX*1)
-	VMOVUPS 832(R12), Z2
-	VMOVUPS 896(R12), Z3
-	VADDPS  Z3, Z2, Z4
-	VSUBPS  Z3, Z2, Z2
-	VMOVUPS 1024(R12), Z3
-	VMOVUPS 768(R12), Z5
-	VADDPS  Z4, Z5, Z5
-	VADDPS  Z3, Z5, Z5
-	VADDPS  (R8)(BX*1), Z5, Z5
-	CMPQ    16(AX), $+0
-	JEQ     store6
-	MOVQ    680(AX), SI
-	VADDPS  (SI)(BX*1), Z5, Z5
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z2, (SI)(BX*1)
+	VMOVUPS    832(R12), Z2
+	VMOVUPS    896(R12), Z3
+	VADDPS     Z3, Z2, Z4
+	VSUBPS     Z3, Z2, Z2
+	VMOVUPS    1024(R12), Z3
+	VMOVUPS    768(R12), Z5
+	VADDPS     Z4, Z5, Z5
+	VADDPS     Z3, Z5, Z5
+	VADDPS     (R8)(BX*1), Z5, Z5
+	CMPQ       16(AX), $+0
+	JEQ        store6
+	MOVQ       680(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z5, Z5
 
 store6:
 	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store7
 	MOVQ        688(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store7:
 	MOVQ        176(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
 	VMOVUPS     960(R12), Z2
@@ -4819,15 +4898,17 @@ store7:
 	CMPQ        16(AX), $+0
 	JEQ         store8
 	MOVQ        696(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store8:
-	MOVQ    184(AX), SI
-	VMOVUPS Z2, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       184(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z2, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -5769,7 +5850,7 @@ loop:
 	RET
 
 // func wino4Output3x4AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino4Output3x4AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -6020,6 +6101,9 @@ found:
 	XORQ         BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Z3
@@ -6137,10 +6221,12 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -6148,20 +6234,24 @@ store0:
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store2:
 	MOVQ        136(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     192(R12), Z4
@@ -6170,30 +6260,34 @@ store2:
 	CMPQ        16(AX), $+0
 	JEQ         store3
 	MOVQ        656(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 448(R12), Z3
-	VMOVUPS 512(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 640(R12), Z4
-	VMOVUPS 704(R12), Z6
-	VADDPS  Z6, Z4, Z7
-	VSUBPS  Z6, Z4, Z4
-	VMOVUPS 384(R12), Z6
-	VADDPS  Z5, Z6, Z6
-	VADDPS  Z7, Z6, Z6
-	VADDPS  (R8)(BX*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Z6, Z6
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    448(R12), Z3
+	VMOVUPS    512(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    640(R12), Z4
+	VMOVUPS    704(R12), Z6
+	VADDPS     Z6, Z4, Z7
+	VSUBPS     Z6, Z4, Z4
+	VMOVUPS    384(R12), Z6
+	VADDPS     Z5, Z6, Z6
+	VADDPS     Z7, Z6, Z6
+	VADDPS     (R8)(BX*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z6, Z6
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -6201,20 +6295,24 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store5:
 	MOVQ        160(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
 	MOVQ        680(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store6:
 	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     576(R12), Z4
@@ -6223,30 +6321,34 @@ store6:
 	CMPQ        16(AX), $+0
 	JEQ         store7
 	MOVQ        688(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 832(R12), Z3
-	VMOVUPS 896(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 1024(R12), Z4
-	VMOVUPS 1088(R12), Z6
-	VADDPS  Z6, Z4, Z7
-	VSUBPS  Z6, Z4, Z4
-	VMOVUPS 768(R12), Z6
-	VADDPS  Z5, Z6, Z6
-	VADDPS  Z7, Z6, Z6
-	VADDPS  (R8)(BX*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    696(AX), SI
-	VADDPS  (SI)(BX*1), Z6, Z6
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    832(R12), Z3
+	VMOVUPS    896(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    1024(R12), Z4
+	VMOVUPS    1088(R12), Z6
+	VADDPS     Z6, Z4, Z7
+	VSUBPS     Z6, Z4, Z4
+	VMOVUPS    768(R12), Z6
+	VADDPS     Z5, Z6, Z6
+	VADDPS     Z7, Z6, Z6
+	VADDPS     (R8)(BX*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store8
+	MOVQ       696(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z6, Z6
 
 store8:
 	MOVQ        184(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -6254,20 +6356,24 @@ store8:
 	CMPQ        16(AX), $+0
 	JEQ         store9
 	MOVQ        704(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store9:
 	MOVQ        192(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store10
 	MOVQ        712(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store10:
 	MOVQ        200(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     960(R12), Z4
@@ -6276,15 +6382,17 @@ store10:
 	CMPQ        16(AX), $+0
 	JEQ         store11
 	MOVQ        720(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store11:
-	MOVQ    208(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       208(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -7182,7 +7290,7 @@ loop:
 	RET
 
 // func wino4Output4x2AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino4Output4x2AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -7380,6 +7488,9 @@ found:
 	XORQ         BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Z3
@@ -7482,104 +7593,120 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z4, Z4
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Z4, (SI)(BX*1)
-	VMOVUPS 192(R12), Z4
-	VADDPS  Z4, Z3, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z4, (SI)(BX*1)
+	VMOVUPS    192(R12), Z4
+	VADDPS     Z4, Z3, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 448(R12), Z3
-	VMOVUPS 512(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 384(R12), Z4
-	VADDPS  Z5, Z4, Z4
-	VADDPS  (R8)(BX*1), Z4, Z4
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Z4, Z4
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    448(R12), Z3
+	VMOVUPS    512(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    384(R12), Z4
+	VADDPS     Z5, Z4, Z4
+	VADDPS     (R8)(BX*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z4, Z4
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Z4, (SI)(BX*1)
-	VMOVUPS 576(R12), Z4
-	VADDPS  Z4, Z3, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z4, (SI)(BX*1)
+	VMOVUPS    576(R12), Z4
+	VADDPS     Z4, Z3, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 832(R12), Z3
-	VMOVUPS 896(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 768(R12), Z4
-	VADDPS  Z5, Z4, Z4
-	VADDPS  (R8)(BX*1), Z4, Z4
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Z4, Z4
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    832(R12), Z3
+	VMOVUPS    896(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    768(R12), Z4
+	VADDPS     Z5, Z4, Z4
+	VADDPS     (R8)(BX*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z4, Z4
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Z4, (SI)(BX*1)
-	VMOVUPS 960(R12), Z4
-	VADDPS  Z4, Z3, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z4, (SI)(BX*1)
+	VMOVUPS    960(R12), Z4
+	VADDPS     Z4, Z3, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 1216(R12), Z3
-	VMOVUPS 1280(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 1152(R12), Z4
-	VADDPS  Z5, Z4, Z4
-	VADDPS  (R8)(BX*1), Z4, Z4
-	CMPQ    16(AX), $+0
-	JEQ     store6
-	MOVQ    680(AX), SI
-	VADDPS  (SI)(BX*1), Z4, Z4
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    1216(R12), Z3
+	VMOVUPS    1280(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    1152(R12), Z4
+	VADDPS     Z5, Z4, Z4
+	VADDPS     (R8)(BX*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store6
+	MOVQ       680(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z4, Z4
 
 store6:
-	MOVQ    168(AX), SI
-	VMOVUPS Z4, (SI)(BX*1)
-	VMOVUPS 1344(R12), Z4
-	VADDPS  Z4, Z3, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store7
-	MOVQ    688(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       168(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z4, (SI)(BX*1)
+	VMOVUPS    1344(R12), Z4
+	VADDPS     Z4, Z3, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store7
+	MOVQ       688(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -8511,7 +8638,7 @@ loop:
 	RET
 
 // func wino4Output4x3AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino4Output4x3AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -8769,6 +8896,9 @@ found:
 	XORQ         BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Z3
@@ -8896,20 +9026,24 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z3, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VMOVUPS     192(R12), Z3
@@ -8918,37 +9052,43 @@ store1:
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 448(R12), Z3
-	VMOVUPS 512(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 640(R12), Z4
-	VMOVUPS 384(R12), Z6
-	VADDPS  Z5, Z6, Z6
-	VADDPS  Z4, Z6, Z6
-	VADDPS  (R8)(BX*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Z6, Z6
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    448(R12), Z3
+	VMOVUPS    512(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    640(R12), Z4
+	VMOVUPS    384(R12), Z6
+	VADDPS     Z5, Z6, Z6
+	VADDPS     Z4, Z6, Z6
+	VADDPS     (R8)(BX*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z6, Z6
 
 store3:
 	MOVQ        144(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store4
 	MOVQ        664(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z3, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VMOVUPS     576(R12), Z3
@@ -8957,37 +9097,43 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 832(R12), Z3
-	VMOVUPS 896(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 1024(R12), Z4
-	VMOVUPS 768(R12), Z6
-	VADDPS  Z5, Z6, Z6
-	VADDPS  Z4, Z6, Z6
-	VADDPS  (R8)(BX*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store6
-	MOVQ    680(AX), SI
-	VADDPS  (SI)(BX*1), Z6, Z6
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    832(R12), Z3
+	VMOVUPS    896(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    1024(R12), Z4
+	VMOVUPS    768(R12), Z6
+	VADDPS     Z5, Z6, Z6
+	VADDPS     Z4, Z6, Z6
+	VADDPS     (R8)(BX*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store6
+	MOVQ       680(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z6, Z6
 
 store6:
 	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
 	MOVQ        688(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store7:
 	MOVQ        176(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z3, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VMOVUPS     960(R12), Z3
@@ -8996,37 +9142,43 @@ store7:
 	CMPQ        16(AX), $+0
 	JEQ         store8
 	MOVQ        696(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store8:
-	MOVQ    184(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 1216(R12), Z3
-	VMOVUPS 1280(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 1408(R12), Z4
-	VMOVUPS 1152(R12), Z6
-	VADDPS  Z5, Z6, Z6
-	VADDPS  Z4, Z6, Z6
-	VADDPS  (R8)(BX*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store9
-	MOVQ    704(AX), SI
-	VADDPS  (SI)(BX*1), Z6, Z6
+	MOVQ       184(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    1216(R12), Z3
+	VMOVUPS    1280(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    1408(R12), Z4
+	VMOVUPS    1152(R12), Z6
+	VADDPS     Z5, Z6, Z6
+	VADDPS     Z4, Z6, Z6
+	VADDPS     (R8)(BX*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store9
+	MOVQ       704(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z6, Z6
 
 store9:
 	MOVQ        192(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store10
 	MOVQ        712(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store10:
 	MOVQ        200(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z3, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VMOVUPS     1344(R12), Z3
@@ -9035,15 +9187,17 @@ store10:
 	CMPQ        16(AX), $+0
 	JEQ         store11
 	MOVQ        720(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store11:
-	MOVQ    208(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       208(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -9803,7 +9957,7 @@ DATA winograd4Constants<>+188(SB)/4, $0x41000000
 GLOBL winograd4Constants<>(SB), RODATA|NOPTR, $192
 
 // func wino4Output2x2AVX2(p *byte)
-// Requires: AVX, CMOV
+// Requires: AVX, CMOV, MMX+
 TEXT ·wino4Output2x2AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -9921,110 +10075,121 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 192(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 32(R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 224(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 64(R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 256(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 96(R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 288(R12)
-	VMOVUPS 32(R12), Y0
-	VMOVUPS 64(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	LEAQ       64(BX), R13
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R13
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, (R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 192(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 32(R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 224(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 64(R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 256(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 96(R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 288(R12)
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    64(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 96(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    96(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 224(R12), Y0
-	VMOVUPS 256(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 192(R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    224(R12), Y0
+	VMOVUPS    256(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    192(R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 288(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    288(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -10630,7 +10795,7 @@ loop:
 	RET
 
 // func wino4Output2x3AVX2(p *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·wino4Output2x3AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -10778,92 +10943,99 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 192(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 32(R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 224(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 64(R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 256(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 96(R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 288(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 128(R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 320(R12)
-	VMOVUPS 32(R12), Y0
-	VMOVUPS 64(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 128(R12), Y1
-	VMOVUPS (R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	LEAQ       64(BX), R13
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R13
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, (R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 192(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 32(R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 224(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 64(R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 256(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 96(R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 288(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 128(R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 320(R12)
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    64(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    128(R12), Y1
+	VMOVUPS    (R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     96(R12), Y0
@@ -10872,37 +11044,43 @@ store1:
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 224(R12), Y0
-	VMOVUPS 256(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 320(R12), Y1
-	VMOVUPS 192(R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    224(R12), Y0
+	VMOVUPS    256(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    320(R12), Y1
+	VMOVUPS    192(R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store3:
 	MOVQ        144(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store4
 	MOVQ        664(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     288(R12), Y0
@@ -10911,15 +11089,17 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -11644,7 +11824,7 @@ loop:
 	RET
 
 // func wino4Output2x4AVX2(p *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·wino4Output2x4AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -11822,97 +12002,102 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 192(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 32(R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 224(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 64(R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 256(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 96(R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 288(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 128(R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 320(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 160(R12)
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 352(R12)
-	VMOVUPS 32(R12), Y0
-	VMOVUPS 64(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 128(R12), Y1
-	VMOVUPS 160(R12), Y3
-	VADDPS  Y3, Y1, Y4
-	VSUBPS  Y3, Y1, Y1
-	VMOVUPS (R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y4, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	LEAQ       64(BX), R13
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R13
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, (R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 192(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 32(R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 224(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 64(R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 256(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 96(R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 288(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 128(R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 320(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 160(R12)
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 352(R12)
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    64(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    128(R12), Y1
+	VMOVUPS    160(R12), Y3
+	VADDPS     Y3, Y1, Y4
+	VSUBPS     Y3, Y1, Y1
+	VMOVUPS    (R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y4, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y3
@@ -11920,20 +12105,24 @@ store0:
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store2:
 	MOVQ        136(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
 	VMOVUPS     96(R12), Y1
@@ -11942,30 +12131,34 @@ store2:
 	CMPQ        16(AX), $+0
 	JEQ         store3
 	MOVQ        656(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 224(R12), Y0
-	VMOVUPS 256(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 320(R12), Y1
-	VMOVUPS 352(R12), Y3
-	VADDPS  Y3, Y1, Y4
-	VSUBPS  Y3, Y1, Y1
-	VMOVUPS 192(R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y4, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    224(R12), Y0
+	VMOVUPS    256(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    320(R12), Y1
+	VMOVUPS    352(R12), Y3
+	VADDPS     Y3, Y1, Y4
+	VSUBPS     Y3, Y1, Y1
+	VMOVUPS    192(R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y4, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y3
@@ -11973,20 +12166,24 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store5:
 	MOVQ        160(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
 	MOVQ        680(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store6:
 	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
 	VMOVUPS     288(R12), Y1
@@ -11995,15 +12192,17 @@ store6:
 	CMPQ        16(AX), $+0
 	JEQ         store7
 	MOVQ        688(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -12723,7 +12922,7 @@ loop:
 	RET
 
 // func wino4Output3x2AVX2(p *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·wino4Output3x2AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -12878,6 +13077,9 @@ found:
 	XORQ   BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Y0
@@ -12956,78 +13158,90 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 96(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    96(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 224(R12), Y0
-	VMOVUPS 256(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 192(R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    224(R12), Y0
+	VMOVUPS    256(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    192(R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 288(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    288(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 416(R12), Y0
-	VMOVUPS 448(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 384(R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    416(R12), Y0
+	VMOVUPS    448(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    384(R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 480(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    480(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -13796,7 +14010,7 @@ loop:
 	RET
 
 // func wino4Output3x3AVX2(p *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·wino4Output3x3AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -13996,6 +14210,9 @@ found:
 	XORQ   BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Y0
@@ -14093,20 +14310,24 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     96(R12), Y0
@@ -14115,37 +14336,43 @@ store1:
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 224(R12), Y0
-	VMOVUPS 256(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 320(R12), Y1
-	VMOVUPS 192(R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    224(R12), Y0
+	VMOVUPS    256(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    320(R12), Y1
+	VMOVUPS    192(R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store3:
 	MOVQ        144(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store4
 	MOVQ        664(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     288(R12), Y0
@@ -14154,37 +14381,43 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 416(R12), Y0
-	VMOVUPS 448(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 512(R12), Y1
-	VMOVUPS 384(R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store6
-	MOVQ    680(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    416(R12), Y0
+	VMOVUPS    448(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    512(R12), Y1
+	VMOVUPS    384(R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store6
+	MOVQ       680(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store6:
 	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
 	MOVQ        688(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
 	MOVQ        176(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     480(R12), Y0
@@ -14193,15 +14426,17 @@ store7:
 	CMPQ        16(AX), $+0
 	JEQ         store8
 	MOVQ        696(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store8:
-	MOVQ    184(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       184(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -15131,7 +15366,7 @@ loop:
 	RET
 
 // func wino4Output3x4AVX2(p *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·wino4Output3x4AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -15376,6 +15611,9 @@ found:
 	XORQ   BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Y0
@@ -15493,10 +15731,12 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y3
@@ -15504,20 +15744,24 @@ store0:
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store2:
 	MOVQ        136(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
 	VMOVUPS     96(R12), Y1
@@ -15526,30 +15770,34 @@ store2:
 	CMPQ        16(AX), $+0
 	JEQ         store3
 	MOVQ        656(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 224(R12), Y0
-	VMOVUPS 256(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 320(R12), Y1
-	VMOVUPS 352(R12), Y3
-	VADDPS  Y3, Y1, Y4
-	VSUBPS  Y3, Y1, Y1
-	VMOVUPS 192(R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y4, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    224(R12), Y0
+	VMOVUPS    256(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    320(R12), Y1
+	VMOVUPS    352(R12), Y3
+	VADDPS     Y3, Y1, Y4
+	VSUBPS     Y3, Y1, Y1
+	VMOVUPS    192(R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y4, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y3
@@ -15557,20 +15805,24 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store5:
 	MOVQ        160(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
 	MOVQ        680(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store6:
 	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
 	VMOVUPS     288(R12), Y1
@@ -15579,30 +15831,34 @@ store6:
 	CMPQ        16(AX), $+0
 	JEQ         store7
 	MOVQ        688(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 416(R12), Y0
-	VMOVUPS 448(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 512(R12), Y1
-	VMOVUPS 544(R12), Y3
-	VADDPS  Y3, Y1, Y4
-	VSUBPS  Y3, Y1, Y1
-	VMOVUPS 384(R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y4, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    696(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    416(R12), Y0
+	VMOVUPS    448(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    512(R12), Y1
+	VMOVUPS    544(R12), Y3
+	VADDPS     Y3, Y1, Y4
+	VSUBPS     Y3, Y1, Y1
+	VMOVUPS    384(R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y4, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store8
+	MOVQ       696(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store8:
 	MOVQ        184(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y3
@@ -15610,20 +15866,24 @@ store8:
 	CMPQ        16(AX), $+0
 	JEQ         store9
 	MOVQ        704(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store9:
 	MOVQ        192(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store10
 	MOVQ        712(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store10:
 	MOVQ        200(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
 	VMOVUPS     480(R12), Y1
@@ -15632,15 +15892,17 @@ store10:
 	CMPQ        16(AX), $+0
 	JEQ         store11
 	MOVQ        720(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store11:
-	MOVQ    208(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       208(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -16524,7 +16786,7 @@ loop:
 	RET
 
 // func wino4Output4x2AVX2(p *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·wino4Output4x2AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -16716,6 +16978,9 @@ found:
 	XORQ   BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Y0
@@ -16818,104 +17083,120 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 96(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    96(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 224(R12), Y0
-	VMOVUPS 256(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 192(R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    224(R12), Y0
+	VMOVUPS    256(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    192(R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 288(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    288(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 416(R12), Y0
-	VMOVUPS 448(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 384(R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    416(R12), Y0
+	VMOVUPS    448(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    384(R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 480(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    480(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 608(R12), Y0
-	VMOVUPS 640(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 576(R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store6
-	MOVQ    680(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    608(R12), Y0
+	VMOVUPS    640(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    576(R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store6
+	MOVQ       680(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store6:
-	MOVQ    168(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 672(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store7
-	MOVQ    688(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       168(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    672(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store7
+	MOVQ       688(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -17833,7 +18114,7 @@ loop:
 	RET
 
 // func wino4Output4x3AVX2(p *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·wino4Output4x3AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -18085,6 +18366,9 @@ found:
 	XORQ   BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Y0
@@ -18212,20 +18496,24 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     96(R12), Y0
@@ -18234,37 +18522,43 @@ store1:
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 224(R12), Y0
-	VMOVUPS 256(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 320(R12), Y1
-	VMOVUPS 192(R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    224(R12), Y0
+	VMOVUPS    256(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    320(R12), Y1
+	VMOVUPS    192(R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store3:
 	MOVQ        144(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store4
 	MOVQ        664(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     288(R12), Y0
@@ -18273,37 +18567,43 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 416(R12), Y0
-	VMOVUPS 448(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 512(R12), Y1
-	VMOVUPS 384(R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store6
-	MOVQ    680(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    416(R12), Y0
+	VMOVUPS    448(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    512(R12), Y1
+	VMOVUPS    384(R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store6
+	MOVQ       680(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store6:
 	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
 	MOVQ        688(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
 	MOVQ        176(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     480(R12), Y0
@@ -18312,37 +18612,43 @@ store7:
 	CMPQ        16(AX), $+0
 	JEQ         store8
 	MOVQ        696(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store8:
-	MOVQ    184(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 608(R12), Y0
-	VMOVUPS 640(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 704(R12), Y1
-	VMOVUPS 576(R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store9
-	MOVQ    704(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	MOVQ       184(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    608(R12), Y0
+	VMOVUPS    640(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    704(R12), Y1
+	VMOVUPS    576(R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store9
+	MOVQ       704(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store9:
 	MOVQ        192(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store10
 	MOVQ        712(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store10:
 	MOVQ        200(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     672(R12), Y0
@@ -18351,15 +18657,17 @@ store10:
 	CMPQ        16(AX), $+0
 	JEQ         store11
 	MOVQ        720(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store11:
-	MOVQ    208(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       208(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 

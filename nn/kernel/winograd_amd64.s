@@ -746,7 +746,7 @@ loop:
 	RET
 
 // func winoOutputAVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoOutputAVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -1061,19 +1061,22 @@ found:
 	XORQ         SI, SI
 
 loop:
-	MOVQ        CX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Z3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z7
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z8
+	LEAQ        64(SI), R9
+	CMPQ        BX, $+1
+	CMOVQEQ     112(AX), R9
+	MOVQ        CX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Z3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z7
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z8
 	VADDPS      Z5, Z4, Z9
 	VSUBPS      Z5, Z4, Z4
 	VADDPS      Z8, Z7, Z5
@@ -1085,19 +1088,19 @@ loop:
 	VFMADD231PS Z5, Z1, Z9
 	VFMADD231PS Z7, Z2, Z4
 	VADDPS      Z6, Z4, Z4
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Z5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z7
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z10
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z11
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z12
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Z5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z7
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z10
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z11
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z12
 	VADDPS      Z7, Z6, Z13
 	VSUBPS      Z7, Z6, Z6
 	VADDPS      Z12, Z11, Z7
@@ -1109,19 +1112,19 @@ loop:
 	VFMADD231PS Z7, Z1, Z13
 	VFMADD231PS Z11, Z2, Z6
 	VADDPS      Z10, Z6, Z6
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Z7
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z10
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z11
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z14
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z15
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z16
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Z7
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z10
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z11
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z14
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z15
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z16
 	VADDPS      Z11, Z10, Z17
 	VSUBPS      Z11, Z10, Z10
 	VADDPS      Z16, Z15, Z11
@@ -1133,19 +1136,19 @@ loop:
 	VFMADD231PS Z11, Z1, Z17
 	VFMADD231PS Z15, Z2, Z10
 	VADDPS      Z14, Z10, Z10
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Z11
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z14
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z15
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z18
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z19
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z20
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Z11
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z14
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z15
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z18
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z19
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z20
 	VADDPS      Z15, Z14, Z21
 	VSUBPS      Z15, Z14, Z14
 	VADDPS      Z20, Z19, Z15
@@ -1157,19 +1160,19 @@ loop:
 	VFMADD231PS Z15, Z1, Z21
 	VFMADD231PS Z19, Z2, Z14
 	VADDPS      Z18, Z14, Z14
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Z15
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z18
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z19
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z22
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z23
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z24
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Z15
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z18
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z19
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z22
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z23
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z24
 	VADDPS      Z19, Z18, Z25
 	VSUBPS      Z19, Z18, Z18
 	VADDPS      Z24, Z23, Z19
@@ -1181,19 +1184,19 @@ loop:
 	VFMADD231PS Z19, Z1, Z25
 	VFMADD231PS Z23, Z2, Z18
 	VADDPS      Z22, Z18, Z18
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Z19
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z22
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z23
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z26
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z27
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z28
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Z19
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z22
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z23
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z26
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z27
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z28
 	VADDPS      Z23, Z22, Z29
 	VSUBPS      Z23, Z22, Z22
 	VADDPS      Z28, Z27, Z23
@@ -1214,189 +1217,221 @@ loop:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        632(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store0:
-	MOVQ        120(AX), R9
-	VMOVUPS     Z3, (R9)(SI*1)
+	MOVQ        120(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z3, (R10)(SI*1)
 	VMOVAPS     Z5, Z3
 	VFMADD231PS Z15, Z0, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        640(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store1:
-	MOVQ        128(AX), R9
-	VMOVUPS     Z3, (R9)(SI*1)
+	MOVQ        128(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z7, Z1, Z23
 	VADDPS      (DI)(SI*1), Z23, Z23
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), R9
-	VADDPS      (R9)(SI*1), Z23, Z23
+	MOVQ        648(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z23, Z23
 
 store2:
-	MOVQ        136(AX), R9
-	VMOVUPS     Z23, (R9)(SI*1)
+	MOVQ        136(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z23, (R10)(SI*1)
 	VFMADD231PS Z15, Z2, Z5
 	VADDPS      Z11, Z5, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        656(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store3:
-	MOVQ    144(AX), R9
-	VMOVUPS Z3, (R9)(SI*1)
-	VADDPS  Z16, Z12, Z3
-	VSUBPS  Z16, Z12, Z5
-	VADDPS  Z28, Z24, Z7
-	VSUBPS  Z28, Z24, Z11
-	VADDPS  Z3, Z8, Z8
-	VADDPS  Z7, Z8, Z8
-	VADDPS  (DI)(SI*1), Z8, Z8
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), R9
-	VADDPS  (R9)(SI*1), Z8, Z8
+	MOVQ       144(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Z3, (R10)(SI*1)
+	VADDPS     Z16, Z12, Z3
+	VSUBPS     Z16, Z12, Z5
+	VADDPS     Z28, Z24, Z7
+	VSUBPS     Z28, Z24, Z11
+	VADDPS     Z3, Z8, Z8
+	VADDPS     Z7, Z8, Z8
+	VADDPS     (DI)(SI*1), Z8, Z8
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Z8, Z8
 
 store4:
-	MOVQ        152(AX), R9
-	VMOVUPS     Z8, (R9)(SI*1)
+	MOVQ        152(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z8, (R10)(SI*1)
 	VMOVAPS     Z5, Z8
 	VFMADD231PS Z11, Z0, Z8
 	VADDPS      (DI)(SI*1), Z8, Z8
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), R9
-	VADDPS      (R9)(SI*1), Z8, Z8
+	MOVQ        672(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z8, Z8
 
 store5:
-	MOVQ        160(AX), R9
-	VMOVUPS     Z8, (R9)(SI*1)
+	MOVQ        160(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z8, (R10)(SI*1)
 	VFMADD231PS Z7, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        680(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store6:
-	MOVQ        168(AX), R9
-	VMOVUPS     Z3, (R9)(SI*1)
+	MOVQ        168(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z11, Z2, Z5
 	VADDPS      Z20, Z5, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        688(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store7:
-	MOVQ    176(AX), R9
-	VMOVUPS Z3, (R9)(SI*1)
-	VADDPS  Z17, Z13, Z3
-	VSUBPS  Z17, Z13, Z5
-	VADDPS  Z29, Z25, Z7
-	VSUBPS  Z29, Z25, Z8
-	VADDPS  Z3, Z9, Z9
-	VADDPS  Z7, Z9, Z9
-	VADDPS  (DI)(SI*1), Z9, Z9
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    696(AX), R9
-	VADDPS  (R9)(SI*1), Z9, Z9
+	MOVQ       176(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Z3, (R10)(SI*1)
+	VADDPS     Z17, Z13, Z3
+	VSUBPS     Z17, Z13, Z5
+	VADDPS     Z29, Z25, Z7
+	VSUBPS     Z29, Z25, Z8
+	VADDPS     Z3, Z9, Z9
+	VADDPS     Z7, Z9, Z9
+	VADDPS     (DI)(SI*1), Z9, Z9
+	CMPQ       16(AX), $+0
+	JEQ        store8
+	MOVQ       696(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Z9, Z9
 
 store8:
-	MOVQ        184(AX), R9
-	VMOVUPS     Z9, (R9)(SI*1)
+	MOVQ        184(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z9, (R10)(SI*1)
 	VMOVAPS     Z5, Z9
 	VFMADD231PS Z8, Z0, Z9
 	VADDPS      (DI)(SI*1), Z9, Z9
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        704(AX), R9
-	VADDPS      (R9)(SI*1), Z9, Z9
+	MOVQ        704(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z9, Z9
 
 store9:
-	MOVQ        192(AX), R9
-	VMOVUPS     Z9, (R9)(SI*1)
+	MOVQ        192(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z9, (R10)(SI*1)
 	VFMADD231PS Z7, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        712(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        712(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store10:
-	MOVQ        200(AX), R9
-	VMOVUPS     Z3, (R9)(SI*1)
+	MOVQ        200(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z8, Z2, Z5
 	VADDPS      Z21, Z5, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        720(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        720(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store11:
-	MOVQ    208(AX), R9
-	VMOVUPS Z3, (R9)(SI*1)
-	VADDPS  Z10, Z6, Z3
-	VSUBPS  Z10, Z6, Z5
-	VADDPS  Z22, Z18, Z6
-	VSUBPS  Z22, Z18, Z7
-	VADDPS  Z3, Z4, Z4
-	VADDPS  Z6, Z4, Z4
-	VADDPS  (DI)(SI*1), Z4, Z4
-	CMPQ    16(AX), $+0
-	JEQ     store12
-	MOVQ    728(AX), R9
-	VADDPS  (R9)(SI*1), Z4, Z4
+	MOVQ       208(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Z3, (R10)(SI*1)
+	VADDPS     Z10, Z6, Z3
+	VSUBPS     Z10, Z6, Z5
+	VADDPS     Z22, Z18, Z6
+	VSUBPS     Z22, Z18, Z7
+	VADDPS     Z3, Z4, Z4
+	VADDPS     Z6, Z4, Z4
+	VADDPS     (DI)(SI*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store12
+	MOVQ       728(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Z4, Z4
 
 store12:
-	MOVQ        216(AX), R9
-	VMOVUPS     Z4, (R9)(SI*1)
+	MOVQ        216(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z4, (R10)(SI*1)
 	VMOVAPS     Z5, Z4
 	VFMADD231PS Z7, Z0, Z4
 	VADDPS      (DI)(SI*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        736(AX), R9
-	VADDPS      (R9)(SI*1), Z4, Z4
+	MOVQ        736(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z4, Z4
 
 store13:
-	MOVQ        224(AX), R9
-	VMOVUPS     Z4, (R9)(SI*1)
+	MOVQ        224(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z4, (R10)(SI*1)
 	VFMADD231PS Z6, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        744(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        744(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store14:
-	MOVQ        232(AX), R9
-	VMOVUPS     Z3, (R9)(SI*1)
+	MOVQ        232(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z7, Z2, Z5
 	VADDPS      Z14, Z5, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        752(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        752(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store15:
-	MOVQ    240(AX), R9
-	VMOVUPS Z3, (R9)(SI*1)
-	ADDQ    $+64, SI
-	ADDQ    $+64, CX
-	DECQ    BX
-	JNE     loop
+	MOVQ       240(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Z3, (R10)(SI*1)
+	ADDQ       $+64, SI
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -3131,7 +3166,7 @@ loop:
 	RET
 
 // func winoOutputAVX2(p *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·winoOutputAVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -3449,19 +3484,22 @@ found:
 	XORQ         SI, SI
 
 loop:
-	MOVQ        CX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Y3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y7
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y8
+	LEAQ        64(SI), R9
+	CMPQ        BX, $+1
+	CMOVQEQ     112(AX), R9
+	MOVQ        CX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y7
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y7, Y5
@@ -3477,19 +3515,19 @@ loop:
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y6, Y4, Y3
 	VMOVUPS     Y3, 1496(AX)
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Y3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y7
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y8
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y7
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y7, Y5
@@ -3505,19 +3543,19 @@ loop:
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y6, Y4, Y3
 	VMOVUPS     Y3, 1528(AX)
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Y3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y7
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y8
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y7
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y7, Y5
@@ -3533,19 +3571,19 @@ loop:
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y6, Y4, Y3
 	VMOVUPS     Y3, 1560(AX)
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Y3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y7
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y8
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y7
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y7, Y5
@@ -3561,19 +3599,19 @@ loop:
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y6, Y4, Y3
 	VMOVUPS     Y3, 1656(AX)
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Y3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y7
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y8
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y7
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y7, Y5
@@ -3589,19 +3627,19 @@ loop:
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y6, Y4, Y3
 	VMOVUPS     Y3, 1592(AX)
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Y3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y7
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y8
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y7
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y8
 	VADDPS      Y5, Y4, Y9
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y7, Y5
@@ -3632,207 +3670,239 @@ loop:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        632(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store0:
-	MOVQ        120(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        120(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        640(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store1:
-	MOVQ        128(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        128(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y5, Y1, Y9
 	VADDPS      (DI)(SI*1), Y9, Y9
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), R9
-	VADDPS      (R9)(SI*1), Y9, Y9
+	MOVQ        648(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y9, Y9
 
 store2:
-	MOVQ        136(AX), R9
-	VMOVUPS     Y9, (R9)(SI*1)
+	MOVQ        136(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y9, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y8, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        656(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store3:
-	MOVQ    144(AX), R9
-	VMOVUPS Y3, (R9)(SI*1)
-	VMOVUPS 1112(AX), Y3
-	VMOVUPS 1144(AX), Y4
-	VMOVUPS 1176(AX), Y5
-	VMOVUPS 1208(AX), Y6
-	VMOVUPS 1240(AX), Y7
-	VMOVUPS 1272(AX), Y8
-	VADDPS  Y5, Y4, Y9
-	VSUBPS  Y5, Y4, Y4
-	VADDPS  Y7, Y6, Y5
-	VSUBPS  Y7, Y6, Y6
-	VADDPS  Y9, Y3, Y3
-	VADDPS  Y5, Y3, Y3
-	VADDPS  (DI)(SI*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), R9
-	VADDPS  (R9)(SI*1), Y3, Y3
+	MOVQ       144(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Y3, (R10)(SI*1)
+	VMOVUPS    1112(AX), Y3
+	VMOVUPS    1144(AX), Y4
+	VMOVUPS    1176(AX), Y5
+	VMOVUPS    1208(AX), Y6
+	VMOVUPS    1240(AX), Y7
+	VMOVUPS    1272(AX), Y8
+	VADDPS     Y5, Y4, Y9
+	VSUBPS     Y5, Y4, Y4
+	VADDPS     Y7, Y6, Y5
+	VSUBPS     Y7, Y6, Y6
+	VADDPS     Y9, Y3, Y3
+	VADDPS     Y5, Y3, Y3
+	VADDPS     (DI)(SI*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Y3, Y3
 
 store4:
-	MOVQ        152(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        152(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        672(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store5:
-	MOVQ        160(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        160(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y5, Y1, Y9
 	VADDPS      (DI)(SI*1), Y9, Y9
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), R9
-	VADDPS      (R9)(SI*1), Y9, Y9
+	MOVQ        680(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y9, Y9
 
 store6:
-	MOVQ        168(AX), R9
-	VMOVUPS     Y9, (R9)(SI*1)
+	MOVQ        168(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y9, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y8, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        688(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store7:
-	MOVQ    176(AX), R9
-	VMOVUPS Y3, (R9)(SI*1)
-	VMOVUPS 1304(AX), Y3
-	VMOVUPS 1336(AX), Y4
-	VMOVUPS 1368(AX), Y5
-	VMOVUPS 1400(AX), Y6
-	VMOVUPS 1432(AX), Y7
-	VMOVUPS 1464(AX), Y8
-	VADDPS  Y5, Y4, Y9
-	VSUBPS  Y5, Y4, Y4
-	VADDPS  Y7, Y6, Y5
-	VSUBPS  Y7, Y6, Y6
-	VADDPS  Y9, Y3, Y3
-	VADDPS  Y5, Y3, Y3
-	VADDPS  (DI)(SI*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    696(AX), R9
-	VADDPS  (R9)(SI*1), Y3, Y3
+	MOVQ       176(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Y3, (R10)(SI*1)
+	VMOVUPS    1304(AX), Y3
+	VMOVUPS    1336(AX), Y4
+	VMOVUPS    1368(AX), Y5
+	VMOVUPS    1400(AX), Y6
+	VMOVUPS    1432(AX), Y7
+	VMOVUPS    1464(AX), Y8
+	VADDPS     Y5, Y4, Y9
+	VSUBPS     Y5, Y4, Y4
+	VADDPS     Y7, Y6, Y5
+	VSUBPS     Y7, Y6, Y6
+	VADDPS     Y9, Y3, Y3
+	VADDPS     Y5, Y3, Y3
+	VADDPS     (DI)(SI*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store8
+	MOVQ       696(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Y3, Y3
 
 store8:
-	MOVQ        184(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        184(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        704(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        704(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store9:
-	MOVQ        192(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        192(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y5, Y1, Y9
 	VADDPS      (DI)(SI*1), Y9, Y9
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        712(AX), R9
-	VADDPS      (R9)(SI*1), Y9, Y9
+	MOVQ        712(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y9, Y9
 
 store10:
-	MOVQ        200(AX), R9
-	VMOVUPS     Y9, (R9)(SI*1)
+	MOVQ        200(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y9, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y8, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        720(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        720(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store11:
-	MOVQ    208(AX), R9
-	VMOVUPS Y3, (R9)(SI*1)
-	VMOVUPS 1496(AX), Y3
-	VMOVUPS 1528(AX), Y4
-	VMOVUPS 1560(AX), Y5
-	VMOVUPS 1592(AX), Y6
-	VMOVUPS 1624(AX), Y7
-	VMOVUPS 1656(AX), Y8
-	VADDPS  Y5, Y4, Y9
-	VSUBPS  Y5, Y4, Y4
-	VADDPS  Y7, Y6, Y5
-	VSUBPS  Y7, Y6, Y6
-	VADDPS  Y9, Y3, Y3
-	VADDPS  Y5, Y3, Y3
-	VADDPS  (DI)(SI*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store12
-	MOVQ    728(AX), R9
-	VADDPS  (R9)(SI*1), Y3, Y3
+	MOVQ       208(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Y3, (R10)(SI*1)
+	VMOVUPS    1496(AX), Y3
+	VMOVUPS    1528(AX), Y4
+	VMOVUPS    1560(AX), Y5
+	VMOVUPS    1592(AX), Y6
+	VMOVUPS    1624(AX), Y7
+	VMOVUPS    1656(AX), Y8
+	VADDPS     Y5, Y4, Y9
+	VSUBPS     Y5, Y4, Y4
+	VADDPS     Y7, Y6, Y5
+	VSUBPS     Y7, Y6, Y6
+	VADDPS     Y9, Y3, Y3
+	VADDPS     Y5, Y3, Y3
+	VADDPS     (DI)(SI*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store12
+	MOVQ       728(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Y3, Y3
 
 store12:
-	MOVQ        216(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        216(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        736(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        736(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store13:
-	MOVQ        224(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        224(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y5, Y1, Y9
 	VADDPS      (DI)(SI*1), Y9, Y9
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        744(AX), R9
-	VADDPS      (R9)(SI*1), Y9, Y9
+	MOVQ        744(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y9, Y9
 
 store14:
-	MOVQ        232(AX), R9
-	VMOVUPS     Y9, (R9)(SI*1)
+	MOVQ        232(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y9, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y8, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        752(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        752(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store15:
-	MOVQ    240(AX), R9
-	VMOVUPS Y3, (R9)(SI*1)
-	ADDQ    $+32, SI
-	ADDQ    $+32, CX
-	DECQ    BX
-	JNE     loop
+	MOVQ       240(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Y3, (R10)(SI*1)
+	ADDQ       $+32, SI
+	ADDQ       $+32, CX
+	DECQ       BX
+	JNE        loop
 	VZEROUPPER
 	RET
 

@@ -121,7 +121,8 @@ func (g *winograd) outputs(w *winogradWorker, m, dump []float32, mPlane, j int) 
 	p := &w.patch
 	p.outside, p.plane = &dump[0], uintptr(4*mPlane)
 	for i, t := range w.sorted.list {
-		g.output(w, m[i*panelWidth:], t, j*panelWidth, g.panelCols(j))
+		next := w.sorted.list[min(i+1, len(w.sorted.list)-1)]
+		g.output(w, m[i*panelWidth:], t, next, j*panelWidth, g.panelCols(j))
 	}
 }
 

@@ -78,7 +78,7 @@ func (g *patchGrid) locate(p *patch, t int) (n, rows, cols int) {
 	return t / g.perImage(), rows, cols
 }
 
-// fetchNext has the transform of patch t, at p's view, fetch the first channels of patch next.
+// fetchNext has the transform of patch t, at p's view, fetch patch next's first channels.
 func (g *patchGrid) fetchNext(p *patch, t, next int) {
 	row := func(t int) int { return t/g.perImage()*g.h + g.size*(t/g.cols%g.rows) }
 	p.next = uintptr(row(next)-row(t))*p.row + uintptr(g.size*(next%g.cols-t%g.cols))*p.pixel

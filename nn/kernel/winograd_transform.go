@@ -29,7 +29,7 @@ type patch struct {
 	plane uintptr
 	step  uintptr  // filter: between input channels of data
 	init  *float32 // winoOutput: what every pixel starts from
-	next  uintptr  // reading pixels: bytes to those of the patch after this one, which are fetched; 0 if there is none
+	next  uintptr  // bytes from the pixels to those of the patch after this one, which are fetched; 0 if there is none
 
 	pixels    [64]uintptr // the transforms' own
 	addPixels [36]uintptr

@@ -230,7 +230,7 @@ loop:
 	RET
 
 // func winoUpOutput2x2AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoUpOutput2x2AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -348,83 +348,94 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (R11)
-	VMOVUPS (SI)(R10*2), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 320(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 64(R11)
-	VMOVUPS (SI)(R10*2), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 384(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 128(R11)
-	VMOVUPS (SI)(R10*2), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 448(R11)
-	VMOVUPS 64(R11), Z0
-	VMOVUPS (R11), Z1
-	VADDPS  Z0, Z1, Z1
-	VADDPS  (R8)(BX*1), Z1, Z1
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Z1, Z1
+	LEAQ       64(BX), R12
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R12
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    Z1, (R11)
+	VMOVUPS    (SI)(R10*2), Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 320(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    Z1, 64(R11)
+	VMOVUPS    (SI)(R10*2), Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 384(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    Z1, 128(R11)
+	VMOVUPS    (SI)(R10*2), Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 448(R11)
+	VMOVUPS    64(R11), Z0
+	VMOVUPS    (R11), Z1
+	VADDPS     Z0, Z1, Z1
+	VADDPS     (R8)(BX*1), Z1, Z1
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Z1, Z1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Z1, (SI)(BX*1)
-	VMOVUPS 128(R11), Z1
-	VADDPS  Z1, Z0, Z0
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Z1, (SI)(BX*1)
+	VMOVUPS    128(R11), Z1
+	VADDPS     Z1, Z0, Z0
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	VMOVUPS 384(R11), Z0
-	VMOVUPS 320(R11), Z1
-	VADDPS  Z0, Z1, Z1
-	VADDPS  (R8)(BX*1), Z1, Z1
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Z1, Z1
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	VMOVUPS    384(R11), Z0
+	VMOVUPS    320(R11), Z1
+	VADDPS     Z0, Z1, Z1
+	VADDPS     (R8)(BX*1), Z1, Z1
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Z1, Z1
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Z1, (SI)(BX*1)
-	VMOVUPS 448(R11), Z1
-	VADDPS  Z1, Z0, Z0
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Z1, (SI)(BX*1)
+	VMOVUPS    448(R11), Z1
+	VADDPS     Z1, Z0, Z0
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -849,7 +860,7 @@ loop:
 	RET
 
 // func winoUpOutput2x3AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoUpOutput2x3AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -997,116 +1008,131 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (R11)
-	VMOVUPS (SI)(R10*2), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 320(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 64(R11)
-	VMOVUPS (SI)(R10*2), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 384(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 128(R11)
-	VMOVUPS (SI)(R10*2), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 448(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 192(R11)
-	VMOVUPS (SI)(R10*2), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 512(R11)
-	VMOVUPS 64(R11), Z0
-	VMOVUPS 192(R11), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (R11), Z1
-	VADDPS  Z2, Z1, Z1
-	VADDPS  (R8)(BX*1), Z1, Z1
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Z1, Z1
+	LEAQ       64(BX), R12
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R12
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    Z1, (R11)
+	VMOVUPS    (SI)(R10*2), Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 320(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    Z1, 64(R11)
+	VMOVUPS    (SI)(R10*2), Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 384(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    Z1, 128(R11)
+	VMOVUPS    (SI)(R10*2), Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 448(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z0, Z1, Z1
+	VMOVUPS    Z1, 192(R11)
+	VMOVUPS    (SI)(R10*2), Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 512(R11)
+	VMOVUPS    64(R11), Z0
+	VMOVUPS    192(R11), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (R11), Z1
+	VADDPS     Z2, Z1, Z1
+	VADDPS     (R8)(BX*1), Z1, Z1
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Z1, Z1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Z1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Z1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	VMOVUPS 128(R11), Z0
-	VADDPS  Z0, Z2, Z0
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	VMOVUPS    128(R11), Z0
+	VADDPS     Z0, Z2, Z0
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	VMOVUPS 384(R11), Z0
-	VMOVUPS 512(R11), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS 320(R11), Z1
-	VADDPS  Z2, Z1, Z1
-	VADDPS  (R8)(BX*1), Z1, Z1
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Z1, Z1
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	VMOVUPS    384(R11), Z0
+	VMOVUPS    512(R11), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    320(R11), Z1
+	VADDPS     Z2, Z1, Z1
+	VADDPS     (R8)(BX*1), Z1, Z1
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Z1, Z1
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Z1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	VMOVUPS 448(R11), Z0
-	VADDPS  Z0, Z2, Z0
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	VMOVUPS    448(R11), Z0
+	VADDPS     Z0, Z2, Z0
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -1623,7 +1649,7 @@ loop:
 	RET
 
 // func winoUpOutput2x4AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoUpOutput2x4AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -1807,67 +1833,72 @@ found:
 	XORQ         BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z3, Z4, Z4
-	VMOVUPS Z4, (R11)
-	VMOVUPS (SI)(R10*2), Z4
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 320(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z3, Z4, Z4
-	VMOVUPS Z4, 64(R11)
-	VMOVUPS (SI)(R10*2), Z4
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 384(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z3, Z4, Z4
-	VMOVUPS Z4, 128(R11)
-	VMOVUPS (SI)(R10*2), Z4
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 448(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z3, Z4, Z4
-	VMOVUPS Z4, 192(R11)
-	VMOVUPS (SI)(R10*2), Z4
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 512(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z3, Z4, Z4
-	VMOVUPS Z4, 256(R11)
-	VMOVUPS (SI)(R10*2), Z4
-	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 576(R11)
-	VMOVUPS 64(R11), Z3
-	VMOVUPS 192(R11), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 256(R11), Z4
-	VMOVUPS (R11), Z6
-	VADDPS  Z5, Z6, Z6
-	VADDPS  Z4, Z6, Z6
-	VADDPS  (R8)(BX*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Z6, Z6
+	LEAQ       64(BX), R12
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R12
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z3, Z4, Z4
+	VMOVUPS    Z4, (R11)
+	VMOVUPS    (SI)(R10*2), Z4
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 320(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z3, Z4, Z4
+	VMOVUPS    Z4, 64(R11)
+	VMOVUPS    (SI)(R10*2), Z4
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 384(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z3, Z4, Z4
+	VMOVUPS    Z4, 128(R11)
+	VMOVUPS    (SI)(R10*2), Z4
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 448(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z3, Z4, Z4
+	VMOVUPS    Z4, 192(R11)
+	VMOVUPS    (SI)(R10*2), Z4
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 512(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z3, Z4, Z4
+	VMOVUPS    Z4, 256(R11)
+	VMOVUPS    (SI)(R10*2), Z4
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    Z3, 576(R11)
+	VMOVUPS    64(R11), Z3
+	VMOVUPS    192(R11), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    256(R11), Z4
+	VMOVUPS    (R11), Z6
+	VADDPS     Z5, Z6, Z6
+	VADDPS     Z4, Z6, Z6
+	VADDPS     (R8)(BX*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Z6, Z6
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -1875,20 +1906,24 @@ store0:
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store2:
 	MOVQ        136(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     128(R11), Z4
@@ -1897,27 +1932,31 @@ store2:
 	CMPQ        16(AX), $+0
 	JEQ         store3
 	MOVQ        656(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 384(R11), Z3
-	VMOVUPS 512(R11), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 576(R11), Z4
-	VMOVUPS 320(R11), Z6
-	VADDPS  Z5, Z6, Z6
-	VADDPS  Z4, Z6, Z6
-	VADDPS  (R8)(BX*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Z6, Z6
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    384(R11), Z3
+	VMOVUPS    512(R11), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    576(R11), Z4
+	VMOVUPS    320(R11), Z6
+	VADDPS     Z5, Z6, Z6
+	VADDPS     Z4, Z6, Z6
+	VADDPS     (R8)(BX*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Z6, Z6
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -1925,20 +1964,24 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store5:
 	MOVQ        160(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
 	MOVQ        680(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store6:
 	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     448(R11), Z4
@@ -1947,15 +1990,17 @@ store6:
 	CMPQ        16(AX), $+0
 	JEQ         store7
 	MOVQ        688(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -2474,7 +2519,7 @@ loop:
 	RET
 
 // func winoUpOutput3x2AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoUpOutput3x2AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -2629,118 +2674,133 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI)(R11*1), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z2, Z1, Z1
-	VMOVUPS Z1, (R12)
-	VMOVUPS Z0, 320(R12)
-	VMOVUPS (SI)(R10*2), Z0
-	VADDPS  Z0, Z2, Z0
-	VMOVUPS Z0, 640(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI)(R11*1), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z2, Z1, Z1
-	VMOVUPS Z1, 64(R12)
-	VMOVUPS Z0, 384(R12)
-	VMOVUPS (SI)(R10*2), Z0
-	VADDPS  Z0, Z2, Z0
-	VMOVUPS Z0, 704(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI)(R11*1), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z2, Z1, Z1
-	VMOVUPS Z1, 128(R12)
-	VMOVUPS Z0, 448(R12)
-	VMOVUPS (SI)(R10*2), Z0
-	VADDPS  Z0, Z2, Z0
-	VMOVUPS Z0, 768(R12)
-	VMOVUPS 64(R12), Z0
-	VMOVUPS (R12), Z1
-	VADDPS  Z0, Z1, Z1
-	VADDPS  (R8)(BX*1), Z1, Z1
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Z1, Z1
+	LEAQ       64(BX), R13
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R13
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI)(R11*1), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    Z1, (R12)
+	VMOVUPS    Z0, 320(R12)
+	VMOVUPS    (SI)(R10*2), Z0
+	VADDPS     Z0, Z2, Z0
+	VMOVUPS    Z0, 640(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI)(R11*1), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    Z1, 64(R12)
+	VMOVUPS    Z0, 384(R12)
+	VMOVUPS    (SI)(R10*2), Z0
+	VADDPS     Z0, Z2, Z0
+	VMOVUPS    Z0, 704(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI)(R11*1), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    Z1, 128(R12)
+	VMOVUPS    Z0, 448(R12)
+	VMOVUPS    (SI)(R10*2), Z0
+	VADDPS     Z0, Z2, Z0
+	VMOVUPS    Z0, 768(R12)
+	VMOVUPS    64(R12), Z0
+	VMOVUPS    (R12), Z1
+	VADDPS     Z0, Z1, Z1
+	VADDPS     (R8)(BX*1), Z1, Z1
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z1, Z1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Z1, (SI)(BX*1)
-	VMOVUPS 128(R12), Z1
-	VADDPS  Z1, Z0, Z0
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z1, (SI)(BX*1)
+	VMOVUPS    128(R12), Z1
+	VADDPS     Z1, Z0, Z0
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	VMOVUPS 384(R12), Z0
-	VMOVUPS 320(R12), Z1
-	VADDPS  Z0, Z1, Z1
-	VADDPS  (R8)(BX*1), Z1, Z1
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Z1, Z1
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	VMOVUPS    384(R12), Z0
+	VMOVUPS    320(R12), Z1
+	VADDPS     Z0, Z1, Z1
+	VADDPS     (R8)(BX*1), Z1, Z1
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z1, Z1
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Z1, (SI)(BX*1)
-	VMOVUPS 448(R12), Z1
-	VADDPS  Z1, Z0, Z0
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z1, (SI)(BX*1)
+	VMOVUPS    448(R12), Z1
+	VADDPS     Z1, Z0, Z0
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	VMOVUPS 704(R12), Z0
-	VMOVUPS 640(R12), Z1
-	VADDPS  Z0, Z1, Z1
-	VADDPS  (R8)(BX*1), Z1, Z1
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Z1, Z1
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	VMOVUPS    704(R12), Z0
+	VMOVUPS    640(R12), Z1
+	VADDPS     Z0, Z1, Z1
+	VADDPS     (R8)(BX*1), Z1, Z1
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z1, Z1
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Z1, (SI)(BX*1)
-	VMOVUPS 768(R12), Z1
-	VADDPS  Z1, Z0, Z0
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z1, (SI)(BX*1)
+	VMOVUPS    768(R12), Z1
+	VADDPS     Z1, Z0, Z0
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -3284,7 +3344,7 @@ loop:
 	RET
 
 // func winoUpOutput3x3AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoUpOutput3x3AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -3484,167 +3544,188 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI)(R11*1), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z2, Z1, Z1
-	VMOVUPS Z1, (R12)
-	VMOVUPS Z0, 320(R12)
-	VMOVUPS (SI)(R10*2), Z0
-	VADDPS  Z0, Z2, Z0
-	VMOVUPS Z0, 640(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI)(R11*1), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z2, Z1, Z1
-	VMOVUPS Z1, 64(R12)
-	VMOVUPS Z0, 384(R12)
-	VMOVUPS (SI)(R10*2), Z0
-	VADDPS  Z0, Z2, Z0
-	VMOVUPS Z0, 704(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI)(R11*1), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z2, Z1, Z1
-	VMOVUPS Z1, 128(R12)
-	VMOVUPS Z0, 448(R12)
-	VMOVUPS (SI)(R10*2), Z0
-	VADDPS  Z0, Z2, Z0
-	VMOVUPS Z0, 768(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z0
-	VMOVUPS (SI)(R11*1), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (SI), Z1
-	VADDPS  Z2, Z1, Z1
-	VMOVUPS Z1, 192(R12)
-	VMOVUPS Z0, 512(R12)
-	VMOVUPS (SI)(R10*2), Z0
-	VADDPS  Z0, Z2, Z0
-	VMOVUPS Z0, 832(R12)
-	VMOVUPS 64(R12), Z0
-	VMOVUPS 192(R12), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (R12), Z1
-	VADDPS  Z2, Z1, Z1
-	VADDPS  (R8)(BX*1), Z1, Z1
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Z1, Z1
+	LEAQ       64(BX), R13
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R13
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI)(R11*1), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    Z1, (R12)
+	VMOVUPS    Z0, 320(R12)
+	VMOVUPS    (SI)(R10*2), Z0
+	VADDPS     Z0, Z2, Z0
+	VMOVUPS    Z0, 640(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI)(R11*1), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    Z1, 64(R12)
+	VMOVUPS    Z0, 384(R12)
+	VMOVUPS    (SI)(R10*2), Z0
+	VADDPS     Z0, Z2, Z0
+	VMOVUPS    Z0, 704(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI)(R11*1), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    Z1, 128(R12)
+	VMOVUPS    Z0, 448(R12)
+	VMOVUPS    (SI)(R10*2), Z0
+	VADDPS     Z0, Z2, Z0
+	VMOVUPS    Z0, 768(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z0
+	VMOVUPS    (SI)(R11*1), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (SI), Z1
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    Z1, 192(R12)
+	VMOVUPS    Z0, 512(R12)
+	VMOVUPS    (SI)(R10*2), Z0
+	VADDPS     Z0, Z2, Z0
+	VMOVUPS    Z0, 832(R12)
+	VMOVUPS    64(R12), Z0
+	VMOVUPS    192(R12), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    (R12), Z1
+	VADDPS     Z2, Z1, Z1
+	VADDPS     (R8)(BX*1), Z1, Z1
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z1, Z1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Z1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	VMOVUPS 128(R12), Z0
-	VADDPS  Z0, Z2, Z0
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	VMOVUPS    128(R12), Z0
+	VADDPS     Z0, Z2, Z0
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	VMOVUPS 384(R12), Z0
-	VMOVUPS 512(R12), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS 320(R12), Z1
-	VADDPS  Z2, Z1, Z1
-	VADDPS  (R8)(BX*1), Z1, Z1
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Z1, Z1
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	VMOVUPS    384(R12), Z0
+	VMOVUPS    512(R12), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    320(R12), Z1
+	VADDPS     Z2, Z1, Z1
+	VADDPS     (R8)(BX*1), Z1, Z1
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z1, Z1
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	VMOVUPS 448(R12), Z0
-	VADDPS  Z0, Z2, Z0
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	VMOVUPS    448(R12), Z0
+	VADDPS     Z0, Z2, Z0
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	VMOVUPS 704(R12), Z0
-	VMOVUPS 832(R12), Z1
-	VADDPS  Z1, Z0, Z2
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS 640(R12), Z1
-	VADDPS  Z2, Z1, Z1
-	VADDPS  (R8)(BX*1), Z1, Z1
-	CMPQ    16(AX), $+0
-	JEQ     store6
-	MOVQ    680(AX), SI
-	VADDPS  (SI)(BX*1), Z1, Z1
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	VMOVUPS    704(R12), Z0
+	VMOVUPS    832(R12), Z1
+	VADDPS     Z1, Z0, Z2
+	VSUBPS     Z1, Z0, Z0
+	VMOVUPS    640(R12), Z1
+	VADDPS     Z2, Z1, Z1
+	VADDPS     (R8)(BX*1), Z1, Z1
+	CMPQ       16(AX), $+0
+	JEQ        store6
+	MOVQ       680(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z1, Z1
 
 store6:
-	MOVQ    168(AX), SI
-	VMOVUPS Z1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store7
-	MOVQ    688(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       168(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store7
+	MOVQ       688(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	VMOVUPS 768(R12), Z0
-	VADDPS  Z0, Z2, Z0
-	VADDPS  (R8)(BX*1), Z0, Z0
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    696(AX), SI
-	VADDPS  (SI)(BX*1), Z0, Z0
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	VMOVUPS    768(R12), Z0
+	VADDPS     Z0, Z2, Z0
+	VADDPS     (R8)(BX*1), Z0, Z0
+	CMPQ       16(AX), $+0
+	JEQ        store8
+	MOVQ       696(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z0, Z0
 
 store8:
-	MOVQ    184(AX), SI
-	VMOVUPS Z0, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       184(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z0, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -4323,7 +4404,7 @@ loop:
 	RET
 
 // func winoUpOutput3x4AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoUpOutput3x4AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -4574,87 +4655,92 @@ found:
 	XORQ         BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI)(R11*1), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, (R12)
-	VMOVUPS Z3, 320(R12)
-	VMOVUPS (SI)(R10*2), Z3
-	VADDPS  Z3, Z5, Z3
-	VMOVUPS Z3, 640(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI)(R11*1), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, 64(R12)
-	VMOVUPS Z3, 384(R12)
-	VMOVUPS (SI)(R10*2), Z3
-	VADDPS  Z3, Z5, Z3
-	VMOVUPS Z3, 704(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI)(R11*1), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, 128(R12)
-	VMOVUPS Z3, 448(R12)
-	VMOVUPS (SI)(R10*2), Z3
-	VADDPS  Z3, Z5, Z3
-	VMOVUPS Z3, 768(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI)(R11*1), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, 192(R12)
-	VMOVUPS Z3, 512(R12)
-	VMOVUPS (SI)(R10*2), Z3
-	VADDPS  Z3, Z5, Z3
-	VMOVUPS Z3, 832(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Z3
-	VMOVUPS (SI)(R11*1), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (SI), Z4
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, 256(R12)
-	VMOVUPS Z3, 576(R12)
-	VMOVUPS (SI)(R10*2), Z3
-	VADDPS  Z3, Z5, Z3
-	VMOVUPS Z3, 896(R12)
-	VMOVUPS 64(R12), Z3
-	VMOVUPS 192(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS (R12), Z6
-	VADDPS  Z5, Z6, Z6
-	VADDPS  Z4, Z6, Z6
-	VADDPS  (R8)(BX*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Z6, Z6
+	LEAQ       64(BX), R13
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R13
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI)(R11*1), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, (R12)
+	VMOVUPS    Z3, 320(R12)
+	VMOVUPS    (SI)(R10*2), Z3
+	VADDPS     Z3, Z5, Z3
+	VMOVUPS    Z3, 640(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI)(R11*1), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, 64(R12)
+	VMOVUPS    Z3, 384(R12)
+	VMOVUPS    (SI)(R10*2), Z3
+	VADDPS     Z3, Z5, Z3
+	VMOVUPS    Z3, 704(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI)(R11*1), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, 128(R12)
+	VMOVUPS    Z3, 448(R12)
+	VMOVUPS    (SI)(R10*2), Z3
+	VADDPS     Z3, Z5, Z3
+	VMOVUPS    Z3, 768(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI)(R11*1), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, 192(R12)
+	VMOVUPS    Z3, 512(R12)
+	VMOVUPS    (SI)(R10*2), Z3
+	VADDPS     Z3, Z5, Z3
+	VMOVUPS    Z3, 832(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Z3
+	VMOVUPS    (SI)(R11*1), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (SI), Z4
+	VADDPS     Z5, Z4, Z4
+	VMOVUPS    Z4, 256(R12)
+	VMOVUPS    Z3, 576(R12)
+	VMOVUPS    (SI)(R10*2), Z3
+	VADDPS     Z3, Z5, Z3
+	VMOVUPS    Z3, 896(R12)
+	VMOVUPS    64(R12), Z3
+	VMOVUPS    192(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    256(R12), Z4
+	VMOVUPS    (R12), Z6
+	VADDPS     Z5, Z6, Z6
+	VADDPS     Z4, Z6, Z6
+	VADDPS     (R8)(BX*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z6, Z6
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -4662,20 +4748,24 @@ store0:
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store2:
 	MOVQ        136(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     128(R12), Z4
@@ -4684,27 +4774,31 @@ store2:
 	CMPQ        16(AX), $+0
 	JEQ         store3
 	MOVQ        656(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 384(R12), Z3
-	VMOVUPS 512(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 576(R12), Z4
-	VMOVUPS 320(R12), Z6
-	VADDPS  Z5, Z6, Z6
-	VADDPS  Z4, Z6, Z6
-	VADDPS  (R8)(BX*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Z6, Z6
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    384(R12), Z3
+	VMOVUPS    512(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    576(R12), Z4
+	VMOVUPS    320(R12), Z6
+	VADDPS     Z5, Z6, Z6
+	VADDPS     Z4, Z6, Z6
+	VADDPS     (R8)(BX*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z6, Z6
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -4712,20 +4806,24 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store5:
 	MOVQ        160(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
 	MOVQ        680(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store6:
 	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     448(R12), Z4
@@ -4734,27 +4832,31 @@ store6:
 	CMPQ        16(AX), $+0
 	JEQ         store7
 	MOVQ        688(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 704(R12), Z3
-	VMOVUPS 832(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 896(R12), Z4
-	VMOVUPS 640(R12), Z6
-	VADDPS  Z5, Z6, Z6
-	VADDPS  Z4, Z6, Z6
-	VADDPS  (R8)(BX*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    696(AX), SI
-	VADDPS  (SI)(BX*1), Z6, Z6
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    704(R12), Z3
+	VMOVUPS    832(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    896(R12), Z4
+	VMOVUPS    640(R12), Z6
+	VADDPS     Z5, Z6, Z6
+	VADDPS     Z4, Z6, Z6
+	VADDPS     (R8)(BX*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store8
+	MOVQ       696(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z6, Z6
 
 store8:
 	MOVQ        184(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -4762,20 +4864,24 @@ store8:
 	CMPQ        16(AX), $+0
 	JEQ         store9
 	MOVQ        704(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store9:
 	MOVQ        192(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store10
 	MOVQ        712(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store10:
 	MOVQ        200(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     768(R12), Z4
@@ -4784,15 +4890,17 @@ store10:
 	CMPQ        16(AX), $+0
 	JEQ         store11
 	MOVQ        720(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store11:
-	MOVQ    208(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       208(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -5449,7 +5557,7 @@ loop:
 	RET
 
 // func winoUpOutput4x2AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoUpOutput4x2AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -5647,6 +5755,9 @@ found:
 	XORQ         BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Z3
@@ -5714,95 +5825,111 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z4, Z4
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Z4, (SI)(BX*1)
-	VMOVUPS 128(R12), Z4
-	VADDPS  Z4, Z3, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z4, (SI)(BX*1)
+	VMOVUPS    128(R12), Z4
+	VADDPS     Z4, Z3, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 384(R12), Z3
-	VMOVUPS 320(R12), Z4
-	VADDPS  Z3, Z4, Z4
-	VADDPS  (R8)(BX*1), Z4, Z4
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Z4, Z4
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    384(R12), Z3
+	VMOVUPS    320(R12), Z4
+	VADDPS     Z3, Z4, Z4
+	VADDPS     (R8)(BX*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z4, Z4
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Z4, (SI)(BX*1)
-	VMOVUPS 448(R12), Z4
-	VADDPS  Z4, Z3, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z4, (SI)(BX*1)
+	VMOVUPS    448(R12), Z4
+	VADDPS     Z4, Z3, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 704(R12), Z3
-	VMOVUPS 640(R12), Z4
-	VADDPS  Z3, Z4, Z4
-	VADDPS  (R8)(BX*1), Z4, Z4
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Z4, Z4
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    704(R12), Z3
+	VMOVUPS    640(R12), Z4
+	VADDPS     Z3, Z4, Z4
+	VADDPS     (R8)(BX*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z4, Z4
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Z4, (SI)(BX*1)
-	VMOVUPS 768(R12), Z4
-	VADDPS  Z4, Z3, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z4, (SI)(BX*1)
+	VMOVUPS    768(R12), Z4
+	VADDPS     Z4, Z3, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 1024(R12), Z3
-	VMOVUPS 960(R12), Z4
-	VADDPS  Z3, Z4, Z4
-	VADDPS  (R8)(BX*1), Z4, Z4
-	CMPQ    16(AX), $+0
-	JEQ     store6
-	MOVQ    680(AX), SI
-	VADDPS  (SI)(BX*1), Z4, Z4
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    1024(R12), Z3
+	VMOVUPS    960(R12), Z4
+	VADDPS     Z3, Z4, Z4
+	VADDPS     (R8)(BX*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store6
+	MOVQ       680(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z4, Z4
 
 store6:
-	MOVQ    168(AX), SI
-	VMOVUPS Z4, (SI)(BX*1)
-	VMOVUPS 1088(R12), Z4
-	VADDPS  Z4, Z3, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store7
-	MOVQ    688(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       168(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z4, (SI)(BX*1)
+	VMOVUPS    1088(R12), Z4
+	VADDPS     Z4, Z3, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store7
+	MOVQ       688(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -6481,7 +6608,7 @@ loop:
 	RET
 
 // func winoUpOutput4x3AVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoUpOutput4x3AVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -6739,6 +6866,9 @@ found:
 	XORQ         BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Z3
@@ -6829,140 +6959,164 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z4, Z4
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Z4, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z4, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 128(R12), Z3
-	VADDPS  Z3, Z5, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    128(R12), Z3
+	VADDPS     Z3, Z5, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 384(R12), Z3
-	VMOVUPS 512(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 320(R12), Z4
-	VADDPS  Z5, Z4, Z4
-	VADDPS  (R8)(BX*1), Z4, Z4
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Z4, Z4
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    384(R12), Z3
+	VMOVUPS    512(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    320(R12), Z4
+	VADDPS     Z5, Z4, Z4
+	VADDPS     (R8)(BX*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z4, Z4
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Z4, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z4, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 448(R12), Z3
-	VADDPS  Z3, Z5, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    448(R12), Z3
+	VADDPS     Z3, Z5, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 704(R12), Z3
-	VMOVUPS 832(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 640(R12), Z4
-	VADDPS  Z5, Z4, Z4
-	VADDPS  (R8)(BX*1), Z4, Z4
-	CMPQ    16(AX), $+0
-	JEQ     store6
-	MOVQ    680(AX), SI
-	VADDPS  (SI)(BX*1), Z4, Z4
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    704(R12), Z3
+	VMOVUPS    832(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    640(R12), Z4
+	VADDPS     Z5, Z4, Z4
+	VADDPS     (R8)(BX*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store6
+	MOVQ       680(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z4, Z4
 
 store6:
-	MOVQ    168(AX), SI
-	VMOVUPS Z4, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store7
-	MOVQ    688(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       168(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z4, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store7
+	MOVQ       688(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 768(R12), Z3
-	VADDPS  Z3, Z5, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    696(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    768(R12), Z3
+	VADDPS     Z3, Z5, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store8
+	MOVQ       696(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store8:
-	MOVQ    184(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 1024(R12), Z3
-	VMOVUPS 1152(R12), Z4
-	VADDPS  Z4, Z3, Z5
-	VSUBPS  Z4, Z3, Z3
-	VMOVUPS 960(R12), Z4
-	VADDPS  Z5, Z4, Z4
-	VADDPS  (R8)(BX*1), Z4, Z4
-	CMPQ    16(AX), $+0
-	JEQ     store9
-	MOVQ    704(AX), SI
-	VADDPS  (SI)(BX*1), Z4, Z4
+	MOVQ       184(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    1024(R12), Z3
+	VMOVUPS    1152(R12), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    960(R12), Z4
+	VADDPS     Z5, Z4, Z4
+	VADDPS     (R8)(BX*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store9
+	MOVQ       704(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z4, Z4
 
 store9:
-	MOVQ    192(AX), SI
-	VMOVUPS Z4, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store10
-	MOVQ    712(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       192(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z4, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store10
+	MOVQ       712(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store10:
-	MOVQ    200(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	VMOVUPS 1088(R12), Z3
-	VADDPS  Z3, Z5, Z3
-	VADDPS  (R8)(BX*1), Z3, Z3
-	CMPQ    16(AX), $+0
-	JEQ     store11
-	MOVQ    720(AX), SI
-	VADDPS  (SI)(BX*1), Z3, Z3
+	MOVQ       200(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	VMOVUPS    1088(R12), Z3
+	VADDPS     Z3, Z5, Z3
+	VADDPS     (R8)(BX*1), Z3, Z3
+	CMPQ       16(AX), $+0
+	JEQ        store11
+	MOVQ       720(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Z3, Z3
 
 store11:
-	MOVQ    208(AX), SI
-	VMOVUPS Z3, (SI)(BX*1)
-	ADDQ    $+64, BX
-	ADDQ    $+64, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       208(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Z3, (SI)(BX*1)
+	ADDQ       $+64, BX
+	ADDQ       $+64, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -7771,7 +7925,7 @@ loop:
 	RET
 
 // func winoUpOutputAVX512(p *byte)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoUpOutputAVX512(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -8086,17 +8240,20 @@ found:
 	XORQ         SI, SI
 
 loop:
-	MOVQ        CX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Z3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z7
+	LEAQ        64(SI), R9
+	CMPQ        BX, $+1
+	CMOVQEQ     112(AX), R9
+	MOVQ        CX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Z3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z7
 	VADDPS      Z6, Z4, Z8
 	VSUBPS      Z6, Z4, Z4
 	VADDPS      Z8, Z3, Z3
@@ -8106,17 +8263,17 @@ loop:
 	VFMADD231PS Z7, Z1, Z8
 	VFMADD231PS Z7, Z2, Z4
 	VADDPS      Z5, Z4, Z4
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Z5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z7
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z9
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z10
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z11
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Z5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z7
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z9
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z10
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z11
 	VADDPS      Z10, Z7, Z12
 	VSUBPS      Z10, Z7, Z7
 	VADDPS      Z12, Z5, Z5
@@ -8126,17 +8283,17 @@ loop:
 	VFMADD231PS Z11, Z1, Z12
 	VFMADD231PS Z11, Z2, Z7
 	VADDPS      Z9, Z7, Z7
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Z9
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z11
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z13
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z14
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z15
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Z9
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z11
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z13
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z14
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z15
 	VADDPS      Z14, Z11, Z16
 	VSUBPS      Z14, Z11, Z11
 	VADDPS      Z16, Z9, Z9
@@ -8146,17 +8303,17 @@ loop:
 	VFMADD231PS Z15, Z1, Z16
 	VFMADD231PS Z15, Z2, Z11
 	VADDPS      Z13, Z11, Z11
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Z13
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z15
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z17
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z18
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z19
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Z13
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z15
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z17
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z18
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z19
 	VADDPS      Z18, Z15, Z20
 	VSUBPS      Z18, Z15, Z15
 	VADDPS      Z20, Z13, Z13
@@ -8166,17 +8323,17 @@ loop:
 	VFMADD231PS Z19, Z1, Z20
 	VFMADD231PS Z19, Z2, Z15
 	VADDPS      Z17, Z15, Z15
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Z17
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z19
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z21
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z22
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Z23
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Z17
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z19
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z21
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z22
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Z23
 	VADDPS      Z22, Z19, Z24
 	VSUBPS      Z22, Z19, Z19
 	VADDPS      Z24, Z17, Z17
@@ -8193,183 +8350,215 @@ loop:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        632(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store0:
-	MOVQ        120(AX), R9
-	VMOVUPS     Z3, (R9)(SI*1)
+	MOVQ        120(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z3, (R10)(SI*1)
 	VMOVAPS     Z5, Z3
 	VFMADD231PS Z17, Z0, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        640(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store1:
-	MOVQ        128(AX), R9
-	VMOVUPS     Z3, (R9)(SI*1)
+	MOVQ        128(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z17, Z1, Z21
 	VADDPS      (DI)(SI*1), Z21, Z21
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), R9
-	VADDPS      (R9)(SI*1), Z21, Z21
+	MOVQ        648(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z21, Z21
 
 store2:
-	MOVQ        136(AX), R9
-	VMOVUPS     Z21, (R9)(SI*1)
+	MOVQ        136(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z21, (R10)(SI*1)
 	VFMADD231PS Z17, Z2, Z5
 	VADDPS      Z9, Z5, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        656(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store3:
-	MOVQ    144(AX), R9
-	VMOVUPS Z3, (R9)(SI*1)
-	VADDPS  Z18, Z10, Z3
-	VSUBPS  Z18, Z10, Z5
-	VADDPS  Z3, Z6, Z6
-	VADDPS  Z22, Z6, Z6
-	VADDPS  (DI)(SI*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), R9
-	VADDPS  (R9)(SI*1), Z6, Z6
+	MOVQ       144(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Z3, (R10)(SI*1)
+	VADDPS     Z18, Z10, Z3
+	VSUBPS     Z18, Z10, Z5
+	VADDPS     Z3, Z6, Z6
+	VADDPS     Z22, Z6, Z6
+	VADDPS     (DI)(SI*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Z6, Z6
 
 store4:
-	MOVQ        152(AX), R9
-	VMOVUPS     Z6, (R9)(SI*1)
+	MOVQ        152(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z6, (R10)(SI*1)
 	VMOVAPS     Z5, Z6
 	VFMADD231PS Z22, Z0, Z6
 	VADDPS      (DI)(SI*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), R9
-	VADDPS      (R9)(SI*1), Z6, Z6
+	MOVQ        672(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z6, Z6
 
 store5:
-	MOVQ        160(AX), R9
-	VMOVUPS     Z6, (R9)(SI*1)
+	MOVQ        160(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z6, (R10)(SI*1)
 	VFMADD231PS Z22, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        680(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store6:
-	MOVQ        168(AX), R9
-	VMOVUPS     Z3, (R9)(SI*1)
+	MOVQ        168(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z22, Z2, Z5
 	VADDPS      Z14, Z5, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        688(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store7:
-	MOVQ    176(AX), R9
-	VMOVUPS Z3, (R9)(SI*1)
-	VADDPS  Z20, Z12, Z3
-	VSUBPS  Z20, Z12, Z5
-	VADDPS  Z3, Z8, Z6
-	VADDPS  Z24, Z6, Z6
-	VADDPS  (DI)(SI*1), Z6, Z6
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    696(AX), R9
-	VADDPS  (R9)(SI*1), Z6, Z6
+	MOVQ       176(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Z3, (R10)(SI*1)
+	VADDPS     Z20, Z12, Z3
+	VSUBPS     Z20, Z12, Z5
+	VADDPS     Z3, Z8, Z6
+	VADDPS     Z24, Z6, Z6
+	VADDPS     (DI)(SI*1), Z6, Z6
+	CMPQ       16(AX), $+0
+	JEQ        store8
+	MOVQ       696(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Z6, Z6
 
 store8:
-	MOVQ        184(AX), R9
-	VMOVUPS     Z6, (R9)(SI*1)
+	MOVQ        184(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z6, (R10)(SI*1)
 	VMOVAPS     Z5, Z6
 	VFMADD231PS Z24, Z0, Z6
 	VADDPS      (DI)(SI*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        704(AX), R9
-	VADDPS      (R9)(SI*1), Z6, Z6
+	MOVQ        704(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z6, Z6
 
 store9:
-	MOVQ        192(AX), R9
-	VMOVUPS     Z6, (R9)(SI*1)
+	MOVQ        192(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z6, (R10)(SI*1)
 	VFMADD231PS Z24, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        712(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        712(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store10:
-	MOVQ        200(AX), R9
-	VMOVUPS     Z3, (R9)(SI*1)
+	MOVQ        200(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z24, Z2, Z5
 	VADDPS      Z16, Z5, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        720(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        720(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store11:
-	MOVQ    208(AX), R9
-	VMOVUPS Z3, (R9)(SI*1)
-	VADDPS  Z15, Z7, Z3
-	VSUBPS  Z15, Z7, Z5
-	VADDPS  Z3, Z4, Z4
-	VADDPS  Z19, Z4, Z4
-	VADDPS  (DI)(SI*1), Z4, Z4
-	CMPQ    16(AX), $+0
-	JEQ     store12
-	MOVQ    728(AX), R9
-	VADDPS  (R9)(SI*1), Z4, Z4
+	MOVQ       208(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Z3, (R10)(SI*1)
+	VADDPS     Z15, Z7, Z3
+	VSUBPS     Z15, Z7, Z5
+	VADDPS     Z3, Z4, Z4
+	VADDPS     Z19, Z4, Z4
+	VADDPS     (DI)(SI*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store12
+	MOVQ       728(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Z4, Z4
 
 store12:
-	MOVQ        216(AX), R9
-	VMOVUPS     Z4, (R9)(SI*1)
+	MOVQ        216(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z4, (R10)(SI*1)
 	VMOVAPS     Z5, Z4
 	VFMADD231PS Z19, Z0, Z4
 	VADDPS      (DI)(SI*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        736(AX), R9
-	VADDPS      (R9)(SI*1), Z4, Z4
+	MOVQ        736(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z4, Z4
 
 store13:
-	MOVQ        224(AX), R9
-	VMOVUPS     Z4, (R9)(SI*1)
+	MOVQ        224(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z4, (R10)(SI*1)
 	VFMADD231PS Z19, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        744(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        744(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store14:
-	MOVQ        232(AX), R9
-	VMOVUPS     Z3, (R9)(SI*1)
+	MOVQ        232(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z19, Z2, Z5
 	VADDPS      Z11, Z5, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        752(AX), R9
-	VADDPS      (R9)(SI*1), Z3, Z3
+	MOVQ        752(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Z3, Z3
 
 store15:
-	MOVQ    240(AX), R9
-	VMOVUPS Z3, (R9)(SI*1)
-	ADDQ    $+64, SI
-	ADDQ    $+64, CX
-	DECQ    BX
-	JNE     loop
+	MOVQ       240(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Z3, (R10)(SI*1)
+	ADDQ       $+64, SI
+	ADDQ       $+64, CX
+	DECQ       BX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -9947,7 +10136,7 @@ DATA winogradupConstants<>+188(SB)/4, $0x41000000
 GLOBL winogradupConstants<>(SB), RODATA|NOPTR, $192
 
 // func winoUpOutput2x2AVX2(p *byte)
-// Requires: AVX, CMOV
+// Requires: AVX, CMOV, MMX+
 TEXT ·winoUpOutput2x2AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -10065,83 +10254,94 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (R11)
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 160(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(R11)
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 192(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(R11)
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 224(R11)
-	VMOVUPS 32(R11), Y0
-	VMOVUPS (R11), Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	LEAQ       64(BX), R12
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R12
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, (R11)
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 160(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, 32(R11)
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 192(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, 64(R11)
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 224(R11)
+	VMOVUPS    32(R11), Y0
+	VMOVUPS    (R11), Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 64(R11), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    64(R11), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 192(R11), Y0
-	VMOVUPS 160(R11), Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    192(R11), Y0
+	VMOVUPS    160(R11), Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 224(R11), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    224(R11), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -10558,7 +10758,7 @@ loop:
 	RET
 
 // func winoUpOutput2x3AVX2(p *byte)
-// Requires: AVX, CMOV
+// Requires: AVX, CMOV, MMX+
 TEXT ·winoUpOutput2x3AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -10706,116 +10906,131 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (R11)
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 160(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(R11)
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 192(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(R11)
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 224(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 96(R11)
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 256(R11)
-	VMOVUPS 32(R11), Y0
-	VMOVUPS 96(R11), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (R11), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	LEAQ       64(BX), R12
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R12
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, (R11)
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 160(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, 32(R11)
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 192(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, 64(R11)
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 224(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, 96(R11)
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 256(R11)
+	VMOVUPS    32(R11), Y0
+	VMOVUPS    96(R11), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (R11), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 64(R11), Y0
-	VADDPS  Y0, Y2, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    64(R11), Y0
+	VADDPS     Y0, Y2, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 192(R11), Y0
-	VMOVUPS 256(R11), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 160(R11), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    192(R11), Y0
+	VMOVUPS    256(R11), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    160(R11), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 224(R11), Y0
-	VADDPS  Y0, Y2, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    224(R11), Y0
+	VADDPS     Y0, Y2, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -11328,7 +11543,7 @@ loop:
 	RET
 
 // func winoUpOutput2x4AVX2(p *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·winoUpOutput2x4AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -11506,67 +11721,72 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (R11)
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 160(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(R11)
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 192(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(R11)
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 224(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 96(R11)
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 256(R11)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 128(R11)
-	VMOVUPS (SI)(R10*2), Y1
-	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 288(R11)
-	VMOVUPS 32(R11), Y0
-	VMOVUPS 96(R11), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 128(R11), Y1
-	VMOVUPS (R11), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	LEAQ       64(BX), R12
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R12
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, (R11)
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 160(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, 32(R11)
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 192(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, 64(R11)
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 224(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, 96(R11)
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 256(R11)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    Y1, 128(R11)
+	VMOVUPS    (SI)(R10*2), Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 288(R11)
+	VMOVUPS    32(R11), Y0
+	VMOVUPS    96(R11), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    128(R11), Y1
+	VMOVUPS    (R11), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
@@ -11574,20 +11794,24 @@ store0:
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store2:
 	MOVQ        136(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
 	VMOVUPS     64(R11), Y1
@@ -11596,27 +11820,31 @@ store2:
 	CMPQ        16(AX), $+0
 	JEQ         store3
 	MOVQ        656(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 192(R11), Y0
-	VMOVUPS 256(R11), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 288(R11), Y1
-	VMOVUPS 160(R11), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    192(R11), Y0
+	VMOVUPS    256(R11), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    288(R11), Y1
+	VMOVUPS    160(R11), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
@@ -11624,20 +11852,24 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store5:
 	MOVQ        160(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
 	MOVQ        680(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store6:
 	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
 	VMOVUPS     224(R11), Y1
@@ -11646,15 +11878,17 @@ store6:
 	CMPQ        16(AX), $+0
 	JEQ         store7
 	MOVQ        688(AX), SI
+	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R12*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -12159,7 +12393,7 @@ loop:
 	RET
 
 // func winoUpOutput3x2AVX2(p *byte)
-// Requires: AVX, CMOV
+// Requires: AVX, CMOV, MMX+
 TEXT ·winoUpOutput3x2AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -12314,118 +12548,133 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (R12)
-	VMOVUPS Y0, 160(R12)
-	VMOVUPS (SI)(R10*2), Y0
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 320(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 32(R12)
-	VMOVUPS Y0, 192(R12)
-	VMOVUPS (SI)(R10*2), Y0
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 352(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 64(R12)
-	VMOVUPS Y0, 224(R12)
-	VMOVUPS (SI)(R10*2), Y0
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 384(R12)
-	VMOVUPS 32(R12), Y0
-	VMOVUPS (R12), Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	LEAQ       64(BX), R13
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R13
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, (R12)
+	VMOVUPS    Y0, 160(R12)
+	VMOVUPS    (SI)(R10*2), Y0
+	VADDPS     Y0, Y2, Y0
+	VMOVUPS    Y0, 320(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 32(R12)
+	VMOVUPS    Y0, 192(R12)
+	VMOVUPS    (SI)(R10*2), Y0
+	VADDPS     Y0, Y2, Y0
+	VMOVUPS    Y0, 352(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 64(R12)
+	VMOVUPS    Y0, 224(R12)
+	VMOVUPS    (SI)(R10*2), Y0
+	VADDPS     Y0, Y2, Y0
+	VMOVUPS    Y0, 384(R12)
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    (R12), Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 64(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    64(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 192(R12), Y0
-	VMOVUPS 160(R12), Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    192(R12), Y0
+	VMOVUPS    160(R12), Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 224(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    224(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 352(R12), Y0
-	VMOVUPS 320(R12), Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    352(R12), Y0
+	VMOVUPS    320(R12), Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 384(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    384(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -12963,7 +13212,7 @@ loop:
 	RET
 
 // func winoUpOutput3x3AVX2(p *byte)
-// Requires: AVX, CMOV
+// Requires: AVX, CMOV, MMX+
 TEXT ·winoUpOutput3x3AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -13163,167 +13412,188 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (R12)
-	VMOVUPS Y0, 160(R12)
-	VMOVUPS (SI)(R10*2), Y0
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 320(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 32(R12)
-	VMOVUPS Y0, 192(R12)
-	VMOVUPS (SI)(R10*2), Y0
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 352(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 64(R12)
-	VMOVUPS Y0, 224(R12)
-	VMOVUPS (SI)(R10*2), Y0
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 384(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 96(R12)
-	VMOVUPS Y0, 256(R12)
-	VMOVUPS (SI)(R10*2), Y0
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 416(R12)
-	VMOVUPS 32(R12), Y0
-	VMOVUPS 96(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	LEAQ       64(BX), R13
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R13
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, (R12)
+	VMOVUPS    Y0, 160(R12)
+	VMOVUPS    (SI)(R10*2), Y0
+	VADDPS     Y0, Y2, Y0
+	VMOVUPS    Y0, 320(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 32(R12)
+	VMOVUPS    Y0, 192(R12)
+	VMOVUPS    (SI)(R10*2), Y0
+	VADDPS     Y0, Y2, Y0
+	VMOVUPS    Y0, 352(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 64(R12)
+	VMOVUPS    Y0, 224(R12)
+	VMOVUPS    (SI)(R10*2), Y0
+	VADDPS     Y0, Y2, Y0
+	VMOVUPS    Y0, 384(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 96(R12)
+	VMOVUPS    Y0, 256(R12)
+	VMOVUPS    (SI)(R10*2), Y0
+	VADDPS     Y0, Y2, Y0
+	VMOVUPS    Y0, 416(R12)
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    96(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 64(R12), Y0
-	VADDPS  Y0, Y2, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    64(R12), Y0
+	VADDPS     Y0, Y2, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 192(R12), Y0
-	VMOVUPS 256(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 160(R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    192(R12), Y0
+	VMOVUPS    256(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    160(R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 224(R12), Y0
-	VADDPS  Y0, Y2, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    224(R12), Y0
+	VADDPS     Y0, Y2, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 352(R12), Y0
-	VMOVUPS 416(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 320(R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store6
-	MOVQ    680(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    352(R12), Y0
+	VMOVUPS    416(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    320(R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store6
+	MOVQ       680(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store6:
-	MOVQ    168(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store7
-	MOVQ    688(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       168(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store7
+	MOVQ       688(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 384(R12), Y0
-	VADDPS  Y0, Y2, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    696(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    384(R12), Y0
+	VADDPS     Y0, Y2, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store8
+	MOVQ       696(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store8:
-	MOVQ    184(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       184(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -13996,7 +14266,7 @@ loop:
 	RET
 
 // func winoUpOutput3x4AVX2(p *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·winoUpOutput3x4AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -14241,87 +14511,92 @@ found:
 	XORQ   BX, BX
 
 loop:
-	MOVQ    CX, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (R12)
-	VMOVUPS Y0, 160(R12)
-	VMOVUPS (SI)(R10*2), Y0
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 320(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 32(R12)
-	VMOVUPS Y0, 192(R12)
-	VMOVUPS (SI)(R10*2), Y0
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 352(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 64(R12)
-	VMOVUPS Y0, 224(R12)
-	VMOVUPS (SI)(R10*2), Y0
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 384(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 96(R12)
-	VMOVUPS Y0, 256(R12)
-	VMOVUPS (SI)(R10*2), Y0
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 416(R12)
-	ADDQ    R9, SI
-	LEAQ    (SI)(R10*4), DI
-	VMOVUPS (SI)(R10*1), Y0
-	VMOVUPS (SI)(R11*1), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (SI), Y1
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, 128(R12)
-	VMOVUPS Y0, 288(R12)
-	VMOVUPS (SI)(R10*2), Y0
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 448(R12)
-	VMOVUPS 32(R12), Y0
-	VMOVUPS 96(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 128(R12), Y1
-	VMOVUPS (R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store0
-	MOVQ    632(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	LEAQ       64(BX), R13
+	CMPQ       DX, $+1
+	CMOVQEQ    112(AX), R13
+	MOVQ       CX, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, (R12)
+	VMOVUPS    Y0, 160(R12)
+	VMOVUPS    (SI)(R10*2), Y0
+	VADDPS     Y0, Y2, Y0
+	VMOVUPS    Y0, 320(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 32(R12)
+	VMOVUPS    Y0, 192(R12)
+	VMOVUPS    (SI)(R10*2), Y0
+	VADDPS     Y0, Y2, Y0
+	VMOVUPS    Y0, 352(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 64(R12)
+	VMOVUPS    Y0, 224(R12)
+	VMOVUPS    (SI)(R10*2), Y0
+	VADDPS     Y0, Y2, Y0
+	VMOVUPS    Y0, 384(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 96(R12)
+	VMOVUPS    Y0, 256(R12)
+	VMOVUPS    (SI)(R10*2), Y0
+	VADDPS     Y0, Y2, Y0
+	VMOVUPS    Y0, 416(R12)
+	ADDQ       R9, SI
+	LEAQ       (SI)(R10*4), DI
+	VMOVUPS    (SI)(R10*1), Y0
+	VMOVUPS    (SI)(R11*1), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (SI), Y1
+	VADDPS     Y2, Y1, Y1
+	VMOVUPS    Y1, 128(R12)
+	VMOVUPS    Y0, 288(R12)
+	VMOVUPS    (SI)(R10*2), Y0
+	VADDPS     Y0, Y2, Y0
+	VMOVUPS    Y0, 448(R12)
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    96(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    128(R12), Y1
+	VMOVUPS    (R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       632(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store0:
 	MOVQ        120(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
@@ -14329,20 +14604,24 @@ store0:
 	CMPQ        16(AX), $+0
 	JEQ         store1
 	MOVQ        640(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store1:
 	MOVQ        128(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
 	MOVQ        648(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store2:
 	MOVQ        136(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
 	VMOVUPS     64(R12), Y1
@@ -14351,27 +14630,31 @@ store2:
 	CMPQ        16(AX), $+0
 	JEQ         store3
 	MOVQ        656(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 192(R12), Y0
-	VMOVUPS 256(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 288(R12), Y1
-	VMOVUPS 160(R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    192(R12), Y0
+	VMOVUPS    256(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    288(R12), Y1
+	VMOVUPS    160(R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store4:
 	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
@@ -14379,20 +14662,24 @@ store4:
 	CMPQ        16(AX), $+0
 	JEQ         store5
 	MOVQ        672(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store5:
 	MOVQ        160(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
 	MOVQ        680(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store6:
 	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
 	VMOVUPS     224(R12), Y1
@@ -14401,27 +14688,31 @@ store6:
 	CMPQ        16(AX), $+0
 	JEQ         store7
 	MOVQ        688(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 352(R12), Y0
-	VMOVUPS 416(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 448(R12), Y1
-	VMOVUPS 320(R12), Y3
-	VADDPS  Y2, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VADDPS  (R8)(BX*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    696(AX), SI
-	VADDPS  (SI)(BX*1), Y3, Y3
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    352(R12), Y0
+	VMOVUPS    416(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    448(R12), Y1
+	VMOVUPS    320(R12), Y3
+	VADDPS     Y2, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VADDPS     (R8)(BX*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store8
+	MOVQ       696(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y3, Y3
 
 store8:
 	MOVQ        184(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
@@ -14429,20 +14720,24 @@ store8:
 	CMPQ        16(AX), $+0
 	JEQ         store9
 	MOVQ        704(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store9:
 	MOVQ        192(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store10
 	MOVQ        712(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store10:
 	MOVQ        200(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
 	VMOVUPS     384(R12), Y1
@@ -14451,15 +14746,17 @@ store10:
 	CMPQ        16(AX), $+0
 	JEQ         store11
 	MOVQ        720(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store11:
-	MOVQ    208(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       208(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -15106,7 +15403,7 @@ loop:
 	RET
 
 // func winoUpOutput4x2AVX2(p *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·winoUpOutput4x2AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -15298,6 +15595,9 @@ found:
 	XORQ   BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Y0
@@ -15365,95 +15665,111 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 64(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    64(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 192(R12), Y0
-	VMOVUPS 160(R12), Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    192(R12), Y0
+	VMOVUPS    160(R12), Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 224(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    224(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 352(R12), Y0
-	VMOVUPS 320(R12), Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    352(R12), Y0
+	VMOVUPS    320(R12), Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 384(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    384(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 512(R12), Y0
-	VMOVUPS 480(R12), Y1
-	VADDPS  Y0, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store6
-	MOVQ    680(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    512(R12), Y0
+	VMOVUPS    480(R12), Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store6
+	MOVQ       680(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store6:
-	MOVQ    168(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VMOVUPS 544(R12), Y1
-	VADDPS  Y1, Y0, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store7
-	MOVQ    688(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       168(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VMOVUPS    544(R12), Y1
+	VADDPS     Y1, Y0, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store7
+	MOVQ       688(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -16120,7 +16436,7 @@ loop:
 	RET
 
 // func winoUpOutput4x3AVX2(p *byte)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·winoUpOutput4x3AVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -16372,6 +16688,9 @@ found:
 	XORQ   BX, BX
 
 loop:
+	LEAQ        64(BX), R13
+	CMPQ        DX, $+1
+	CMOVQEQ     112(AX), R13
 	MOVQ        CX, SI
 	LEAQ        (SI)(R10*4), DI
 	VMOVUPS     (SI)(R10*1), Y0
@@ -16462,140 +16781,164 @@ loop:
 	CMPQ        16(AX), $+0
 	JEQ         store0
 	MOVQ        632(AX), SI
+	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ    120(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store1
-	MOVQ    640(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       120(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store1
+	MOVQ       640(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ    128(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 64(R12), Y0
-	VADDPS  Y0, Y2, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store2
-	MOVQ    648(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       128(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    64(R12), Y0
+	VADDPS     Y0, Y2, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store2
+	MOVQ       648(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store2:
-	MOVQ    136(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 192(R12), Y0
-	VMOVUPS 256(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 160(R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store3
-	MOVQ    656(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       136(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    192(R12), Y0
+	VMOVUPS    256(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    160(R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store3
+	MOVQ       656(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store3:
-	MOVQ    144(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       144(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store4:
-	MOVQ    152(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 224(R12), Y0
-	VADDPS  Y0, Y2, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store5
-	MOVQ    672(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       152(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    224(R12), Y0
+	VADDPS     Y0, Y2, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store5
+	MOVQ       672(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ    160(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 352(R12), Y0
-	VMOVUPS 416(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 320(R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store6
-	MOVQ    680(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       160(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    352(R12), Y0
+	VMOVUPS    416(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    320(R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store6
+	MOVQ       680(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store6:
-	MOVQ    168(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store7
-	MOVQ    688(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       168(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store7
+	MOVQ       688(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ    176(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 384(R12), Y0
-	VADDPS  Y0, Y2, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    696(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       176(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    384(R12), Y0
+	VADDPS     Y0, Y2, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store8
+	MOVQ       696(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store8:
-	MOVQ    184(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 512(R12), Y0
-	VMOVUPS 576(R12), Y1
-	VADDPS  Y1, Y0, Y2
-	VSUBPS  Y1, Y0, Y0
-	VMOVUPS 480(R12), Y1
-	VADDPS  Y2, Y1, Y1
-	VADDPS  (R8)(BX*1), Y1, Y1
-	CMPQ    16(AX), $+0
-	JEQ     store9
-	MOVQ    704(AX), SI
-	VADDPS  (SI)(BX*1), Y1, Y1
+	MOVQ       184(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    512(R12), Y0
+	VMOVUPS    576(R12), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    480(R12), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (R8)(BX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store9
+	MOVQ       704(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y1, Y1
 
 store9:
-	MOVQ    192(AX), SI
-	VMOVUPS Y1, (SI)(BX*1)
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store10
-	MOVQ    712(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       192(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y1, (SI)(BX*1)
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store10
+	MOVQ       712(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store10:
-	MOVQ    200(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	VMOVUPS 544(R12), Y0
-	VADDPS  Y0, Y2, Y0
-	VADDPS  (R8)(BX*1), Y0, Y0
-	CMPQ    16(AX), $+0
-	JEQ     store11
-	MOVQ    720(AX), SI
-	VADDPS  (SI)(BX*1), Y0, Y0
+	MOVQ       200(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	VMOVUPS    544(R12), Y0
+	VADDPS     Y0, Y2, Y0
+	VADDPS     (R8)(BX*1), Y0, Y0
+	CMPQ       16(AX), $+0
+	JEQ        store11
+	MOVQ       720(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VADDPS     (SI)(BX*1), Y0, Y0
 
 store11:
-	MOVQ    208(AX), SI
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
-	ADDQ    $+32, CX
-	DECQ    DX
-	JNE     loop
+	MOVQ       208(AX), SI
+	PREFETCHT0 (SI)(R13*1)
+	VMOVUPS    Y0, (SI)(BX*1)
+	ADDQ       $+32, BX
+	ADDQ       $+32, CX
+	DECQ       DX
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -17439,7 +17782,7 @@ loop:
 	RET
 
 // func winoUpOutputAVX2(p *byte)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·winoUpOutputAVX2(SB), NOSPLIT, $8-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
@@ -17757,17 +18100,20 @@ found:
 	XORQ         SI, SI
 
 loop:
-	MOVQ        CX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Y3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y7
+	LEAQ        64(SI), R9
+	CMPQ        BX, $+1
+	CMOVQEQ     112(AX), R9
+	MOVQ        CX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y7
 	VADDPS      Y6, Y4, Y8
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -17781,17 +18127,17 @@ loop:
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
 	VMOVUPS     Y3, 1400(AX)
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Y3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y7
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y7
 	VADDPS      Y6, Y4, Y8
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -17805,17 +18151,17 @@ loop:
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
 	VMOVUPS     Y3, 1432(AX)
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Y3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y7
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y7
 	VADDPS      Y6, Y4, Y8
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -17829,17 +18175,17 @@ loop:
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
 	VMOVUPS     Y3, 1528(AX)
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Y3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y7
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y7
 	VADDPS      Y6, Y4, Y8
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -17853,17 +18199,17 @@ loop:
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
 	VMOVUPS     Y3, 1464(AX)
-	ADDQ        DX, R10
-	MOVQ        R10, R9
-	VMOVUPS     (R9), Y3
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y4
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y5
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y6
-	ADDQ        R8, R9
-	VMOVUPS     (R9), Y7
+	ADDQ        DX, R11
+	MOVQ        R11, R10
+	VMOVUPS     (R10), Y3
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y4
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y5
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y6
+	ADDQ        R8, R10
+	VMOVUPS     (R10), Y7
 	VADDPS      Y6, Y4, Y8
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -17889,198 +18235,230 @@ loop:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        632(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store0:
-	MOVQ        120(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        120(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        640(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store1:
-	MOVQ        128(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        128(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), R9
-	VADDPS      (R9)(SI*1), Y8, Y8
+	MOVQ        648(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y8, Y8
 
 store2:
-	MOVQ        136(AX), R9
-	VMOVUPS     Y8, (R9)(SI*1)
+	MOVQ        136(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y8, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y7, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        656(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store3:
-	MOVQ    144(AX), R9
-	VMOVUPS Y3, (R9)(SI*1)
-	VMOVUPS 1080(AX), Y3
-	VMOVUPS 1112(AX), Y4
-	VMOVUPS 1144(AX), Y5
-	VMOVUPS 1176(AX), Y6
-	VMOVUPS 1208(AX), Y7
-	VADDPS  Y5, Y4, Y8
-	VSUBPS  Y5, Y4, Y4
-	VADDPS  Y8, Y3, Y3
-	VADDPS  Y6, Y3, Y3
-	VADDPS  (DI)(SI*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store4
-	MOVQ    664(AX), R9
-	VADDPS  (R9)(SI*1), Y3, Y3
+	MOVQ       144(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Y3, (R10)(SI*1)
+	VMOVUPS    1080(AX), Y3
+	VMOVUPS    1112(AX), Y4
+	VMOVUPS    1144(AX), Y5
+	VMOVUPS    1176(AX), Y6
+	VMOVUPS    1208(AX), Y7
+	VADDPS     Y5, Y4, Y8
+	VSUBPS     Y5, Y4, Y4
+	VADDPS     Y8, Y3, Y3
+	VADDPS     Y6, Y3, Y3
+	VADDPS     (DI)(SI*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store4
+	MOVQ       664(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Y3, Y3
 
 store4:
-	MOVQ        152(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        152(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        672(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store5:
-	MOVQ        160(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        160(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), R9
-	VADDPS      (R9)(SI*1), Y8, Y8
+	MOVQ        680(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y8, Y8
 
 store6:
-	MOVQ        168(AX), R9
-	VMOVUPS     Y8, (R9)(SI*1)
+	MOVQ        168(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y8, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y7, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        688(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store7:
-	MOVQ    176(AX), R9
-	VMOVUPS Y3, (R9)(SI*1)
-	VMOVUPS 1240(AX), Y3
-	VMOVUPS 1272(AX), Y4
-	VMOVUPS 1304(AX), Y5
-	VMOVUPS 1336(AX), Y6
-	VMOVUPS 1368(AX), Y7
-	VADDPS  Y5, Y4, Y8
-	VSUBPS  Y5, Y4, Y4
-	VADDPS  Y8, Y3, Y3
-	VADDPS  Y6, Y3, Y3
-	VADDPS  (DI)(SI*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store8
-	MOVQ    696(AX), R9
-	VADDPS  (R9)(SI*1), Y3, Y3
+	MOVQ       176(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Y3, (R10)(SI*1)
+	VMOVUPS    1240(AX), Y3
+	VMOVUPS    1272(AX), Y4
+	VMOVUPS    1304(AX), Y5
+	VMOVUPS    1336(AX), Y6
+	VMOVUPS    1368(AX), Y7
+	VADDPS     Y5, Y4, Y8
+	VSUBPS     Y5, Y4, Y4
+	VADDPS     Y8, Y3, Y3
+	VADDPS     Y6, Y3, Y3
+	VADDPS     (DI)(SI*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store8
+	MOVQ       696(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Y3, Y3
 
 store8:
-	MOVQ        184(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        184(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        704(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        704(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store9:
-	MOVQ        192(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        192(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        712(AX), R9
-	VADDPS      (R9)(SI*1), Y8, Y8
+	MOVQ        712(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y8, Y8
 
 store10:
-	MOVQ        200(AX), R9
-	VMOVUPS     Y8, (R9)(SI*1)
+	MOVQ        200(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y8, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y7, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        720(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        720(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store11:
-	MOVQ    208(AX), R9
-	VMOVUPS Y3, (R9)(SI*1)
-	VMOVUPS 1400(AX), Y3
-	VMOVUPS 1432(AX), Y4
-	VMOVUPS 1464(AX), Y5
-	VMOVUPS 1496(AX), Y6
-	VMOVUPS 1528(AX), Y7
-	VADDPS  Y5, Y4, Y8
-	VSUBPS  Y5, Y4, Y4
-	VADDPS  Y8, Y3, Y3
-	VADDPS  Y6, Y3, Y3
-	VADDPS  (DI)(SI*1), Y3, Y3
-	CMPQ    16(AX), $+0
-	JEQ     store12
-	MOVQ    728(AX), R9
-	VADDPS  (R9)(SI*1), Y3, Y3
+	MOVQ       208(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Y3, (R10)(SI*1)
+	VMOVUPS    1400(AX), Y3
+	VMOVUPS    1432(AX), Y4
+	VMOVUPS    1464(AX), Y5
+	VMOVUPS    1496(AX), Y6
+	VMOVUPS    1528(AX), Y7
+	VADDPS     Y5, Y4, Y8
+	VSUBPS     Y5, Y4, Y4
+	VADDPS     Y8, Y3, Y3
+	VADDPS     Y6, Y3, Y3
+	VADDPS     (DI)(SI*1), Y3, Y3
+	CMPQ       16(AX), $+0
+	JEQ        store12
+	MOVQ       728(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VADDPS     (R10)(SI*1), Y3, Y3
 
 store12:
-	MOVQ        216(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        216(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        736(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        736(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store13:
-	MOVQ        224(AX), R9
-	VMOVUPS     Y3, (R9)(SI*1)
+	MOVQ        224(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        744(AX), R9
-	VADDPS      (R9)(SI*1), Y8, Y8
+	MOVQ        744(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y8, Y8
 
 store14:
-	MOVQ        232(AX), R9
-	VMOVUPS     Y8, (R9)(SI*1)
+	MOVQ        232(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VMOVUPS     Y8, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y7, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        752(AX), R9
-	VADDPS      (R9)(SI*1), Y3, Y3
+	MOVQ        752(AX), R10
+	PREFETCHT0  (R10)(R9*1)
+	VADDPS      (R10)(SI*1), Y3, Y3
 
 store15:
-	MOVQ    240(AX), R9
-	VMOVUPS Y3, (R9)(SI*1)
-	ADDQ    $+32, SI
-	ADDQ    $+32, CX
-	DECQ    BX
-	JNE     loop
+	MOVQ       240(AX), R10
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    Y3, (R10)(SI*1)
+	ADDQ       $+32, SI
+	ADDQ       $+32, CX
+	DECQ       BX
+	JNE        loop
 	VZEROUPPER
 	RET
 

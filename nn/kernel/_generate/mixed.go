@@ -127,6 +127,7 @@ func (a algorithm) patchOutput(s isa, rows, cols int) {
 	t.constants(append(append([]float32{}, t.outputs[rows]...), t.outputs[cols]...)...)
 	XORQ(off, off)
 	Label("loop")
+	ahead := t.ahead(off, count)
 	MOVQ(m, column)
 	for j := 0; j < cols+t.reach; j++ {
 		// rows of planes 0 to 3 and those from 4 on from two base registers
@@ -149,7 +150,7 @@ func (a algorithm) patchOutput(s isa, rows, cols int) {
 		}
 	}
 	for i := 0; i < rows; i++ {
-		t.output(t, cols, func(j int) vec { return get(i, j) }, func(j int, y vec) { t.putPixel(cols*i+j, y, init, off) })
+		t.output(t, cols, func(j int) vec { return get(i, j) }, func(j int, y vec) { t.putPixel(cols*i+j, y, init, off, ahead) })
 	}
 	t.next(m, off, count)
 }

@@ -188,8 +188,8 @@ func (t *transform) pixel(at, i int, off reg.GPVirtual) Mem {
 	return Mem{Base: t.field(at + 8*i), Index: off, Scale: 1}
 }
 
-// ahead is the offset from a pixel's address to what of a patch is read after the vector at off: the next one, or behind the
-// last the first of the next patch.
+// ahead is the offset from a pixel's address to what follows the vector at off: the next one, or behind the last the first of
+// the next patch.
 func (t *transform) ahead(off, count reg.GPVirtual) reg.GPVirtual {
 	next := GP64()
 	LEAQ(Mem{Base: off, Disp: 64}, next)
@@ -216,15 +216,20 @@ func (t *transform) loadD(m Mem) vec {
 // panelWidth is that of gemm_tile.go.
 const panelWidth = 32
 
-// putPixel stores y + init (+ add) as pixel i of the patch.
-func (t *transform) putPixel(i int, y vec, init, off reg.GPVirtual) {
+// putPixel stores y + init (+ add) as pixel i of the patch at off, and fetches the memory of what will be stored and added
+// at ahead.
+func (t *transform) putPixel(i int, y vec, init, off, ahead reg.GPVirtual) {
 	VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
 	skip := fmt.Sprintf("store%d", i)
 	CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
 	JEQ(LabelRef(skip))
-	VADDPS(t.pixel(patchAddPixels, i, off), y, y)
+	add := t.pixel(patchAddPixels, i, off)
+	PREFETCHT0(Mem{Base: add.Base, Index: ahead, Scale: 1})
+	VADDPS(add, y, y)
 	Label(skip)
-	t.store(y, t.pixel(patchPixels, i, off))
+	m := t.pixel(patchPixels, i, off)
+	PREFETCHT0(Mem{Base: m.Base, Index: ahead, Scale: 1})
+	t.store(y, m)
 }
 
 // times is n times step.

@@ -170,6 +170,7 @@ func winoOutput(s isa) {
 	}
 	XORQ(off, off)
 	Label("loop")
+	ahead := t.ahead(off, count)
 	c := t.matrix(24)
 	q, column := GP64(), GP64()
 	MOVQ(mm, column)
@@ -192,7 +193,7 @@ func winoOutput(s isa) {
 		for j := range d {
 			d[j] = c.get(6*i + j)
 		}
-		row(d, func(j int, y vec) { t.putPixel(4*i+j, y, init, off) })
+		row(d, func(j int, y vec) { t.putPixel(4*i+j, y, init, off, ahead) })
 	}
 	ADDQ(I32(s.bytes()), off)
 	ADDQ(I32(s.bytes()), mm)

@@ -96,6 +96,7 @@ func wino2Output(s isa) {
 	}
 	XORQ(off, off)
 	Label("loop")
+	ahead := t.ahead(off, count)
 	c := t.matrix(8)
 	planesOfFour(mm, plane, plane3, func(i int, at func(j int) Mem) {
 		var d [4]vec
@@ -105,7 +106,7 @@ func wino2Output(s isa) {
 		row(d, func(j int, v vec) { c.set(2*i+j, v) })
 	})
 	for j := range 2 {
-		row([4]vec{c.get(j), c.get(2 + j), c.get(4 + j), c.get(6 + j)}, func(i int, y vec) { t.putPixel(2*i+j, y, init, off) })
+		row([4]vec{c.get(j), c.get(2 + j), c.get(4 + j), c.get(6 + j)}, func(i int, y vec) { t.putPixel(2*i+j, y, init, off, ahead) })
 	}
 	ADDQ(I32(s.bytes()), off)
 	ADDQ(I32(s.bytes()), mm)

@@ -206,6 +206,7 @@ func winoUpOutput(s isa) {
 	}
 	XORQ(off, off)
 	Label("loop")
+	ahead := t.ahead(off, count)
 	c := t.matrix(20)
 	q, column := GP64(), GP64()
 	MOVQ(mm, column)
@@ -228,7 +229,7 @@ func winoUpOutput(s isa) {
 		for j := range d {
 			d[j] = c.get(5*i + j)
 		}
-		row(d, func(j int, y vec) { t.putPixel(4*i+j, y, init, off) })
+		row(d, func(j int, y vec) { t.putPixel(4*i+j, y, init, off, ahead) })
 	}
 	ADDQ(I32(s.bytes()), off)
 	ADDQ(I32(s.bytes()), mm)
