@@ -45,11 +45,17 @@ func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vP
 // fetchOutputs lets the products of patches t0 to t1 with panels j0 to j1 fetch the memory of the outputs, and what is added
 // to them.
 func (g *winograd) fetchOutputs(q *product, t0, t1, j0, j1 int) {
-	c0, c1, tiles := j0*panelWidth, min(j1*panelWidth, g.dst), g.planes()*(j1-j0)*q.tiles(t1-t0, panelWidth)
-	q.fetchRuns(0, g.memory(g.dstData, g.to, g.dst, t0, t1), g.dst, c0, c1, tiles)
+	g.fetchImages(q, 0, g.dstData, t0, t1, j0, j1, g.planes())
 	if g.adds() {
-		q.fetchRuns(1, g.memory(g.add, g.to, g.dst, t0, t1), g.dst, c0, c1, tiles)
+		g.fetchImages(q, 1, g.add, t0, t1, j0, j1, g.planes())
 	}
+}
+
+// fetchImages lets the products of so many planes fetch what images have for the outputs of patches t0 to t1 and panels j0
+// to j1.
+func (g *winograd) fetchImages(q *product, i int, images []float32, t0, t1, j0, j1, planes int) {
+	c0, c1 := j0*panelWidth, min(j1*panelWidth, g.dst)
+	q.fetchRuns(i, g.memory(images, g.to, g.dst, t0, t1), g.dst, c0, c1, planes*(j1-j0)*q.tiles(t1-t0, panelWidth))
 }
 
 // farPlanes computes rows x cols elements of each of a run's products plane by plane and fetches the next plane of the

@@ -143,13 +143,21 @@ func (g *winogradPanels) products(w *winogradWorker, v, u, m []float32, b, panel
 	q, t0, t1 := &w.mul, w.sorted.first, w.sorted.end
 	mPlane, cols := (t1-t0)*panelWidth+16, (g.panelCols(panel)+15)&^15
 	g.operands(q, g.vPlane, t0, t1)
-	g.fetchOutputs(q, t0, t1, panel, panel+1)
+	half := g.planes() // fetch the outputs' memory until then, and behind it what is added to them
+	if g.adds() {
+		half /= 2
+	}
+	g.fetchImages(q, 0, g.dstData, t0, t1, panel, panel+1, half)
 	for _, r := range g.runs {
 		first, end := w.sorted.part(r)
 		if first == end {
 			continue
 		}
 		for k := r.first; k < r.first+r.count; k++ {
+			if k >= half {
+				g.fetchImages(q, 0, g.add, t0, t1, panel, panel+1, g.planes()-half)
+				half = g.planes()
+			}
 			ahead := v[min(k+1, g.planes()-1)*g.vPlane:][:(t1-t0)*g.vRow]
 			q.fetch(0, ahead, q.tiles(end-first, cols)*g.src)
 			if after < g.panels() {
@@ -168,7 +176,7 @@ func (g *winogradPanels) fetchFilter(q *product, panel, i, n, tiles int) {
 		return
 	}
 	j, first, end := panel*panelWidth, 9*g.src*i/n, 9*g.src*(i+1)/n
-	if first < end && !g.adds() { // for which the place is taken
+	if first < end {
 		q.fetchRuns(1, g.filter[first*g.dst:end*g.dst], g.dst, j, min(j+panelWidth, g.dst), tiles)
 	}
 }
