@@ -20,6 +20,8 @@ const (
 	patchPixels, patchAddPixels, patchTemp = 120, 632, 920
 )
 
+const panelWidth = 32 // gemm_tile.go's
+
 // transform is a function on a patch being written.
 type transform struct {
 	isa
@@ -206,15 +208,12 @@ func (t *transform) loadPixel(i int, off, ahead reg.GPVirtual) vec {
 	return t.load(m)
 }
 
-// loadD loads a vector of D and fetches the one for the channel two ahead: the planes of D come from beyond the caches' reach,
-// and are too many for a processor to foresee.
+// loadD loads a vector of D and fetches the one two channels ahead: D does not stay in the second-level cache, and its planes
+// are too many for a processor to foresee.
 func (t *transform) loadD(m Mem) vec {
 	PREFETCHT0(m.Offset(2 * 4 * panelWidth))
 	return t.load(m)
 }
-
-// panelWidth is that of gemm_tile.go.
-const panelWidth = 32
 
 // putPixel stores y + init (+ add) as pixel i of the patch at off, and fetches the memory of what will be stored and added
 // at ahead.
