@@ -317,7 +317,7 @@ func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, 
 		p.y += g.top
 		p.x += g.left
 		image := g.from.view(p, g.srcData, n, g.h, g.w, g.src)
-		g.fetchNext(p, t, w.sorted.list[min(i+1, len(w.sorted.list)-1)])
+		g.fetchNext(p, t, w.sorted.after(i))
 		w.transform(image, v[i*g.vRow:], g.src, g.transforms.input[rows][cols], rows+g.reach, cols+g.reach)
 	}
 }

@@ -127,8 +127,7 @@ func (g *winograd) outputs(w *winogradWorker, m, dump []float32, mPlane, j int) 
 	p := &w.patch
 	p.outside, p.plane = &dump[0], uintptr(4*mPlane)
 	for i, t := range w.sorted.list {
-		next := w.sorted.list[min(i+1, len(w.sorted.list)-1)]
-		g.output(w, m[i*panelWidth:], t, next, j*panelWidth, g.panelCols(j))
+		g.output(w, m[i*panelWidth:], t, w.sorted.after(i), j*panelWidth, g.panelCols(j))
 	}
 }
 

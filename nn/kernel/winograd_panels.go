@@ -143,20 +143,20 @@ func (g *winogradPanels) products(w *winogradWorker, v, u, m []float32, b, panel
 	q, t0, t1 := &w.mul, w.sorted.first, w.sorted.end
 	mPlane, cols := (t1-t0)*panelWidth+16, (g.panelCols(panel)+15)&^15
 	g.operands(q, g.vPlane, t0, t1)
-	half := g.planes() // fetch the outputs' memory until then, and behind it what is added to them
+	turn := g.planes() // the plane from which on what is added to the outputs is fetched instead of their memory
 	if g.adds() {
-		half /= 2
+		turn /= 2
 	}
-	g.fetchImages(q, 0, g.dstData, t0, t1, panel, panel+1, half)
+	g.fetchImages(q, 0, g.dstData, t0, t1, panel, panel+1, turn)
 	for _, r := range g.runs {
 		first, end := w.sorted.part(r)
 		if first == end {
 			continue
 		}
 		for k := r.first; k < r.first+r.count; k++ {
-			if k >= half {
-				g.fetchImages(q, 0, g.add, t0, t1, panel, panel+1, g.planes()-half)
-				half = g.planes()
+			if k >= turn {
+				g.fetchImages(q, 0, g.add, t0, t1, panel, panel+1, g.planes()-turn)
+				turn = g.planes()
 			}
 			ahead := v[min(k+1, g.planes()-1)*g.vPlane:][:(t1-t0)*g.vRow]
 			q.fetch(0, ahead, q.tiles(end-first, cols)*g.src)

@@ -78,17 +78,18 @@ func (g *patchGrid) locate(p *patch, t int) (n, rows, cols int) {
 	return t / g.perImage(), rows, cols
 }
 
+// row is the first row of patch t, counted through all images.
+func (g *patchGrid) row(t int) int { return t/g.perImage()*g.h + g.size*(t/g.cols%g.rows) }
+
 // fetchNext has the transform of patch t, at p's view, fetch patch next's first channels.
 func (g *patchGrid) fetchNext(p *patch, t, next int) {
-	row := func(t int) int { return t/g.perImage()*g.h + g.size*(t/g.cols%g.rows) }
-	p.next = uintptr(row(next)-row(t))*p.row + uintptr(g.size*(next%g.cols-t%g.cols))*p.pixel
+	p.next = uintptr(g.row(next)-g.row(t))*p.row + uintptr(g.size*(next%g.cols-t%g.cols))*p.pixel
 }
 
 // memory is the part of images of c channels, with l's grid in them, that patches t0 to t1 are the first to use.
 func (g *patchGrid) memory(images []float32, l lattice, c, t0, t1 int) []float32 {
-	row := func(t int) int { return t/g.perImage()*g.h + g.size*(t/g.cols%g.rows) }
 	floats := l.step * l.step * g.w * c // of a row of the grid
-	return images[row(t0)*floats : min(row(t1-1)+g.size+1, g.n*g.h)*floats]
+	return images[g.row(t0)*floats : min(g.row(t1-1)+g.size+1, g.n*g.h)*floats]
 }
 
 // lattice is where a grid's pixels lie in an image that has step times its rows and columns: pixel (i, j) is the image's
@@ -141,6 +142,9 @@ func kindOf(low, narrow bool) int {
 	}
 	return 1
 }
+
+// after is the patch behind the i-th of the block, or the last one itself.
+func (b *patchBlock) after(i int) int { return b.list[min(i+1, len(b.list)-1)] }
 
 // part is the range of the block that takes part in a run's products.
 func (b *patchBlock) part(r planeRun) (first, end int) {

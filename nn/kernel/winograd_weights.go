@@ -56,14 +56,17 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	blocks := len(phases) * ((s.C + 63) / 64) * ((panels + 1) / 2)
 	g.pieces = newWeightsPieces(s.N, s.N*g.perImage(), blocks, len(phases)*f.taps*f.taps*s.C*s.K)
 	g.chans, g.width = min(128, (s.C+15)&^15), min(2, panels)
-	for n := g.count(); n < 3*workers && n%workers != 0 && (g.chans > 16 || g.width > 1); n = g.count() {
+	cut := func() (chunks int) {
+		g.blocks, g.groups = (s.C+g.chans-1)/g.chans, (panels+g.width-1)/g.width
+		return g.chunks()
+	}
+	for n := cut(); n < 3*workers && n%workers != 0 && (g.chans > 16 || g.width > 1); n = cut() {
 		if g.chans > 32 || g.width == 1 {
 			g.chans = (g.chans/2 + 15) &^ 15
 		} else {
 			g.width--
 		}
 	}
-	g.blocks, g.groups = (s.C+g.chans-1)/g.chans, (panels+g.width-1)/g.width
 	g.chans = ((s.C+g.blocks-1)/g.blocks + 15) &^ 15 // blocks of one size: two threads wait for the larger
 	g.vRow, g.wRow = g.chans, g.width*panelWidth
 	// V and W of 64 patches with 64 channels together are as large as those of 32 with 128.
@@ -116,12 +119,6 @@ func newWeightsPieces(images, patches, blocks, size int) *pieces {
 		return newUnevenPieces([]int{3, 1, 3, 1}, size)
 	}
 	return newUnevenPieces([]int{4, 2, 1, 1, 4, 2, 1, 1}, size)
-}
-
-// count is the number of chunks.
-func (g *winogradWeights) count() int {
-	panels := padded(g.s.K) / panelWidth
-	return len(g.phases) * g.pieces.count * ((g.s.C + g.chans - 1) / g.chans) * ((panels + g.width - 1) / g.width)
 }
 
 func (g *winogradWeights) scratch() int {
@@ -259,10 +256,10 @@ func (b *weightsBlock) dPlane() int { return b.width*b.chans*panelWidth + 16 }
 // transformPatches transforms some patches of x and dy.
 func (b *weightsBlock) transformPatches(at *patchBlock) {
 	for i, t := range at.list {
-		b.transformDY(b.w[i*b.wRow:], t, at.list[min(i+1, len(at.list)-1)])
+		b.transformDY(b.w[i*b.wRow:], t, at.after(i))
 	}
 	for i, t := range at.list {
-		b.transformX(b.v[i*b.vRow:], t, at.list[min(i+1, len(at.list)-1)])
+		b.transformX(b.v[i*b.vRow:], t, at.after(i))
 	}
 }
 

@@ -190,8 +190,8 @@ func (t *transform) pixel(at, i int, off reg.GPVirtual) Mem {
 	return Mem{Base: t.field(at + 8*i), Index: off, Scale: 1}
 }
 
-// ahead is the offset from a pixel's address to what follows the vector at off: the next one, or behind the last the first of
-// the next patch.
+// ahead is the offset from a pixel's address to what is fetched at the vector at off: the line behind it, or at the last one
+// the first of the next patch.
 func (t *transform) ahead(off, count reg.GPVirtual) reg.GPVirtual {
 	next := GP64()
 	LEAQ(Mem{Base: off, Disp: 64}, next)
