@@ -21,8 +21,8 @@ func (s ConvShape) suitsUpsampled(is *isa) bool {
 	return 4*small.products() < l.wholeFours()
 }
 
-// winogradOf chooses the algorithm, by the shape of an image and of the filter only, as was measured (Zen 4, AVX-512).
-// F(6x6, 3x3) has fewer products, but more to transform: too much where there are few channels. Where there are few
+// winogradOf chooses the algorithm, by the shape of an image and of the filter only, as was measured (Zen 4 and an Intel Xeon,
+// AVX-512). F(6x6, 3x3) has fewer products, but more to transform: too much where there are few channels. Where there are few
 // pixels for the channels, to make and to read the filter's 64 planes takes longer than the products that they save; one that
 // was made once, only for one image. At 16x16 pixels with 256 channels 16 and 64 images then take 0.82 to 0.89 of the time, one
 // image, whose filter comes from memory, 1.15 to 1.35 times as long (the 35.7 M model: 0.97 and 1.06).
@@ -35,7 +35,7 @@ func (s ConvShape) winogradOf(is *isa) *transforms {
 	if s.suitsSmall() {
 		return &is.wino2
 	}
-	if s.H <= 6 || s.W <= 6 || s.C*s.K < 16*(s.C+s.K) || pixels < few {
+	if s.H <= 6 || s.W <= 6 || s.C*s.K < 16*(s.C+s.K) || pixels < few || !s.FixedFilter && s.C*s.K >= sixNew {
 		return &is.wino4
 	}
 	if share := s.shareOfSix(is); share <= 0.75 || share <= 0.9 && pixels >= many {
@@ -43,6 +43,11 @@ func (s ConvShape) winogradOf(is *isa) *transforms {
 	}
 	return &is.wino4
 }
+
+// sixNew is the size of a filter, in pairs of channels, that is not transformed to 64 planes at every call: with 128 channels to
+// as many and 32x32 pixels F(6x6, 3x3) was measured to take 1.1 to 1.2 times as long on an Intel Xeon, with 256 to 128 up to 1.5
+// times, as U, twice as large as by F(4x4, 3x3), leaves the second-level cache; on Zen 4 it takes 0.9 to 0.97 of the time.
+const sixNew = 1 << 13
 
 // shareOfSix is how many products F(6x6, 3x3) has for each of F(4x4, 3x3)'s whole patches.
 func (s ConvShape) shareOfSix(is *isa) float64 {
