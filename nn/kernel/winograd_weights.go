@@ -55,7 +55,11 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	// blocks are not: they are made smaller when there are many threads.
 	blocks := len(phases) * ((s.C + 63) / 64) * ((panels + 1) / 2)
 	g.pieces = newWeightsPieces(s.N, s.N*g.perImage(), blocks, len(phases)*f.taps*f.taps*s.C*s.K)
-	g.chans, g.width = min(128, (s.C+15)&^15), min(2, panels)
+	g.width = min(2, panels)
+	if s.C*s.K < tuned.sharedFilter && panels >= tuned.weightPanels {
+		g.width = tuned.weightPanels
+	}
+	g.chans = min(128, 256/g.width, (s.C+15)&^15) // a D of one size
 	cut := func() (chunks int) {
 		g.blocks, g.groups = (s.C+g.chans-1)/g.chans, (panels+g.width-1)/g.width
 		return g.chunks()
