@@ -25,11 +25,13 @@ func (s ConvShape) suitsUpsampled(is *isa) bool {
 // AVX-512). F(6x6, 3x3) has fewer products, but more to transform: too much where there are few channels. Where there are few
 // pixels for the channels, to make and to read the filter's 64 planes takes longer than the products that they save; one that
 // was made once, only for one image. At 16x16 pixels with 256 channels 16 and 64 images then take 0.82 to 0.89 of the time, one
-// image, whose filter comes from memory, 1.15 to 1.35 times as long (the 35.7 M model: 0.97 and 1.06).
+// image, whose filter comes from memory, 1.15 to 1.35 times as long (the 35.7 M model: 0.97 and 1.06). Not so with 512 channels
+// to 256, on an Intel Xeon, whose memory is slower: with F(4x4, 3x3) in these layers the 35.7 M model takes 0.96 of the time with
+// one image and 0.96 to 1.01 with 16.
 func (s ConvShape) winogradOf(is *isa) *transforms {
 	pixels, channels := s.H*s.W, min(s.C, s.K)
 	few, many := 2*channels, 4*channels // pixels
-	if s.FixedFilter {
+	if s.FixedFilter && s.C*s.K <= sixFixed {
 		few, many = channels, channels
 	}
 	if s.suitsSmall() {
@@ -48,6 +50,9 @@ func (s ConvShape) winogradOf(is *isa) *transforms {
 // as many and 32x32 pixels F(6x6, 3x3) was measured to take 1.1 to 1.2 times as long on an Intel Xeon, with 256 to 128 up to 1.5
 // times, as U, twice as large as by F(4x4, 3x3), leaves the second-level cache; on Zen 4 it takes 0.9 to 0.97 of the time.
 const sixNew = 1 << 13
+
+// sixFixed is the most pairs of channels of a fixed filter that is worth 64 planes for few pixels, too.
+const sixFixed = 1 << 16
 
 // shareOfSix is how many products F(6x6, 3x3) has for each of F(4x4, 3x3)'s whole patches.
 func (s ConvShape) shareOfSix(is *isa) float64 {
