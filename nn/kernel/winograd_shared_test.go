@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -59,4 +60,38 @@ func TestSharedPatches(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A chunk leaves the patches that others of its block are still to read as they are, also where it has a last group of
+// channels that is no multiple of sixteen.
+func TestSharedPatchesStay(t *testing.T) {
+	if directOnly.Load() {
+		t.Skip("direct convolutions only")
+	}
+	defer SetThreads(Threads())
+	defer func(old tuning) { tuned = old }(tuned)
+	SetThreads(3) // so that there is more than one group
+	tuned = tuningOf(2 << 20)
+	tuned.sharedFilter = 1
+	s := same3x3(8, 15, 13, 200, 40)
+	plan, err := NewConv(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := plan.winograd
+	if g.shared == nil || g.groups < 2 {
+		t.Fatalf("%+v: patches shared: %v, groups: %d", s, g.shared != nil, g.groups)
+	}
+	d := newConvData(testRand(3), s)
+	plan.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, garbage(plan.Scratch()))
+	v, want := slices.Clone(g.shared.v), slices.Clone(d.dw)
+	for i := range g.chunks() {
+		g.do(0, g.chunks()-1-i)
+	}
+	if err := sameBits(g.shared.v, v); err != nil {
+		t.Errorf("V: %v", err)
+	}
+	if err := sameBits(d.dw, want); err != nil {
+		t.Errorf("dw: %v", err)
+	}
 }

@@ -221,7 +221,8 @@ func (g *winogradWeights) do(worker, i int) {
 		b.clearImages(g.pieces.cut(g.s.N, b.piece))
 	}
 	if g.shared != nil {
-		g.shared.do(&b, sums)
+		all := b // with everyone's V and W; store writes to b's own
+		g.shared.do(&all, sums)
 		b.store(g.pieces.of(b.piece))
 		return
 	}
