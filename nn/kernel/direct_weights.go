@@ -144,20 +144,15 @@ func (o *outer) do(worker, i int) {
 		l0: t.src.c * block / o.blocks, l1: t.src.c * (block + 1) / o.blocks,
 		r0: group * o.panels * panelWidth, r1: min((group+1)*o.panels*panelWidth, t.dst.c),
 	}
-	clear(b.sums)
 	if o.mode == outerMatrix {
-		first, end := o.pieces.cut(o.grids, piece)
-		for at := first; at < end; at += outerPixels {
-			next := min(at+outerPixels, end)
-			b.fetchRows(next, min(next+outerPixels, end))
-			b.matrixRows(at, next)
-		}
-	} else {
-		first, end := o.pieces.cut(o.n, piece)
-		for n := first; n < end; n++ {
-			for q := 0; q < t.rows; q += o.bandRows {
-				b.gridRows(n, q, min(q+o.bandRows, t.rows))
-			}
+		b.matrix(o.pieces.of(piece), piece)
+		return
+	}
+	clear(b.sums)
+	first, end := o.pieces.cut(o.n, piece)
+	for n := first; n < end; n++ {
+		for q := 0; q < t.rows; q += o.bandRows {
+			b.gridRows(n, q, min(q+o.bandRows, t.rows))
 		}
 	}
 	b.store(o.pieces.of(piece))
@@ -172,23 +167,41 @@ type outerBlock struct {
 	l0, l1, r0, r1    int
 }
 
-// matrixRows adds the products of rows r0 to r1 of two matrices.
-func (b *outerBlock) matrixRows(q0, q1 int) {
+// matrix computes the block for two matrices of which the piece is some rows. The last of them are added on the way to dw.
+func (b *outerBlock) matrix(dw []float32, piece int) {
 	t, p := &b.grid, b.p
-	p.a, p.aRow, p.aCol = &b.outer.left[q0*t.src.c+b.l0], 4, uintptr(4*t.src.c)
-	p.segs, p.numSegs, p.segLen = &noOffsets[0], 1, q1-q0
-	b.setRight(q0, q1)
-	b.multiply(b.l1-b.l0, 0)
+	first, end := b.pieces.cut(b.grids, piece)
+	for q0 := first; q0 < end; q0 += outerPixels {
+		q1 := min(q0+outerPixels, end)
+		b.fetchRows(dw, q1, min(q1+outerPixels, end))
+		b.setRight(q0, q1)
+		right := p.b
+		p.a, p.aRow, p.aCol = &b.outer.left[q0*t.src.c+b.l0], 4, uintptr(4*t.src.c)
+		p.segs, p.numSegs, p.segLen, p.add = &noOffsets[0], 1, q1-q0, nil
+		for j := b.r0; j < b.r1; j += panelWidth {
+			sums := &b.sums[(j-b.r0)*b.lefts]
+			p.b, p.c, p.cRow, p.init, p.initRow = move(right, uintptr(4*(j-b.r0))), sums, 4*panelWidth, sums, 4*panelWidth
+			cols := min(panelWidth, (b.r1-j+15)&^15)
+			if q0 == first {
+				p.init, p.initRow = &zeroLine[0], 0
+			}
+			if q1 == end {
+				p.c, p.cRow, cols = &dw[b.l0*t.dst.c+j], uintptr(4*t.dst.c), min(panelWidth, b.r1-j)
+			}
+			p.colsPanel(b.l1-b.l0, cols)
+		}
+	}
 }
 
-// fetchRows arranges for matrixRows to fetch the block's columns of rows q0 to q1.
-func (b *outerBlock) fetchRows(q0, q1 int) {
+// fetchRows arranges for the products to fetch the block's columns of rows q0 to q1 or, where these are none, of dw.
+func (b *outerBlock) fetchRows(dw []float32, q0, q1 int) {
 	t, p := &b.grid, b.p
 	p.stopFetching()
+	calls := p.tiles(b.l1-b.l0, b.r1-b.r0)
 	if q0 >= q1 {
+		p.fetchRuns(0, dw[b.l0*t.dst.c:b.l1*t.dst.c], t.dst.c, b.r0, b.r1, calls)
 		return
 	}
-	calls := p.tiles(b.l1-b.l0, b.r1-b.r0)
 	p.fetchColumns(0, b.outer.left[q0*t.src.c:q1*t.src.c], t.src.c, b.l0, b.l1, calls, q1-q0)
 	p.fetchColumns(1, b.outer.right[q0*t.dst.c:q1*t.dst.c], t.dst.c, b.r0, b.r1, calls, q1-q0)
 }
