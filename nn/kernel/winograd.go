@@ -238,13 +238,14 @@ func (g *winograd) adds() bool { return g.add != nil && &g.add[0] != &g.dstData[
 // large blocks than threads: each thread then reads a part of it.
 func (g *winograd) cut(threads int) {
 	patches := g.n * g.perImage()
-	g.blocks, g.groups = (patches+g.block-1)/g.block, 1
+	least := (patches + g.block - 1) / g.block
+	g.blocks, g.groups = least, 1
 	if g.far && g.blocks < threads {
 		g.groups = min(g.panels(), (threads+g.blocks-1)/g.blocks)
 		return
 	}
 	if g.blocks < 4*threads {
-		g.blocks = min((g.blocks+threads-1)/threads*threads, max(1, patches/4))
+		g.blocks = max(least, min((g.blocks+threads-1)/threads*threads, patches/4))
 	}
 	g.blocks = min(g.blocks, patches/g.unit)
 	if !g.far {

@@ -33,3 +33,54 @@ func TestNextPatchIsFetched(t *testing.T) {
 		}
 	}
 }
+
+// However many threads share them, and however small blocks are, no block has more patches than it has memory for, and the
+// bits are the same.
+func TestBlocksOfPatchesFit(t *testing.T) {
+	if directOnly.Load() {
+		t.Skip("direct convolutions only")
+	}
+	defer SetThreads(Threads())
+	defer func(old tuning) { tuned = old }(tuned)
+	tuned = tuningOf(1 << 20)
+	for _, s := range []ConvShape{
+		fixed(same3x3(6, 11, 15, 96, 216)), fixed(same3x3(4, 16, 16, 256, 256)), // few patches of many channels
+		same3x3(3, 27, 18, 33, 40), same3x3(5, 7, 7, 20, 36), up3x3(3, 8, 8, 48, 40),
+	} {
+		for threads := 1; threads <= 33; threads++ {
+			SetThreads(threads)
+			c, err := NewConv(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range []engine{c.forward, c.data, c.prepared} {
+				g := e.(*winograd)
+				g.cut(threads)
+				for b := range g.blocks {
+					if t0, t1 := g.cutBlock(0, g.n*g.perImage(), b, g.blocks); t1 <= t0 || t1-t0 > g.block {
+						t.Errorf("%+v, %d threads: block %d of %d has patches %d to %d, at most %d", s, threads, b, g.blocks, t0, t1, g.block)
+					}
+				}
+			}
+		}
+		if raceDetector {
+			continue // it is a hundred times slower
+		}
+		var want map[string][]float32
+		for _, threads := range []int{1, 4, 5, 16} {
+			SetThreads(threads)
+			d := newConvData(testRand(3), s)
+			if err := d.run(); err != nil {
+				t.Fatal(err)
+			}
+			if want == nil {
+				want = d.copyResults()
+			}
+			for name, got := range d.results() {
+				if err := sameBits(got, want[name]); err != nil {
+					t.Errorf("%+v, %d threads: %s: %v", s, threads, name, err)
+				}
+			}
+		}
+	}
+}
