@@ -89,3 +89,33 @@ func (d *convData) filterGradient(i int) (sum, abs float64) {
 	}
 	return sum, abs
 }
+
+// The gradient of a 1x1 filter of few input channels is not cut into blocks without any.
+func TestBlocksOfOuterProductHaveChannels(t *testing.T) {
+	is := isaOf(ActiveLevel())
+	for threads := 1; threads <= 33; threads++ {
+		for _, inputs := range []int{1, 2, 3, 15, 16, 17, 20, 33, 64, 65, 130, 256, 300} {
+			for _, outputs := range []int{1, 32, 33, 160, 200, 256, 400} {
+				for _, rows := range []int{8, 300, 3000} {
+					o := newOuter(ConvShape{N: rows, H: 1, W: 1, C: inputs, K: outputs, R: 1, Stride: 1}, threads, is)
+					for b := range o.blocks {
+						if n := inputs*(b+1)/o.blocks - inputs*b/o.blocks; n < 1 || n > o.lefts {
+							t.Fatalf("%d rows, %d to %d channels, %d threads: block %d of %d has %d channels, at most %d", rows, inputs, outputs, threads, b, o.blocks, n, o.lefts)
+						}
+					}
+				}
+			}
+		}
+	}
+	defer SetThreads(Threads())
+	for _, threads := range []int{1, 2, 3} {
+		SetThreads(threads)
+		d := newConvData(testRand(3), ConvShape{N: 300, H: 1, W: 1, C: 1, K: 200, R: 1, Stride: 1})
+		if err := d.run(); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.check(); err != nil {
+			t.Errorf("%d threads: %v", threads, err)
+		}
+	}
+}

@@ -69,6 +69,7 @@ func newOuter(s ConvShape, workers int, is *isa) *outer {
 		o.lefts = 32
 	}
 	o.blocks = (t.src.c + o.lefts - 1) / o.lefts
+	o.lefts = (t.src.c + o.blocks - 1) / o.blocks
 	o.groups = (padded(t.dst.c)/panelWidth + o.panels - 1) / o.panels
 	if o.mode == outerMatrix { // few chunks are made as many as keep all threads at work, which changes no bits
 		for n := pieces * o.groups; n*o.blocks > workers && n*o.blocks < 3*workers && n*o.blocks%workers != 0 && o.lefts > 16; {
@@ -76,7 +77,6 @@ func newOuter(s ConvShape, workers int, is *isa) *outer {
 			o.lefts = (t.src.c + o.blocks - 1) / o.blocks
 		}
 	}
-	o.lefts = (t.src.c + o.blocks - 1) / o.blocks
 	o.grids = t.rows * t.cols
 	if o.mode != outerMatrix {
 		pieces = min(max(1, 16/(o.blocks*o.groups)), o.n)
