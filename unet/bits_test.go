@@ -88,7 +88,7 @@ func TestPredictionBits(t *testing.T) {
 	for _, batch := range []int{1, 2, 4} {
 		equalBits(t, fmt.Sprintf("batch %d", batch), predict(t, m, batch, x, ts), want)
 	}
-	for _, threads := range []int{1, 2, 3} {
+	for _, threads := range []int{1, 2, 3, 4, 16} {
 		withThreads(threads, func() {
 			equalBits(t, fmt.Sprintf("%d threads", threads), predict(t, m, n, x, ts), want)
 		})
@@ -149,7 +149,7 @@ func TestGradientBits(t *testing.T) {
 		equalBits(t, what, g, want)
 	}
 	check("again")
-	for _, threads := range []int{1, 2, 3} {
+	for _, threads := range []int{1, 2, 3, 4, 16} {
 		withThreads(threads, func() { check(fmt.Sprintf("%d threads", threads)) })
 	}
 	eachSIMDLevel(t, func(level kernel.Level) { check(level.String()) })

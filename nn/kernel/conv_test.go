@@ -333,7 +333,7 @@ func TestConvBitsDoNotDependOnThreads(t *testing.T) {
 		forShapes(r, convShapes(r)[:38], func(d *convData) {
 			s := d.s
 			var first map[string][]float32
-			withThreads(t, []int{1, 2, 3}, func(threads int) {
+			withThreads(t, []int{1, 2, 3, 8}, func(threads int) {
 				e := *d
 				e.y, e.dx, e.dw, e.db, e.dtemb = garbage(len(d.y)), garbage(len(d.dx)), garbage(len(d.dw)), garbage(len(d.db)), garbage(len(d.dtemb))
 				if err := e.run(); err != nil {
