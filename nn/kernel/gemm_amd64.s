@@ -59,17 +59,19 @@ prefetched1:
 	MOVQ    96(AX), DI
 	MOVQ    224(AX), R8
 	MOVQ    240(AX), R9
+	MOVQ    232(AX), R10
+	MOVQ    248(AX), R11
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (SI), BX
-	MOVQ 104(AX), R10
+	MOVQ 104(AX), R12
 
 step:
 	PREFETCHT1   (R8)
-	ADDQ         232(AX), R8
+	ADDQ         R10, R8
 	PREFETCHT1   (R9)
-	ADDQ         248(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT0   1024(CX)(DX*8)
 	VMOVUPS      (CX), Z2
 	PREFETCHT0   1088(CX)(DX*8)
@@ -79,7 +81,7 @@ step:
 	VFMADD231PS  Z3, Z4, Z1
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R10
+	DECQ         R12
 	JNE          step
 	ADDQ         $+8, SI
 	DECQ         DI
@@ -171,17 +173,19 @@ prefetched1:
 	MOVQ    96(AX), DI
 	MOVQ    224(AX), R8
 	MOVQ    240(AX), R9
+	MOVQ    232(AX), R10
+	MOVQ    248(AX), R11
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (SI), BX
-	MOVQ 104(AX), R10
+	MOVQ 104(AX), R12
 
 step:
 	PREFETCHT1   (R8)
-	ADDQ         232(AX), R8
+	ADDQ         R10, R8
 	PREFETCHT1   (R9)
-	ADDQ         248(AX), R9
+	ADDQ         R11, R9
 	PREFETCHNTA  (CX)(DX*8)
 	VMOVUPS      (CX), Z2
 	PREFETCHNTA  64(CX)(DX*8)
@@ -191,7 +195,7 @@ step:
 	VFMADD231PS  Z3, Z4, Z1
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R10
+	DECQ         R12
 	JNE          step
 	ADDQ         $+8, SI
 	DECQ         DI
@@ -282,23 +286,25 @@ prefetched1:
 	MOVQ    96(AX), DI
 	MOVQ    224(AX), R8
 	MOVQ    240(AX), R9
+	MOVQ    232(AX), R10
+	MOVQ    248(AX), R11
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (SI), BX
-	MOVQ 104(AX), R10
+	MOVQ 104(AX), R12
 
 step:
 	PREFETCHT1   (R8)
-	ADDQ         232(AX), R8
+	ADDQ         R10, R8
 	PREFETCHT1   (R9)
-	ADDQ         248(AX), R9
+	ADDQ         R11, R9
 	VMOVUPS      (CX), Z1
 	VBROADCASTSS (BX), Z2
 	VFMADD231PS  Z1, Z2, Z0
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R10
+	DECQ         R12
 	JNE          step
 	ADDQ         $+8, SI
 	DECQ         DI
@@ -388,17 +394,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT0   (CX)(DX*8)
 	VMOVUPS      (CX), Z2
 	PREFETCHT0   64(CX)(DX*8)
@@ -409,7 +417,7 @@ step:
 	VFMADD231PS  Z3, Z4, Z1
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -500,23 +508,25 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Z1
 	VBROADCASTSS (BX), Z2
 	VFMADD231PS  Z1, Z2, Z0
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -609,17 +619,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT0   1024(CX)(DX*8)
 	VMOVUPS      (CX), Z4
 	PREFETCHT0   1088(CX)(DX*8)
@@ -632,7 +644,7 @@ step:
 	VFMADD231PS  Z5, Z6, Z3
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -733,17 +745,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	PREFETCHNTA  (CX)(DX*8)
 	VMOVUPS      (CX), Z4
 	PREFETCHNTA  64(CX)(DX*8)
@@ -756,7 +770,7 @@ step:
 	VFMADD231PS  Z5, Z6, Z3
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -855,17 +869,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Z2
 	VBROADCASTSS (BX), Z3
 	VFMADD231PS  Z2, Z3, Z0
@@ -873,7 +889,7 @@ step:
 	VFMADD231PS  Z2, Z3, Z1
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -970,17 +986,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT0   (CX)(DX*8)
 	VMOVUPS      (CX), Z4
 	PREFETCHT0   64(CX)(DX*8)
@@ -994,7 +1012,7 @@ step:
 	VFMADD231PS  Z5, Z6, Z3
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -1093,17 +1111,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Z2
 	VBROADCASTSS (BX), Z3
 	VFMADD231PS  Z2, Z3, Z0
@@ -1111,7 +1131,7 @@ step:
 	VFMADD231PS  Z2, Z3, Z1
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -1211,17 +1231,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT0   1024(CX)(DX*8)
 	VMOVUPS      (CX), Z6
 	PREFETCHT0   1088(CX)(DX*8)
@@ -1237,7 +1259,7 @@ step:
 	VFMADD231PS  Z7, Z8, Z5
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -1347,17 +1369,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	PREFETCHNTA  (CX)(DX*8)
 	VMOVUPS      (CX), Z6
 	PREFETCHNTA  64(CX)(DX*8)
@@ -1373,7 +1397,7 @@ step:
 	VFMADD231PS  Z7, Z8, Z5
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -1480,17 +1504,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Z3
 	VBROADCASTSS (BX), Z4
 	VFMADD231PS  Z3, Z4, Z0
@@ -1500,7 +1526,7 @@ step:
 	VFMADD231PS  Z3, Z4, Z2
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -1604,17 +1630,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT0   (CX)(DX*8)
 	VMOVUPS      (CX), Z6
 	PREFETCHT0   64(CX)(DX*8)
@@ -1631,7 +1659,7 @@ step:
 	VFMADD231PS  Z7, Z8, Z5
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -1738,17 +1766,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Z3
 	VBROADCASTSS (BX), Z4
 	VFMADD231PS  Z3, Z4, Z0
@@ -1758,7 +1788,7 @@ step:
 	VFMADD231PS  Z3, Z4, Z2
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -1866,17 +1896,19 @@ prefetched1:
 	MOVQ    96(AX), R9
 	MOVQ    224(AX), R10
 	MOVQ    240(AX), R11
+	MOVQ    232(AX), R12
+	MOVQ    248(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
 	PREFETCHT1   (R10)
-	ADDQ         232(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT1   (R11)
-	ADDQ         248(AX), R11
+	ADDQ         R13, R11
 	PREFETCHT0   1024(CX)(DX*8)
 	VMOVUPS      (CX), Z8
 	PREFETCHT0   1088(CX)(DX*8)
@@ -1895,7 +1927,7 @@ step:
 	VFMADD231PS  Z9, Z10, Z7
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R8
 	DECQ         R9
@@ -2015,17 +2047,19 @@ prefetched1:
 	MOVQ    96(AX), R9
 	MOVQ    224(AX), R10
 	MOVQ    240(AX), R11
+	MOVQ    232(AX), R12
+	MOVQ    248(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
 	PREFETCHT1   (R10)
-	ADDQ         232(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT1   (R11)
-	ADDQ         248(AX), R11
+	ADDQ         R13, R11
 	PREFETCHNTA  (CX)(DX*8)
 	VMOVUPS      (CX), Z8
 	PREFETCHNTA  64(CX)(DX*8)
@@ -2044,7 +2078,7 @@ step:
 	VFMADD231PS  Z9, Z10, Z7
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R8
 	DECQ         R9
@@ -2160,17 +2194,19 @@ prefetched1:
 	MOVQ    96(AX), R9
 	MOVQ    224(AX), R10
 	MOVQ    240(AX), R11
+	MOVQ    232(AX), R12
+	MOVQ    248(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
 	PREFETCHT1   (R10)
-	ADDQ         232(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT1   (R11)
-	ADDQ         248(AX), R11
+	ADDQ         R13, R11
 	VMOVUPS      (CX), Z4
 	VBROADCASTSS (BX), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -2182,7 +2218,7 @@ step:
 	VFMADD231PS  Z4, Z5, Z3
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R8
 	DECQ         R9
@@ -2293,17 +2329,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT0   (CX)(DX*8)
 	VMOVUPS      (CX), Z8
 	PREFETCHT0   64(CX)(DX*8)
@@ -2323,7 +2361,7 @@ step:
 	VFMADD231PS  Z9, Z10, Z7
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -2438,17 +2476,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Z4
 	VBROADCASTSS (BX), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -2460,7 +2500,7 @@ step:
 	VFMADD231PS  Z4, Z5, Z3
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -2575,17 +2615,19 @@ prefetched1:
 	MOVQ    96(AX), R9
 	MOVQ    224(AX), R10
 	MOVQ    240(AX), R11
+	MOVQ    232(AX), R12
+	MOVQ    248(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
 	PREFETCHT1   (R10)
-	ADDQ         232(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT1   (R11)
-	ADDQ         248(AX), R11
+	ADDQ         R13, R11
 	PREFETCHT0   1024(CX)(DX*8)
 	VMOVUPS      (CX), Z10
 	PREFETCHT0   1088(CX)(DX*8)
@@ -2607,7 +2649,7 @@ step:
 	VFMADD231PS  Z11, Z12, Z9
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R8
 	DECQ         R9
@@ -2736,17 +2778,19 @@ prefetched1:
 	MOVQ    96(AX), R9
 	MOVQ    224(AX), R10
 	MOVQ    240(AX), R11
+	MOVQ    232(AX), R12
+	MOVQ    248(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
 	PREFETCHT1   (R10)
-	ADDQ         232(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT1   (R11)
-	ADDQ         248(AX), R11
+	ADDQ         R13, R11
 	PREFETCHNTA  (CX)(DX*8)
 	VMOVUPS      (CX), Z10
 	PREFETCHNTA  64(CX)(DX*8)
@@ -2768,7 +2812,7 @@ step:
 	VFMADD231PS  Z11, Z12, Z9
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R8
 	DECQ         R9
@@ -2892,17 +2936,19 @@ prefetched1:
 	MOVQ    96(AX), R9
 	MOVQ    224(AX), R10
 	MOVQ    240(AX), R11
+	MOVQ    232(AX), R12
+	MOVQ    248(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
 
 step:
 	PREFETCHT1   (R10)
-	ADDQ         232(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT1   (R11)
-	ADDQ         248(AX), R11
+	ADDQ         R13, R11
 	VMOVUPS      (CX), Z5
 	VBROADCASTSS (BX), Z6
 	VFMADD231PS  Z5, Z6, Z0
@@ -2916,7 +2962,7 @@ step:
 	VFMADD231PS  Z5, Z6, Z4
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R12
+	DECQ         R14
 	JNE          step
 	ADDQ         $+8, R8
 	DECQ         R9
@@ -3034,17 +3080,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT0   (CX)(DX*8)
 	VMOVUPS      (CX), Z10
 	PREFETCHT0   64(CX)(DX*8)
@@ -3067,7 +3115,7 @@ step:
 	VFMADD231PS  Z11, Z12, Z9
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -3190,17 +3238,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Z5
 	VBROADCASTSS (BX), Z6
 	VFMADD231PS  Z5, Z6, Z0
@@ -3214,7 +3264,7 @@ step:
 	VFMADD231PS  Z5, Z6, Z4
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -3337,17 +3387,19 @@ prefetched1:
 	MOVQ    96(AX), R10
 	MOVQ    224(AX), R11
 	MOVQ    240(AX), R12
+	MOVQ    232(AX), R13
+	MOVQ    248(AX), R14
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R9), BX
-	MOVQ 104(AX), R13
+	MOVQ 104(AX), R15
 
 step:
 	PREFETCHT1   (R11)
-	ADDQ         232(AX), R11
+	ADDQ         R13, R11
 	PREFETCHT1   (R12)
-	ADDQ         248(AX), R12
+	ADDQ         R14, R12
 	PREFETCHT0   1024(CX)(DX*8)
 	VMOVUPS      (CX), Z12
 	PREFETCHT0   1088(CX)(DX*8)
@@ -3372,7 +3424,7 @@ step:
 	VFMADD231PS  Z13, Z14, Z11
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R13
+	DECQ         R15
 	JNE          step
 	ADDQ         $+8, R9
 	DECQ         R10
@@ -3511,17 +3563,19 @@ prefetched1:
 	MOVQ    96(AX), R10
 	MOVQ    224(AX), R11
 	MOVQ    240(AX), R12
+	MOVQ    232(AX), R13
+	MOVQ    248(AX), R14
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R9), BX
-	MOVQ 104(AX), R13
+	MOVQ 104(AX), R15
 
 step:
 	PREFETCHT1   (R11)
-	ADDQ         232(AX), R11
+	ADDQ         R13, R11
 	PREFETCHT1   (R12)
-	ADDQ         248(AX), R12
+	ADDQ         R14, R12
 	PREFETCHNTA  (CX)(DX*8)
 	VMOVUPS      (CX), Z12
 	PREFETCHNTA  64(CX)(DX*8)
@@ -3546,7 +3600,7 @@ step:
 	VFMADD231PS  Z13, Z14, Z11
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R13
+	DECQ         R15
 	JNE          step
 	ADDQ         $+8, R9
 	DECQ         R10
@@ -3679,17 +3733,19 @@ prefetched1:
 	MOVQ    96(AX), R10
 	MOVQ    224(AX), R11
 	MOVQ    240(AX), R12
+	MOVQ    232(AX), R13
+	MOVQ    248(AX), R14
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R9), BX
-	MOVQ 104(AX), R13
+	MOVQ 104(AX), R15
 
 step:
 	PREFETCHT1   (R11)
-	ADDQ         232(AX), R11
+	ADDQ         R13, R11
 	PREFETCHT1   (R12)
-	ADDQ         248(AX), R12
+	ADDQ         R14, R12
 	VMOVUPS      (CX), Z6
 	VBROADCASTSS (BX), Z7
 	VFMADD231PS  Z6, Z7, Z0
@@ -3705,7 +3761,7 @@ step:
 	VFMADD231PS  Z6, Z7, Z5
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R13
+	DECQ         R15
 	JNE          step
 	ADDQ         $+8, R9
 	DECQ         R10
@@ -3830,17 +3886,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT0   (CX)(DX*8)
 	VMOVUPS      (CX), Z12
 	PREFETCHT0   64(CX)(DX*8)
@@ -3866,7 +3924,7 @@ step:
 	VFMADD231PS  Z13, Z14, Z11
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -3997,17 +4055,19 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
 
 step:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Z6
 	VBROADCASTSS (BX), Z7
 	VFMADD231PS  Z6, Z7, Z0
@@ -4023,7 +4083,7 @@ step:
 	VFMADD231PS  Z6, Z7, Z5
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	DECQ         R13
 	JNE          step
 	ADDQ         $+8, DI
 	DECQ         R8
@@ -12575,17 +12635,21 @@ prefetched1:
 	MOVQ    96(AX), DI
 	MOVQ    224(AX), R8
 	MOVQ    240(AX), R9
+	MOVQ    232(AX), R10
+	MOVQ    248(AX), R11
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (SI), BX
-	MOVQ 104(AX), R10
+	MOVQ 104(AX), R12
+	SUBQ $+4, R12
+	JLT  rest
 
-step:
+steps:
 	PREFETCHT1   (R8)
-	ADDQ         232(AX), R8
+	ADDQ         R10, R8
 	PREFETCHT1   (R9)
-	ADDQ         248(AX), R9
+	ADDQ         R11, R9
 	VMOVUPS      (CX), Y2
 	VMOVUPS      32(CX), Y3
 	VBROADCASTSS (BX), Y4
@@ -12593,19 +12657,73 @@ step:
 	VFMADD231PS  Y3, Y4, Y1
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R10
+	PREFETCHT1   (R8)
+	ADDQ         R10, R8
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R8)
+	ADDQ         R10, R8
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R8)
+	ADDQ         R10, R8
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	SUBQ         $+4, R12
+	JGE          steps
+
+rest:
+	ADDQ $+4, R12
+	JEQ  next
+
+step:
+	PREFETCHT1   (R8)
+	ADDQ         R10, R8
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R12
 	JNE          step
-	ADDQ         $+8, SI
-	DECQ         DI
-	JNE          segment
-	MOVQ         R8, 224(AX)
-	MOVQ         R9, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
+
+next:
+	ADDQ   $+8, SI
+	DECQ   DI
+	JNE    segment
+	MOVQ   R8, 224(AX)
+	MOVQ   R9, 240(AX)
+	MOVQ   32(AX), CX
+	MOVQ   80(AX), DX
+	TESTQ  CX, CX
+	JEQ    store
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
 
 store:
 	MOVQ    16(AX), CX
@@ -12685,17 +12803,21 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
+	SUBQ $+4, R13
+	JLT  rest
 
-step:
+steps:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Y2
 	VMOVUPS      32(CX), Y3
 	VBROADCASTSS (BX), Y4
@@ -12703,19 +12825,73 @@ step:
 	VFMADD231PS  Y3, Y4, Y1
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	SUBQ         $+4, R13
+	JGE          steps
+
+rest:
+	ADDQ $+4, R13
+	JEQ  next
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R13
 	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
+
+next:
+	ADDQ   $+8, DI
+	DECQ   R8
+	JNE    segment
+	MOVQ   R9, 224(AX)
+	MOVQ   R10, 240(AX)
+	MOVQ   32(AX), CX
+	MOVQ   80(AX), DX
+	TESTQ  CX, CX
+	JEQ    store
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
 
 store:
 	MOVQ    16(AX), CX
@@ -12798,17 +12974,21 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
+	SUBQ $+4, R13
+	JLT  rest
 
-step:
+steps:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (BX), Y6
@@ -12819,22 +12999,88 @@ step:
 	VFMADD231PS  Y5, Y6, Y3
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y4
+	VMOVUPS      32(CX), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y4
+	VMOVUPS      32(CX), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y4
+	VMOVUPS      32(CX), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	SUBQ         $+4, R13
+	JGE          steps
+
+rest:
+	ADDQ $+4, R13
+	JEQ  next
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y4
+	VMOVUPS      32(CX), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (BX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R13
+	JNE          step
+
+next:
+	ADDQ   $+8, DI
+	DECQ   R8
+	JNE    segment
+	MOVQ   R9, 224(AX)
+	MOVQ   R10, 240(AX)
+	MOVQ   32(AX), CX
+	MOVQ   80(AX), DX
+	TESTQ  CX, CX
+	JEQ    store
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ   DX, CX
+	VADDPS (CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
 
 store:
 	MOVQ    16(AX), CX
@@ -12920,17 +13166,21 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
+	SUBQ $+4, R13
+	JLT  rest
 
-step:
+steps:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (BX), Y6
@@ -12941,22 +13191,88 @@ step:
 	VFMADD231PS  Y5, Y6, Y3
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
-	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y4
+	VMOVUPS      32(CX), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         SI, BX
 	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y4
+	VMOVUPS      32(CX), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y4
+	VMOVUPS      32(CX), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	SUBQ         $+4, R13
+	JGE          steps
+
+rest:
+	ADDQ $+4, R13
+	JEQ  next
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y4
+	VMOVUPS      32(CX), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 4(BX), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R13
+	JNE          step
+
+next:
+	ADDQ   $+8, DI
+	DECQ   R8
+	JNE    segment
+	MOVQ   R9, 224(AX)
+	MOVQ   R10, 240(AX)
+	MOVQ   32(AX), CX
+	MOVQ   80(AX), DX
+	TESTQ  CX, CX
+	JEQ    store
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ   DX, CX
+	VADDPS (CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
 
 store:
 	MOVQ    16(AX), CX
@@ -13045,17 +13361,21 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
+	SUBQ $+4, R13
+	JLT  rest
 
-step:
+steps:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Y6
 	VMOVUPS      32(CX), Y7
 	VBROADCASTSS (BX), Y8
@@ -13069,25 +13389,103 @@ step:
 	VFMADD231PS  Y7, Y8, Y5
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (BX)(SI*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (BX)(SI*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (BX)(SI*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (BX)(SI*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (BX)(SI*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (BX)(SI*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	SUBQ         $+4, R13
+	JGE          steps
+
+rest:
+	ADDQ $+4, R13
+	JEQ  next
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (BX)(SI*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (BX)(SI*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R13
 	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-	ADDQ         DX, CX
-	VADDPS       (CX), Y4, Y4
-	VADDPS       32(CX), Y5, Y5
+
+next:
+	ADDQ   $+8, DI
+	DECQ   R8
+	JNE    segment
+	MOVQ   R9, 224(AX)
+	MOVQ   R10, 240(AX)
+	MOVQ   32(AX), CX
+	MOVQ   80(AX), DX
+	TESTQ  CX, CX
+	JEQ    store
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ   DX, CX
+	VADDPS (CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	ADDQ   DX, CX
+	VADDPS (CX), Y4, Y4
+	VADDPS 32(CX), Y5, Y5
 
 store:
 	MOVQ    16(AX), CX
@@ -13179,17 +13577,21 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
+	SUBQ $+4, R13
+	JLT  rest
 
-step:
+steps:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Y6
 	VMOVUPS      32(CX), Y7
 	VBROADCASTSS (BX), Y8
@@ -13203,25 +13605,103 @@ step:
 	VFMADD231PS  Y7, Y8, Y5
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 4(BX), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 8(BX), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 4(BX), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 8(BX), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 4(BX), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 8(BX), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	SUBQ         $+4, R13
+	JGE          steps
+
+rest:
+	ADDQ $+4, R13
+	JEQ  next
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (BX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 4(BX), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 8(BX), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R13
 	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-	ADDQ         DX, CX
-	VADDPS       (CX), Y4, Y4
-	VADDPS       32(CX), Y5, Y5
+
+next:
+	ADDQ   $+8, DI
+	DECQ   R8
+	JNE    segment
+	MOVQ   R9, 224(AX)
+	MOVQ   R10, 240(AX)
+	MOVQ   32(AX), CX
+	MOVQ   80(AX), DX
+	TESTQ  CX, CX
+	JEQ    store
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ   DX, CX
+	VADDPS (CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	ADDQ   DX, CX
+	VADDPS (CX), Y4, Y4
+	VADDPS 32(CX), Y5, Y5
 
 store:
 	MOVQ    16(AX), CX
@@ -13317,17 +13797,21 @@ prefetched1:
 	MOVQ    96(AX), R9
 	MOVQ    224(AX), R10
 	MOVQ    240(AX), R11
+	MOVQ    232(AX), R12
+	MOVQ    248(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
+	SUBQ $+4, R14
+	JLT  rest
 
-step:
+steps:
 	PREFETCHT1   (R10)
-	ADDQ         232(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT1   (R11)
-	ADDQ         248(AX), R11
+	ADDQ         R13, R11
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (BX), Y10
@@ -13344,28 +13828,118 @@ step:
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R12
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	PREFETCHT1   (R11)
+	ADDQ         R13, R11
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (BX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (BX)(SI*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (BX)(SI*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (BX)(DI*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	PREFETCHT1   (R11)
+	ADDQ         R13, R11
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (BX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (BX)(SI*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (BX)(SI*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (BX)(DI*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	PREFETCHT1   (R11)
+	ADDQ         R13, R11
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (BX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (BX)(SI*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (BX)(SI*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (BX)(DI*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	SUBQ         $+4, R14
+	JGE          steps
+
+rest:
+	ADDQ $+4, R14
+	JEQ  next
+
+step:
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	PREFETCHT1   (R11)
+	ADDQ         R13, R11
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (BX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (BX)(SI*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (BX)(SI*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (BX)(DI*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R14
 	JNE          step
-	ADDQ         $+8, R8
-	DECQ         R9
-	JNE          segment
-	MOVQ         R10, 224(AX)
-	MOVQ         R11, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-	ADDQ         DX, CX
-	VADDPS       (CX), Y4, Y4
-	VADDPS       32(CX), Y5, Y5
-	ADDQ         DX, CX
-	VADDPS       (CX), Y6, Y6
-	VADDPS       32(CX), Y7, Y7
+
+next:
+	ADDQ   $+8, R8
+	DECQ   R9
+	JNE    segment
+	MOVQ   R10, 224(AX)
+	MOVQ   R11, 240(AX)
+	MOVQ   32(AX), CX
+	MOVQ   80(AX), DX
+	TESTQ  CX, CX
+	JEQ    store
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ   DX, CX
+	VADDPS (CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	ADDQ   DX, CX
+	VADDPS (CX), Y4, Y4
+	VADDPS 32(CX), Y5, Y5
+	ADDQ   DX, CX
+	VADDPS (CX), Y6, Y6
+	VADDPS 32(CX), Y7, Y7
 
 store:
 	MOVQ    16(AX), CX
@@ -13463,17 +14037,21 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
+	SUBQ $+4, R13
+	JLT  rest
 
-step:
+steps:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (BX), Y10
@@ -13490,28 +14068,118 @@ step:
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (BX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 4(BX), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 8(BX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 12(BX), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (BX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 4(BX), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 8(BX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 12(BX), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (BX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 4(BX), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 8(BX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 12(BX), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	SUBQ         $+4, R13
+	JGE          steps
+
+rest:
+	ADDQ $+4, R13
+	JEQ  next
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (BX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 4(BX), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 8(BX), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 12(BX), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R13
 	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-	ADDQ         DX, CX
-	VADDPS       (CX), Y4, Y4
-	VADDPS       32(CX), Y5, Y5
-	ADDQ         DX, CX
-	VADDPS       (CX), Y6, Y6
-	VADDPS       32(CX), Y7, Y7
+
+next:
+	ADDQ   $+8, DI
+	DECQ   R8
+	JNE    segment
+	MOVQ   R9, 224(AX)
+	MOVQ   R10, 240(AX)
+	MOVQ   32(AX), CX
+	MOVQ   80(AX), DX
+	TESTQ  CX, CX
+	JEQ    store
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ   DX, CX
+	VADDPS (CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	ADDQ   DX, CX
+	VADDPS (CX), Y4, Y4
+	VADDPS 32(CX), Y5, Y5
+	ADDQ   DX, CX
+	VADDPS (CX), Y6, Y6
+	VADDPS 32(CX), Y7, Y7
 
 store:
 	MOVQ    16(AX), CX
@@ -13613,17 +14281,21 @@ prefetched1:
 	MOVQ    96(AX), R9
 	MOVQ    224(AX), R10
 	MOVQ    240(AX), R11
+	MOVQ    232(AX), R12
+	MOVQ    248(AX), R13
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R8), BX
-	MOVQ 104(AX), R12
+	MOVQ 104(AX), R14
+	SUBQ $+4, R14
+	JLT  rest
 
-step:
+steps:
 	PREFETCHT1   (R10)
-	ADDQ         232(AX), R10
+	ADDQ         R12, R10
 	PREFETCHT1   (R11)
-	ADDQ         248(AX), R11
+	ADDQ         R13, R11
 	VMOVUPS      (CX), Y10
 	VMOVUPS      32(CX), Y11
 	VBROADCASTSS (BX), Y12
@@ -13643,31 +14315,133 @@ step:
 	VFMADD231PS  Y11, Y12, Y9
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R12
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	PREFETCHT1   (R11)
+	ADDQ         R13, R11
+	VMOVUPS      (CX), Y10
+	VMOVUPS      32(CX), Y11
+	VBROADCASTSS (BX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (BX)(SI*1), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (BX)(SI*2), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (BX)(DI*1), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (BX)(SI*4), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	PREFETCHT1   (R11)
+	ADDQ         R13, R11
+	VMOVUPS      (CX), Y10
+	VMOVUPS      32(CX), Y11
+	VBROADCASTSS (BX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (BX)(SI*1), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (BX)(SI*2), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (BX)(DI*1), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (BX)(SI*4), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	PREFETCHT1   (R11)
+	ADDQ         R13, R11
+	VMOVUPS      (CX), Y10
+	VMOVUPS      32(CX), Y11
+	VBROADCASTSS (BX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (BX)(SI*1), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (BX)(SI*2), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (BX)(DI*1), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (BX)(SI*4), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	SUBQ         $+4, R14
+	JGE          steps
+
+rest:
+	ADDQ $+4, R14
+	JEQ  next
+
+step:
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	PREFETCHT1   (R11)
+	ADDQ         R13, R11
+	VMOVUPS      (CX), Y10
+	VMOVUPS      32(CX), Y11
+	VBROADCASTSS (BX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (BX)(SI*1), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (BX)(SI*2), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (BX)(DI*1), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (BX)(SI*4), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R14
 	JNE          step
-	ADDQ         $+8, R8
-	DECQ         R9
-	JNE          segment
-	MOVQ         R10, 224(AX)
-	MOVQ         R11, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-	ADDQ         DX, CX
-	VADDPS       (CX), Y4, Y4
-	VADDPS       32(CX), Y5, Y5
-	ADDQ         DX, CX
-	VADDPS       (CX), Y6, Y6
-	VADDPS       32(CX), Y7, Y7
-	ADDQ         DX, CX
-	VADDPS       (CX), Y8, Y8
-	VADDPS       32(CX), Y9, Y9
+
+next:
+	ADDQ   $+8, R8
+	DECQ   R9
+	JNE    segment
+	MOVQ   R10, 224(AX)
+	MOVQ   R11, 240(AX)
+	MOVQ   32(AX), CX
+	MOVQ   80(AX), DX
+	TESTQ  CX, CX
+	JEQ    store
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ   DX, CX
+	VADDPS (CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	ADDQ   DX, CX
+	VADDPS (CX), Y4, Y4
+	VADDPS 32(CX), Y5, Y5
+	ADDQ   DX, CX
+	VADDPS (CX), Y6, Y6
+	VADDPS 32(CX), Y7, Y7
+	ADDQ   DX, CX
+	VADDPS (CX), Y8, Y8
+	VADDPS 32(CX), Y9, Y9
 
 store:
 	MOVQ    16(AX), CX
@@ -13771,17 +14545,21 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
+	SUBQ $+4, R13
+	JLT  rest
 
-step:
+steps:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Y10
 	VMOVUPS      32(CX), Y11
 	VBROADCASTSS (BX), Y12
@@ -13801,31 +14579,133 @@ step:
 	VFMADD231PS  Y11, Y12, Y9
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y10
+	VMOVUPS      32(CX), Y11
+	VBROADCASTSS (BX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS 4(BX), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS 8(BX), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS 12(BX), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS 16(BX), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y10
+	VMOVUPS      32(CX), Y11
+	VBROADCASTSS (BX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS 4(BX), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS 8(BX), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS 12(BX), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS 16(BX), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y10
+	VMOVUPS      32(CX), Y11
+	VBROADCASTSS (BX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS 4(BX), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS 8(BX), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS 12(BX), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS 16(BX), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	SUBQ         $+4, R13
+	JGE          steps
+
+rest:
+	ADDQ $+4, R13
+	JEQ  next
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y10
+	VMOVUPS      32(CX), Y11
+	VBROADCASTSS (BX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS 4(BX), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS 8(BX), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS 12(BX), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS 16(BX), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R13
 	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-	ADDQ         DX, CX
-	VADDPS       (CX), Y4, Y4
-	VADDPS       32(CX), Y5, Y5
-	ADDQ         DX, CX
-	VADDPS       (CX), Y6, Y6
-	VADDPS       32(CX), Y7, Y7
-	ADDQ         DX, CX
-	VADDPS       (CX), Y8, Y8
-	VADDPS       32(CX), Y9, Y9
+
+next:
+	ADDQ   $+8, DI
+	DECQ   R8
+	JNE    segment
+	MOVQ   R9, 224(AX)
+	MOVQ   R10, 240(AX)
+	MOVQ   32(AX), CX
+	MOVQ   80(AX), DX
+	TESTQ  CX, CX
+	JEQ    store
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ   DX, CX
+	VADDPS (CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	ADDQ   DX, CX
+	VADDPS (CX), Y4, Y4
+	VADDPS 32(CX), Y5, Y5
+	ADDQ   DX, CX
+	VADDPS (CX), Y6, Y6
+	VADDPS 32(CX), Y7, Y7
+	ADDQ   DX, CX
+	VADDPS (CX), Y8, Y8
+	VADDPS 32(CX), Y9, Y9
 
 store:
 	MOVQ    16(AX), CX
@@ -13934,17 +14814,21 @@ prefetched1:
 	MOVQ    96(AX), R10
 	MOVQ    224(AX), R11
 	MOVQ    240(AX), R12
+	MOVQ    232(AX), R13
+	MOVQ    248(AX), R14
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (R9), BX
-	MOVQ 104(AX), R13
+	MOVQ 104(AX), R15
+	SUBQ $+4, R15
+	JLT  rest
 
-step:
+steps:
 	PREFETCHT1   (R11)
-	ADDQ         232(AX), R11
+	ADDQ         R13, R11
 	PREFETCHT1   (R12)
-	ADDQ         248(AX), R12
+	ADDQ         R14, R12
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (BX), Y14
@@ -13967,34 +14851,148 @@ step:
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         $+4, BX
 	ADDQ         DX, CX
-	DECQ         R13
+	PREFETCHT1   (R11)
+	ADDQ         R13, R11
+	PREFETCHT1   (R12)
+	ADDQ         R14, R12
+	VMOVUPS      (CX), Y12
+	VMOVUPS      32(CX), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (BX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (BX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (BX)(DI*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (BX)(SI*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (BX)(R8*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R11)
+	ADDQ         R13, R11
+	PREFETCHT1   (R12)
+	ADDQ         R14, R12
+	VMOVUPS      (CX), Y12
+	VMOVUPS      32(CX), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (BX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (BX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (BX)(DI*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (BX)(SI*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (BX)(R8*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R11)
+	ADDQ         R13, R11
+	PREFETCHT1   (R12)
+	ADDQ         R14, R12
+	VMOVUPS      (CX), Y12
+	VMOVUPS      32(CX), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (BX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (BX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (BX)(DI*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (BX)(SI*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (BX)(R8*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	SUBQ         $+4, R15
+	JGE          steps
+
+rest:
+	ADDQ $+4, R15
+	JEQ  next
+
+step:
+	PREFETCHT1   (R11)
+	ADDQ         R13, R11
+	PREFETCHT1   (R12)
+	ADDQ         R14, R12
+	VMOVUPS      (CX), Y12
+	VMOVUPS      32(CX), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (BX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (BX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (BX)(DI*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (BX)(SI*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (BX)(R8*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $+4, BX
+	ADDQ         DX, CX
+	DECQ         R15
 	JNE          step
-	ADDQ         $+8, R9
-	DECQ         R10
-	JNE          segment
-	MOVQ         R11, 224(AX)
-	MOVQ         R12, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-	ADDQ         DX, CX
-	VADDPS       (CX), Y4, Y4
-	VADDPS       32(CX), Y5, Y5
-	ADDQ         DX, CX
-	VADDPS       (CX), Y6, Y6
-	VADDPS       32(CX), Y7, Y7
-	ADDQ         DX, CX
-	VADDPS       (CX), Y8, Y8
-	VADDPS       32(CX), Y9, Y9
-	ADDQ         DX, CX
-	VADDPS       (CX), Y10, Y10
-	VADDPS       32(CX), Y11, Y11
+
+next:
+	ADDQ   $+8, R9
+	DECQ   R10
+	JNE    segment
+	MOVQ   R11, 224(AX)
+	MOVQ   R12, 240(AX)
+	MOVQ   32(AX), CX
+	MOVQ   80(AX), DX
+	TESTQ  CX, CX
+	JEQ    store
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ   DX, CX
+	VADDPS (CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	ADDQ   DX, CX
+	VADDPS (CX), Y4, Y4
+	VADDPS 32(CX), Y5, Y5
+	ADDQ   DX, CX
+	VADDPS (CX), Y6, Y6
+	VADDPS 32(CX), Y7, Y7
+	ADDQ   DX, CX
+	VADDPS (CX), Y8, Y8
+	VADDPS 32(CX), Y9, Y9
+	ADDQ   DX, CX
+	VADDPS (CX), Y10, Y10
+	VADDPS 32(CX), Y11, Y11
 
 store:
 	MOVQ    16(AX), CX
@@ -14104,17 +15102,21 @@ prefetched1:
 	MOVQ    96(AX), R8
 	MOVQ    224(AX), R9
 	MOVQ    240(AX), R10
+	MOVQ    232(AX), R11
+	MOVQ    248(AX), R12
 
 segment:
 	MOVQ (AX), BX
 	ADDQ (DI), BX
-	MOVQ 104(AX), R11
+	MOVQ 104(AX), R13
+	SUBQ $+4, R13
+	JLT  rest
 
-step:
+steps:
 	PREFETCHT1   (R9)
-	ADDQ         232(AX), R9
+	ADDQ         R11, R9
 	PREFETCHT1   (R10)
-	ADDQ         248(AX), R10
+	ADDQ         R12, R10
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (BX), Y14
@@ -14137,34 +15139,148 @@ step:
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         SI, BX
 	ADDQ         DX, CX
-	DECQ         R11
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y12
+	VMOVUPS      32(CX), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(BX), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(BX), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(BX), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(BX), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(BX), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y12
+	VMOVUPS      32(CX), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(BX), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(BX), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(BX), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(BX), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(BX), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y12
+	VMOVUPS      32(CX), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(BX), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(BX), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(BX), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(BX), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(BX), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	SUBQ         $+4, R13
+	JGE          steps
+
+rest:
+	ADDQ $+4, R13
+	JEQ  next
+
+step:
+	PREFETCHT1   (R9)
+	ADDQ         R11, R9
+	PREFETCHT1   (R10)
+	ADDQ         R12, R10
+	VMOVUPS      (CX), Y12
+	VMOVUPS      32(CX), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(BX), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(BX), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(BX), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(BX), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(BX), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         SI, BX
+	ADDQ         DX, CX
+	DECQ         R13
 	JNE          step
-	ADDQ         $+8, DI
-	DECQ         R8
-	JNE          segment
-	MOVQ         R9, 224(AX)
-	MOVQ         R10, 240(AX)
-	MOVQ         32(AX), CX
-	MOVQ         80(AX), DX
-	TESTQ        CX, CX
-	JEQ          store
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	ADDQ         DX, CX
-	VADDPS       (CX), Y2, Y2
-	VADDPS       32(CX), Y3, Y3
-	ADDQ         DX, CX
-	VADDPS       (CX), Y4, Y4
-	VADDPS       32(CX), Y5, Y5
-	ADDQ         DX, CX
-	VADDPS       (CX), Y6, Y6
-	VADDPS       32(CX), Y7, Y7
-	ADDQ         DX, CX
-	VADDPS       (CX), Y8, Y8
-	VADDPS       32(CX), Y9, Y9
-	ADDQ         DX, CX
-	VADDPS       (CX), Y10, Y10
-	VADDPS       32(CX), Y11, Y11
+
+next:
+	ADDQ   $+8, DI
+	DECQ   R8
+	JNE    segment
+	MOVQ   R9, 224(AX)
+	MOVQ   R10, 240(AX)
+	MOVQ   32(AX), CX
+	MOVQ   80(AX), DX
+	TESTQ  CX, CX
+	JEQ    store
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	ADDQ   DX, CX
+	VADDPS (CX), Y2, Y2
+	VADDPS 32(CX), Y3, Y3
+	ADDQ   DX, CX
+	VADDPS (CX), Y4, Y4
+	VADDPS 32(CX), Y5, Y5
+	ADDQ   DX, CX
+	VADDPS (CX), Y6, Y6
+	VADDPS 32(CX), Y7, Y7
+	ADDQ   DX, CX
+	VADDPS (CX), Y8, Y8
+	VADDPS 32(CX), Y9, Y9
+	ADDQ   DX, CX
+	VADDPS (CX), Y10, Y10
+	VADDPS 32(CX), Y11, Y11
 
 store:
 	MOVQ    16(AX), CX

@@ -136,7 +136,15 @@ const planesWork = 36 * 256
 
 // planes computes rows x cols elements of each of count products.
 func (p *product) planes(count, rows, cols int) {
-	tiles := (rows + p.maxRows - 1) / p.maxRows
+	if rows > p.maxRows { // so that each of B's planes stays in the first-level cache from tile to tile
+		for k := range count {
+			if k > 0 {
+				p.a, p.b, p.c = move(p.a, p.aStep), move(p.b, p.bStep), move(p.c, p.cStep)
+			}
+			p.rowsPanel(rows, (cols+15)&^15)
+		}
+		return
+	}
 	step := min(count, max(1, planesWork/p.segLen))
 	p.run = p.tile
 	r := &p.run
@@ -145,15 +153,12 @@ func (p *product) planes(count, rows, cols int) {
 		if cols-j > 16 {
 			width = p.maxCols
 		}
-		for q := 0; q < tiles; q++ {
-			i0, i1 := rows*q/tiles, rows*(q+1)/tiles
-			for k := 0; k < count; k += step {
-				r.count = min(step, count-k)
-				r.a = move(p.a, uintptr(i0)*p.aRow+uintptr(k)*p.aStep)
-				r.b = move(p.b, uintptr(4*j)+uintptr(k)*p.bStep)
-				r.c = move(p.c, uintptr(i0)*p.cRow+uintptr(4*j)+uintptr(k)*p.cStep)
-				p.isa.rows[width/16-1][i1-i0]((*byte)(unsafe.Pointer(r)))
-			}
+		for k := 0; k < count; k += step {
+			r.count = min(step, count-k)
+			r.a = move(p.a, uintptr(k)*p.aStep)
+			r.b = move(p.b, uintptr(4*j)+uintptr(k)*p.bStep)
+			r.c = move(p.c, uintptr(4*j)+uintptr(k)*p.cStep)
+			p.isa.rows[width/16-1][rows]((*byte)(unsafe.Pointer(r)))
 		}
 		j += width
 	}
