@@ -129,13 +129,18 @@ func (p *product) rowsPanel(rows, cols int) { p.panel(&p.isa.rows, rows, cols) }
 // colsPanel is rowsPanel for an A whose elements of one column lie next to each other.
 func (p *product) colsPanel(rows, cols int) { p.panel(&p.isa.cols, rows, cols) }
 
-// panel computes the columns strip by strip, and the rows of a strip in tiles of two
-// heights, those of one height in one call.
 func (p *product) panel(kernels *[2][15]func(*byte), rows, cols int) {
+	p.run = p.tile
+	p.strips(kernels, rows, cols)
+	p.prefetch, p.flow = p.run.prefetch, p.run.flow
+}
+
+// strips computes the columns strip by strip, and the rows of a strip in tiles of two
+// heights, those of one height in one call.
+func (p *product) strips(kernels *[2][15]func(*byte), rows, cols int) {
 	tiles := (rows + p.maxRows - 1) / p.maxRows
 	low := rows / tiles
 	high := rows % tiles * (low + 1) // so many rows are in tiles one row higher
-	p.run = p.tile
 	for j := 0; j < cols; {
 		width := 16
 		if cols-j > 16 {
@@ -159,7 +164,6 @@ func (p *product) panel(kernels *[2][15]func(*byte), rows, cols int) {
 		}
 		j += width
 	}
-	p.prefetch, p.flow = p.run.prefetch, p.run.flow
 }
 
 // tiles is the number of register tiles of rows x cols elements.

@@ -136,18 +136,23 @@ const planesWork = 36 * 256
 
 // planes computes rows x cols elements of each of count products.
 func (p *product) planes(count, rows, cols int) {
+	p.run = p.tile
 	if rows > p.maxRows { // so that each of B's planes stays in the first-level cache from tile to tile
 		for k := range count {
 			if k > 0 {
 				p.a, p.b, p.c = move(p.a, p.aStep), move(p.b, p.bStep), move(p.c, p.cStep)
 			}
-			p.rowsPanel(rows, (cols+15)&^15)
+			p.strips(&p.isa.rows, rows, (cols+15)&^15)
 		}
-		return
+	} else {
+		p.tilePlanes(count, rows, cols)
 	}
-	step := min(count, max(1, planesWork/p.segLen))
-	p.run = p.tile
-	r := &p.run
+	p.prefetch, p.flow = p.run.prefetch, p.run.flow
+}
+
+// tilePlanes is planes for products one register tile high, many of them in a call.
+func (p *product) tilePlanes(count, rows, cols int) {
+	r, step := &p.run, min(count, max(1, planesWork/p.segLen))
 	for j := 0; j < cols; {
 		width := 16
 		if cols-j > 16 {
@@ -162,5 +167,4 @@ func (p *product) planes(count, rows, cols int) {
 		}
 		j += width
 	}
-	p.prefetch, p.flow = r.prefetch, r.flow
 }
