@@ -208,7 +208,7 @@ func (t *Trainer) save(ctx context.Context) error {
 	}
 	dir, err := checkpoints.Save(ctx, t.Dir, &checkpoints.Checkpoint{
 		State: t.state(), UNet: model, Scheduler: scheduler, Config: t.ConfigTOML,
-		EMA: tensors(t.ema), Raw: tensors(t.weights), ExpAvg: tensors(t.expAvg), ExpAvgSq: tensors(t.expAvgSq),
+		EMA: tensors(t.average()), Raw: tensors(t.weights), ExpAvg: tensors(t.expAvg), ExpAvgSq: tensors(t.expAvgSq),
 	})
 	if errors.Is(err, fs.ErrExist) { // this very step was saved before the run went on
 		there := filepath.Join(checkpoints.Dir(t.Dir), fmt.Sprintf("step-%08d", t.step))

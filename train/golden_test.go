@@ -115,10 +115,10 @@ func TestGoldenTraining(t *testing.T) {
 		t.Run(f.Name(), func(t *testing.T) {
 			plain := f.run(t, false)
 			f.compareFinal(t, "param", plain, plain.weights)
-			f.compareFinal(t, "ema", plain, plain.ema)
+			f.compareFinal(t, "ema", plain, plain.average())
 			warm := f.run(t, true)
 			sameBits(t, "the weights of both runs", plain.weights, warm.weights)
-			f.compareFinal(t, "ema_diffusers", warm, warm.ema)
+			f.compareFinal(t, "ema_diffusers", warm, warm.average())
 		})
 	}
 }

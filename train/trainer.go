@@ -55,7 +55,7 @@ type Trainer struct {
 	gradient *unet.Gradient
 	adam     *kernel.AdamW
 
-	weights, ema     []float32
+	weights, ema     []float32 // ema: average brings it up to date
 	expAvg, expAvgSq []float32
 	step             int // steps done
 	last             Progress
@@ -239,6 +239,12 @@ func (t *Trainer) update(ctx context.Context, e unet.Example) error {
 		Step: n, Steps: t.Train.Steps, Images: int64(n) * int64(t.Train.BatchSize), Loss: loss, GradNorm: norm, LR: lr,
 	}
 	return nil
+}
+
+// average is the moving average of the weights, up to date.
+func (t *Trainer) average() []float32 {
+	t.adam.SettleEMA(t.ema, t.weights)
+	return t.ema
 }
 
 // diverged says where a run went wrong. The weights are those of the step before.

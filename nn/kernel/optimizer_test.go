@@ -21,7 +21,7 @@ func (d *adamData) results() map[string][]float32 {
 
 var adamStep = AdamWStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, EMADecay: 0.995, GradScale: 0.5}
 
-// Ten steps against torch's AdamW written out in float64.
+// Eleven steps, after which an update of the moving average is owed, against torch's AdamW written out in float64.
 func TestAdamWIsTorchsAdamW(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		for _, n := range []int{1, 15, 16, 37, 1000, optimizerChunk + 5} {
@@ -32,7 +32,7 @@ func TestAdamWIsTorchsAdamW(t *testing.T) {
 				w[i], ema[i] = float64(d.w[i]), float64(d.ema[i])
 			}
 			a, s := NewAdamW(), adamStep
-			for s.Step = 1; s.Step <= 10; s.Step++ {
+			for s.Step = 1; s.Step <= 11; s.Step++ {
 				for i := range d.g {
 					d.g[i] = float32(math.Sin(float64(i*s.Step) + float64(d.g[i])))
 					g := float64(d.g[i]) * s.GradScale
@@ -46,6 +46,7 @@ func TestAdamWIsTorchsAdamW(t *testing.T) {
 				}
 				a.Step(d.w, d.m, d.v, d.ema, d.g, s)
 			}
+			a.SettleEMA(d.ema, d.w)
 			for _, c := range []struct {
 				name string
 				got  []float32
@@ -78,6 +79,35 @@ func TestMovingAverageWithoutDecayCopies(t *testing.T) {
 	})
 }
 
+// The moving average has the same bits whether it is brought up to date after every step, after some or at the end.
+func TestMovingAverageSettlesAtAnyTime(t *testing.T) {
+	forLevels(t, func(t *testing.T, _ Level) {
+		for _, n := range []int{1, 37, optimizerChunk + 21} {
+			run := func(settle func(step int) bool) []float32 {
+				d, a, s := newAdamData(7, n), NewAdamW(), adamStep
+				for s.Step = 1; s.Step <= 9; s.Step++ {
+					s.EMADecay = min(0.995, float64(s.Step-1)/float64(s.Step+1)) // 0 at first, which copies
+					a.Step(d.w, d.m, d.v, d.ema, d.g, s)
+					if settle(s.Step) {
+						a.SettleEMA(d.ema, d.w)
+						a.SettleEMA(d.ema, d.w) // nothing is owed any more
+					}
+				}
+				a.SettleEMA(d.ema, d.w)
+				return d.ema
+			}
+			want := run(func(int) bool { return true })
+			for name, settle := range map[string]func(int) bool{
+				"at the end": func(int) bool { return false }, "every third step": func(step int) bool { return step%3 == 0 },
+			} {
+				if err := sameBits(run(settle), want); err != nil {
+					t.Errorf("%d parameters, settled %s: %v", n, name, err)
+				}
+			}
+		}
+	})
+}
+
 // A moving average that has arrived stays there, whatever the rounding of its decay.
 func TestMovingAverageOfConstantWeightsStays(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
@@ -86,9 +116,11 @@ func TestMovingAverageOfConstantWeightsStays(t *testing.T) {
 		clear(d.g)
 		s := adamStep
 		s.WeightDecay, s.EMADecay = 0, 0.9999
+		a := NewAdamW()
 		for s.Step = 1; s.Step < 200; s.Step++ {
-			NewAdamW().Step(d.w, d.m, d.v, d.ema, d.g, s)
+			a.Step(d.w, d.m, d.v, d.ema, d.g, s)
 		}
+		a.SettleEMA(d.ema, d.w)
 		if err := sameBits(d.ema, want); err != nil {
 			t.Error(err)
 		}
@@ -124,9 +156,10 @@ func TestOptimizerBits(t *testing.T) {
 	for _, n := range []int{19, 3*optimizerChunk + 21} {
 		run := func() map[string][]float32 {
 			d, a, s := newAdamData(5, n), NewAdamW(), adamStep
-			for s.Step = 1; s.Step < 3; s.Step++ {
+			for s.Step = 1; s.Step < 4; s.Step++ {
 				a.Step(d.w, d.m, d.v, d.ema, d.g, s)
 			}
+			a.SettleEMA(d.ema, d.w)
 			r := d.results()
 			sum := math.Float64bits(a.SumSquares(d.g))
 			r["sum"] = []float32{math.Float32frombits(uint32(sum)), math.Float32frombits(uint32(sum >> 32))}
