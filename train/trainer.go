@@ -224,7 +224,7 @@ func (t *Trainer) update(ctx context.Context, e unet.Example) error {
 		return fmt.Errorf("train: step %d: %w", t.step+1, err)
 	}
 	grad := t.gradient.Grad()
-	norm := math.Sqrt(t.adam.SumSquares(grad))
+	norm := math.Sqrt(t.gradient.SumSquares(t.adam.SumSquares))
 	n := t.step + 1
 	if math.IsNaN(loss+norm) || math.IsInf(loss+norm, 0) {
 		return t.diverged(n, loss, norm)

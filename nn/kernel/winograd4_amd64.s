@@ -32,40 +32,40 @@ TEXT ·wino4Input2x2AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 208(AX)
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
+	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 224(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 240(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 240(AX)
+	MOVQ   CX, 248(AX)
 	JMP    found
 
 border:
@@ -79,12 +79,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -94,9 +88,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -104,12 +104,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -122,9 +116,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -132,12 +132,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -150,9 +144,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -160,12 +160,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -182,6 +176,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 248(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -190,7 +190,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0xc0400000, BX
 	VPBROADCASTD BX, Z0
@@ -202,29 +202,6 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z2
-	MOVQ       184(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z3
-	MOVQ       120(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z4
-	VSUBPS     Z3, Z4, Z4
-	VMULPS     Z1, Z4, Z4
-	VMOVUPS    Z4, (R10)
-	MOVQ       216(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z4
-	VSUBPS     Z2, Z4, Z4
-	VMOVUPS    Z4, 1152(R10)
-	VMULPS     Z0, Z3, Z3
-	VMULPS     Z0, Z2, Z2
-	VADDPS     Z2, Z3, Z4
-	VMOVUPS    Z4, 384(R10)
-	VSUBPS     Z2, Z3, Z2
-	VMOVUPS    Z2, 768(R10)
 	MOVQ       160(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z2
@@ -236,18 +213,18 @@ loop:
 	VMOVUPS    (R11)(BX*1), Z4
 	VSUBPS     Z3, Z4, Z4
 	VMULPS     Z1, Z4, Z4
-	VMOVUPS    Z4, 64(R10)
+	VMOVUPS    Z4, (R10)
 	MOVQ       224(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z4
 	VSUBPS     Z2, Z4, Z4
-	VMOVUPS    Z4, 1216(R10)
+	VMOVUPS    Z4, 1152(R10)
 	VMULPS     Z0, Z3, Z3
 	VMULPS     Z0, Z2, Z2
 	VADDPS     Z2, Z3, Z4
-	VMOVUPS    Z4, 448(R10)
+	VMOVUPS    Z4, 384(R10)
 	VSUBPS     Z2, Z3, Z2
-	VMOVUPS    Z2, 832(R10)
+	VMOVUPS    Z2, 768(R10)
 	MOVQ       168(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z2
@@ -259,18 +236,18 @@ loop:
 	VMOVUPS    (R11)(BX*1), Z4
 	VSUBPS     Z3, Z4, Z4
 	VMULPS     Z1, Z4, Z4
-	VMOVUPS    Z4, 128(R10)
+	VMOVUPS    Z4, 64(R10)
 	MOVQ       232(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z4
 	VSUBPS     Z2, Z4, Z4
-	VMOVUPS    Z4, 1280(R10)
+	VMOVUPS    Z4, 1216(R10)
 	VMULPS     Z0, Z3, Z3
 	VMULPS     Z0, Z2, Z2
 	VADDPS     Z2, Z3, Z4
-	VMOVUPS    Z4, 512(R10)
+	VMOVUPS    Z4, 448(R10)
 	VSUBPS     Z2, Z3, Z2
-	VMOVUPS    Z2, 896(R10)
+	VMOVUPS    Z2, 832(R10)
 	MOVQ       176(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z2
@@ -282,8 +259,31 @@ loop:
 	VMOVUPS    (R11)(BX*1), Z4
 	VSUBPS     Z3, Z4, Z4
 	VMULPS     Z1, Z4, Z4
-	VMOVUPS    Z4, 192(R10)
+	VMOVUPS    Z4, 128(R10)
 	MOVQ       240(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z4
+	VSUBPS     Z2, Z4, Z4
+	VMOVUPS    Z4, 1280(R10)
+	VMULPS     Z0, Z3, Z3
+	VMULPS     Z0, Z2, Z2
+	VADDPS     Z2, Z3, Z4
+	VMOVUPS    Z4, 512(R10)
+	VSUBPS     Z2, Z3, Z2
+	VMOVUPS    Z2, 896(R10)
+	MOVQ       184(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z2
+	MOVQ       216(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z3
+	MOVQ       152(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z4
+	VSUBPS     Z3, Z4, Z4
+	VMULPS     Z1, Z4, Z4
+	VMOVUPS    Z4, 192(R10)
+	MOVQ       248(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z4
 	VSUBPS     Z2, Z4, Z4
@@ -396,25 +396,25 @@ TEXT ·wino4Output2x2AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
+	MOVQ   CX, 648(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 648(AX)
+	MOVQ   R10, 656(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 664(AX)
 	JMP    found
 
 border:
@@ -429,22 +429,22 @@ border:
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
+	MOVQ    BP, 128(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
+	MOVQ    BP, 640(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
+	MOVQ    BP, 136(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 648(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -456,22 +456,22 @@ border:
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 136(AX)
+	MOVQ    CX, 144(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 648(AX)
+	MOVQ    CX, 656(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 144(AX)
+	MOVQ    CX, 152(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
+	MOVQ    CX, 664(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -480,7 +480,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -545,12 +545,12 @@ loop:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VMOVUPS    192(R12), Z1
@@ -558,12 +558,12 @@ store0:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    448(R12), Z0
@@ -575,12 +575,12 @@ store1:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VMOVUPS    576(R12), Z1
@@ -588,12 +588,12 @@ store2:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -631,14 +631,14 @@ TEXT ·wino4Gradient2x2AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	JMP    found
 
 border:
@@ -652,12 +652,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 128(AX)
+	MOVQ    R10, 136(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -668,13 +668,13 @@ border:
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 136(AX)
+	MOVQ    CX, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 144(AX)
+	MOVQ    CX, 152(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -683,7 +683,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -691,10 +691,10 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       120(AX), R11
+	MOVQ       128(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z0
-	MOVQ       136(AX), R11
+	MOVQ       144(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z1
 	VMOVUPS    Z0, (R10)
@@ -703,10 +703,10 @@ loop:
 	VMOVUPS    Z2, 384(R10)
 	VSUBPS     Z1, Z0, Z0
 	VMOVUPS    Z0, 768(R10)
-	MOVQ       128(AX), R11
+	MOVQ       136(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z0
-	MOVQ       144(AX), R11
+	MOVQ       152(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z1
 	VMOVUPS    Z0, 64(R10)
@@ -787,48 +787,48 @@ TEXT ·wino4Input2x3AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 160(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 216(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 224(AX)
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 232(AX)
+	MOVQ   R10, 200(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 240(AX)
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 248(AX)
+	MOVQ   DX, 216(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 256(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 264(AX)
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 272(AX)
+	MOVQ   R10, 240(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 248(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 272(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 280(AX)
 	JMP    found
 
 border:
@@ -839,12 +839,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -863,9 +857,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -873,12 +873,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -897,9 +891,15 @@ border:
 	MOVQ    R15, 184(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
+	MOVQ    R10, 200(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -907,12 +907,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -931,9 +925,15 @@ border:
 	MOVQ    R15, 224(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 232(AX)
+	MOVQ    R10, 240(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -941,12 +941,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -969,6 +963,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 280(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -977,7 +977,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0xc0400000, BX
 	VPBROADCASTD BX, Z0
@@ -993,29 +993,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z6
-	VSUBPS       Z5, Z6, Z6
-	VMULPS       Z1, Z6, Z6
-	VMOVUPS      Z6, (R10)
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z6
-	VSUBPS       Z4, Z6, Z6
-	VMOVUPS      Z6, 1152(R10)
-	VMULPS       Z0, Z5, Z5
-	VMULPS       Z0, Z4, Z4
-	VADDPS       Z4, Z5, Z6
-	VMOVUPS      Z6, 384(R10)
-	VSUBPS       Z4, Z5, Z4
-	VMOVUPS      Z4, 768(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -1027,18 +1004,18 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z6
 	VSUBPS       Z5, Z6, Z6
 	VMULPS       Z1, Z6, Z6
-	VMOVUPS      Z6, 64(R10)
+	VMOVUPS      Z6, (R10)
 	MOVQ         248(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z6
 	VSUBPS       Z4, Z6, Z6
-	VMOVUPS      Z6, 1216(R10)
+	VMOVUPS      Z6, 1152(R10)
 	VMULPS       Z0, Z5, Z5
 	VMULPS       Z0, Z4, Z4
 	VADDPS       Z4, Z5, Z6
-	VMOVUPS      Z6, 448(R10)
+	VMOVUPS      Z6, 384(R10)
 	VSUBPS       Z4, Z5, Z4
-	VMOVUPS      Z4, 832(R10)
+	VMOVUPS      Z4, 768(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -1050,18 +1027,18 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z6
 	VSUBPS       Z5, Z6, Z6
 	VMULPS       Z1, Z6, Z6
-	VMOVUPS      Z6, 128(R10)
+	VMOVUPS      Z6, 64(R10)
 	MOVQ         256(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z6
 	VSUBPS       Z4, Z6, Z6
-	VMOVUPS      Z6, 1280(R10)
+	VMOVUPS      Z6, 1216(R10)
 	VMULPS       Z0, Z5, Z5
 	VMULPS       Z0, Z4, Z4
 	VADDPS       Z4, Z5, Z6
-	VMOVUPS      Z6, 512(R10)
+	VMOVUPS      Z6, 448(R10)
 	VSUBPS       Z4, Z5, Z4
-	VMOVUPS      Z4, 896(R10)
+	VMOVUPS      Z4, 832(R10)
 	MOVQ         184(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -1073,18 +1050,18 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z6
 	VSUBPS       Z5, Z6, Z6
 	VMULPS       Z1, Z6, Z6
-	VMOVUPS      Z6, 192(R10)
+	VMOVUPS      Z6, 128(R10)
 	MOVQ         264(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z6
 	VSUBPS       Z4, Z6, Z6
-	VMOVUPS      Z6, 1344(R10)
+	VMOVUPS      Z6, 1280(R10)
 	VMULPS       Z0, Z5, Z5
 	VMULPS       Z0, Z4, Z4
 	VADDPS       Z4, Z5, Z6
-	VMOVUPS      Z6, 576(R10)
+	VMOVUPS      Z6, 512(R10)
 	VSUBPS       Z4, Z5, Z4
-	VMOVUPS      Z4, 960(R10)
+	VMOVUPS      Z4, 896(R10)
 	MOVQ         192(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -1096,8 +1073,31 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z6
 	VSUBPS       Z5, Z6, Z6
 	VMULPS       Z1, Z6, Z6
-	VMOVUPS      Z6, 256(R10)
+	VMOVUPS      Z6, 192(R10)
 	MOVQ         272(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z6
+	VSUBPS       Z4, Z6, Z6
+	VMOVUPS      Z6, 1344(R10)
+	VMULPS       Z0, Z5, Z5
+	VMULPS       Z0, Z4, Z4
+	VADDPS       Z4, Z5, Z6
+	VMOVUPS      Z6, 576(R10)
+	VSUBPS       Z4, Z5, Z4
+	VMOVUPS      Z4, 960(R10)
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z4
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z5
+	MOVQ         160(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z6
+	VSUBPS       Z5, Z6, Z6
+	VMULPS       Z1, Z6, Z6
+	VMOVUPS      Z6, 256(R10)
+	MOVQ         280(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z6
 	VSUBPS       Z4, Z6, Z6
@@ -1242,33 +1242,33 @@ TEXT ·wino4Output2x3AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 648(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 672(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 680(AX)
 	JMP    found
 
 border:
@@ -1279,17 +1279,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -1310,6 +1299,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -1317,17 +1317,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 144(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -1348,6 +1337,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 168(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 680(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -1356,7 +1356,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         983(AX), R12
+	LEAQ         991(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -1439,24 +1439,24 @@ loop:
 	VADDPS     (R8)(BX*1), Z5, Z5
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z5, Z5
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
@@ -1465,12 +1465,12 @@ store1:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	VMOVUPS    448(R12), Z2
@@ -1484,24 +1484,24 @@ store2:
 	VADDPS     (R8)(BX*1), Z5, Z5
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z5, Z5
 
 store3:
-	MOVQ        144(AX), SI
+	MOVQ        152(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        664(AX), SI
+	MOVQ        672(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
@@ -1510,12 +1510,12 @@ store4:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -1553,18 +1553,18 @@ TEXT ·wino4Gradient2x3AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	JMP    found
 
 border:
@@ -1578,18 +1578,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -1600,12 +1600,6 @@ border:
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
 	MOVQ    CX, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -1613,6 +1607,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 168(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -1621,7 +1621,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -1633,10 +1633,10 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, (R10)
@@ -1645,10 +1645,10 @@ loop:
 	VMOVUPS     Z4, 384(R10)
 	VSUBPS      Z3, Z2, Z2
 	VMOVUPS     Z2, 768(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 64(R10)
@@ -1657,10 +1657,10 @@ loop:
 	VMOVUPS     Z4, 448(R10)
 	VSUBPS      Z3, Z2, Z2
 	VMOVUPS     Z2, 832(R10)
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 128(R10)
@@ -1761,56 +1761,56 @@ TEXT ·wino4Input2x4AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
+	MOVQ   DX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 240(AX)
+	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 248(AX)
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
+	MOVQ   DX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 264(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 272(AX)
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 280(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 288(AX)
+	MOVQ   DX, 240(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 248(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 296(AX)
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 264(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 296(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 304(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 304(AX)
+	MOVQ   CX, 312(AX)
 	JMP    found
 
 border:
@@ -1821,12 +1821,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -1851,9 +1845,15 @@ border:
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -1861,12 +1861,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -1891,9 +1885,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -1901,12 +1901,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -1931,9 +1925,15 @@ border:
 	MOVQ    R15, 248(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 256(AX)
+	MOVQ    R10, 264(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -1941,12 +1941,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 264(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -1975,6 +1969,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 304(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 312(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -1983,7 +1983,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+6, DI, R10
-	LEAQ         983(AX), R11
+	LEAQ         991(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0xc0400000, BX
 	VPBROADCASTD BX, Z0
@@ -1999,29 +1999,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         168(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Z4
-	MOVQ         216(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Z5
-	MOVQ         120(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Z6
-	VSUBPS       Z5, Z6, Z6
-	VMULPS       Z1, Z6, Z6
-	VMOVUPS      Z6, (R11)
-	MOVQ         264(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Z6
-	VSUBPS       Z4, Z6, Z6
-	VMOVUPS      Z6, 1152(R11)
-	VMULPS       Z0, Z5, Z5
-	VMULPS       Z0, Z4, Z4
-	VADDPS       Z4, Z5, Z6
-	VMOVUPS      Z6, 384(R11)
-	VSUBPS       Z4, Z5, Z4
-	VMOVUPS      Z4, 768(R11)
 	MOVQ         176(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z4
@@ -2033,18 +2010,18 @@ loop:
 	VMOVUPS      (R12)(BX*1), Z6
 	VSUBPS       Z5, Z6, Z6
 	VMULPS       Z1, Z6, Z6
-	VMOVUPS      Z6, 64(R11)
+	VMOVUPS      Z6, (R11)
 	MOVQ         272(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z6
 	VSUBPS       Z4, Z6, Z6
-	VMOVUPS      Z6, 1216(R11)
+	VMOVUPS      Z6, 1152(R11)
 	VMULPS       Z0, Z5, Z5
 	VMULPS       Z0, Z4, Z4
 	VADDPS       Z4, Z5, Z6
-	VMOVUPS      Z6, 448(R11)
+	VMOVUPS      Z6, 384(R11)
 	VSUBPS       Z4, Z5, Z4
-	VMOVUPS      Z4, 832(R11)
+	VMOVUPS      Z4, 768(R11)
 	MOVQ         184(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z4
@@ -2056,18 +2033,18 @@ loop:
 	VMOVUPS      (R12)(BX*1), Z6
 	VSUBPS       Z5, Z6, Z6
 	VMULPS       Z1, Z6, Z6
-	VMOVUPS      Z6, 128(R11)
+	VMOVUPS      Z6, 64(R11)
 	MOVQ         280(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z6
 	VSUBPS       Z4, Z6, Z6
-	VMOVUPS      Z6, 1280(R11)
+	VMOVUPS      Z6, 1216(R11)
 	VMULPS       Z0, Z5, Z5
 	VMULPS       Z0, Z4, Z4
 	VADDPS       Z4, Z5, Z6
-	VMOVUPS      Z6, 512(R11)
+	VMOVUPS      Z6, 448(R11)
 	VSUBPS       Z4, Z5, Z4
-	VMOVUPS      Z4, 896(R11)
+	VMOVUPS      Z4, 832(R11)
 	MOVQ         192(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z4
@@ -2079,18 +2056,18 @@ loop:
 	VMOVUPS      (R12)(BX*1), Z6
 	VSUBPS       Z5, Z6, Z6
 	VMULPS       Z1, Z6, Z6
-	VMOVUPS      Z6, 192(R11)
+	VMOVUPS      Z6, 128(R11)
 	MOVQ         288(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z6
 	VSUBPS       Z4, Z6, Z6
-	VMOVUPS      Z6, 1344(R11)
+	VMOVUPS      Z6, 1280(R11)
 	VMULPS       Z0, Z5, Z5
 	VMULPS       Z0, Z4, Z4
 	VADDPS       Z4, Z5, Z6
-	VMOVUPS      Z6, 576(R11)
+	VMOVUPS      Z6, 512(R11)
 	VSUBPS       Z4, Z5, Z4
-	VMOVUPS      Z4, 960(R11)
+	VMOVUPS      Z4, 896(R11)
 	MOVQ         200(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z4
@@ -2102,18 +2079,18 @@ loop:
 	VMOVUPS      (R12)(BX*1), Z6
 	VSUBPS       Z5, Z6, Z6
 	VMULPS       Z1, Z6, Z6
-	VMOVUPS      Z6, 256(R11)
+	VMOVUPS      Z6, 192(R11)
 	MOVQ         296(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z6
 	VSUBPS       Z4, Z6, Z6
-	VMOVUPS      Z6, 1408(R11)
+	VMOVUPS      Z6, 1344(R11)
 	VMULPS       Z0, Z5, Z5
 	VMULPS       Z0, Z4, Z4
 	VADDPS       Z4, Z5, Z6
-	VMOVUPS      Z6, 640(R11)
+	VMOVUPS      Z6, 576(R11)
 	VSUBPS       Z4, Z5, Z4
-	VMOVUPS      Z4, 1024(R11)
+	VMOVUPS      Z4, 960(R11)
 	MOVQ         208(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z4
@@ -2125,8 +2102,31 @@ loop:
 	VMOVUPS      (R12)(BX*1), Z6
 	VSUBPS       Z5, Z6, Z6
 	VMULPS       Z1, Z6, Z6
-	VMOVUPS      Z6, 320(R11)
+	VMOVUPS      Z6, 256(R11)
 	MOVQ         304(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Z6
+	VSUBPS       Z4, Z6, Z6
+	VMOVUPS      Z6, 1408(R11)
+	VMULPS       Z0, Z5, Z5
+	VMULPS       Z0, Z4, Z4
+	VADDPS       Z4, Z5, Z6
+	VMOVUPS      Z6, 640(R11)
+	VSUBPS       Z4, Z5, Z4
+	VMOVUPS      Z4, 1024(R11)
+	MOVQ         216(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Z4
+	MOVQ         264(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Z5
+	MOVQ         168(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Z6
+	VSUBPS       Z5, Z6, Z6
+	VMULPS       Z1, Z6, Z6
+	VMOVUPS      Z6, 320(R11)
+	MOVQ         312(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z6
 	VSUBPS       Z4, Z6, Z6
@@ -2287,41 +2287,41 @@ TEXT ·wino4Output2x4AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 640(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 648(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 656(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 672(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 680(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 688(AX)
+	MOVQ   CX, 696(AX)
 	JMP    found
 
 border:
@@ -2332,17 +2332,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -2374,6 +2363,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -2381,17 +2381,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 152(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -2423,6 +2412,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 184(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 696(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -2431,7 +2431,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         983(AX), R12
+	LEAQ         991(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -2531,12 +2531,12 @@ loop:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
@@ -2544,24 +2544,24 @@ store0:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store2:
-	MOVQ        136(AX), SI
+	MOVQ        144(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -2570,12 +2570,12 @@ store2:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), SI
+	MOVQ        664(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    448(R12), Z3
@@ -2592,12 +2592,12 @@ store3:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
@@ -2605,24 +2605,24 @@ store4:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store5:
-	MOVQ        160(AX), SI
+	MOVQ        168(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), SI
+	MOVQ        688(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store6:
-	MOVQ        168(AX), SI
+	MOVQ        176(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -2631,12 +2631,12 @@ store6:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), SI
+	MOVQ        696(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -2674,22 +2674,22 @@ TEXT ·wino4Gradient2x4AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 176(AX)
+	MOVQ   CX, 184(AX)
 	JMP    found
 
 border:
@@ -2703,12 +2703,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -2718,9 +2712,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -2728,12 +2728,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -2750,6 +2744,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 184(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -2758,7 +2758,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+6, DI, R10
-	LEAQ         983(AX), R11
+	LEAQ         991(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -2772,10 +2772,10 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R12
+	MOVQ        128(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z2
-	MOVQ        152(AX), R12
+	MOVQ        160(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z3
 	VMOVUPS     Z2, (R11)
@@ -2784,10 +2784,10 @@ loop:
 	VMOVUPS     Z4, 384(R11)
 	VSUBPS      Z3, Z2, Z2
 	VMOVUPS     Z2, 768(R11)
-	MOVQ        128(AX), R12
+	MOVQ        136(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z2
-	MOVQ        160(AX), R12
+	MOVQ        168(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z3
 	VMOVUPS     Z2, 64(R11)
@@ -2796,10 +2796,10 @@ loop:
 	VMOVUPS     Z4, 448(R11)
 	VSUBPS      Z3, Z2, Z2
 	VMOVUPS     Z2, 832(R11)
-	MOVQ        136(AX), R12
+	MOVQ        144(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z2
-	MOVQ        168(AX), R12
+	MOVQ        176(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z3
 	VMOVUPS     Z2, 128(R11)
@@ -2808,10 +2808,10 @@ loop:
 	VMOVUPS     Z4, 512(R11)
 	VSUBPS      Z3, Z2, Z2
 	VMOVUPS     Z2, 896(R11)
-	MOVQ        144(AX), R12
+	MOVQ        152(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z2
-	MOVQ        176(AX), R12
+	MOVQ        184(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z3
 	VMOVUPS     Z2, 192(R11)
@@ -2944,49 +2944,49 @@ TEXT ·wino4Input3x2AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 208(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 240(AX)
+	MOVQ   DX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 248(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 240(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 272(AX)
+	MOVQ   CX, 280(AX)
 	JMP    found
 
 border:
@@ -3000,12 +3000,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -3015,9 +3009,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3025,12 +3025,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -3043,9 +3037,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3053,12 +3053,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -3071,9 +3065,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3081,12 +3081,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -3099,9 +3093,15 @@ border:
 	MOVQ    R15, 232(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 240(AX)
+	MOVQ    R10, 248(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3109,12 +3109,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 248(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -3131,6 +3125,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 280(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -3139,7 +3139,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -3155,39 +3155,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         152(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         184(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	MOVQ         216(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z6
-	VSUBPS       Z4, Z6, Z7
-	VSUBPS       Z5, Z6, Z6
-	MOVQ         248(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z8
-	VSUBPS       Z5, Z8, Z8
-	VFNMADD231PS Z0, Z7, Z8
-	VMOVUPS      Z8, 1152(R10)
-	VMULPS       Z2, Z7, Z8
-	VMOVUPS      Z8, 1536(R10)
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z8
-	VSUBPS       Z5, Z8, Z8
-	VFMADD231PS  Z0, Z8, Z7
-	VMULPS       Z0, Z7, Z7
-	VMOVUPS      Z7, (R10)
-	VSUBPS       Z5, Z4, Z5
-	VMOVAPS      Z6, Z7
-	VFMADD231PS  Z0, Z5, Z7
-	VMOVUPS      Z7, 768(R10)
-	VFNMADD231PS Z0, Z4, Z6
-	VMULPS       Z1, Z6, Z4
-	VMOVUPS      Z4, 384(R10)
 	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -3204,23 +3171,23 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFNMADD231PS Z0, Z7, Z8
-	VMOVUPS      Z8, 1216(R10)
+	VMOVUPS      Z8, 1152(R10)
 	VMULPS       Z2, Z7, Z8
-	VMOVUPS      Z8, 1600(R10)
+	VMOVUPS      Z8, 1536(R10)
 	MOVQ         128(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFMADD231PS  Z0, Z8, Z7
 	VMULPS       Z0, Z7, Z7
-	VMOVUPS      Z7, 64(R10)
+	VMOVUPS      Z7, (R10)
 	VSUBPS       Z5, Z4, Z5
 	VMOVAPS      Z6, Z7
 	VFMADD231PS  Z0, Z5, Z7
-	VMOVUPS      Z7, 832(R10)
+	VMOVUPS      Z7, 768(R10)
 	VFNMADD231PS Z0, Z4, Z6
 	VMULPS       Z1, Z6, Z4
-	VMOVUPS      Z4, 448(R10)
+	VMOVUPS      Z4, 384(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -3237,23 +3204,23 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFNMADD231PS Z0, Z7, Z8
-	VMOVUPS      Z8, 1280(R10)
+	VMOVUPS      Z8, 1216(R10)
 	VMULPS       Z2, Z7, Z8
-	VMOVUPS      Z8, 1664(R10)
+	VMOVUPS      Z8, 1600(R10)
 	MOVQ         136(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFMADD231PS  Z0, Z8, Z7
 	VMULPS       Z0, Z7, Z7
-	VMOVUPS      Z7, 128(R10)
+	VMOVUPS      Z7, 64(R10)
 	VSUBPS       Z5, Z4, Z5
 	VMOVAPS      Z6, Z7
 	VFMADD231PS  Z0, Z5, Z7
-	VMOVUPS      Z7, 896(R10)
+	VMOVUPS      Z7, 832(R10)
 	VFNMADD231PS Z0, Z4, Z6
 	VMULPS       Z1, Z6, Z4
-	VMOVUPS      Z4, 512(R10)
+	VMOVUPS      Z4, 448(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -3270,10 +3237,43 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFNMADD231PS Z0, Z7, Z8
+	VMOVUPS      Z8, 1280(R10)
+	VMULPS       Z2, Z7, Z8
+	VMOVUPS      Z8, 1664(R10)
+	MOVQ         144(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z8
+	VSUBPS       Z5, Z8, Z8
+	VFMADD231PS  Z0, Z8, Z7
+	VMULPS       Z0, Z7, Z7
+	VMOVUPS      Z7, 128(R10)
+	VSUBPS       Z5, Z4, Z5
+	VMOVAPS      Z6, Z7
+	VFMADD231PS  Z0, Z5, Z7
+	VMOVUPS      Z7, 896(R10)
+	VFNMADD231PS Z0, Z4, Z6
+	VMULPS       Z1, Z6, Z4
+	VMOVUPS      Z4, 512(R10)
+	MOVQ         184(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z4
+	MOVQ         216(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z5
+	MOVQ         248(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z6
+	VSUBPS       Z4, Z6, Z7
+	VSUBPS       Z5, Z6, Z6
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z8
+	VSUBPS       Z5, Z8, Z8
+	VFNMADD231PS Z0, Z7, Z8
 	VMOVUPS      Z8, 1344(R10)
 	VMULPS       Z2, Z7, Z8
 	VMOVUPS      Z8, 1728(R10)
-	MOVQ         144(AX), R11
+	MOVQ         152(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
@@ -3405,35 +3405,35 @@ TEXT ·wino4Output3x2AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
+	MOVQ   CX, 648(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 648(AX)
+	MOVQ   R10, 656(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 680(AX)
 	JMP    found
 
 border:
@@ -3448,29 +3448,13 @@ border:
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -3480,8 +3464,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -3491,6 +3480,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -3502,22 +3502,22 @@ border:
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 152(AX)
+	MOVQ    CX, 160(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 672(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 160(AX)
+	MOVQ    CX, 168(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 680(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -3526,7 +3526,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         983(AX), R12
+	LEAQ         991(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -3615,12 +3615,12 @@ loop:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    192(R12), Z3
@@ -3628,12 +3628,12 @@ store0:
 	VADDPS     (R8)(BX*1), Z2, Z2
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z2, Z2
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	VMOVUPS    448(R12), Z2
@@ -3645,12 +3645,12 @@ store1:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    576(R12), Z3
@@ -3658,12 +3658,12 @@ store2:
 	VADDPS     (R8)(BX*1), Z2, Z2
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z2, Z2
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	VMOVUPS    832(R12), Z2
@@ -3675,12 +3675,12 @@ store3:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    960(R12), Z3
@@ -3688,12 +3688,12 @@ store4:
 	VADDPS     (R8)(BX*1), Z2, Z2
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z2, Z2
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -3731,19 +3731,19 @@ TEXT ·wino4Gradient3x2AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	JMP    found
 
 border:
@@ -3757,12 +3757,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 128(AX)
+	MOVQ    R10, 136(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3773,12 +3773,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
+	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3789,13 +3789,13 @@ border:
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 152(AX)
+	MOVQ    CX, 160(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 160(AX)
+	MOVQ    CX, 168(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -3804,7 +3804,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -3816,14 +3816,14 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, (R10)
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
 	VMOVUPS     Z4, 1152(R10)
@@ -3835,14 +3835,14 @@ loop:
 	VFMADD231PS Z1, Z4, Z2
 	VFMADD231PS Z0, Z3, Z2
 	VMOVUPS     Z2, 1536(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 64(R10)
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
 	VMOVUPS     Z4, 1216(R10)
@@ -3935,59 +3935,59 @@ TEXT ·wino4Input3x3AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 160(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 232(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 240(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 248(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 256(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 264(AX)
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 272(AX)
+	MOVQ   R10, 240(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 280(AX)
+	MOVQ   R10, 248(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 288(AX)
+	MOVQ   DX, 256(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 296(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 304(AX)
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 272(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 312(AX)
+	MOVQ   R10, 280(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 296(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 304(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 312(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 320(AX)
 	JMP    found
 
 border:
@@ -3998,12 +3998,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -4022,9 +4016,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -4032,12 +4032,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -4056,9 +4050,15 @@ border:
 	MOVQ    R15, 184(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
+	MOVQ    R10, 200(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -4066,12 +4066,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -4090,9 +4084,15 @@ border:
 	MOVQ    R15, 224(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 232(AX)
+	MOVQ    R10, 240(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -4100,12 +4100,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -4124,9 +4118,15 @@ border:
 	MOVQ    R15, 264(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 272(AX)
+	MOVQ    R10, 280(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -4134,12 +4134,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 280(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -4162,6 +4156,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 312(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 320(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -4170,7 +4170,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -4184,39 +4184,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z3, Z5, Z6
-	VSUBPS       Z4, Z5, Z5
-	MOVQ         280(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
-	VSUBPS       Z4, Z7, Z7
-	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, 1152(R10)
-	VMULPS       Z2, Z6, Z7
-	VMOVUPS      Z7, 1536(R10)
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
-	VSUBPS       Z4, Z7, Z7
-	VFMADD231PS  Z0, Z7, Z6
-	VMULPS       Z0, Z6, Z6
-	VMOVUPS      Z6, (R10)
-	VSUBPS       Z4, Z3, Z4
-	VMOVAPS      Z5, Z6
-	VFMADD231PS  Z0, Z4, Z6
-	VMOVUPS      Z6, 768(R10)
-	VFNMADD231PS Z0, Z3, Z5
-	VMULPS       Z1, Z5, Z3
-	VMOVUPS      Z3, 384(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z3
@@ -4233,23 +4200,23 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, 1216(R10)
+	VMOVUPS      Z7, 1152(R10)
 	VMULPS       Z2, Z6, Z7
-	VMOVUPS      Z7, 1600(R10)
+	VMOVUPS      Z7, 1536(R10)
 	MOVQ         128(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFMADD231PS  Z0, Z7, Z6
 	VMULPS       Z0, Z6, Z6
-	VMOVUPS      Z6, 64(R10)
+	VMOVUPS      Z6, (R10)
 	VSUBPS       Z4, Z3, Z4
 	VMOVAPS      Z5, Z6
 	VFMADD231PS  Z0, Z4, Z6
-	VMOVUPS      Z6, 832(R10)
+	VMOVUPS      Z6, 768(R10)
 	VFNMADD231PS Z0, Z3, Z5
 	VMULPS       Z1, Z5, Z3
-	VMOVUPS      Z3, 448(R10)
+	VMOVUPS      Z3, 384(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z3
@@ -4266,23 +4233,23 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, 1280(R10)
+	VMOVUPS      Z7, 1216(R10)
 	VMULPS       Z2, Z6, Z7
-	VMOVUPS      Z7, 1664(R10)
+	VMOVUPS      Z7, 1600(R10)
 	MOVQ         136(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFMADD231PS  Z0, Z7, Z6
 	VMULPS       Z0, Z6, Z6
-	VMOVUPS      Z6, 128(R10)
+	VMOVUPS      Z6, 64(R10)
 	VSUBPS       Z4, Z3, Z4
 	VMOVAPS      Z5, Z6
 	VFMADD231PS  Z0, Z4, Z6
-	VMOVUPS      Z6, 896(R10)
+	VMOVUPS      Z6, 832(R10)
 	VFNMADD231PS Z0, Z3, Z5
 	VMULPS       Z1, Z5, Z3
-	VMOVUPS      Z3, 512(R10)
+	VMOVUPS      Z3, 448(R10)
 	MOVQ         184(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z3
@@ -4299,23 +4266,23 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, 1344(R10)
+	VMOVUPS      Z7, 1280(R10)
 	VMULPS       Z2, Z6, Z7
-	VMOVUPS      Z7, 1728(R10)
+	VMOVUPS      Z7, 1664(R10)
 	MOVQ         144(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFMADD231PS  Z0, Z7, Z6
 	VMULPS       Z0, Z6, Z6
-	VMOVUPS      Z6, 192(R10)
+	VMOVUPS      Z6, 128(R10)
 	VSUBPS       Z4, Z3, Z4
 	VMOVAPS      Z5, Z6
 	VFMADD231PS  Z0, Z4, Z6
-	VMOVUPS      Z6, 960(R10)
+	VMOVUPS      Z6, 896(R10)
 	VFNMADD231PS Z0, Z3, Z5
 	VMULPS       Z1, Z5, Z3
-	VMOVUPS      Z3, 576(R10)
+	VMOVUPS      Z3, 512(R10)
 	MOVQ         192(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z3
@@ -4332,10 +4299,43 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFNMADD231PS Z0, Z6, Z7
+	VMOVUPS      Z7, 1344(R10)
+	VMULPS       Z2, Z6, Z7
+	VMOVUPS      Z7, 1728(R10)
+	MOVQ         152(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z7
+	VSUBPS       Z4, Z7, Z7
+	VFMADD231PS  Z0, Z7, Z6
+	VMULPS       Z0, Z6, Z6
+	VMOVUPS      Z6, 192(R10)
+	VSUBPS       Z4, Z3, Z4
+	VMOVAPS      Z5, Z6
+	VFMADD231PS  Z0, Z4, Z6
+	VMOVUPS      Z6, 960(R10)
+	VFNMADD231PS Z0, Z3, Z5
+	VMULPS       Z1, Z5, Z3
+	VMOVUPS      Z3, 576(R10)
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z3
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z4
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z5
+	VSUBPS       Z3, Z5, Z6
+	VSUBPS       Z4, Z5, Z5
+	MOVQ         320(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z7
+	VSUBPS       Z4, Z7, Z7
+	VFNMADD231PS Z0, Z6, Z7
 	VMOVUPS      Z7, 1408(R10)
 	VMULPS       Z2, Z6, Z7
 	VMOVUPS      Z7, 1792(R10)
-	MOVQ         152(AX), R11
+	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
@@ -4507,47 +4507,47 @@ TEXT ·wino4Output3x3AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 648(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 672(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 680(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 680(AX)
+	MOVQ   R10, 688(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 688(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 696(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 704(AX)
 	JMP    found
 
 border:
@@ -4558,17 +4558,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -4589,13 +4578,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -4605,8 +4589,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -4627,6 +4616,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -4634,17 +4634,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -4665,6 +4654,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 192(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 704(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -4673,7 +4673,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         983(AX), R12
+	LEAQ         991(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -4781,24 +4781,24 @@ loop:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
@@ -4807,12 +4807,12 @@ store1:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	VMOVUPS    448(R12), Z2
@@ -4826,24 +4826,24 @@ store2:
 	VADDPS     (R8)(BX*1), Z5, Z5
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z5, Z5
 
 store3:
-	MOVQ        144(AX), SI
+	MOVQ        152(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        664(AX), SI
+	MOVQ        672(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
@@ -4852,12 +4852,12 @@ store4:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	VMOVUPS    832(R12), Z2
@@ -4871,24 +4871,24 @@ store5:
 	VADDPS     (R8)(BX*1), Z5, Z5
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       680(AX), SI
+	MOVQ       688(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z5, Z5
 
 store6:
-	MOVQ        168(AX), SI
+	MOVQ        176(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), SI
+	MOVQ        696(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store7:
-	MOVQ        176(AX), SI
+	MOVQ        184(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
@@ -4897,12 +4897,12 @@ store7:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        696(AX), SI
+	MOVQ        704(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store8:
-	MOVQ       184(AX), SI
+	MOVQ       192(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -4940,25 +4940,25 @@ TEXT ·wino4Gradient3x3AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	JMP    found
 
 border:
@@ -4972,18 +4972,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -4991,21 +4991,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -5013,12 +5013,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -5029,6 +5023,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 192(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -5037,7 +5037,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -5049,14 +5049,14 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, (R10)
-	MOVQ        168(AX), R11
+	MOVQ        176(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
 	VMOVUPS     Z4, 1152(R10)
@@ -5068,14 +5068,14 @@ loop:
 	VFMADD231PS Z1, Z4, Z2
 	VFMADD231PS Z0, Z3, Z2
 	VMOVUPS     Z2, 1536(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 64(R10)
-	MOVQ        176(AX), R11
+	MOVQ        184(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
 	VMOVUPS     Z4, 1216(R10)
@@ -5087,14 +5087,14 @@ loop:
 	VFMADD231PS Z1, Z4, Z2
 	VFMADD231PS Z0, Z3, Z2
 	VMOVUPS     Z2, 1600(R10)
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 128(R10)
-	MOVQ        184(AX), R11
+	MOVQ        192(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
 	VMOVUPS     Z4, 1280(R10)
@@ -5212,69 +5212,69 @@ TEXT ·wino4Input3x4AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
+	MOVQ   DX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 200(AX)
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
+	MOVQ   DX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 240(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 248(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 264(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 272(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 280(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 288(AX)
+	MOVQ   DX, 248(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 296(AX)
+	MOVQ   R10, 256(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 304(AX)
+	MOVQ   DX, 264(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 312(AX)
+	MOVQ   R10, 272(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 320(AX)
+	MOVQ   DX, 280(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 328(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 336(AX)
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 296(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 344(AX)
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 320(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 336(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 344(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 352(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 352(AX)
+	MOVQ   CX, 360(AX)
 	JMP    found
 
 border:
@@ -5285,12 +5285,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -5315,9 +5309,15 @@ border:
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -5325,12 +5325,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -5355,9 +5349,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -5365,12 +5365,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -5395,9 +5389,15 @@ border:
 	MOVQ    R15, 248(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 256(AX)
+	MOVQ    R10, 264(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -5405,12 +5405,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 264(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -5435,9 +5429,15 @@ border:
 	MOVQ    R15, 296(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 304(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 304(AX)
+	MOVQ    R10, 312(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -5445,12 +5445,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 312(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -5479,6 +5473,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 352(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 360(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -5487,7 +5487,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+6, DI, R10
-	LEAQ         983(AX), R11
+	LEAQ         991(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -5503,39 +5503,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         168(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Z4
-	MOVQ         216(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Z5
-	MOVQ         264(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Z6
-	VSUBPS       Z4, Z6, Z7
-	VSUBPS       Z5, Z6, Z6
-	MOVQ         312(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Z8
-	VSUBPS       Z5, Z8, Z8
-	VFNMADD231PS Z0, Z7, Z8
-	VMOVUPS      Z8, 1152(R11)
-	VMULPS       Z2, Z7, Z8
-	VMOVUPS      Z8, 1536(R11)
-	MOVQ         120(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Z8
-	VSUBPS       Z5, Z8, Z8
-	VFMADD231PS  Z0, Z8, Z7
-	VMULPS       Z0, Z7, Z7
-	VMOVUPS      Z7, (R11)
-	VSUBPS       Z5, Z4, Z5
-	VMOVAPS      Z6, Z7
-	VFMADD231PS  Z0, Z5, Z7
-	VMOVUPS      Z7, 768(R11)
-	VFNMADD231PS Z0, Z4, Z6
-	VMULPS       Z1, Z6, Z4
-	VMOVUPS      Z4, 384(R11)
 	MOVQ         176(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z4
@@ -5552,23 +5519,23 @@ loop:
 	VMOVUPS      (R12)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFNMADD231PS Z0, Z7, Z8
-	VMOVUPS      Z8, 1216(R11)
+	VMOVUPS      Z8, 1152(R11)
 	VMULPS       Z2, Z7, Z8
-	VMOVUPS      Z8, 1600(R11)
+	VMOVUPS      Z8, 1536(R11)
 	MOVQ         128(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFMADD231PS  Z0, Z8, Z7
 	VMULPS       Z0, Z7, Z7
-	VMOVUPS      Z7, 64(R11)
+	VMOVUPS      Z7, (R11)
 	VSUBPS       Z5, Z4, Z5
 	VMOVAPS      Z6, Z7
 	VFMADD231PS  Z0, Z5, Z7
-	VMOVUPS      Z7, 832(R11)
+	VMOVUPS      Z7, 768(R11)
 	VFNMADD231PS Z0, Z4, Z6
 	VMULPS       Z1, Z6, Z4
-	VMOVUPS      Z4, 448(R11)
+	VMOVUPS      Z4, 384(R11)
 	MOVQ         184(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z4
@@ -5585,23 +5552,23 @@ loop:
 	VMOVUPS      (R12)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFNMADD231PS Z0, Z7, Z8
-	VMOVUPS      Z8, 1280(R11)
+	VMOVUPS      Z8, 1216(R11)
 	VMULPS       Z2, Z7, Z8
-	VMOVUPS      Z8, 1664(R11)
+	VMOVUPS      Z8, 1600(R11)
 	MOVQ         136(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFMADD231PS  Z0, Z8, Z7
 	VMULPS       Z0, Z7, Z7
-	VMOVUPS      Z7, 128(R11)
+	VMOVUPS      Z7, 64(R11)
 	VSUBPS       Z5, Z4, Z5
 	VMOVAPS      Z6, Z7
 	VFMADD231PS  Z0, Z5, Z7
-	VMOVUPS      Z7, 896(R11)
+	VMOVUPS      Z7, 832(R11)
 	VFNMADD231PS Z0, Z4, Z6
 	VMULPS       Z1, Z6, Z4
-	VMOVUPS      Z4, 512(R11)
+	VMOVUPS      Z4, 448(R11)
 	MOVQ         192(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z4
@@ -5618,23 +5585,23 @@ loop:
 	VMOVUPS      (R12)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFNMADD231PS Z0, Z7, Z8
-	VMOVUPS      Z8, 1344(R11)
+	VMOVUPS      Z8, 1280(R11)
 	VMULPS       Z2, Z7, Z8
-	VMOVUPS      Z8, 1728(R11)
+	VMOVUPS      Z8, 1664(R11)
 	MOVQ         144(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFMADD231PS  Z0, Z8, Z7
 	VMULPS       Z0, Z7, Z7
-	VMOVUPS      Z7, 192(R11)
+	VMOVUPS      Z7, 128(R11)
 	VSUBPS       Z5, Z4, Z5
 	VMOVAPS      Z6, Z7
 	VFMADD231PS  Z0, Z5, Z7
-	VMOVUPS      Z7, 960(R11)
+	VMOVUPS      Z7, 896(R11)
 	VFNMADD231PS Z0, Z4, Z6
 	VMULPS       Z1, Z6, Z4
-	VMOVUPS      Z4, 576(R11)
+	VMOVUPS      Z4, 512(R11)
 	MOVQ         200(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z4
@@ -5651,23 +5618,23 @@ loop:
 	VMOVUPS      (R12)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFNMADD231PS Z0, Z7, Z8
-	VMOVUPS      Z8, 1408(R11)
+	VMOVUPS      Z8, 1344(R11)
 	VMULPS       Z2, Z7, Z8
-	VMOVUPS      Z8, 1792(R11)
+	VMOVUPS      Z8, 1728(R11)
 	MOVQ         152(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFMADD231PS  Z0, Z8, Z7
 	VMULPS       Z0, Z7, Z7
-	VMOVUPS      Z7, 256(R11)
+	VMOVUPS      Z7, 192(R11)
 	VSUBPS       Z5, Z4, Z5
 	VMOVAPS      Z6, Z7
 	VFMADD231PS  Z0, Z5, Z7
-	VMOVUPS      Z7, 1024(R11)
+	VMOVUPS      Z7, 960(R11)
 	VFNMADD231PS Z0, Z4, Z6
 	VMULPS       Z1, Z6, Z4
-	VMOVUPS      Z4, 640(R11)
+	VMOVUPS      Z4, 576(R11)
 	MOVQ         208(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z4
@@ -5684,10 +5651,43 @@ loop:
 	VMOVUPS      (R12)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
 	VFNMADD231PS Z0, Z7, Z8
+	VMOVUPS      Z8, 1408(R11)
+	VMULPS       Z2, Z7, Z8
+	VMOVUPS      Z8, 1792(R11)
+	MOVQ         160(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Z8
+	VSUBPS       Z5, Z8, Z8
+	VFMADD231PS  Z0, Z8, Z7
+	VMULPS       Z0, Z7, Z7
+	VMOVUPS      Z7, 256(R11)
+	VSUBPS       Z5, Z4, Z5
+	VMOVAPS      Z6, Z7
+	VFMADD231PS  Z0, Z5, Z7
+	VMOVUPS      Z7, 1024(R11)
+	VFNMADD231PS Z0, Z4, Z6
+	VMULPS       Z1, Z6, Z4
+	VMOVUPS      Z4, 640(R11)
+	MOVQ         216(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Z4
+	MOVQ         264(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Z5
+	MOVQ         312(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Z6
+	VSUBPS       Z4, Z6, Z7
+	VSUBPS       Z5, Z6, Z6
+	MOVQ         360(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Z8
+	VSUBPS       Z5, Z8, Z8
+	VFNMADD231PS Z0, Z7, Z8
 	VMOVUPS      Z8, 1472(R11)
 	VMULPS       Z2, Z7, Z8
 	VMOVUPS      Z8, 1856(R11)
-	MOVQ         160(AX), R12
+	MOVQ         168(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Z8
 	VSUBPS       Z5, Z8, Z8
@@ -5879,59 +5879,59 @@ TEXT ·wino4Output3x4AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 640(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 648(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 656(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 672(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 680(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 696(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 704(AX)
+	MOVQ   DX, 680(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 696(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 704(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 712(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 720(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 720(AX)
+	MOVQ   CX, 728(AX)
 	JMP    found
 
 border:
@@ -5942,17 +5942,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -5984,13 +5973,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -6000,8 +5984,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -6033,6 +6022,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 184(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 696(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -6040,17 +6040,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 184(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -6082,6 +6071,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 216(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 728(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -6090,7 +6090,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         983(AX), R12
+	LEAQ         991(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -6220,12 +6220,12 @@ loop:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
@@ -6233,24 +6233,24 @@ store0:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store2:
-	MOVQ        136(AX), SI
+	MOVQ        144(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -6259,12 +6259,12 @@ store2:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), SI
+	MOVQ        664(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    448(R12), Z3
@@ -6281,12 +6281,12 @@ store3:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
@@ -6294,24 +6294,24 @@ store4:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store5:
-	MOVQ        160(AX), SI
+	MOVQ        168(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), SI
+	MOVQ        688(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store6:
-	MOVQ        168(AX), SI
+	MOVQ        176(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -6320,12 +6320,12 @@ store6:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), SI
+	MOVQ        696(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    832(R12), Z3
@@ -6342,12 +6342,12 @@ store7:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       696(AX), SI
+	MOVQ       704(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
 store8:
-	MOVQ        184(AX), SI
+	MOVQ        192(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
@@ -6355,24 +6355,24 @@ store8:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        704(AX), SI
+	MOVQ        712(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store9:
-	MOVQ        192(AX), SI
+	MOVQ        200(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        712(AX), SI
+	MOVQ        720(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store10:
-	MOVQ        200(AX), SI
+	MOVQ        208(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -6381,12 +6381,12 @@ store10:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        720(AX), SI
+	MOVQ        728(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store11:
-	MOVQ       208(AX), SI
+	MOVQ       216(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -6424,31 +6424,31 @@ TEXT ·wino4Gradient3x4AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 168(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 176(AX)
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
+	MOVQ   DX, 168(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 208(AX)
+	MOVQ   CX, 216(AX)
 	JMP    found
 
 border:
@@ -6462,12 +6462,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -6477,9 +6471,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6487,12 +6487,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -6505,9 +6499,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6515,12 +6515,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -6537,6 +6531,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -6545,7 +6545,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+6, DI, R10
-	LEAQ         983(AX), R11
+	LEAQ         991(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -6559,14 +6559,14 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R12
+	MOVQ        128(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z2
-	MOVQ        152(AX), R12
+	MOVQ        160(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z3
 	VMOVUPS     Z2, (R11)
-	MOVQ        184(AX), R12
+	MOVQ        192(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z4
 	VMOVUPS     Z4, 1152(R11)
@@ -6578,14 +6578,14 @@ loop:
 	VFMADD231PS Z1, Z4, Z2
 	VFMADD231PS Z0, Z3, Z2
 	VMOVUPS     Z2, 1536(R11)
-	MOVQ        128(AX), R12
+	MOVQ        136(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z2
-	MOVQ        160(AX), R12
+	MOVQ        168(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z3
 	VMOVUPS     Z2, 64(R11)
-	MOVQ        192(AX), R12
+	MOVQ        200(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z4
 	VMOVUPS     Z4, 1216(R11)
@@ -6597,14 +6597,14 @@ loop:
 	VFMADD231PS Z1, Z4, Z2
 	VFMADD231PS Z0, Z3, Z2
 	VMOVUPS     Z2, 1600(R11)
-	MOVQ        136(AX), R12
+	MOVQ        144(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z2
-	MOVQ        168(AX), R12
+	MOVQ        176(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z3
 	VMOVUPS     Z2, 128(R11)
-	MOVQ        200(AX), R12
+	MOVQ        208(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z4
 	VMOVUPS     Z4, 1280(R11)
@@ -6616,14 +6616,14 @@ loop:
 	VFMADD231PS Z1, Z4, Z2
 	VFMADD231PS Z0, Z3, Z2
 	VMOVUPS     Z2, 1664(R11)
-	MOVQ        144(AX), R12
+	MOVQ        152(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z2
-	MOVQ        176(AX), R12
+	MOVQ        184(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z3
 	VMOVUPS     Z2, 192(R11)
-	MOVQ        208(AX), R12
+	MOVQ        216(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Z4
 	VMOVUPS     Z4, 1344(R11)
@@ -6781,58 +6781,58 @@ TEXT ·wino4Input4x2AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 240(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 248(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 264(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 272(AX)
+	MOVQ   DX, 248(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 280(AX)
+	MOVQ   R10, 256(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 288(AX)
+	MOVQ   DX, 264(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 280(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 296(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 304(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 304(AX)
+	MOVQ   CX, 312(AX)
 	JMP    found
 
 border:
@@ -6846,12 +6846,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -6861,9 +6855,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6871,12 +6871,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -6889,9 +6883,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6899,12 +6899,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -6917,9 +6911,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6927,12 +6927,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -6945,9 +6939,15 @@ border:
 	MOVQ    R15, 232(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 240(AX)
+	MOVQ    R10, 248(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6955,12 +6955,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 248(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -6973,9 +6967,15 @@ border:
 	MOVQ    R15, 264(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 272(AX)
+	MOVQ    R10, 280(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6983,12 +6983,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 280(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -7005,6 +6999,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 304(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 312(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -7013,7 +7013,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -7029,45 +7029,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         152(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         184(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	MOVQ         216(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z6
-	MOVQ         248(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
-	VMOVAPS      Z7, Z8
-	VFNMADD231PS Z1, Z5, Z8
-	VMOVAPS      Z6, Z9
-	VFNMADD231PS Z1, Z4, Z9
-	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 384(R10)
-	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 768(R10)
-	VSUBPS       Z5, Z7, Z8
-	VSUBPS       Z4, Z6, Z9
-	VMULPS       Z0, Z9, Z9
-	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 1536(R10)
-	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 1920(R10)
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z8
-	VFNMADD231PS Z2, Z5, Z7
-	VFMADD231PS  Z1, Z8, Z7
-	VMOVUPS      Z7, (R10)
-	MOVQ         280(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VFNMADD231PS Z2, Z6, Z5
-	VFMADD231PS  Z1, Z4, Z5
-	VMOVUPS      Z5, 1152(R10)
 	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -7085,28 +7046,28 @@ loop:
 	VMOVAPS      Z6, Z9
 	VFNMADD231PS Z1, Z4, Z9
 	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 448(R10)
+	VMOVUPS      Z10, 384(R10)
 	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 832(R10)
+	VMOVUPS      Z8, 768(R10)
 	VSUBPS       Z5, Z7, Z8
 	VSUBPS       Z4, Z6, Z9
 	VMULPS       Z0, Z9, Z9
 	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 1600(R10)
+	VMOVUPS      Z10, 1536(R10)
 	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 1984(R10)
+	VMOVUPS      Z8, 1920(R10)
 	MOVQ         128(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z8
 	VFNMADD231PS Z2, Z5, Z7
 	VFMADD231PS  Z1, Z8, Z7
-	VMOVUPS      Z7, 64(R10)
+	VMOVUPS      Z7, (R10)
 	MOVQ         288(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z5
 	VFNMADD231PS Z2, Z6, Z5
 	VFMADD231PS  Z1, Z4, Z5
-	VMOVUPS      Z5, 1216(R10)
+	VMOVUPS      Z5, 1152(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -7124,28 +7085,28 @@ loop:
 	VMOVAPS      Z6, Z9
 	VFNMADD231PS Z1, Z4, Z9
 	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 512(R10)
+	VMOVUPS      Z10, 448(R10)
 	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 896(R10)
+	VMOVUPS      Z8, 832(R10)
 	VSUBPS       Z5, Z7, Z8
 	VSUBPS       Z4, Z6, Z9
 	VMULPS       Z0, Z9, Z9
 	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 1664(R10)
+	VMOVUPS      Z10, 1600(R10)
 	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 2048(R10)
+	VMOVUPS      Z8, 1984(R10)
 	MOVQ         136(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z8
 	VFNMADD231PS Z2, Z5, Z7
 	VFMADD231PS  Z1, Z8, Z7
-	VMOVUPS      Z7, 128(R10)
+	VMOVUPS      Z7, 64(R10)
 	MOVQ         296(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z5
 	VFNMADD231PS Z2, Z6, Z5
 	VFMADD231PS  Z1, Z4, Z5
-	VMOVUPS      Z5, 1280(R10)
+	VMOVUPS      Z5, 1216(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -7163,6 +7124,45 @@ loop:
 	VMOVAPS      Z6, Z9
 	VFNMADD231PS Z1, Z4, Z9
 	VADDPS       Z9, Z8, Z10
+	VMOVUPS      Z10, 512(R10)
+	VSUBPS       Z9, Z8, Z8
+	VMOVUPS      Z8, 896(R10)
+	VSUBPS       Z5, Z7, Z8
+	VSUBPS       Z4, Z6, Z9
+	VMULPS       Z0, Z9, Z9
+	VADDPS       Z9, Z8, Z10
+	VMOVUPS      Z10, 1664(R10)
+	VSUBPS       Z9, Z8, Z8
+	VMOVUPS      Z8, 2048(R10)
+	MOVQ         144(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z8
+	VFNMADD231PS Z2, Z5, Z7
+	VFMADD231PS  Z1, Z8, Z7
+	VMOVUPS      Z7, 128(R10)
+	MOVQ         304(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z5
+	VFNMADD231PS Z2, Z6, Z5
+	VFMADD231PS  Z1, Z4, Z5
+	VMOVUPS      Z5, 1280(R10)
+	MOVQ         184(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z4
+	MOVQ         216(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z5
+	MOVQ         248(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z6
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z7
+	VMOVAPS      Z7, Z8
+	VFNMADD231PS Z1, Z5, Z8
+	VMOVAPS      Z6, Z9
+	VFNMADD231PS Z1, Z4, Z9
+	VADDPS       Z9, Z8, Z10
 	VMOVUPS      Z10, 576(R10)
 	VSUBPS       Z9, Z8, Z8
 	VMOVUPS      Z8, 960(R10)
@@ -7173,13 +7173,13 @@ loop:
 	VMOVUPS      Z10, 1728(R10)
 	VSUBPS       Z9, Z8, Z8
 	VMOVUPS      Z8, 2112(R10)
-	MOVQ         144(AX), R11
+	MOVQ         152(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z8
 	VFNMADD231PS Z2, Z5, Z7
 	VFMADD231PS  Z1, Z8, Z7
 	VMOVUPS      Z7, 192(R10)
-	MOVQ         304(AX), R11
+	MOVQ         312(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z5
 	VFNMADD231PS Z2, Z6, Z5
@@ -7319,45 +7319,45 @@ TEXT ·wino4Output4x2AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
+	MOVQ   CX, 184(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
+	MOVQ   CX, 648(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 648(AX)
+	MOVQ   R10, 656(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 680(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 680(AX)
+	MOVQ   R10, 688(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 688(AX)
+	MOVQ   CX, 696(AX)
 	JMP    found
 
 border:
@@ -7372,29 +7372,13 @@ border:
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -7404,8 +7388,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -7415,13 +7404,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -7431,8 +7415,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -7442,6 +7431,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -7453,22 +7453,22 @@ border:
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
+	MOVQ    CX, 176(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 688(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 176(AX)
+	MOVQ    CX, 184(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 696(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -7477,7 +7477,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         983(AX), R12
+	LEAQ         991(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -7592,12 +7592,12 @@ loop:
 	VADDPS      (R8)(BX*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z4, Z4
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VMOVUPS    192(R12), Z4
@@ -7605,12 +7605,12 @@ store0:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    448(R12), Z3
@@ -7622,12 +7622,12 @@ store1:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VMOVUPS    576(R12), Z4
@@ -7635,12 +7635,12 @@ store2:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    832(R12), Z3
@@ -7652,12 +7652,12 @@ store3:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VMOVUPS    960(R12), Z4
@@ -7665,12 +7665,12 @@ store4:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    1216(R12), Z3
@@ -7682,12 +7682,12 @@ store5:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       680(AX), SI
+	MOVQ       688(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
 store6:
-	MOVQ       168(AX), SI
+	MOVQ       176(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VMOVUPS    1344(R12), Z4
@@ -7695,12 +7695,12 @@ store6:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       688(AX), SI
+	MOVQ       696(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -7738,24 +7738,24 @@ TEXT ·wino4Gradient4x2AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
+	MOVQ   CX, 184(AX)
 	JMP    found
 
 border:
@@ -7769,12 +7769,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 128(AX)
+	MOVQ    R10, 136(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -7785,12 +7785,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
+	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -7801,12 +7801,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
+	MOVQ    R15, 160(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -7814,16 +7814,16 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 184(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -7832,7 +7832,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -7846,17 +7846,17 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, (R10)
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
-	MOVQ        168(AX), R11
+	MOVQ        176(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z5
 	VMOVUPS     Z5, 1152(R10)
@@ -7875,17 +7875,17 @@ loop:
 	VMOVUPS     Z4, 1536(R10)
 	VSUBPS      Z3, Z2, Z2
 	VMOVUPS     Z2, 1920(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 64(R10)
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
-	MOVQ        176(AX), R11
+	MOVQ        184(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z5
 	VMOVUPS     Z5, 1216(R10)
@@ -7994,70 +7994,70 @@ TEXT ·wino4Input4x3AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 160(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 232(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 240(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 248(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 248(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 256(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 264(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 272(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 280(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 288(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 296(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 304(AX)
+	MOVQ   DX, 272(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 312(AX)
+	MOVQ   R10, 280(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 320(AX)
+	MOVQ   R10, 288(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 328(AX)
+	MOVQ   DX, 296(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 336(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 344(AX)
+	MOVQ   DX, 304(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 312(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 352(AX)
+	MOVQ   R10, 320(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 328(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 336(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 344(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 352(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 360(AX)
 	JMP    found
 
 border:
@@ -8068,12 +8068,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -8092,9 +8086,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -8102,12 +8102,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -8126,9 +8120,15 @@ border:
 	MOVQ    R15, 184(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
+	MOVQ    R10, 200(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -8136,12 +8136,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -8160,9 +8154,15 @@ border:
 	MOVQ    R15, 224(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 232(AX)
+	MOVQ    R10, 240(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -8170,12 +8170,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -8194,9 +8188,15 @@ border:
 	MOVQ    R15, 264(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 272(AX)
+	MOVQ    R10, 280(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -8204,12 +8204,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 280(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -8228,9 +8222,15 @@ border:
 	MOVQ    R15, 304(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 312(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 312(AX)
+	MOVQ    R10, 320(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -8238,12 +8238,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 320(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -8266,6 +8260,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 352(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 360(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -8274,7 +8274,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -8290,45 +8290,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z6
-	MOVQ         280(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
-	VMOVAPS      Z7, Z8
-	VFNMADD231PS Z1, Z5, Z8
-	VMOVAPS      Z6, Z9
-	VFNMADD231PS Z1, Z4, Z9
-	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 384(R10)
-	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 768(R10)
-	VSUBPS       Z5, Z7, Z8
-	VSUBPS       Z4, Z6, Z9
-	VMULPS       Z0, Z9, Z9
-	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 1536(R10)
-	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 1920(R10)
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z8
-	VFNMADD231PS Z2, Z5, Z7
-	VFMADD231PS  Z1, Z8, Z7
-	VMOVUPS      Z7, (R10)
-	MOVQ         320(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VFNMADD231PS Z2, Z6, Z5
-	VFMADD231PS  Z1, Z4, Z5
-	VMOVUPS      Z5, 1152(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -8346,28 +8307,28 @@ loop:
 	VMOVAPS      Z6, Z9
 	VFNMADD231PS Z1, Z4, Z9
 	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 448(R10)
+	VMOVUPS      Z10, 384(R10)
 	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 832(R10)
+	VMOVUPS      Z8, 768(R10)
 	VSUBPS       Z5, Z7, Z8
 	VSUBPS       Z4, Z6, Z9
 	VMULPS       Z0, Z9, Z9
 	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 1600(R10)
+	VMOVUPS      Z10, 1536(R10)
 	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 1984(R10)
+	VMOVUPS      Z8, 1920(R10)
 	MOVQ         128(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z8
 	VFNMADD231PS Z2, Z5, Z7
 	VFMADD231PS  Z1, Z8, Z7
-	VMOVUPS      Z7, 64(R10)
+	VMOVUPS      Z7, (R10)
 	MOVQ         328(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z5
 	VFNMADD231PS Z2, Z6, Z5
 	VFMADD231PS  Z1, Z4, Z5
-	VMOVUPS      Z5, 1216(R10)
+	VMOVUPS      Z5, 1152(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -8385,28 +8346,28 @@ loop:
 	VMOVAPS      Z6, Z9
 	VFNMADD231PS Z1, Z4, Z9
 	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 512(R10)
+	VMOVUPS      Z10, 448(R10)
 	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 896(R10)
+	VMOVUPS      Z8, 832(R10)
 	VSUBPS       Z5, Z7, Z8
 	VSUBPS       Z4, Z6, Z9
 	VMULPS       Z0, Z9, Z9
 	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 1664(R10)
+	VMOVUPS      Z10, 1600(R10)
 	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 2048(R10)
+	VMOVUPS      Z8, 1984(R10)
 	MOVQ         136(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z8
 	VFNMADD231PS Z2, Z5, Z7
 	VFMADD231PS  Z1, Z8, Z7
-	VMOVUPS      Z7, 128(R10)
+	VMOVUPS      Z7, 64(R10)
 	MOVQ         336(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z5
 	VFNMADD231PS Z2, Z6, Z5
 	VFMADD231PS  Z1, Z4, Z5
-	VMOVUPS      Z5, 1280(R10)
+	VMOVUPS      Z5, 1216(R10)
 	MOVQ         184(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -8424,28 +8385,28 @@ loop:
 	VMOVAPS      Z6, Z9
 	VFNMADD231PS Z1, Z4, Z9
 	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 576(R10)
+	VMOVUPS      Z10, 512(R10)
 	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 960(R10)
+	VMOVUPS      Z8, 896(R10)
 	VSUBPS       Z5, Z7, Z8
 	VSUBPS       Z4, Z6, Z9
 	VMULPS       Z0, Z9, Z9
 	VADDPS       Z9, Z8, Z10
-	VMOVUPS      Z10, 1728(R10)
+	VMOVUPS      Z10, 1664(R10)
 	VSUBPS       Z9, Z8, Z8
-	VMOVUPS      Z8, 2112(R10)
+	VMOVUPS      Z8, 2048(R10)
 	MOVQ         144(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z8
 	VFNMADD231PS Z2, Z5, Z7
 	VFMADD231PS  Z1, Z8, Z7
-	VMOVUPS      Z7, 192(R10)
+	VMOVUPS      Z7, 128(R10)
 	MOVQ         344(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z5
 	VFNMADD231PS Z2, Z6, Z5
 	VFMADD231PS  Z1, Z4, Z5
-	VMOVUPS      Z5, 1344(R10)
+	VMOVUPS      Z5, 1280(R10)
 	MOVQ         192(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
@@ -8463,6 +8424,45 @@ loop:
 	VMOVAPS      Z6, Z9
 	VFNMADD231PS Z1, Z4, Z9
 	VADDPS       Z9, Z8, Z10
+	VMOVUPS      Z10, 576(R10)
+	VSUBPS       Z9, Z8, Z8
+	VMOVUPS      Z8, 960(R10)
+	VSUBPS       Z5, Z7, Z8
+	VSUBPS       Z4, Z6, Z9
+	VMULPS       Z0, Z9, Z9
+	VADDPS       Z9, Z8, Z10
+	VMOVUPS      Z10, 1728(R10)
+	VSUBPS       Z9, Z8, Z8
+	VMOVUPS      Z8, 2112(R10)
+	MOVQ         152(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z8
+	VFNMADD231PS Z2, Z5, Z7
+	VFMADD231PS  Z1, Z8, Z7
+	VMOVUPS      Z7, 192(R10)
+	MOVQ         352(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z5
+	VFNMADD231PS Z2, Z6, Z5
+	VFMADD231PS  Z1, Z4, Z5
+	VMOVUPS      Z5, 1344(R10)
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z4
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z5
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z6
+	MOVQ         320(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z7
+	VMOVAPS      Z7, Z8
+	VFNMADD231PS Z1, Z5, Z8
+	VMOVAPS      Z6, Z9
+	VFNMADD231PS Z1, Z4, Z9
+	VADDPS       Z9, Z8, Z10
 	VMOVUPS      Z10, 640(R10)
 	VSUBPS       Z9, Z8, Z8
 	VMOVUPS      Z8, 1024(R10)
@@ -8473,13 +8473,13 @@ loop:
 	VMOVUPS      Z10, 1792(R10)
 	VSUBPS       Z9, Z8, Z8
 	VMOVUPS      Z8, 2176(R10)
-	MOVQ         152(AX), R11
+	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z8
 	VFNMADD231PS Z2, Z5, Z7
 	VFMADD231PS  Z1, Z8, Z7
 	VMOVUPS      Z7, 256(R10)
-	MOVQ         352(AX), R11
+	MOVQ         360(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z5
 	VFNMADD231PS Z2, Z6, Z5
@@ -8667,61 +8667,61 @@ TEXT ·wino4Output4x3AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 200(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 208(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 216(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 648(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 672(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 680(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 680(AX)
+	MOVQ   R10, 688(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 688(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 696(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 704(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 712(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 712(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 720(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 728(AX)
 	JMP    found
 
 border:
@@ -8732,17 +8732,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -8763,13 +8752,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -8779,8 +8763,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -8801,13 +8790,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -8817,8 +8801,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 680(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -8839,6 +8828,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 192(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 704(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -8846,17 +8846,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 192(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -8877,6 +8866,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 216(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 728(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -8885,7 +8885,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         983(AX), R12
+	LEAQ         991(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -9025,24 +9025,24 @@ loop:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z3, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
@@ -9051,12 +9051,12 @@ store1:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    448(R12), Z3
@@ -9070,24 +9070,24 @@ store2:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
 store3:
-	MOVQ        144(AX), SI
+	MOVQ        152(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        664(AX), SI
+	MOVQ        672(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z3, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
@@ -9096,12 +9096,12 @@ store4:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    832(R12), Z3
@@ -9115,24 +9115,24 @@ store5:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       680(AX), SI
+	MOVQ       688(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
 store6:
-	MOVQ        168(AX), SI
+	MOVQ        176(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), SI
+	MOVQ        696(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ        176(AX), SI
+	MOVQ        184(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z3, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
@@ -9141,12 +9141,12 @@ store7:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        696(AX), SI
+	MOVQ        704(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store8:
-	MOVQ       184(AX), SI
+	MOVQ       192(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    1216(R12), Z3
@@ -9160,24 +9160,24 @@ store8:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store9
-	MOVQ       704(AX), SI
+	MOVQ       712(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
 store9:
-	MOVQ        192(AX), SI
+	MOVQ        200(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        712(AX), SI
+	MOVQ        720(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store10:
-	MOVQ        200(AX), SI
+	MOVQ        208(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z3, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
@@ -9186,12 +9186,12 @@ store10:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        720(AX), SI
+	MOVQ        728(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store11:
-	MOVQ       208(AX), SI
+	MOVQ       216(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -9229,32 +9229,32 @@ TEXT ·wino4Gradient4x3AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 200(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 208(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 216(AX)
 	JMP    found
 
 border:
@@ -9268,18 +9268,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -9287,21 +9287,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -9309,21 +9309,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
+	MOVQ    R10, 192(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -9331,12 +9331,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -9347,6 +9341,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -9355,7 +9355,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -9369,17 +9369,17 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, (R10)
-	MOVQ        168(AX), R11
+	MOVQ        176(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
-	MOVQ        192(AX), R11
+	MOVQ        200(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z5
 	VMOVUPS     Z5, 1152(R10)
@@ -9398,17 +9398,17 @@ loop:
 	VMOVUPS     Z4, 1536(R10)
 	VSUBPS      Z3, Z2, Z2
 	VMOVUPS     Z2, 1920(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 64(R10)
-	MOVQ        176(AX), R11
+	MOVQ        184(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
-	MOVQ        200(AX), R11
+	MOVQ        208(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z5
 	VMOVUPS     Z5, 1216(R10)
@@ -9427,17 +9427,17 @@ loop:
 	VMOVUPS     Z4, 1600(R10)
 	VSUBPS      Z3, Z2, Z2
 	VMOVUPS     Z2, 1984(R10)
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 128(R10)
-	MOVQ        184(AX), R11
+	MOVQ        192(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
-	MOVQ        208(AX), R11
+	MOVQ        216(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z5
 	VMOVUPS     Z5, 1280(R10)
@@ -9576,40 +9576,40 @@ TEXT ·wino4Input2x2AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 208(AX)
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
+	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 224(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 240(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 240(AX)
+	MOVQ   CX, 248(AX)
 	JMP    found
 
 border:
@@ -9623,12 +9623,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -9638,9 +9632,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -9648,12 +9648,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -9666,9 +9660,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -9676,12 +9676,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -9694,9 +9688,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -9704,12 +9704,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -9726,6 +9720,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 248(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -9734,7 +9734,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -9742,29 +9742,6 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       184(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	MOVQ       120(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS    Y2, (R10)
-	MOVQ       216(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 576(R10)
-	VMULPS     winograd4Constants<>+0(SB), Y1, Y1
-	VMULPS     winograd4Constants<>+0(SB), Y0, Y0
-	VADDPS     Y0, Y1, Y2
-	VMOVUPS    Y2, 192(R10)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 384(R10)
 	MOVQ       160(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
@@ -9776,18 +9753,18 @@ loop:
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS    Y2, 32(R10)
+	VMOVUPS    Y2, (R10)
 	MOVQ       224(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 608(R10)
+	VMOVUPS    Y2, 576(R10)
 	VMULPS     winograd4Constants<>+0(SB), Y1, Y1
 	VMULPS     winograd4Constants<>+0(SB), Y0, Y0
 	VADDPS     Y0, Y1, Y2
-	VMOVUPS    Y2, 224(R10)
+	VMOVUPS    Y2, 192(R10)
 	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 416(R10)
+	VMOVUPS    Y0, 384(R10)
 	MOVQ       168(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
@@ -9799,18 +9776,18 @@ loop:
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS    Y2, 64(R10)
+	VMOVUPS    Y2, 32(R10)
 	MOVQ       232(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 640(R10)
+	VMOVUPS    Y2, 608(R10)
 	VMULPS     winograd4Constants<>+0(SB), Y1, Y1
 	VMULPS     winograd4Constants<>+0(SB), Y0, Y0
 	VADDPS     Y0, Y1, Y2
-	VMOVUPS    Y2, 256(R10)
+	VMOVUPS    Y2, 224(R10)
 	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 448(R10)
+	VMOVUPS    Y0, 416(R10)
 	MOVQ       176(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
@@ -9822,8 +9799,31 @@ loop:
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS    Y2, 96(R10)
+	VMOVUPS    Y2, 64(R10)
 	MOVQ       240(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y2
+	VSUBPS     Y0, Y2, Y2
+	VMOVUPS    Y2, 640(R10)
+	VMULPS     winograd4Constants<>+0(SB), Y1, Y1
+	VMULPS     winograd4Constants<>+0(SB), Y0, Y0
+	VADDPS     Y0, Y1, Y2
+	VMOVUPS    Y2, 256(R10)
+	VSUBPS     Y0, Y1, Y0
+	VMOVUPS    Y0, 448(R10)
+	MOVQ       184(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y0
+	MOVQ       216(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y1
+	MOVQ       152(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y2
+	VSUBPS     Y1, Y2, Y2
+	VMULPS     winograd4Constants<>+32(SB), Y2, Y2
+	VMOVUPS    Y2, 96(R10)
+	MOVQ       248(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -9986,25 +9986,25 @@ TEXT ·wino4Output2x2AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
+	MOVQ   CX, 648(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 648(AX)
+	MOVQ   R10, 656(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 664(AX)
 	JMP    found
 
 border:
@@ -10019,22 +10019,22 @@ border:
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
+	MOVQ    BP, 128(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
+	MOVQ    BP, 640(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
+	MOVQ    BP, 136(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 648(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10046,22 +10046,22 @@ border:
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 136(AX)
+	MOVQ    CX, 144(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 648(AX)
+	MOVQ    CX, 656(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 144(AX)
+	MOVQ    CX, 152(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
+	MOVQ    CX, 664(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -10070,7 +10070,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -10135,12 +10135,12 @@ loop:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    96(R12), Y1
@@ -10148,12 +10148,12 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
@@ -10165,12 +10165,12 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    288(R12), Y1
@@ -10178,12 +10178,12 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -10221,14 +10221,14 @@ TEXT ·wino4Gradient2x2AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	JMP    found
 
 border:
@@ -10242,12 +10242,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 128(AX)
+	MOVQ    R10, 136(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -10258,13 +10258,13 @@ border:
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 136(AX)
+	MOVQ    CX, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 144(AX)
+	MOVQ    CX, 152(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -10273,7 +10273,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -10281,10 +10281,10 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       120(AX), R11
+	MOVQ       128(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       136(AX), R11
+	MOVQ       144(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y1
 	VMOVUPS    Y0, (R10)
@@ -10293,10 +10293,10 @@ loop:
 	VMOVUPS    Y2, 192(R10)
 	VSUBPS     Y1, Y0, Y0
 	VMOVUPS    Y0, 384(R10)
-	MOVQ       128(AX), R11
+	MOVQ       136(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       144(AX), R11
+	MOVQ       152(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y1
 	VMOVUPS    Y0, 32(R10)
@@ -10377,48 +10377,48 @@ TEXT ·wino4Input2x3AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 160(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 216(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 224(AX)
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 232(AX)
+	MOVQ   R10, 200(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 240(AX)
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 248(AX)
+	MOVQ   DX, 216(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 256(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 264(AX)
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 272(AX)
+	MOVQ   R10, 240(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 248(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 272(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 280(AX)
 	JMP    found
 
 border:
@@ -10429,12 +10429,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -10453,9 +10447,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -10463,12 +10463,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -10487,9 +10481,15 @@ border:
 	MOVQ    R15, 184(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
+	MOVQ    R10, 200(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -10497,12 +10497,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -10521,9 +10515,15 @@ border:
 	MOVQ    R15, 224(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 232(AX)
+	MOVQ    R10, 240(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -10531,12 +10531,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -10559,6 +10553,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 280(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -10567,7 +10567,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -10575,29 +10575,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS      Y2, (R10)
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 576(R10)
-	VMULPS       winograd4Constants<>+0(SB), Y1, Y1
-	VMULPS       winograd4Constants<>+0(SB), Y0, Y0
-	VADDPS       Y0, Y1, Y2
-	VMOVUPS      Y2, 192(R10)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 384(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -10609,18 +10586,18 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS      Y2, 32(R10)
+	VMOVUPS      Y2, (R10)
 	MOVQ         248(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 608(R10)
+	VMOVUPS      Y2, 576(R10)
 	VMULPS       winograd4Constants<>+0(SB), Y1, Y1
 	VMULPS       winograd4Constants<>+0(SB), Y0, Y0
 	VADDPS       Y0, Y1, Y2
-	VMOVUPS      Y2, 224(R10)
+	VMOVUPS      Y2, 192(R10)
 	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 416(R10)
+	VMOVUPS      Y0, 384(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -10632,18 +10609,18 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS      Y2, 64(R10)
+	VMOVUPS      Y2, 32(R10)
 	MOVQ         256(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 640(R10)
+	VMOVUPS      Y2, 608(R10)
 	VMULPS       winograd4Constants<>+0(SB), Y1, Y1
 	VMULPS       winograd4Constants<>+0(SB), Y0, Y0
 	VADDPS       Y0, Y1, Y2
-	VMOVUPS      Y2, 256(R10)
+	VMOVUPS      Y2, 224(R10)
 	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 448(R10)
+	VMOVUPS      Y0, 416(R10)
 	MOVQ         184(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -10655,18 +10632,18 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS      Y2, 96(R10)
+	VMOVUPS      Y2, 64(R10)
 	MOVQ         264(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 672(R10)
+	VMOVUPS      Y2, 640(R10)
 	VMULPS       winograd4Constants<>+0(SB), Y1, Y1
 	VMULPS       winograd4Constants<>+0(SB), Y0, Y0
 	VADDPS       Y0, Y1, Y2
-	VMOVUPS      Y2, 288(R10)
+	VMOVUPS      Y2, 256(R10)
 	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 480(R10)
+	VMOVUPS      Y0, 448(R10)
 	MOVQ         192(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -10678,8 +10655,31 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS      Y2, 128(R10)
+	VMOVUPS      Y2, 96(R10)
 	MOVQ         272(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      Y2, 672(R10)
+	VMULPS       winograd4Constants<>+0(SB), Y1, Y1
+	VMULPS       winograd4Constants<>+0(SB), Y0, Y0
+	VADDPS       Y0, Y1, Y2
+	VMOVUPS      Y2, 288(R10)
+	VSUBPS       Y0, Y1, Y0
+	VMOVUPS      Y0, 480(R10)
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y0
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y1
+	MOVQ         160(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y2
+	VSUBPS       Y1, Y2, Y2
+	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
+	VMOVUPS      Y2, 128(R10)
+	MOVQ         280(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
@@ -10824,33 +10824,33 @@ TEXT ·wino4Output2x3AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 648(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 672(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 680(AX)
 	JMP    found
 
 border:
@@ -10861,17 +10861,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -10892,6 +10881,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10899,17 +10899,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 144(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -10930,6 +10919,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 168(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 680(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -10938,7 +10938,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -11017,24 +11017,24 @@ loop:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
@@ -11043,12 +11043,12 @@ store1:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
@@ -11062,24 +11062,24 @@ store2:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store3:
-	MOVQ        144(AX), SI
+	MOVQ        152(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        664(AX), SI
+	MOVQ        672(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
@@ -11088,12 +11088,12 @@ store4:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -11131,18 +11131,18 @@ TEXT ·wino4Gradient2x3AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	JMP    found
 
 border:
@@ -11156,18 +11156,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -11178,12 +11178,6 @@ border:
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
 	MOVQ    CX, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -11191,6 +11185,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 168(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -11199,7 +11199,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -11207,10 +11207,10 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, (R10)
@@ -11219,10 +11219,10 @@ loop:
 	VMOVUPS     Y2, 192(R10)
 	VSUBPS      Y1, Y0, Y0
 	VMOVUPS     Y0, 384(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 32(R10)
@@ -11231,10 +11231,10 @@ loop:
 	VMOVUPS     Y2, 224(R10)
 	VSUBPS      Y1, Y0, Y0
 	VMOVUPS     Y0, 416(R10)
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 64(R10)
@@ -11335,56 +11335,56 @@ TEXT ·wino4Input2x4AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
+	MOVQ   DX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 240(AX)
+	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 248(AX)
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
+	MOVQ   DX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 264(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 272(AX)
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 280(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 288(AX)
+	MOVQ   DX, 240(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 248(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 296(AX)
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 264(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 272(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 280(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 296(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 304(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 304(AX)
+	MOVQ   CX, 312(AX)
 	JMP    found
 
 border:
@@ -11395,12 +11395,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -11425,9 +11419,15 @@ border:
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -11435,12 +11435,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -11465,9 +11459,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -11475,12 +11475,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -11505,9 +11499,15 @@ border:
 	MOVQ    R15, 248(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 256(AX)
+	MOVQ    R10, 264(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -11515,12 +11515,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 264(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -11549,6 +11543,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 304(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 312(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -11557,7 +11557,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+6, DI, R10
-	LEAQ   983(AX), R11
+	LEAQ   991(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -11565,29 +11565,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         168(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Y0
-	MOVQ         216(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Y1
-	MOVQ         120(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS      Y2, (R11)
-	MOVQ         264(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 576(R11)
-	VMULPS       winograd4Constants<>+0(SB), Y1, Y1
-	VMULPS       winograd4Constants<>+0(SB), Y0, Y0
-	VADDPS       Y0, Y1, Y2
-	VMOVUPS      Y2, 192(R11)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 384(R11)
 	MOVQ         176(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y0
@@ -11599,18 +11576,18 @@ loop:
 	VMOVUPS      (R12)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS      Y2, 32(R11)
+	VMOVUPS      Y2, (R11)
 	MOVQ         272(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 608(R11)
+	VMOVUPS      Y2, 576(R11)
 	VMULPS       winograd4Constants<>+0(SB), Y1, Y1
 	VMULPS       winograd4Constants<>+0(SB), Y0, Y0
 	VADDPS       Y0, Y1, Y2
-	VMOVUPS      Y2, 224(R11)
+	VMOVUPS      Y2, 192(R11)
 	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 416(R11)
+	VMOVUPS      Y0, 384(R11)
 	MOVQ         184(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y0
@@ -11622,18 +11599,18 @@ loop:
 	VMOVUPS      (R12)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS      Y2, 64(R11)
+	VMOVUPS      Y2, 32(R11)
 	MOVQ         280(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 640(R11)
+	VMOVUPS      Y2, 608(R11)
 	VMULPS       winograd4Constants<>+0(SB), Y1, Y1
 	VMULPS       winograd4Constants<>+0(SB), Y0, Y0
 	VADDPS       Y0, Y1, Y2
-	VMOVUPS      Y2, 256(R11)
+	VMOVUPS      Y2, 224(R11)
 	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 448(R11)
+	VMOVUPS      Y0, 416(R11)
 	MOVQ         192(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y0
@@ -11645,18 +11622,18 @@ loop:
 	VMOVUPS      (R12)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS      Y2, 96(R11)
+	VMOVUPS      Y2, 64(R11)
 	MOVQ         288(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 672(R11)
+	VMOVUPS      Y2, 640(R11)
 	VMULPS       winograd4Constants<>+0(SB), Y1, Y1
 	VMULPS       winograd4Constants<>+0(SB), Y0, Y0
 	VADDPS       Y0, Y1, Y2
-	VMOVUPS      Y2, 288(R11)
+	VMOVUPS      Y2, 256(R11)
 	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 480(R11)
+	VMOVUPS      Y0, 448(R11)
 	MOVQ         200(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y0
@@ -11668,18 +11645,18 @@ loop:
 	VMOVUPS      (R12)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS      Y2, 128(R11)
+	VMOVUPS      Y2, 96(R11)
 	MOVQ         296(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 704(R11)
+	VMOVUPS      Y2, 672(R11)
 	VMULPS       winograd4Constants<>+0(SB), Y1, Y1
 	VMULPS       winograd4Constants<>+0(SB), Y0, Y0
 	VADDPS       Y0, Y1, Y2
-	VMOVUPS      Y2, 320(R11)
+	VMOVUPS      Y2, 288(R11)
 	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 512(R11)
+	VMOVUPS      Y0, 480(R11)
 	MOVQ         208(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y0
@@ -11691,8 +11668,31 @@ loop:
 	VMOVUPS      (R12)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
-	VMOVUPS      Y2, 160(R11)
+	VMOVUPS      Y2, 128(R11)
 	MOVQ         304(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      Y2, 704(R11)
+	VMULPS       winograd4Constants<>+0(SB), Y1, Y1
+	VMULPS       winograd4Constants<>+0(SB), Y0, Y0
+	VADDPS       Y0, Y1, Y2
+	VMOVUPS      Y2, 320(R11)
+	VSUBPS       Y0, Y1, Y0
+	VMOVUPS      Y0, 512(R11)
+	MOVQ         216(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Y0
+	MOVQ         264(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Y1
+	MOVQ         168(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Y2
+	VSUBPS       Y1, Y2, Y2
+	VMULPS       winograd4Constants<>+32(SB), Y2, Y2
+	VMOVUPS      Y2, 160(R11)
+	MOVQ         312(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
@@ -11853,41 +11853,41 @@ TEXT ·wino4Output2x4AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 640(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 648(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 656(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 672(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 680(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 688(AX)
+	MOVQ   CX, 696(AX)
 	JMP    found
 
 border:
@@ -11898,17 +11898,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -11940,6 +11929,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -11947,17 +11947,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 152(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -11989,6 +11978,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 184(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 696(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -11997,7 +11997,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -12091,12 +12091,12 @@ loop:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
@@ -12104,24 +12104,24 @@ store0:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store2:
-	MOVQ        136(AX), SI
+	MOVQ        144(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
@@ -12130,12 +12130,12 @@ store2:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), SI
+	MOVQ        664(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
@@ -12152,12 +12152,12 @@ store3:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
@@ -12165,24 +12165,24 @@ store4:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store5:
-	MOVQ        160(AX), SI
+	MOVQ        168(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), SI
+	MOVQ        688(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store6:
-	MOVQ        168(AX), SI
+	MOVQ        176(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
@@ -12191,12 +12191,12 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), SI
+	MOVQ        696(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -12234,22 +12234,22 @@ TEXT ·wino4Gradient2x4AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 176(AX)
+	MOVQ   CX, 184(AX)
 	JMP    found
 
 border:
@@ -12263,12 +12263,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -12278,9 +12272,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -12288,12 +12288,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -12310,6 +12304,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 184(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -12318,7 +12318,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+6, DI, R10
-	LEAQ   983(AX), R11
+	LEAQ   991(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -12326,10 +12326,10 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R12
+	MOVQ        128(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y0
-	MOVQ        152(AX), R12
+	MOVQ        160(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y1
 	VMOVUPS     Y0, (R11)
@@ -12338,10 +12338,10 @@ loop:
 	VMOVUPS     Y2, 192(R11)
 	VSUBPS      Y1, Y0, Y0
 	VMOVUPS     Y0, 384(R11)
-	MOVQ        128(AX), R12
+	MOVQ        136(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y0
-	MOVQ        160(AX), R12
+	MOVQ        168(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y1
 	VMOVUPS     Y0, 32(R11)
@@ -12350,10 +12350,10 @@ loop:
 	VMOVUPS     Y2, 224(R11)
 	VSUBPS      Y1, Y0, Y0
 	VMOVUPS     Y0, 416(R11)
-	MOVQ        136(AX), R12
+	MOVQ        144(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y0
-	MOVQ        168(AX), R12
+	MOVQ        176(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y1
 	VMOVUPS     Y0, 64(R11)
@@ -12362,10 +12362,10 @@ loop:
 	VMOVUPS     Y2, 256(R11)
 	VSUBPS      Y1, Y0, Y0
 	VMOVUPS     Y0, 448(R11)
-	MOVQ        144(AX), R12
+	MOVQ        152(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y0
-	MOVQ        176(AX), R12
+	MOVQ        184(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y1
 	VMOVUPS     Y0, 96(R11)
@@ -12498,49 +12498,49 @@ TEXT ·wino4Input3x2AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 208(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 240(AX)
+	MOVQ   DX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 248(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 240(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 272(AX)
+	MOVQ   CX, 280(AX)
 	JMP    found
 
 border:
@@ -12554,12 +12554,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -12569,9 +12563,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -12579,12 +12579,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -12597,9 +12591,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -12607,12 +12607,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -12625,9 +12619,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -12635,12 +12635,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -12653,9 +12647,15 @@ border:
 	MOVQ    R15, 232(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 240(AX)
+	MOVQ    R10, 248(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -12663,12 +12663,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 248(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -12685,6 +12679,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 280(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -12693,7 +12693,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -12701,39 +12701,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         152(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         184(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         216(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	MOVQ         248(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
-	VMOVUPS      Y4, 576(R10)
-	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
-	VMOVUPS      Y4, 768(R10)
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
-	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
-	VMOVUPS      Y3, (R10)
-	VSUBPS       Y1, Y0, Y1
-	VMOVAPS      Y2, Y3
-	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
-	VMOVUPS      Y3, 384(R10)
-	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
-	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
-	VMOVUPS      Y0, 192(R10)
 	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -12750,23 +12717,23 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
-	VMOVUPS      Y4, 608(R10)
+	VMOVUPS      Y4, 576(R10)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
-	VMOVUPS      Y4, 800(R10)
+	VMOVUPS      Y4, 768(R10)
 	MOVQ         128(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
 	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
-	VMOVUPS      Y3, 32(R10)
+	VMOVUPS      Y3, (R10)
 	VSUBPS       Y1, Y0, Y1
 	VMOVAPS      Y2, Y3
 	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
-	VMOVUPS      Y3, 416(R10)
+	VMOVUPS      Y3, 384(R10)
 	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
 	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
-	VMOVUPS      Y0, 224(R10)
+	VMOVUPS      Y0, 192(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -12783,23 +12750,23 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
-	VMOVUPS      Y4, 640(R10)
+	VMOVUPS      Y4, 608(R10)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
-	VMOVUPS      Y4, 832(R10)
+	VMOVUPS      Y4, 800(R10)
 	MOVQ         136(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
 	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
-	VMOVUPS      Y3, 64(R10)
+	VMOVUPS      Y3, 32(R10)
 	VSUBPS       Y1, Y0, Y1
 	VMOVAPS      Y2, Y3
 	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
-	VMOVUPS      Y3, 448(R10)
+	VMOVUPS      Y3, 416(R10)
 	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
 	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
-	VMOVUPS      Y0, 256(R10)
+	VMOVUPS      Y0, 224(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -12816,10 +12783,43 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
+	VMOVUPS      Y4, 640(R10)
+	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
+	VMOVUPS      Y4, 832(R10)
+	MOVQ         144(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y4
+	VSUBPS       Y1, Y4, Y4
+	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
+	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
+	VMOVUPS      Y3, 64(R10)
+	VSUBPS       Y1, Y0, Y1
+	VMOVAPS      Y2, Y3
+	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
+	VMOVUPS      Y3, 448(R10)
+	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
+	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
+	VMOVUPS      Y0, 256(R10)
+	MOVQ         184(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y0
+	MOVQ         216(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y1
+	MOVQ         248(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y2
+	VSUBPS       Y0, Y2, Y3
+	VSUBPS       Y1, Y2, Y2
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y4
+	VSUBPS       Y1, Y4, Y4
+	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
 	VMOVUPS      Y4, 672(R10)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
 	VMOVUPS      Y4, 864(R10)
-	MOVQ         144(AX), R11
+	MOVQ         152(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -12951,35 +12951,35 @@ TEXT ·wino4Output3x2AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
+	MOVQ   CX, 648(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 648(AX)
+	MOVQ   R10, 656(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 680(AX)
 	JMP    found
 
 border:
@@ -12994,29 +12994,13 @@ border:
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -13026,8 +13010,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -13037,6 +13026,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -13048,22 +13048,22 @@ border:
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 152(AX)
+	MOVQ    CX, 160(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 672(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 160(AX)
+	MOVQ    CX, 168(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 680(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -13072,7 +13072,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -13157,12 +13157,12 @@ loop:
 	VADDPS      (R8)(BX*1), Y1, Y1
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    96(R12), Y1
@@ -13170,12 +13170,12 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
@@ -13187,12 +13187,12 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    288(R12), Y1
@@ -13200,12 +13200,12 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    416(R12), Y0
@@ -13217,12 +13217,12 @@ store3:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    480(R12), Y1
@@ -13230,12 +13230,12 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -13273,19 +13273,19 @@ TEXT ·wino4Gradient3x2AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	JMP    found
 
 border:
@@ -13299,12 +13299,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 128(AX)
+	MOVQ    R10, 136(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -13315,12 +13315,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
+	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -13331,13 +13331,13 @@ border:
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 152(AX)
+	MOVQ    CX, 160(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 160(AX)
+	MOVQ    CX, 168(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -13346,7 +13346,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -13354,14 +13354,14 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, (R10)
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
 	VMOVUPS     Y2, 576(R10)
@@ -13373,14 +13373,14 @@ loop:
 	VFMADD231PS winograd4Constants<>+32(SB), Y2, Y0
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VMOVUPS     Y0, 768(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 32(R10)
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
 	VMOVUPS     Y2, 608(R10)
@@ -13473,59 +13473,59 @@ TEXT ·wino4Input3x3AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 160(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 232(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 240(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 248(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 256(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 264(AX)
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 272(AX)
+	MOVQ   R10, 240(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 280(AX)
+	MOVQ   R10, 248(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 288(AX)
+	MOVQ   DX, 256(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 296(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 304(AX)
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 272(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 312(AX)
+	MOVQ   R10, 280(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 296(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 304(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 312(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 320(AX)
 	JMP    found
 
 border:
@@ -13536,12 +13536,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -13560,9 +13554,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -13570,12 +13570,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -13594,9 +13588,15 @@ border:
 	MOVQ    R15, 184(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
+	MOVQ    R10, 200(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -13604,12 +13604,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -13628,9 +13622,15 @@ border:
 	MOVQ    R15, 224(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 232(AX)
+	MOVQ    R10, 240(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -13638,12 +13638,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -13662,9 +13656,15 @@ border:
 	MOVQ    R15, 264(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 272(AX)
+	MOVQ    R10, 280(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -13672,12 +13672,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 280(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -13700,6 +13694,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 312(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 320(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -13708,7 +13708,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -13716,39 +13716,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	MOVQ         280(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
-	VMOVUPS      Y4, 576(R10)
-	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
-	VMOVUPS      Y4, 768(R10)
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
-	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
-	VMOVUPS      Y3, (R10)
-	VSUBPS       Y1, Y0, Y1
-	VMOVAPS      Y2, Y3
-	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
-	VMOVUPS      Y3, 384(R10)
-	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
-	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
-	VMOVUPS      Y0, 192(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -13765,23 +13732,23 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
-	VMOVUPS      Y4, 608(R10)
+	VMOVUPS      Y4, 576(R10)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
-	VMOVUPS      Y4, 800(R10)
+	VMOVUPS      Y4, 768(R10)
 	MOVQ         128(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
 	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
-	VMOVUPS      Y3, 32(R10)
+	VMOVUPS      Y3, (R10)
 	VSUBPS       Y1, Y0, Y1
 	VMOVAPS      Y2, Y3
 	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
-	VMOVUPS      Y3, 416(R10)
+	VMOVUPS      Y3, 384(R10)
 	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
 	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
-	VMOVUPS      Y0, 224(R10)
+	VMOVUPS      Y0, 192(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -13798,23 +13765,23 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
-	VMOVUPS      Y4, 640(R10)
+	VMOVUPS      Y4, 608(R10)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
-	VMOVUPS      Y4, 832(R10)
+	VMOVUPS      Y4, 800(R10)
 	MOVQ         136(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
 	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
-	VMOVUPS      Y3, 64(R10)
+	VMOVUPS      Y3, 32(R10)
 	VSUBPS       Y1, Y0, Y1
 	VMOVAPS      Y2, Y3
 	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
-	VMOVUPS      Y3, 448(R10)
+	VMOVUPS      Y3, 416(R10)
 	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
 	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
-	VMOVUPS      Y0, 256(R10)
+	VMOVUPS      Y0, 224(R10)
 	MOVQ         184(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -13831,23 +13798,23 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
-	VMOVUPS      Y4, 672(R10)
+	VMOVUPS      Y4, 640(R10)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
-	VMOVUPS      Y4, 864(R10)
+	VMOVUPS      Y4, 832(R10)
 	MOVQ         144(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
 	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
-	VMOVUPS      Y3, 96(R10)
+	VMOVUPS      Y3, 64(R10)
 	VSUBPS       Y1, Y0, Y1
 	VMOVAPS      Y2, Y3
 	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
-	VMOVUPS      Y3, 480(R10)
+	VMOVUPS      Y3, 448(R10)
 	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
 	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
-	VMOVUPS      Y0, 288(R10)
+	VMOVUPS      Y0, 256(R10)
 	MOVQ         192(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -13864,10 +13831,43 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
+	VMOVUPS      Y4, 672(R10)
+	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
+	VMOVUPS      Y4, 864(R10)
+	MOVQ         152(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y4
+	VSUBPS       Y1, Y4, Y4
+	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
+	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
+	VMOVUPS      Y3, 96(R10)
+	VSUBPS       Y1, Y0, Y1
+	VMOVAPS      Y2, Y3
+	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
+	VMOVUPS      Y3, 480(R10)
+	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
+	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
+	VMOVUPS      Y0, 288(R10)
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y0
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y1
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y2
+	VSUBPS       Y0, Y2, Y3
+	VSUBPS       Y1, Y2, Y2
+	MOVQ         320(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y4
+	VSUBPS       Y1, Y4, Y4
+	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
 	VMOVUPS      Y4, 704(R10)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
 	VMOVUPS      Y4, 896(R10)
-	MOVQ         152(AX), R11
+	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -14039,47 +14039,47 @@ TEXT ·wino4Output3x3AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 648(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 672(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 680(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 680(AX)
+	MOVQ   R10, 688(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 688(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 696(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 704(AX)
 	JMP    found
 
 border:
@@ -14090,17 +14090,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -14121,13 +14110,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -14137,8 +14121,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -14159,6 +14148,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -14166,17 +14166,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -14197,6 +14186,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 192(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 704(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -14205,7 +14205,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -14309,24 +14309,24 @@ loop:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
@@ -14335,12 +14335,12 @@ store1:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
@@ -14354,24 +14354,24 @@ store2:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store3:
-	MOVQ        144(AX), SI
+	MOVQ        152(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        664(AX), SI
+	MOVQ        672(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
@@ -14380,12 +14380,12 @@ store4:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    416(R12), Y0
@@ -14399,24 +14399,24 @@ store5:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       680(AX), SI
+	MOVQ       688(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store6:
-	MOVQ        168(AX), SI
+	MOVQ        176(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), SI
+	MOVQ        696(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ        176(AX), SI
+	MOVQ        184(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
@@ -14425,12 +14425,12 @@ store7:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        696(AX), SI
+	MOVQ        704(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store8:
-	MOVQ       184(AX), SI
+	MOVQ       192(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -14468,25 +14468,25 @@ TEXT ·wino4Gradient3x3AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	JMP    found
 
 border:
@@ -14500,18 +14500,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -14519,21 +14519,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -14541,12 +14541,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -14557,6 +14551,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 192(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -14565,7 +14565,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -14573,14 +14573,14 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, (R10)
-	MOVQ        168(AX), R11
+	MOVQ        176(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
 	VMOVUPS     Y2, 576(R10)
@@ -14592,14 +14592,14 @@ loop:
 	VFMADD231PS winograd4Constants<>+32(SB), Y2, Y0
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VMOVUPS     Y0, 768(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 32(R10)
-	MOVQ        176(AX), R11
+	MOVQ        184(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
 	VMOVUPS     Y2, 608(R10)
@@ -14611,14 +14611,14 @@ loop:
 	VFMADD231PS winograd4Constants<>+32(SB), Y2, Y0
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VMOVUPS     Y0, 800(R10)
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 64(R10)
-	MOVQ        184(AX), R11
+	MOVQ        192(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
 	VMOVUPS     Y2, 640(R10)
@@ -14736,69 +14736,69 @@ TEXT ·wino4Input3x4AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
+	MOVQ   DX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 192(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 200(AX)
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
+	MOVQ   DX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 240(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 248(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 264(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 272(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 280(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 288(AX)
+	MOVQ   DX, 248(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 296(AX)
+	MOVQ   R10, 256(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 304(AX)
+	MOVQ   DX, 264(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 312(AX)
+	MOVQ   R10, 272(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 320(AX)
+	MOVQ   DX, 280(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 328(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 336(AX)
+	MOVQ   DX, 288(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 296(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 344(AX)
+	MOVQ   R10, 304(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 312(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 320(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 328(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 336(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 344(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 352(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 352(AX)
+	MOVQ   CX, 360(AX)
 	JMP    found
 
 border:
@@ -14809,12 +14809,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -14839,9 +14833,15 @@ border:
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -14849,12 +14849,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -14879,9 +14873,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -14889,12 +14889,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -14919,9 +14913,15 @@ border:
 	MOVQ    R15, 248(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 256(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 256(AX)
+	MOVQ    R10, 264(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -14929,12 +14929,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 264(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -14959,9 +14953,15 @@ border:
 	MOVQ    R15, 296(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 304(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 304(AX)
+	MOVQ    R10, 312(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -14969,12 +14969,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 312(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -15003,6 +14997,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 352(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 360(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -15011,7 +15011,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+6, DI, R10
-	LEAQ   983(AX), R11
+	LEAQ   991(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -15019,39 +15019,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         168(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Y0
-	MOVQ         216(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Y1
-	MOVQ         264(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	MOVQ         312(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
-	VMOVUPS      Y4, 576(R11)
-	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
-	VMOVUPS      Y4, 768(R11)
-	MOVQ         120(AX), R12
-	PREFETCHT0   (R12)(SI*1)
-	VMOVUPS      (R12)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
-	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
-	VMOVUPS      Y3, (R11)
-	VSUBPS       Y1, Y0, Y1
-	VMOVAPS      Y2, Y3
-	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
-	VMOVUPS      Y3, 384(R11)
-	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
-	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
-	VMOVUPS      Y0, 192(R11)
 	MOVQ         176(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y0
@@ -15068,23 +15035,23 @@ loop:
 	VMOVUPS      (R12)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
-	VMOVUPS      Y4, 608(R11)
+	VMOVUPS      Y4, 576(R11)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
-	VMOVUPS      Y4, 800(R11)
+	VMOVUPS      Y4, 768(R11)
 	MOVQ         128(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
 	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
-	VMOVUPS      Y3, 32(R11)
+	VMOVUPS      Y3, (R11)
 	VSUBPS       Y1, Y0, Y1
 	VMOVAPS      Y2, Y3
 	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
-	VMOVUPS      Y3, 416(R11)
+	VMOVUPS      Y3, 384(R11)
 	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
 	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
-	VMOVUPS      Y0, 224(R11)
+	VMOVUPS      Y0, 192(R11)
 	MOVQ         184(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y0
@@ -15101,23 +15068,23 @@ loop:
 	VMOVUPS      (R12)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
-	VMOVUPS      Y4, 640(R11)
+	VMOVUPS      Y4, 608(R11)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
-	VMOVUPS      Y4, 832(R11)
+	VMOVUPS      Y4, 800(R11)
 	MOVQ         136(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
 	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
-	VMOVUPS      Y3, 64(R11)
+	VMOVUPS      Y3, 32(R11)
 	VSUBPS       Y1, Y0, Y1
 	VMOVAPS      Y2, Y3
 	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
-	VMOVUPS      Y3, 448(R11)
+	VMOVUPS      Y3, 416(R11)
 	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
 	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
-	VMOVUPS      Y0, 256(R11)
+	VMOVUPS      Y0, 224(R11)
 	MOVQ         192(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y0
@@ -15134,23 +15101,23 @@ loop:
 	VMOVUPS      (R12)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
-	VMOVUPS      Y4, 672(R11)
+	VMOVUPS      Y4, 640(R11)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
-	VMOVUPS      Y4, 864(R11)
+	VMOVUPS      Y4, 832(R11)
 	MOVQ         144(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
 	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
-	VMOVUPS      Y3, 96(R11)
+	VMOVUPS      Y3, 64(R11)
 	VSUBPS       Y1, Y0, Y1
 	VMOVAPS      Y2, Y3
 	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
-	VMOVUPS      Y3, 480(R11)
+	VMOVUPS      Y3, 448(R11)
 	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
 	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
-	VMOVUPS      Y0, 288(R11)
+	VMOVUPS      Y0, 256(R11)
 	MOVQ         200(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y0
@@ -15167,23 +15134,23 @@ loop:
 	VMOVUPS      (R12)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
-	VMOVUPS      Y4, 704(R11)
+	VMOVUPS      Y4, 672(R11)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
-	VMOVUPS      Y4, 896(R11)
+	VMOVUPS      Y4, 864(R11)
 	MOVQ         152(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
 	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
-	VMOVUPS      Y3, 128(R11)
+	VMOVUPS      Y3, 96(R11)
 	VSUBPS       Y1, Y0, Y1
 	VMOVAPS      Y2, Y3
 	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
-	VMOVUPS      Y3, 512(R11)
+	VMOVUPS      Y3, 480(R11)
 	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
 	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
-	VMOVUPS      Y0, 320(R11)
+	VMOVUPS      Y0, 288(R11)
 	MOVQ         208(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y0
@@ -15200,10 +15167,43 @@ loop:
 	VMOVUPS      (R12)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
+	VMOVUPS      Y4, 704(R11)
+	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
+	VMOVUPS      Y4, 896(R11)
+	MOVQ         160(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Y4
+	VSUBPS       Y1, Y4, Y4
+	VFMADD231PS  winograd4Constants<>+64(SB), Y4, Y3
+	VMULPS       winograd4Constants<>+64(SB), Y3, Y3
+	VMOVUPS      Y3, 128(R11)
+	VSUBPS       Y1, Y0, Y1
+	VMOVAPS      Y2, Y3
+	VFMADD231PS  winograd4Constants<>+64(SB), Y1, Y3
+	VMOVUPS      Y3, 512(R11)
+	VFNMADD231PS winograd4Constants<>+64(SB), Y0, Y2
+	VMULPS       winograd4Constants<>+96(SB), Y2, Y0
+	VMOVUPS      Y0, 320(R11)
+	MOVQ         216(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Y0
+	MOVQ         264(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Y1
+	MOVQ         312(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Y2
+	VSUBPS       Y0, Y2, Y3
+	VSUBPS       Y1, Y2, Y2
+	MOVQ         360(AX), R12
+	PREFETCHT0   (R12)(SI*1)
+	VMOVUPS      (R12)(BX*1), Y4
+	VSUBPS       Y1, Y4, Y4
+	VFNMADD231PS winograd4Constants<>+64(SB), Y3, Y4
 	VMOVUPS      Y4, 736(R11)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
 	VMOVUPS      Y4, 928(R11)
-	MOVQ         160(AX), R12
+	MOVQ         168(AX), R12
 	PREFETCHT0   (R12)(SI*1)
 	VMOVUPS      (R12)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -15395,59 +15395,59 @@ TEXT ·wino4Output3x4AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 640(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 648(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 656(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 672(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 680(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 696(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 704(AX)
+	MOVQ   DX, 680(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 696(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 704(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 712(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 720(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 720(AX)
+	MOVQ   CX, 728(AX)
 	JMP    found
 
 border:
@@ -15458,17 +15458,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -15500,13 +15489,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -15516,8 +15500,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -15549,6 +15538,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 184(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 696(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -15556,17 +15556,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 184(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -15598,6 +15587,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 216(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 728(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -15606,7 +15606,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -15730,12 +15730,12 @@ loop:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
@@ -15743,24 +15743,24 @@ store0:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store2:
-	MOVQ        136(AX), SI
+	MOVQ        144(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
@@ -15769,12 +15769,12 @@ store2:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), SI
+	MOVQ        664(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
@@ -15791,12 +15791,12 @@ store3:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
@@ -15804,24 +15804,24 @@ store4:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store5:
-	MOVQ        160(AX), SI
+	MOVQ        168(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), SI
+	MOVQ        688(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store6:
-	MOVQ        168(AX), SI
+	MOVQ        176(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
@@ -15830,12 +15830,12 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), SI
+	MOVQ        696(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    416(R12), Y0
@@ -15852,12 +15852,12 @@ store7:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       696(AX), SI
+	MOVQ       704(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store8:
-	MOVQ        184(AX), SI
+	MOVQ        192(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
@@ -15865,24 +15865,24 @@ store8:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        704(AX), SI
+	MOVQ        712(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store9:
-	MOVQ        192(AX), SI
+	MOVQ        200(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        712(AX), SI
+	MOVQ        720(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store10:
-	MOVQ        200(AX), SI
+	MOVQ        208(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
@@ -15891,12 +15891,12 @@ store10:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        720(AX), SI
+	MOVQ        728(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store11:
-	MOVQ       208(AX), SI
+	MOVQ       216(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -15934,31 +15934,31 @@ TEXT ·wino4Gradient3x4AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 168(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 176(AX)
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
+	MOVQ   DX, 168(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 208(AX)
+	MOVQ   CX, 216(AX)
 	JMP    found
 
 border:
@@ -15972,12 +15972,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -15987,9 +15981,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -15997,12 +15997,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -16015,9 +16009,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -16025,12 +16025,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -16047,6 +16041,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -16055,7 +16055,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+6, DI, R10
-	LEAQ   983(AX), R11
+	LEAQ   991(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -16063,14 +16063,14 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R12
+	MOVQ        128(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y0
-	MOVQ        152(AX), R12
+	MOVQ        160(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y1
 	VMOVUPS     Y0, (R11)
-	MOVQ        184(AX), R12
+	MOVQ        192(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y2
 	VMOVUPS     Y2, 576(R11)
@@ -16082,14 +16082,14 @@ loop:
 	VFMADD231PS winograd4Constants<>+32(SB), Y2, Y0
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VMOVUPS     Y0, 768(R11)
-	MOVQ        128(AX), R12
+	MOVQ        136(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y0
-	MOVQ        160(AX), R12
+	MOVQ        168(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y1
 	VMOVUPS     Y0, 32(R11)
-	MOVQ        192(AX), R12
+	MOVQ        200(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y2
 	VMOVUPS     Y2, 608(R11)
@@ -16101,14 +16101,14 @@ loop:
 	VFMADD231PS winograd4Constants<>+32(SB), Y2, Y0
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VMOVUPS     Y0, 800(R11)
-	MOVQ        136(AX), R12
+	MOVQ        144(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y0
-	MOVQ        168(AX), R12
+	MOVQ        176(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y1
 	VMOVUPS     Y0, 64(R11)
-	MOVQ        200(AX), R12
+	MOVQ        208(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y2
 	VMOVUPS     Y2, 640(R11)
@@ -16120,14 +16120,14 @@ loop:
 	VFMADD231PS winograd4Constants<>+32(SB), Y2, Y0
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VMOVUPS     Y0, 832(R11)
-	MOVQ        144(AX), R12
+	MOVQ        152(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y0
-	MOVQ        176(AX), R12
+	MOVQ        184(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y1
 	VMOVUPS     Y0, 96(R11)
-	MOVQ        208(AX), R12
+	MOVQ        216(AX), R12
 	PREFETCHT0  (R12)(SI*1)
 	VMOVUPS     (R12)(BX*1), Y2
 	VMOVUPS     Y2, 672(R11)
@@ -16285,58 +16285,58 @@ TEXT ·wino4Input4x2AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 240(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 248(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 264(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 272(AX)
+	MOVQ   DX, 248(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 280(AX)
+	MOVQ   R10, 256(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 288(AX)
+	MOVQ   DX, 264(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 280(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 296(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 304(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 304(AX)
+	MOVQ   CX, 312(AX)
 	JMP    found
 
 border:
@@ -16350,12 +16350,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -16365,9 +16359,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -16375,12 +16375,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -16393,9 +16387,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -16403,12 +16403,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -16421,9 +16415,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -16431,12 +16431,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -16449,9 +16443,15 @@ border:
 	MOVQ    R15, 232(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 240(AX)
+	MOVQ    R10, 248(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -16459,12 +16459,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 248(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -16477,9 +16471,15 @@ border:
 	MOVQ    R15, 264(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 272(AX)
+	MOVQ    R10, 280(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -16487,12 +16487,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 280(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -16509,6 +16503,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 304(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 312(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -16517,7 +16517,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -16525,45 +16525,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         152(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         184(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         216(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	MOVQ         248(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y3
-	VMOVAPS      Y3, Y4
-	VFNMADD231PS winograd4Constants<>+32(SB), Y1, Y4
-	VMOVAPS      Y2, Y5
-	VFNMADD231PS winograd4Constants<>+32(SB), Y0, Y5
-	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 192(R10)
-	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 384(R10)
-	VSUBPS       Y1, Y3, Y4
-	VSUBPS       Y0, Y2, Y5
-	VMULPS       winograd4Constants<>+64(SB), Y5, Y5
-	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 768(R10)
-	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 960(R10)
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
-	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
-	VMOVUPS      Y3, (R10)
-	MOVQ         280(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
-	VFMADD231PS  winograd4Constants<>+32(SB), Y0, Y1
-	VMOVUPS      Y1, 576(R10)
 	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -16581,28 +16542,28 @@ loop:
 	VMOVAPS      Y2, Y5
 	VFNMADD231PS winograd4Constants<>+32(SB), Y0, Y5
 	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 224(R10)
+	VMOVUPS      Y6, 192(R10)
 	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 416(R10)
+	VMOVUPS      Y4, 384(R10)
 	VSUBPS       Y1, Y3, Y4
 	VSUBPS       Y0, Y2, Y5
 	VMULPS       winograd4Constants<>+64(SB), Y5, Y5
 	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 800(R10)
+	VMOVUPS      Y6, 768(R10)
 	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 992(R10)
+	VMOVUPS      Y4, 960(R10)
 	MOVQ         128(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
 	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
-	VMOVUPS      Y3, 32(R10)
+	VMOVUPS      Y3, (R10)
 	MOVQ         288(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y1
 	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
 	VFMADD231PS  winograd4Constants<>+32(SB), Y0, Y1
-	VMOVUPS      Y1, 608(R10)
+	VMOVUPS      Y1, 576(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -16620,28 +16581,28 @@ loop:
 	VMOVAPS      Y2, Y5
 	VFNMADD231PS winograd4Constants<>+32(SB), Y0, Y5
 	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 256(R10)
+	VMOVUPS      Y6, 224(R10)
 	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 448(R10)
+	VMOVUPS      Y4, 416(R10)
 	VSUBPS       Y1, Y3, Y4
 	VSUBPS       Y0, Y2, Y5
 	VMULPS       winograd4Constants<>+64(SB), Y5, Y5
 	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 832(R10)
+	VMOVUPS      Y6, 800(R10)
 	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 1024(R10)
+	VMOVUPS      Y4, 992(R10)
 	MOVQ         136(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
 	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
-	VMOVUPS      Y3, 64(R10)
+	VMOVUPS      Y3, 32(R10)
 	MOVQ         296(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y1
 	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
 	VFMADD231PS  winograd4Constants<>+32(SB), Y0, Y1
-	VMOVUPS      Y1, 640(R10)
+	VMOVUPS      Y1, 608(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -16659,6 +16620,45 @@ loop:
 	VMOVAPS      Y2, Y5
 	VFNMADD231PS winograd4Constants<>+32(SB), Y0, Y5
 	VADDPS       Y5, Y4, Y6
+	VMOVUPS      Y6, 256(R10)
+	VSUBPS       Y5, Y4, Y4
+	VMOVUPS      Y4, 448(R10)
+	VSUBPS       Y1, Y3, Y4
+	VSUBPS       Y0, Y2, Y5
+	VMULPS       winograd4Constants<>+64(SB), Y5, Y5
+	VADDPS       Y5, Y4, Y6
+	VMOVUPS      Y6, 832(R10)
+	VSUBPS       Y5, Y4, Y4
+	VMOVUPS      Y4, 1024(R10)
+	MOVQ         144(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y4
+	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
+	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
+	VMOVUPS      Y3, 64(R10)
+	MOVQ         304(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y1
+	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
+	VFMADD231PS  winograd4Constants<>+32(SB), Y0, Y1
+	VMOVUPS      Y1, 640(R10)
+	MOVQ         184(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y0
+	MOVQ         216(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y1
+	MOVQ         248(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y2
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y3
+	VMOVAPS      Y3, Y4
+	VFNMADD231PS winograd4Constants<>+32(SB), Y1, Y4
+	VMOVAPS      Y2, Y5
+	VFNMADD231PS winograd4Constants<>+32(SB), Y0, Y5
+	VADDPS       Y5, Y4, Y6
 	VMOVUPS      Y6, 288(R10)
 	VSUBPS       Y5, Y4, Y4
 	VMOVUPS      Y4, 480(R10)
@@ -16669,13 +16669,13 @@ loop:
 	VMOVUPS      Y6, 864(R10)
 	VSUBPS       Y5, Y4, Y4
 	VMOVUPS      Y4, 1056(R10)
-	MOVQ         144(AX), R11
+	MOVQ         152(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
 	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
 	VMOVUPS      Y3, 96(R10)
-	MOVQ         304(AX), R11
+	MOVQ         312(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y1
 	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
@@ -16815,45 +16815,45 @@ TEXT ·wino4Output4x2AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
+	MOVQ   CX, 184(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
+	MOVQ   CX, 648(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 648(AX)
+	MOVQ   R10, 656(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 680(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 680(AX)
+	MOVQ   R10, 688(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 688(AX)
+	MOVQ   CX, 696(AX)
 	JMP    found
 
 border:
@@ -16868,29 +16868,13 @@ border:
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -16900,8 +16884,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -16911,13 +16900,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -16927,8 +16911,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -16938,6 +16927,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -16949,22 +16949,22 @@ border:
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
+	MOVQ    CX, 176(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 688(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 176(AX)
+	MOVQ    CX, 184(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 696(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -16973,7 +16973,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -17082,12 +17082,12 @@ loop:
 	VADDPS      (R8)(BX*1), Y1, Y1
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    96(R12), Y1
@@ -17095,12 +17095,12 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
@@ -17112,12 +17112,12 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    288(R12), Y1
@@ -17125,12 +17125,12 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    416(R12), Y0
@@ -17142,12 +17142,12 @@ store3:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    480(R12), Y1
@@ -17155,12 +17155,12 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    608(R12), Y0
@@ -17172,12 +17172,12 @@ store5:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       680(AX), SI
+	MOVQ       688(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store6:
-	MOVQ       168(AX), SI
+	MOVQ       176(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    672(R12), Y1
@@ -17185,12 +17185,12 @@ store6:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       688(AX), SI
+	MOVQ       696(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -17228,24 +17228,24 @@ TEXT ·wino4Gradient4x2AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
+	MOVQ   CX, 184(AX)
 	JMP    found
 
 border:
@@ -17259,12 +17259,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 128(AX)
+	MOVQ    R10, 136(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17275,12 +17275,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
+	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17291,12 +17291,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
+	MOVQ    R15, 160(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17304,16 +17304,16 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 184(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -17322,7 +17322,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -17330,17 +17330,17 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, (R10)
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
-	MOVQ        168(AX), R11
+	MOVQ        176(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y3
 	VMOVUPS     Y3, 576(R10)
@@ -17359,17 +17359,17 @@ loop:
 	VMOVUPS     Y2, 768(R10)
 	VSUBPS      Y1, Y0, Y0
 	VMOVUPS     Y0, 960(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 32(R10)
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
-	MOVQ        176(AX), R11
+	MOVQ        184(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y3
 	VMOVUPS     Y3, 608(R10)
@@ -17478,70 +17478,70 @@ TEXT ·wino4Input4x3AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 160(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 232(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 240(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 248(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 248(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 256(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 264(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 272(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 280(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 288(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 296(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 304(AX)
+	MOVQ   DX, 272(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 312(AX)
+	MOVQ   R10, 280(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 320(AX)
+	MOVQ   R10, 288(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 328(AX)
+	MOVQ   DX, 296(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 336(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 344(AX)
+	MOVQ   DX, 304(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 312(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 352(AX)
+	MOVQ   R10, 320(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 328(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 336(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 344(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 352(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 360(AX)
 	JMP    found
 
 border:
@@ -17552,12 +17552,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -17576,9 +17570,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17586,12 +17586,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -17610,9 +17604,15 @@ border:
 	MOVQ    R15, 184(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
+	MOVQ    R10, 200(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17620,12 +17620,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -17644,9 +17638,15 @@ border:
 	MOVQ    R15, 224(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 232(AX)
+	MOVQ    R10, 240(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17654,12 +17654,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -17678,9 +17672,15 @@ border:
 	MOVQ    R15, 264(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 272(AX)
+	MOVQ    R10, 280(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17688,12 +17688,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 280(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -17712,9 +17706,15 @@ border:
 	MOVQ    R15, 304(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 312(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 312(AX)
+	MOVQ    R10, 320(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17722,12 +17722,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 320(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -17750,6 +17744,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 352(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 360(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -17758,7 +17758,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -17766,45 +17766,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	MOVQ         280(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y3
-	VMOVAPS      Y3, Y4
-	VFNMADD231PS winograd4Constants<>+32(SB), Y1, Y4
-	VMOVAPS      Y2, Y5
-	VFNMADD231PS winograd4Constants<>+32(SB), Y0, Y5
-	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 192(R10)
-	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 384(R10)
-	VSUBPS       Y1, Y3, Y4
-	VSUBPS       Y0, Y2, Y5
-	VMULPS       winograd4Constants<>+64(SB), Y5, Y5
-	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 768(R10)
-	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 960(R10)
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
-	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
-	VMOVUPS      Y3, (R10)
-	MOVQ         320(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
-	VFMADD231PS  winograd4Constants<>+32(SB), Y0, Y1
-	VMOVUPS      Y1, 576(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -17822,28 +17783,28 @@ loop:
 	VMOVAPS      Y2, Y5
 	VFNMADD231PS winograd4Constants<>+32(SB), Y0, Y5
 	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 224(R10)
+	VMOVUPS      Y6, 192(R10)
 	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 416(R10)
+	VMOVUPS      Y4, 384(R10)
 	VSUBPS       Y1, Y3, Y4
 	VSUBPS       Y0, Y2, Y5
 	VMULPS       winograd4Constants<>+64(SB), Y5, Y5
 	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 800(R10)
+	VMOVUPS      Y6, 768(R10)
 	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 992(R10)
+	VMOVUPS      Y4, 960(R10)
 	MOVQ         128(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
 	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
-	VMOVUPS      Y3, 32(R10)
+	VMOVUPS      Y3, (R10)
 	MOVQ         328(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y1
 	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
 	VFMADD231PS  winograd4Constants<>+32(SB), Y0, Y1
-	VMOVUPS      Y1, 608(R10)
+	VMOVUPS      Y1, 576(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -17861,28 +17822,28 @@ loop:
 	VMOVAPS      Y2, Y5
 	VFNMADD231PS winograd4Constants<>+32(SB), Y0, Y5
 	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 256(R10)
+	VMOVUPS      Y6, 224(R10)
 	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 448(R10)
+	VMOVUPS      Y4, 416(R10)
 	VSUBPS       Y1, Y3, Y4
 	VSUBPS       Y0, Y2, Y5
 	VMULPS       winograd4Constants<>+64(SB), Y5, Y5
 	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 832(R10)
+	VMOVUPS      Y6, 800(R10)
 	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 1024(R10)
+	VMOVUPS      Y4, 992(R10)
 	MOVQ         136(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
 	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
-	VMOVUPS      Y3, 64(R10)
+	VMOVUPS      Y3, 32(R10)
 	MOVQ         336(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y1
 	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
 	VFMADD231PS  winograd4Constants<>+32(SB), Y0, Y1
-	VMOVUPS      Y1, 640(R10)
+	VMOVUPS      Y1, 608(R10)
 	MOVQ         184(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -17900,28 +17861,28 @@ loop:
 	VMOVAPS      Y2, Y5
 	VFNMADD231PS winograd4Constants<>+32(SB), Y0, Y5
 	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 288(R10)
+	VMOVUPS      Y6, 256(R10)
 	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 480(R10)
+	VMOVUPS      Y4, 448(R10)
 	VSUBPS       Y1, Y3, Y4
 	VSUBPS       Y0, Y2, Y5
 	VMULPS       winograd4Constants<>+64(SB), Y5, Y5
 	VADDPS       Y5, Y4, Y6
-	VMOVUPS      Y6, 864(R10)
+	VMOVUPS      Y6, 832(R10)
 	VSUBPS       Y5, Y4, Y4
-	VMOVUPS      Y4, 1056(R10)
+	VMOVUPS      Y4, 1024(R10)
 	MOVQ         144(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
 	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
-	VMOVUPS      Y3, 96(R10)
+	VMOVUPS      Y3, 64(R10)
 	MOVQ         344(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y1
 	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
 	VFMADD231PS  winograd4Constants<>+32(SB), Y0, Y1
-	VMOVUPS      Y1, 672(R10)
+	VMOVUPS      Y1, 640(R10)
 	MOVQ         192(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -17939,6 +17900,45 @@ loop:
 	VMOVAPS      Y2, Y5
 	VFNMADD231PS winograd4Constants<>+32(SB), Y0, Y5
 	VADDPS       Y5, Y4, Y6
+	VMOVUPS      Y6, 288(R10)
+	VSUBPS       Y5, Y4, Y4
+	VMOVUPS      Y4, 480(R10)
+	VSUBPS       Y1, Y3, Y4
+	VSUBPS       Y0, Y2, Y5
+	VMULPS       winograd4Constants<>+64(SB), Y5, Y5
+	VADDPS       Y5, Y4, Y6
+	VMOVUPS      Y6, 864(R10)
+	VSUBPS       Y5, Y4, Y4
+	VMOVUPS      Y4, 1056(R10)
+	MOVQ         152(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y4
+	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
+	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
+	VMOVUPS      Y3, 96(R10)
+	MOVQ         352(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y1
+	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
+	VFMADD231PS  winograd4Constants<>+32(SB), Y0, Y1
+	VMOVUPS      Y1, 672(R10)
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y0
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y1
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y2
+	MOVQ         320(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y3
+	VMOVAPS      Y3, Y4
+	VFNMADD231PS winograd4Constants<>+32(SB), Y1, Y4
+	VMOVAPS      Y2, Y5
+	VFNMADD231PS winograd4Constants<>+32(SB), Y0, Y5
+	VADDPS       Y5, Y4, Y6
 	VMOVUPS      Y6, 320(R10)
 	VSUBPS       Y5, Y4, Y4
 	VMOVUPS      Y4, 512(R10)
@@ -17949,13 +17949,13 @@ loop:
 	VMOVUPS      Y6, 896(R10)
 	VSUBPS       Y5, Y4, Y4
 	VMOVUPS      Y4, 1088(R10)
-	MOVQ         152(AX), R11
+	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
 	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
 	VMOVUPS      Y3, 128(R10)
-	MOVQ         352(AX), R11
+	MOVQ         360(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y1
 	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
@@ -18143,61 +18143,61 @@ TEXT ·wino4Output4x3AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 200(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 208(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 216(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 648(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 672(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 680(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 680(AX)
+	MOVQ   R10, 688(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 688(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 696(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 704(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 712(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 712(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 720(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 728(AX)
 	JMP    found
 
 border:
@@ -18208,17 +18208,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -18239,13 +18228,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -18255,8 +18239,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -18277,13 +18266,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -18293,8 +18277,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 680(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -18315,6 +18304,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 192(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 704(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -18322,17 +18322,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 192(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -18353,6 +18342,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 216(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 728(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -18361,7 +18361,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -18495,24 +18495,24 @@ loop:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
@@ -18521,12 +18521,12 @@ store1:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
@@ -18540,24 +18540,24 @@ store2:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store3:
-	MOVQ        144(AX), SI
+	MOVQ        152(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        664(AX), SI
+	MOVQ        672(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
@@ -18566,12 +18566,12 @@ store4:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    416(R12), Y0
@@ -18585,24 +18585,24 @@ store5:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       680(AX), SI
+	MOVQ       688(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store6:
-	MOVQ        168(AX), SI
+	MOVQ        176(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), SI
+	MOVQ        696(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ        176(AX), SI
+	MOVQ        184(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
@@ -18611,12 +18611,12 @@ store7:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        696(AX), SI
+	MOVQ        704(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store8:
-	MOVQ       184(AX), SI
+	MOVQ       192(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    608(R12), Y0
@@ -18630,24 +18630,24 @@ store8:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store9
-	MOVQ       704(AX), SI
+	MOVQ       712(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store9:
-	MOVQ        192(AX), SI
+	MOVQ        200(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        712(AX), SI
+	MOVQ        720(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store10:
-	MOVQ        200(AX), SI
+	MOVQ        208(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
@@ -18656,12 +18656,12 @@ store10:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        720(AX), SI
+	MOVQ        728(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store11:
-	MOVQ       208(AX), SI
+	MOVQ       216(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -18699,32 +18699,32 @@ TEXT ·wino4Gradient4x3AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 200(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 208(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 216(AX)
 	JMP    found
 
 border:
@@ -18738,18 +18738,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -18757,21 +18757,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -18779,21 +18779,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
+	MOVQ    R10, 192(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -18801,12 +18801,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -18817,6 +18811,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -18825,7 +18825,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -18833,17 +18833,17 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, (R10)
-	MOVQ        168(AX), R11
+	MOVQ        176(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
-	MOVQ        192(AX), R11
+	MOVQ        200(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y3
 	VMOVUPS     Y3, 576(R10)
@@ -18862,17 +18862,17 @@ loop:
 	VMOVUPS     Y2, 768(R10)
 	VSUBPS      Y1, Y0, Y0
 	VMOVUPS     Y0, 960(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 32(R10)
-	MOVQ        176(AX), R11
+	MOVQ        184(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
-	MOVQ        200(AX), R11
+	MOVQ        208(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y3
 	VMOVUPS     Y3, 608(R10)
@@ -18891,17 +18891,17 @@ loop:
 	VMOVUPS     Y2, 800(R10)
 	VSUBPS      Y1, Y0, Y0
 	VMOVUPS     Y0, 992(R10)
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 64(R10)
-	MOVQ        184(AX), R11
+	MOVQ        192(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
-	MOVQ        208(AX), R11
+	MOVQ        216(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y3
 	VMOVUPS     Y3, 640(R10)

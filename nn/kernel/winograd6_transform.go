@@ -110,6 +110,7 @@ func genericWino6Filter(t *byte) {
 
 func genericWino6FilterGradient(t *byte) {
 	p := (*patch)(unsafe.Pointer(t))
+	*p.squares = 0
 	for c := uintptr(0); c < uintptr(p.count); c++ {
 		var m [8][8]float32
 		for i := range 64 {
@@ -117,7 +118,9 @@ func genericWino6FilterGradient(t *byte) {
 		}
 		r := both(&m, 8, 3, wino6FilterGradient1, wino6FilterGradient1)
 		for i := range 9 {
-			*move(p.image, c*p.pixel+uintptr(i)*p.row) = r[i/3][i%3]
+			v := r[i/3][i%3]
+			*move(p.image, c*p.pixel+uintptr(i)*p.row) = v
+			*p.squares += float32(v * v)
 		}
 	}
 }

@@ -32,25 +32,25 @@ TEXT ·winoUpInput2x2AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	JMP    found
 
 border:
@@ -64,18 +64,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -83,21 +83,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -105,12 +105,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -121,6 +115,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 192(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -128,7 +128,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, BX
 	IMUL3Q       $+5, DI, R8
-	LEAQ         983(AX), R9
+	LEAQ         991(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -140,22 +140,6 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       144(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z2
-	MOVQ       168(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z3
-	MOVQ       120(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z4
-	VSUBPS     Z2, Z4, Z4
-	VMULPS     Z0, Z4, Z4
-	VMOVUPS    Z4, (R9)
-	VMULPS     Z1, Z2, Z4
-	VMOVUPS    Z4, 320(R9)
-	VSUBPS     Z2, Z3, Z2
-	VMOVUPS    Z2, 640(R9)
 	MOVQ       152(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z2
@@ -167,11 +151,11 @@ loop:
 	VMOVUPS    (R10)(BX*1), Z4
 	VSUBPS     Z2, Z4, Z4
 	VMULPS     Z0, Z4, Z4
-	VMOVUPS    Z4, 64(R9)
+	VMOVUPS    Z4, (R9)
 	VMULPS     Z1, Z2, Z4
-	VMOVUPS    Z4, 384(R9)
+	VMOVUPS    Z4, 320(R9)
 	VSUBPS     Z2, Z3, Z2
-	VMOVUPS    Z2, 704(R9)
+	VMOVUPS    Z2, 640(R9)
 	MOVQ       160(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z2
@@ -179,6 +163,22 @@ loop:
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z3
 	MOVQ       136(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Z4
+	VSUBPS     Z2, Z4, Z4
+	VMULPS     Z0, Z4, Z4
+	VMOVUPS    Z4, 64(R9)
+	VMULPS     Z1, Z2, Z4
+	VMOVUPS    Z4, 384(R9)
+	VSUBPS     Z2, Z3, Z2
+	VMOVUPS    Z2, 704(R9)
+	MOVQ       168(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Z2
+	MOVQ       192(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Z3
+	MOVQ       144(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z4
 	VSUBPS     Z2, Z4, Z4
@@ -259,25 +259,25 @@ TEXT ·winoUpOutput2x2AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
+	MOVQ   CX, 648(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 648(AX)
+	MOVQ   R10, 656(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 664(AX)
 	JMP    found
 
 border:
@@ -292,22 +292,22 @@ border:
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
+	MOVQ    BP, 128(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
+	MOVQ    BP, 640(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
+	MOVQ    BP, 136(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 648(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -319,22 +319,22 @@ border:
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 136(AX)
+	MOVQ    CX, 144(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 648(AX)
+	MOVQ    CX, 656(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 144(AX)
+	MOVQ    CX, 152(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
+	MOVQ    CX, 664(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -343,7 +343,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, BX
-	LEAQ   983(AX), R11
+	LEAQ   991(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -384,12 +384,12 @@ loop:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VMOVUPS    128(R11), Z1
@@ -397,12 +397,12 @@ store0:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    384(R11), Z0
@@ -411,12 +411,12 @@ store1:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VMOVUPS    448(R11), Z1
@@ -424,12 +424,12 @@ store2:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -467,14 +467,14 @@ TEXT ·winoUpGradient2x2AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	JMP    found
 
 border:
@@ -488,12 +488,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 128(AX)
+	MOVQ    R10, 136(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -504,13 +504,13 @@ border:
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 136(AX)
+	MOVQ    CX, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 144(AX)
+	MOVQ    CX, 152(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -518,7 +518,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   983(AX), R9
+	LEAQ   991(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -526,20 +526,20 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       120(AX), R10
+	MOVQ       128(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z0
-	MOVQ       136(AX), R10
+	MOVQ       144(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z1
 	VMOVUPS    Z0, (R9)
 	VMOVUPS    Z1, 640(R9)
 	VADDPS     Z1, Z0, Z0
 	VMOVUPS    Z0, 320(R9)
-	MOVQ       128(AX), R10
+	MOVQ       136(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z0
-	MOVQ       144(AX), R10
+	MOVQ       152(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z1
 	VMOVUPS    Z0, 64(R9)
@@ -603,31 +603,31 @@ TEXT ·winoUpInput2x3AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 168(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 176(AX)
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
+	MOVQ   DX, 168(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 208(AX)
+	MOVQ   CX, 216(AX)
 	JMP    found
 
 border:
@@ -641,12 +641,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -656,9 +650,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -666,12 +666,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -684,9 +678,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -694,12 +694,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -716,6 +710,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -723,7 +723,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -739,22 +739,6 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z4
-	MOVQ       184(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	MOVQ       120(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, (R10)
-	VMULPS     Z1, Z4, Z6
-	VMOVUPS    Z6, 320(R10)
-	VSUBPS     Z4, Z5, Z4
-	VMOVUPS    Z4, 640(R10)
 	MOVQ       160(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z4
@@ -766,11 +750,11 @@ loop:
 	VMOVUPS    (R11)(BX*1), Z6
 	VSUBPS     Z4, Z6, Z6
 	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, 64(R10)
+	VMOVUPS    Z6, (R10)
 	VMULPS     Z1, Z4, Z6
-	VMOVUPS    Z6, 384(R10)
+	VMOVUPS    Z6, 320(R10)
 	VSUBPS     Z4, Z5, Z4
-	VMOVUPS    Z4, 704(R10)
+	VMOVUPS    Z4, 640(R10)
 	MOVQ       168(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z4
@@ -782,11 +766,11 @@ loop:
 	VMOVUPS    (R11)(BX*1), Z6
 	VSUBPS     Z4, Z6, Z6
 	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, 128(R10)
+	VMOVUPS    Z6, 64(R10)
 	VMULPS     Z1, Z4, Z6
-	VMOVUPS    Z6, 448(R10)
+	VMOVUPS    Z6, 384(R10)
 	VSUBPS     Z4, Z5, Z4
-	VMOVUPS    Z4, 768(R10)
+	VMOVUPS    Z4, 704(R10)
 	MOVQ       176(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z4
@@ -794,6 +778,22 @@ loop:
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z5
 	MOVQ       144(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z6
+	VSUBPS     Z4, Z6, Z6
+	VMULPS     Z0, Z6, Z6
+	VMOVUPS    Z6, 128(R10)
+	VMULPS     Z1, Z4, Z6
+	VMOVUPS    Z6, 448(R10)
+	VSUBPS     Z4, Z5, Z4
+	VMOVUPS    Z4, 768(R10)
+	MOVQ       184(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z4
+	MOVQ       216(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z5
+	MOVQ       152(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z6
 	VSUBPS     Z4, Z6, Z6
@@ -889,33 +889,33 @@ TEXT ·winoUpOutput2x3AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 648(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 672(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 680(AX)
 	JMP    found
 
 border:
@@ -926,17 +926,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -957,6 +946,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -964,17 +964,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 144(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -995,6 +984,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 168(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 680(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -1003,7 +1003,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, BX
-	LEAQ   983(AX), R11
+	LEAQ   991(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -1056,23 +1056,23 @@ loop:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    128(R11), Z0
@@ -1080,12 +1080,12 @@ store1:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    384(R11), Z0
@@ -1097,23 +1097,23 @@ store2:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    448(R11), Z0
@@ -1121,12 +1121,12 @@ store4:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -1164,18 +1164,18 @@ TEXT ·winoUpGradient2x3AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	JMP    found
 
 border:
@@ -1189,18 +1189,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -1211,12 +1211,6 @@ border:
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
 	MOVQ    CX, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -1224,6 +1218,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 168(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -1231,7 +1231,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -1239,30 +1239,30 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       120(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z0
-	MOVQ       144(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z1
-	VMOVUPS    Z0, (R10)
-	VMOVUPS    Z1, 640(R10)
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 320(R10)
 	MOVQ       128(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z0
 	MOVQ       152(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z1
-	VMOVUPS    Z0, 64(R10)
-	VMOVUPS    Z1, 704(R10)
+	VMOVUPS    Z0, (R10)
+	VMOVUPS    Z1, 640(R10)
 	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 384(R10)
+	VMOVUPS    Z0, 320(R10)
 	MOVQ       136(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z0
 	MOVQ       160(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z1
+	VMOVUPS    Z0, 64(R10)
+	VMOVUPS    Z1, 704(R10)
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    Z0, 384(R10)
+	MOVQ       144(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z0
+	MOVQ       168(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z1
 	VMOVUPS    Z0, 128(R10)
@@ -1338,37 +1338,37 @@ TEXT ·winoUpInput2x4AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 160(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
+	MOVQ   DX, 176(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 224(AX)
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 232(AX)
+	MOVQ   R10, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 232(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 240(AX)
 	JMP    found
 
 border:
@@ -1379,12 +1379,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -1403,9 +1397,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -1413,12 +1413,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -1437,9 +1431,15 @@ border:
 	MOVQ    R15, 184(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
+	MOVQ    R10, 200(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -1447,12 +1447,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -1475,6 +1469,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 240(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -1482,7 +1482,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -1494,22 +1494,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z2
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, (R10)
-	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, 320(R10)
-	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, 640(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z2
@@ -1521,11 +1505,11 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z4
 	VSUBPS       Z2, Z4, Z4
 	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, 64(R10)
+	VMOVUPS      Z4, (R10)
 	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, 384(R10)
+	VMOVUPS      Z4, 320(R10)
 	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, 704(R10)
+	VMOVUPS      Z2, 640(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z2
@@ -1537,11 +1521,11 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z4
 	VSUBPS       Z2, Z4, Z4
 	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, 128(R10)
+	VMOVUPS      Z4, 64(R10)
 	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, 448(R10)
+	VMOVUPS      Z4, 384(R10)
 	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, 768(R10)
+	VMOVUPS      Z2, 704(R10)
 	MOVQ         184(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z2
@@ -1553,11 +1537,11 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z4
 	VSUBPS       Z2, Z4, Z4
 	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, 192(R10)
+	VMOVUPS      Z4, 128(R10)
 	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, 512(R10)
+	VMOVUPS      Z4, 448(R10)
 	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, 832(R10)
+	VMOVUPS      Z2, 768(R10)
 	MOVQ         192(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z2
@@ -1565,6 +1549,22 @@ loop:
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z3
 	MOVQ         152(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z4
+	VSUBPS       Z2, Z4, Z4
+	VMULPS       Z0, Z4, Z4
+	VMOVUPS      Z4, 192(R10)
+	VMULPS       Z1, Z2, Z4
+	VMOVUPS      Z4, 512(R10)
+	VSUBPS       Z2, Z3, Z2
+	VMOVUPS      Z2, 832(R10)
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z2
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z3
+	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z4
 	VSUBPS       Z2, Z4, Z4
@@ -1678,41 +1678,41 @@ TEXT ·winoUpOutput2x4AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 640(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 648(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 656(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 672(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 680(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 688(AX)
+	MOVQ   CX, 696(AX)
 	JMP    found
 
 border:
@@ -1723,17 +1723,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -1765,6 +1754,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -1772,17 +1772,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 152(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -1814,6 +1803,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 184(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 696(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -1822,7 +1822,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+5, R9, R10
 	IMUL3Q       $+3, R10, BX
-	LEAQ         983(AX), R11
+	LEAQ         991(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -1892,12 +1892,12 @@ loop:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
@@ -1905,24 +1905,24 @@ store0:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store2:
-	MOVQ        136(AX), SI
+	MOVQ        144(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -1931,12 +1931,12 @@ store2:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), SI
+	MOVQ        664(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    384(R11), Z3
@@ -1950,12 +1950,12 @@ store3:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
@@ -1963,24 +1963,24 @@ store4:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store5:
-	MOVQ        160(AX), SI
+	MOVQ        168(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), SI
+	MOVQ        688(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store6:
-	MOVQ        168(AX), SI
+	MOVQ        176(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -1989,12 +1989,12 @@ store6:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), SI
+	MOVQ        696(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -2032,22 +2032,22 @@ TEXT ·winoUpGradient2x4AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 176(AX)
+	MOVQ   CX, 184(AX)
 	JMP    found
 
 border:
@@ -2061,12 +2061,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -2076,9 +2070,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -2086,12 +2086,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -2108,6 +2102,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 184(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -2115,7 +2115,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -2129,40 +2129,40 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        152(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, (R10)
-	VMOVUPS     Z3, 640(R10)
-	VADDPS      Z3, Z2, Z2
-	VMOVUPS     Z2, 320(R10)
 	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
 	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, 64(R10)
-	VMOVUPS     Z3, 704(R10)
+	VMOVUPS     Z2, (R10)
+	VMOVUPS     Z3, 640(R10)
 	VADDPS      Z3, Z2, Z2
-	VMOVUPS     Z2, 384(R10)
+	VMOVUPS     Z2, 320(R10)
 	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
 	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, 128(R10)
-	VMOVUPS     Z3, 768(R10)
+	VMOVUPS     Z2, 64(R10)
+	VMOVUPS     Z3, 704(R10)
 	VADDPS      Z3, Z2, Z2
-	VMOVUPS     Z2, 448(R10)
+	VMOVUPS     Z2, 384(R10)
 	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
 	MOVQ        176(AX), R11
+	PREFETCHT0  (R11)(SI*1)
+	VMOVUPS     (R11)(BX*1), Z3
+	VMOVUPS     Z2, 128(R10)
+	VMOVUPS     Z3, 768(R10)
+	VADDPS      Z3, Z2, Z2
+	VMOVUPS     Z2, 448(R10)
+	MOVQ        152(AX), R11
+	PREFETCHT0  (R11)(SI*1)
+	VMOVUPS     (R11)(BX*1), Z2
+	MOVQ        184(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 192(R10)
@@ -2256,32 +2256,32 @@ TEXT ·winoUpInput3x2AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 200(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 208(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 216(AX)
 	JMP    found
 
 border:
@@ -2295,18 +2295,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -2314,21 +2314,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -2336,21 +2336,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
+	MOVQ    R10, 192(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -2358,12 +2358,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -2374,6 +2368,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -2381,7 +2381,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, BX
 	IMUL3Q       $+5, DI, R8
-	LEAQ         983(AX), R9
+	LEAQ         991(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -2397,29 +2397,6 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       144(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z4
-	MOVQ       168(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z5
-	MOVQ       120(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z6
-	VSUBPS     Z5, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, (R9)
-	VADDPS     Z5, Z4, Z6
-	VMULPS     Z1, Z6, Z6
-	VMOVUPS    Z6, 320(R9)
-	MOVQ       192(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMOVUPS    Z6, 640(R9)
-	VSUBPS     Z5, Z4, Z4
-	VMULPS     Z2, Z4, Z4
-	VMOVUPS    Z4, 960(R9)
 	MOVQ       152(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z4
@@ -2431,18 +2408,18 @@ loop:
 	VMOVUPS    (R10)(BX*1), Z6
 	VSUBPS     Z5, Z6, Z6
 	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, 64(R9)
+	VMOVUPS    Z6, (R9)
 	VADDPS     Z5, Z4, Z6
 	VMULPS     Z1, Z6, Z6
-	VMOVUPS    Z6, 384(R9)
+	VMOVUPS    Z6, 320(R9)
 	MOVQ       200(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z6
 	VSUBPS     Z4, Z6, Z6
-	VMOVUPS    Z6, 704(R9)
+	VMOVUPS    Z6, 640(R9)
 	VSUBPS     Z5, Z4, Z4
 	VMULPS     Z2, Z4, Z4
-	VMOVUPS    Z4, 1024(R9)
+	VMOVUPS    Z4, 960(R9)
 	MOVQ       160(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z4
@@ -2454,11 +2431,34 @@ loop:
 	VMOVUPS    (R10)(BX*1), Z6
 	VSUBPS     Z5, Z6, Z6
 	VMULPS     Z0, Z6, Z6
+	VMOVUPS    Z6, 64(R9)
+	VADDPS     Z5, Z4, Z6
+	VMULPS     Z1, Z6, Z6
+	VMOVUPS    Z6, 384(R9)
+	MOVQ       208(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Z6
+	VSUBPS     Z4, Z6, Z6
+	VMOVUPS    Z6, 704(R9)
+	VSUBPS     Z5, Z4, Z4
+	VMULPS     Z2, Z4, Z4
+	VMOVUPS    Z4, 1024(R9)
+	MOVQ       168(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Z4
+	MOVQ       192(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Z5
+	MOVQ       144(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Z6
+	VSUBPS     Z5, Z6, Z6
+	VMULPS     Z0, Z6, Z6
 	VMOVUPS    Z6, 128(R9)
 	VADDPS     Z5, Z4, Z6
 	VMULPS     Z1, Z6, Z6
 	VMOVUPS    Z6, 448(R9)
-	MOVQ       208(AX), R10
+	MOVQ       216(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z6
 	VSUBPS     Z4, Z6, Z6
@@ -2548,35 +2548,35 @@ TEXT ·winoUpOutput3x2AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
+	MOVQ   CX, 648(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 648(AX)
+	MOVQ   R10, 656(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 680(AX)
 	JMP    found
 
 border:
@@ -2591,29 +2591,13 @@ border:
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -2623,8 +2607,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -2634,6 +2623,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -2645,22 +2645,22 @@ border:
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 152(AX)
+	MOVQ    CX, 160(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 672(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 160(AX)
+	MOVQ    CX, 168(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 680(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -2669,7 +2669,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -2722,12 +2722,12 @@ loop:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VMOVUPS    128(R12), Z1
@@ -2735,12 +2735,12 @@ store0:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    384(R12), Z0
@@ -2749,12 +2749,12 @@ store1:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VMOVUPS    448(R12), Z1
@@ -2762,12 +2762,12 @@ store2:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    704(R12), Z0
@@ -2776,12 +2776,12 @@ store3:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VMOVUPS    768(R12), Z1
@@ -2789,12 +2789,12 @@ store4:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -2832,19 +2832,19 @@ TEXT ·winoUpGradient3x2AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	JMP    found
 
 border:
@@ -2858,12 +2858,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 128(AX)
+	MOVQ    R10, 136(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -2874,12 +2874,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
+	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -2890,13 +2890,13 @@ border:
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 152(AX)
+	MOVQ    CX, 160(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 160(AX)
+	MOVQ    CX, 168(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -2904,7 +2904,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   983(AX), R9
+	LEAQ   991(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -2912,14 +2912,14 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       120(AX), R10
+	MOVQ       128(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z0
-	MOVQ       136(AX), R10
+	MOVQ       144(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z1
 	VMOVUPS    Z0, (R9)
-	MOVQ       152(AX), R10
+	MOVQ       160(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z2
 	VMOVUPS    Z2, 640(R9)
@@ -2928,14 +2928,14 @@ loop:
 	VMOVUPS    Z2, 320(R9)
 	VSUBPS     Z1, Z0, Z0
 	VMOVUPS    Z0, 960(R9)
-	MOVQ       128(AX), R10
+	MOVQ       136(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z0
-	MOVQ       144(AX), R10
+	MOVQ       152(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z1
 	VMOVUPS    Z0, 64(R9)
-	MOVQ       160(AX), R10
+	MOVQ       168(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Z2
 	VMOVUPS    Z2, 704(R9)
@@ -3008,40 +3008,40 @@ TEXT ·winoUpInput3x3AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 208(AX)
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
+	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 224(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 240(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 240(AX)
+	MOVQ   CX, 248(AX)
 	JMP    found
 
 border:
@@ -3055,12 +3055,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -3070,9 +3064,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3080,12 +3080,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -3098,9 +3092,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3108,12 +3108,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -3126,9 +3120,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3136,12 +3136,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -3158,6 +3152,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 248(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -3165,7 +3165,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -3179,29 +3179,6 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z3
-	MOVQ       184(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z4
-	MOVQ       120(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	VSUBPS     Z4, Z5, Z5
-	VMULPS     Z0, Z5, Z5
-	VMOVUPS    Z5, (R10)
-	VADDPS     Z4, Z3, Z5
-	VMULPS     Z1, Z5, Z5
-	VMOVUPS    Z5, 320(R10)
-	MOVQ       216(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	VSUBPS     Z3, Z5, Z5
-	VMOVUPS    Z5, 640(R10)
-	VSUBPS     Z4, Z3, Z3
-	VMULPS     Z2, Z3, Z3
-	VMOVUPS    Z3, 960(R10)
 	MOVQ       160(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z3
@@ -3213,18 +3190,18 @@ loop:
 	VMOVUPS    (R11)(BX*1), Z5
 	VSUBPS     Z4, Z5, Z5
 	VMULPS     Z0, Z5, Z5
-	VMOVUPS    Z5, 64(R10)
+	VMOVUPS    Z5, (R10)
 	VADDPS     Z4, Z3, Z5
 	VMULPS     Z1, Z5, Z5
-	VMOVUPS    Z5, 384(R10)
+	VMOVUPS    Z5, 320(R10)
 	MOVQ       224(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z5
 	VSUBPS     Z3, Z5, Z5
-	VMOVUPS    Z5, 704(R10)
+	VMOVUPS    Z5, 640(R10)
 	VSUBPS     Z4, Z3, Z3
 	VMULPS     Z2, Z3, Z3
-	VMOVUPS    Z3, 1024(R10)
+	VMOVUPS    Z3, 960(R10)
 	MOVQ       168(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z3
@@ -3236,18 +3213,18 @@ loop:
 	VMOVUPS    (R11)(BX*1), Z5
 	VSUBPS     Z4, Z5, Z5
 	VMULPS     Z0, Z5, Z5
-	VMOVUPS    Z5, 128(R10)
+	VMOVUPS    Z5, 64(R10)
 	VADDPS     Z4, Z3, Z5
 	VMULPS     Z1, Z5, Z5
-	VMOVUPS    Z5, 448(R10)
+	VMOVUPS    Z5, 384(R10)
 	MOVQ       232(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z5
 	VSUBPS     Z3, Z5, Z5
-	VMOVUPS    Z5, 768(R10)
+	VMOVUPS    Z5, 704(R10)
 	VSUBPS     Z4, Z3, Z3
 	VMULPS     Z2, Z3, Z3
-	VMOVUPS    Z3, 1088(R10)
+	VMOVUPS    Z3, 1024(R10)
 	MOVQ       176(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z3
@@ -3259,11 +3236,34 @@ loop:
 	VMOVUPS    (R11)(BX*1), Z5
 	VSUBPS     Z4, Z5, Z5
 	VMULPS     Z0, Z5, Z5
+	VMOVUPS    Z5, 128(R10)
+	VADDPS     Z4, Z3, Z5
+	VMULPS     Z1, Z5, Z5
+	VMOVUPS    Z5, 448(R10)
+	MOVQ       240(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z5
+	VSUBPS     Z3, Z5, Z5
+	VMOVUPS    Z5, 768(R10)
+	VSUBPS     Z4, Z3, Z3
+	VMULPS     Z2, Z3, Z3
+	VMOVUPS    Z3, 1088(R10)
+	MOVQ       184(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z3
+	MOVQ       216(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z4
+	MOVQ       152(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Z5
+	VSUBPS     Z4, Z5, Z5
+	VMULPS     Z0, Z5, Z5
 	VMOVUPS    Z5, 192(R10)
 	VADDPS     Z4, Z3, Z5
 	VMULPS     Z1, Z5, Z5
 	VMOVUPS    Z5, 512(R10)
-	MOVQ       240(AX), R11
+	MOVQ       248(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z5
 	VSUBPS     Z3, Z5, Z5
@@ -3373,47 +3373,47 @@ TEXT ·winoUpOutput3x3AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 648(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 672(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 680(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 680(AX)
+	MOVQ   R10, 688(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 688(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 696(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 704(AX)
 	JMP    found
 
 border:
@@ -3424,17 +3424,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -3455,13 +3444,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -3471,8 +3455,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -3493,6 +3482,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -3500,17 +3500,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -3531,6 +3520,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 192(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 704(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -3539,7 +3539,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -3608,23 +3608,23 @@ loop:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    128(R12), Z0
@@ -3632,12 +3632,12 @@ store1:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    384(R12), Z0
@@ -3649,23 +3649,23 @@ store2:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    448(R12), Z0
@@ -3673,12 +3673,12 @@ store4:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    704(R12), Z0
@@ -3690,23 +3690,23 @@ store5:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       680(AX), SI
+	MOVQ       688(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
 store6:
-	MOVQ       168(AX), SI
+	MOVQ       176(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       688(AX), SI
+	MOVQ       696(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    768(R12), Z0
@@ -3714,12 +3714,12 @@ store7:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       696(AX), SI
+	MOVQ       704(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store8:
-	MOVQ       184(AX), SI
+	MOVQ       192(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -3757,25 +3757,25 @@ TEXT ·winoUpGradient3x3AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	JMP    found
 
 border:
@@ -3789,18 +3789,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3808,21 +3808,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -3830,12 +3830,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -3846,6 +3840,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 192(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -3853,7 +3853,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -3861,14 +3861,14 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       120(AX), R11
+	MOVQ       128(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z0
-	MOVQ       144(AX), R11
+	MOVQ       152(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z1
 	VMOVUPS    Z0, (R10)
-	MOVQ       168(AX), R11
+	MOVQ       176(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z2
 	VMOVUPS    Z2, 640(R10)
@@ -3877,14 +3877,14 @@ loop:
 	VMOVUPS    Z2, 320(R10)
 	VSUBPS     Z1, Z0, Z0
 	VMOVUPS    Z0, 960(R10)
-	MOVQ       128(AX), R11
+	MOVQ       136(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z0
-	MOVQ       152(AX), R11
+	MOVQ       160(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z1
 	VMOVUPS    Z0, 64(R10)
-	MOVQ       176(AX), R11
+	MOVQ       184(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z2
 	VMOVUPS    Z2, 704(R10)
@@ -3893,14 +3893,14 @@ loop:
 	VMOVUPS    Z2, 384(R10)
 	VSUBPS     Z1, Z0, Z0
 	VMOVUPS    Z0, 1024(R10)
-	MOVQ       136(AX), R11
+	MOVQ       144(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z0
-	MOVQ       160(AX), R11
+	MOVQ       168(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z1
 	VMOVUPS    Z0, 128(R10)
-	MOVQ       184(AX), R11
+	MOVQ       192(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Z2
 	VMOVUPS    Z2, 768(R10)
@@ -3989,48 +3989,48 @@ TEXT ·winoUpInput3x4AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 160(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 216(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 224(AX)
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 232(AX)
+	MOVQ   R10, 200(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 240(AX)
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 248(AX)
+	MOVQ   DX, 216(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 256(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 264(AX)
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 272(AX)
+	MOVQ   R10, 240(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 248(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 272(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 280(AX)
 	JMP    found
 
 border:
@@ -4041,12 +4041,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -4065,9 +4059,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -4075,12 +4075,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -4099,9 +4093,15 @@ border:
 	MOVQ    R15, 184(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
+	MOVQ    R10, 200(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -4109,12 +4109,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -4133,9 +4127,15 @@ border:
 	MOVQ    R15, 224(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 232(AX)
+	MOVQ    R10, 240(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -4143,12 +4143,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -4171,6 +4165,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 280(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -4178,7 +4178,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -4192,29 +4192,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z4, Z5, Z5
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, (R10)
-	VADDPS       Z4, Z3, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, 320(R10)
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, 640(R10)
-	VSUBPS       Z4, Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, 960(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z3
@@ -4226,18 +4203,18 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z5
 	VSUBPS       Z4, Z5, Z5
 	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, 64(R10)
+	VMOVUPS      Z5, (R10)
 	VADDPS       Z4, Z3, Z5
 	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, 384(R10)
+	VMOVUPS      Z5, 320(R10)
 	MOVQ         248(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z5
 	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, 704(R10)
+	VMOVUPS      Z5, 640(R10)
 	VSUBPS       Z4, Z3, Z3
 	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, 1024(R10)
+	VMOVUPS      Z3, 960(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z3
@@ -4249,18 +4226,18 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z5
 	VSUBPS       Z4, Z5, Z5
 	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, 128(R10)
+	VMOVUPS      Z5, 64(R10)
 	VADDPS       Z4, Z3, Z5
 	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, 448(R10)
+	VMOVUPS      Z5, 384(R10)
 	MOVQ         256(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z5
 	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, 768(R10)
+	VMOVUPS      Z5, 704(R10)
 	VSUBPS       Z4, Z3, Z3
 	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, 1088(R10)
+	VMOVUPS      Z3, 1024(R10)
 	MOVQ         184(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z3
@@ -4272,18 +4249,18 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z5
 	VSUBPS       Z4, Z5, Z5
 	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, 192(R10)
+	VMOVUPS      Z5, 128(R10)
 	VADDPS       Z4, Z3, Z5
 	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, 512(R10)
+	VMOVUPS      Z5, 448(R10)
 	MOVQ         264(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z5
 	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, 832(R10)
+	VMOVUPS      Z5, 768(R10)
 	VSUBPS       Z4, Z3, Z3
 	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, 1152(R10)
+	VMOVUPS      Z3, 1088(R10)
 	MOVQ         192(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z3
@@ -4295,11 +4272,34 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z5
 	VSUBPS       Z4, Z5, Z5
 	VMULPS       Z0, Z5, Z5
+	VMOVUPS      Z5, 192(R10)
+	VADDPS       Z4, Z3, Z5
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      Z5, 512(R10)
+	MOVQ         272(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z5
+	VSUBPS       Z3, Z5, Z5
+	VMOVUPS      Z5, 832(R10)
+	VSUBPS       Z4, Z3, Z3
+	VMULPS       Z2, Z3, Z3
+	VMOVUPS      Z3, 1152(R10)
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z3
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z4
+	MOVQ         160(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z5
+	VSUBPS       Z4, Z5, Z5
+	VMULPS       Z0, Z5, Z5
 	VMOVUPS      Z5, 256(R10)
 	VADDPS       Z4, Z3, Z5
 	VMULPS       Z1, Z5, Z5
 	VMOVUPS      Z5, 576(R10)
-	MOVQ         272(AX), R11
+	MOVQ         280(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z5
 	VSUBPS       Z3, Z5, Z5
@@ -4433,59 +4433,59 @@ TEXT ·winoUpOutput3x4AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 640(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 648(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 656(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 672(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 680(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 696(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 704(AX)
+	MOVQ   DX, 680(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 696(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 704(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 712(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 720(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 720(AX)
+	MOVQ   CX, 728(AX)
 	JMP    found
 
 border:
@@ -4496,17 +4496,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -4538,13 +4527,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -4554,8 +4538,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -4587,6 +4576,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 184(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 696(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -4594,17 +4594,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 184(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -4636,6 +4625,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 216(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 728(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -4644,7 +4644,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+5, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         983(AX), R12
+	LEAQ         991(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -4734,12 +4734,12 @@ loop:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
@@ -4747,24 +4747,24 @@ store0:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store2:
-	MOVQ        136(AX), SI
+	MOVQ        144(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -4773,12 +4773,12 @@ store2:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), SI
+	MOVQ        664(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    384(R12), Z3
@@ -4792,12 +4792,12 @@ store3:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
@@ -4805,24 +4805,24 @@ store4:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store5:
-	MOVQ        160(AX), SI
+	MOVQ        168(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), SI
+	MOVQ        688(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store6:
-	MOVQ        168(AX), SI
+	MOVQ        176(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -4831,12 +4831,12 @@ store6:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), SI
+	MOVQ        696(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    704(R12), Z3
@@ -4850,12 +4850,12 @@ store7:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       696(AX), SI
+	MOVQ       704(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
 store8:
-	MOVQ        184(AX), SI
+	MOVQ        192(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
@@ -4863,24 +4863,24 @@ store8:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        704(AX), SI
+	MOVQ        712(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
 store9:
-	MOVQ        192(AX), SI
+	MOVQ        200(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        712(AX), SI
+	MOVQ        720(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
 store10:
-	MOVQ        200(AX), SI
+	MOVQ        208(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -4889,12 +4889,12 @@ store10:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        720(AX), SI
+	MOVQ        728(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store11:
-	MOVQ       208(AX), SI
+	MOVQ       216(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -4932,31 +4932,31 @@ TEXT ·winoUpGradient3x4AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 168(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 176(AX)
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
+	MOVQ   DX, 168(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 208(AX)
+	MOVQ   CX, 216(AX)
 	JMP    found
 
 border:
@@ -4970,12 +4970,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -4985,9 +4979,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -4995,12 +4995,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -5013,9 +5007,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -5023,12 +5023,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -5045,6 +5039,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -5052,7 +5052,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -5066,14 +5066,14 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, (R10)
-	MOVQ        184(AX), R11
+	MOVQ        192(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
 	VMOVUPS     Z4, 640(R10)
@@ -5082,14 +5082,14 @@ loop:
 	VMOVUPS     Z4, 320(R10)
 	VSUBPS      Z3, Z2, Z2
 	VMOVUPS     Z2, 960(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 64(R10)
-	MOVQ        192(AX), R11
+	MOVQ        200(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
 	VMOVUPS     Z4, 704(R10)
@@ -5098,14 +5098,14 @@ loop:
 	VMOVUPS     Z4, 384(R10)
 	VSUBPS      Z3, Z2, Z2
 	VMOVUPS     Z2, 1024(R10)
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        168(AX), R11
+	MOVQ        176(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 128(R10)
-	MOVQ        200(AX), R11
+	MOVQ        208(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
 	VMOVUPS     Z4, 768(R10)
@@ -5114,14 +5114,14 @@ loop:
 	VMOVUPS     Z4, 448(R10)
 	VSUBPS      Z3, Z2, Z2
 	VMOVUPS     Z2, 1088(R10)
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        176(AX), R11
+	MOVQ        184(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 192(R10)
-	MOVQ        208(AX), R11
+	MOVQ        216(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
 	VMOVUPS     Z4, 832(R10)
@@ -5234,39 +5234,39 @@ TEXT ·winoUpInput4x2AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 200(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 208(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 224(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 232(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 240(AX)
 	JMP    found
 
 border:
@@ -5280,18 +5280,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -5299,21 +5299,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -5321,21 +5321,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
+	MOVQ    R10, 192(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -5343,21 +5343,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -5365,12 +5365,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -5381,6 +5375,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 240(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -5388,7 +5388,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, BX
 	IMUL3Q       $+5, DI, R8
-	LEAQ         983(AX), R9
+	LEAQ         991(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -5400,37 +5400,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         144(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z2
-	MOVQ         168(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z3
-	MOVQ         192(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z4
-	VSUBPS       Z2, Z4, Z5
-	VSUBPS       Z3, Z4, Z4
-	MOVQ         216(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z6
-	VSUBPS       Z3, Z6, Z6
-	VFNMADD231PS Z0, Z5, Z6
-	VMOVUPS      Z6, 640(R9)
-	MOVQ         120(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z6
-	VSUBPS       Z3, Z6, Z6
-	VMOVAPS      Z5, Z7
-	VFMADD231PS  Z0, Z6, Z7
-	VMOVUPS      Z7, (R9)
-	VMOVUPS      Z5, 1280(R9)
-	VMOVAPS      Z4, Z5
-	VFNMADD231PS Z0, Z2, Z5
-	VMOVUPS      Z5, 320(R9)
-	VSUBPS       Z3, Z2, Z2
-	VFMADD231PS  Z0, Z2, Z4
-	VMOVUPS      Z4, 960(R9)
 	MOVQ         152(AX), R10
 	PREFETCHT0   (R10)(SI*1)
 	VMOVUPS      (R10)(BX*1), Z2
@@ -5447,21 +5416,21 @@ loop:
 	VMOVUPS      (R10)(BX*1), Z6
 	VSUBPS       Z3, Z6, Z6
 	VFNMADD231PS Z0, Z5, Z6
-	VMOVUPS      Z6, 704(R9)
+	VMOVUPS      Z6, 640(R9)
 	MOVQ         128(AX), R10
 	PREFETCHT0   (R10)(SI*1)
 	VMOVUPS      (R10)(BX*1), Z6
 	VSUBPS       Z3, Z6, Z6
 	VMOVAPS      Z5, Z7
 	VFMADD231PS  Z0, Z6, Z7
-	VMOVUPS      Z7, 64(R9)
-	VMOVUPS      Z5, 1344(R9)
+	VMOVUPS      Z7, (R9)
+	VMOVUPS      Z5, 1280(R9)
 	VMOVAPS      Z4, Z5
 	VFNMADD231PS Z0, Z2, Z5
-	VMOVUPS      Z5, 384(R9)
+	VMOVUPS      Z5, 320(R9)
 	VSUBPS       Z3, Z2, Z2
 	VFMADD231PS  Z0, Z2, Z4
-	VMOVUPS      Z4, 1024(R9)
+	VMOVUPS      Z4, 960(R9)
 	MOVQ         160(AX), R10
 	PREFETCHT0   (R10)(SI*1)
 	VMOVUPS      (R10)(BX*1), Z2
@@ -5478,8 +5447,39 @@ loop:
 	VMOVUPS      (R10)(BX*1), Z6
 	VSUBPS       Z3, Z6, Z6
 	VFNMADD231PS Z0, Z5, Z6
-	VMOVUPS      Z6, 768(R9)
+	VMOVUPS      Z6, 704(R9)
 	MOVQ         136(AX), R10
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R10)(BX*1), Z6
+	VSUBPS       Z3, Z6, Z6
+	VMOVAPS      Z5, Z7
+	VFMADD231PS  Z0, Z6, Z7
+	VMOVUPS      Z7, 64(R9)
+	VMOVUPS      Z5, 1344(R9)
+	VMOVAPS      Z4, Z5
+	VFNMADD231PS Z0, Z2, Z5
+	VMOVUPS      Z5, 384(R9)
+	VSUBPS       Z3, Z2, Z2
+	VFMADD231PS  Z0, Z2, Z4
+	VMOVUPS      Z4, 1024(R9)
+	MOVQ         168(AX), R10
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R10)(BX*1), Z2
+	MOVQ         192(AX), R10
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R10)(BX*1), Z3
+	MOVQ         216(AX), R10
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R10)(BX*1), Z4
+	VSUBPS       Z2, Z4, Z5
+	VSUBPS       Z3, Z4, Z4
+	MOVQ         240(AX), R10
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R10)(BX*1), Z6
+	VSUBPS       Z3, Z6, Z6
+	VFNMADD231PS Z0, Z5, Z6
+	VMOVUPS      Z6, 768(R9)
+	MOVQ         144(AX), R10
 	PREFETCHT0   (R10)(SI*1)
 	VMOVUPS      (R10)(BX*1), Z6
 	VSUBPS       Z3, Z6, Z6
@@ -5586,45 +5586,45 @@ TEXT ·winoUpOutput4x2AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
+	MOVQ   CX, 184(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
+	MOVQ   CX, 648(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 648(AX)
+	MOVQ   R10, 656(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 680(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 680(AX)
+	MOVQ   R10, 688(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 688(AX)
+	MOVQ   CX, 696(AX)
 	JMP    found
 
 border:
@@ -5639,29 +5639,13 @@ border:
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -5671,8 +5655,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -5682,13 +5671,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -5698,8 +5682,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -5709,6 +5698,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -5720,22 +5720,22 @@ border:
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
+	MOVQ    CX, 176(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 688(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 176(AX)
+	MOVQ    CX, 184(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 696(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -5744,7 +5744,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+5, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         983(AX), R12
+	LEAQ         991(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -5824,12 +5824,12 @@ loop:
 	VADDPS      (R8)(BX*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z4, Z4
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VMOVUPS    128(R12), Z4
@@ -5837,12 +5837,12 @@ store0:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    384(R12), Z3
@@ -5851,12 +5851,12 @@ store1:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VMOVUPS    448(R12), Z4
@@ -5864,12 +5864,12 @@ store2:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    704(R12), Z3
@@ -5878,12 +5878,12 @@ store3:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VMOVUPS    768(R12), Z4
@@ -5891,12 +5891,12 @@ store4:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    1024(R12), Z3
@@ -5905,12 +5905,12 @@ store5:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       680(AX), SI
+	MOVQ       688(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
 store6:
-	MOVQ       168(AX), SI
+	MOVQ       176(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VMOVUPS    1088(R12), Z4
@@ -5918,12 +5918,12 @@ store6:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       688(AX), SI
+	MOVQ       696(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -5961,24 +5961,24 @@ TEXT ·winoUpGradient4x2AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
+	MOVQ   CX, 184(AX)
 	JMP    found
 
 border:
@@ -5992,12 +5992,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 128(AX)
+	MOVQ    R10, 136(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6008,12 +6008,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
+	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6024,12 +6024,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
+	MOVQ    R15, 160(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6037,16 +6037,16 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 184(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -6054,7 +6054,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, BX
 	IMUL3Q       $+5, DI, R8
-	LEAQ         983(AX), R9
+	LEAQ         991(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -6068,17 +6068,17 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R10
+	MOVQ        128(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Z2
-	MOVQ        136(AX), R10
+	MOVQ        144(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Z3
 	VMOVUPS     Z2, (R9)
-	MOVQ        152(AX), R10
+	MOVQ        160(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Z4
-	MOVQ        168(AX), R10
+	MOVQ        176(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Z5
 	VMOVUPS     Z5, 640(R9)
@@ -6092,17 +6092,17 @@ loop:
 	VFMADD231PS Z1, Z5, Z3
 	VFMADD231PS Z0, Z3, Z2
 	VMOVUPS     Z2, 1280(R9)
-	MOVQ        128(AX), R10
+	MOVQ        136(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Z2
-	MOVQ        144(AX), R10
+	MOVQ        152(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Z3
 	VMOVUPS     Z2, 64(R9)
-	MOVQ        160(AX), R10
+	MOVQ        168(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Z4
-	MOVQ        176(AX), R10
+	MOVQ        184(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Z5
 	VMOVUPS     Z5, 704(R9)
@@ -6187,49 +6187,49 @@ TEXT ·winoUpInput4x3AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 208(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 240(AX)
+	MOVQ   DX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 248(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 240(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 272(AX)
+	MOVQ   CX, 280(AX)
 	JMP    found
 
 border:
@@ -6243,12 +6243,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -6258,9 +6252,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6268,12 +6268,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -6286,9 +6280,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6296,12 +6296,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -6314,9 +6308,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6324,12 +6324,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -6342,9 +6336,15 @@ border:
 	MOVQ    R15, 232(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 240(AX)
+	MOVQ    R10, 248(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -6352,12 +6352,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 248(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -6374,6 +6368,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 280(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -6381,7 +6381,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -6395,37 +6395,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         152(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         184(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         216(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z3, Z5, Z6
-	VSUBPS       Z4, Z5, Z5
-	MOVQ         248(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
-	VSUBPS       Z4, Z7, Z7
-	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, 640(R10)
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
-	VSUBPS       Z4, Z7, Z7
-	VMOVAPS      Z6, Z8
-	VFMADD231PS  Z0, Z7, Z8
-	VMOVUPS      Z8, (R10)
-	VMOVUPS      Z6, 1280(R10)
-	VMOVAPS      Z5, Z6
-	VFNMADD231PS Z0, Z3, Z6
-	VMOVUPS      Z6, 320(R10)
-	VSUBPS       Z4, Z3, Z3
-	VFMADD231PS  Z0, Z3, Z5
-	VMOVUPS      Z5, 960(R10)
 	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z3
@@ -6442,21 +6411,21 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, 704(R10)
+	VMOVUPS      Z7, 640(R10)
 	MOVQ         128(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VMOVAPS      Z6, Z8
 	VFMADD231PS  Z0, Z7, Z8
-	VMOVUPS      Z8, 64(R10)
-	VMOVUPS      Z6, 1344(R10)
+	VMOVUPS      Z8, (R10)
+	VMOVUPS      Z6, 1280(R10)
 	VMOVAPS      Z5, Z6
 	VFNMADD231PS Z0, Z3, Z6
-	VMOVUPS      Z6, 384(R10)
+	VMOVUPS      Z6, 320(R10)
 	VSUBPS       Z4, Z3, Z3
 	VFMADD231PS  Z0, Z3, Z5
-	VMOVUPS      Z5, 1024(R10)
+	VMOVUPS      Z5, 960(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z3
@@ -6473,21 +6442,21 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, 768(R10)
+	VMOVUPS      Z7, 704(R10)
 	MOVQ         136(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VMOVAPS      Z6, Z8
 	VFMADD231PS  Z0, Z7, Z8
-	VMOVUPS      Z8, 128(R10)
-	VMOVUPS      Z6, 1408(R10)
+	VMOVUPS      Z8, 64(R10)
+	VMOVUPS      Z6, 1344(R10)
 	VMOVAPS      Z5, Z6
 	VFNMADD231PS Z0, Z3, Z6
-	VMOVUPS      Z6, 448(R10)
+	VMOVUPS      Z6, 384(R10)
 	VSUBPS       Z4, Z3, Z3
 	VFMADD231PS  Z0, Z3, Z5
-	VMOVUPS      Z5, 1088(R10)
+	VMOVUPS      Z5, 1024(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z3
@@ -6504,8 +6473,39 @@ loop:
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, 832(R10)
+	VMOVUPS      Z7, 768(R10)
 	MOVQ         144(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z7
+	VSUBPS       Z4, Z7, Z7
+	VMOVAPS      Z6, Z8
+	VFMADD231PS  Z0, Z7, Z8
+	VMOVUPS      Z8, 128(R10)
+	VMOVUPS      Z6, 1408(R10)
+	VMOVAPS      Z5, Z6
+	VFNMADD231PS Z0, Z3, Z6
+	VMOVUPS      Z6, 448(R10)
+	VSUBPS       Z4, Z3, Z3
+	VFMADD231PS  Z0, Z3, Z5
+	VMOVUPS      Z5, 1088(R10)
+	MOVQ         184(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z3
+	MOVQ         216(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z4
+	MOVQ         248(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z5
+	VSUBPS       Z3, Z5, Z6
+	VSUBPS       Z4, Z5, Z5
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Z7
+	VSUBPS       Z4, Z7, Z7
+	VFNMADD231PS Z0, Z6, Z7
+	VMOVUPS      Z7, 832(R10)
+	MOVQ         152(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Z7
 	VSUBPS       Z4, Z7, Z7
@@ -6637,61 +6637,61 @@ TEXT ·winoUpOutput4x3AVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 200(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 208(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 216(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 648(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 672(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 680(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 680(AX)
+	MOVQ   R10, 688(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 688(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 696(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 704(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 712(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 712(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 720(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 728(AX)
 	JMP    found
 
 border:
@@ -6702,17 +6702,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -6733,13 +6722,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -6749,8 +6733,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -6771,13 +6760,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -6787,8 +6771,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 680(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -6809,6 +6798,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 192(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 704(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -6816,17 +6816,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 192(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -6847,6 +6836,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 216(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 728(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -6855,7 +6855,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+5, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         983(AX), R12
+	LEAQ         991(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -6958,23 +6958,23 @@ loop:
 	VADDPS      (R8)(BX*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z4, Z4
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    128(R12), Z3
@@ -6982,12 +6982,12 @@ store1:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    384(R12), Z3
@@ -6999,23 +6999,23 @@ store2:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    448(R12), Z3
@@ -7023,12 +7023,12 @@ store4:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    704(R12), Z3
@@ -7040,23 +7040,23 @@ store5:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       680(AX), SI
+	MOVQ       688(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
 store6:
-	MOVQ       168(AX), SI
+	MOVQ       176(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       688(AX), SI
+	MOVQ       696(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    768(R12), Z3
@@ -7064,12 +7064,12 @@ store7:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       696(AX), SI
+	MOVQ       704(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store8:
-	MOVQ       184(AX), SI
+	MOVQ       192(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    1024(R12), Z3
@@ -7081,23 +7081,23 @@ store8:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store9
-	MOVQ       704(AX), SI
+	MOVQ       712(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
 store9:
-	MOVQ       192(AX), SI
+	MOVQ       200(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store10
-	MOVQ       712(AX), SI
+	MOVQ       720(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store10:
-	MOVQ       200(AX), SI
+	MOVQ       208(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    1088(R12), Z3
@@ -7105,12 +7105,12 @@ store10:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store11
-	MOVQ       720(AX), SI
+	MOVQ       728(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store11:
-	MOVQ       208(AX), SI
+	MOVQ       216(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	ADDQ       $+64, BX
@@ -7148,32 +7148,32 @@ TEXT ·winoUpGradient4x3AVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 200(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 208(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 216(AX)
 	JMP    found
 
 border:
@@ -7187,18 +7187,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -7206,21 +7206,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -7228,21 +7228,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
+	MOVQ    R10, 192(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -7250,12 +7250,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -7266,6 +7260,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -7273,7 +7273,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         983(AX), R10
+	LEAQ         991(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -7287,17 +7287,17 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, (R10)
-	MOVQ        168(AX), R11
+	MOVQ        176(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
-	MOVQ        192(AX), R11
+	MOVQ        200(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z5
 	VMOVUPS     Z5, 640(R10)
@@ -7311,17 +7311,17 @@ loop:
 	VFMADD231PS Z1, Z5, Z3
 	VFMADD231PS Z0, Z3, Z2
 	VMOVUPS     Z2, 1280(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 64(R10)
-	MOVQ        176(AX), R11
+	MOVQ        184(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
-	MOVQ        200(AX), R11
+	MOVQ        208(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z5
 	VMOVUPS     Z5, 704(R10)
@@ -7335,17 +7335,17 @@ loop:
 	VFMADD231PS Z1, Z5, Z3
 	VFMADD231PS Z0, Z3, Z2
 	VMOVUPS     Z2, 1344(R10)
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z3
 	VMOVUPS     Z2, 128(R10)
-	MOVQ        184(AX), R11
+	MOVQ        192(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z4
-	MOVQ        208(AX), R11
+	MOVQ        216(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Z5
 	VMOVUPS     Z5, 768(R10)
@@ -7450,59 +7450,59 @@ TEXT ·winoUpInputAVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 160(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 232(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 240(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 248(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 256(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 264(AX)
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 272(AX)
+	MOVQ   R10, 240(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 280(AX)
+	MOVQ   R10, 248(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 288(AX)
+	MOVQ   DX, 256(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 296(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 304(AX)
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 272(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 312(AX)
+	MOVQ   R10, 280(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 296(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 304(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 312(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 320(AX)
 	JMP    found
 
 border:
@@ -7513,12 +7513,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -7537,9 +7531,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -7547,12 +7547,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -7571,9 +7565,15 @@ border:
 	MOVQ    R15, 184(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
+	MOVQ    R10, 200(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -7581,12 +7581,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -7605,9 +7599,15 @@ border:
 	MOVQ    R15, 224(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 232(AX)
+	MOVQ    R10, 240(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -7615,12 +7615,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -7639,9 +7633,15 @@ border:
 	MOVQ    R15, 264(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 272(AX)
+	MOVQ    R10, 280(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -7649,12 +7649,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 280(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -7677,6 +7671,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 312(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 320(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -7692,25 +7692,25 @@ loop:
 	LEAQ         64(SI), DI
 	CMPQ         BX, $+1
 	CMOVQEQ      112(AX), DI
-	MOVQ         120(AX), R10
+	MOVQ         128(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z1
-	MOVQ         160(AX), R10
+	MOVQ         168(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z2
-	MOVQ         200(AX), R10
+	MOVQ         208(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z3
-	MOVQ         240(AX), R10
+	MOVQ         248(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z4
-	MOVQ         280(AX), R10
+	MOVQ         288(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z5
 	VSUBPS       Z2, Z4, Z6
 	VSUBPS       Z3, Z5, Z5
 	VFNMADD231PS Z6, Z0, Z5
-	VMOVUPS      Z5, 2200(AX)
+	VMOVUPS      Z5, 2208(AX)
 	VSUBPS       Z3, Z1, Z1
 	VMOVAPS      Z6, Z5
 	VFMADD231PS  Z1, Z0, Z5
@@ -7719,25 +7719,25 @@ loop:
 	VFNMADD231PS Z2, Z0, Z4
 	VSUBPS       Z3, Z2, Z2
 	VFMADD231PS  Z2, Z0, Z1
-	MOVQ         128(AX), R10
+	MOVQ         136(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z2
-	MOVQ         168(AX), R10
+	MOVQ         176(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z3
-	MOVQ         208(AX), R10
+	MOVQ         216(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z7
-	MOVQ         248(AX), R10
+	MOVQ         256(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z8
-	MOVQ         288(AX), R10
+	MOVQ         296(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z9
 	VSUBPS       Z3, Z8, Z10
 	VSUBPS       Z7, Z9, Z9
 	VFNMADD231PS Z10, Z0, Z9
-	VMOVUPS      Z9, 2264(AX)
+	VMOVUPS      Z9, 2272(AX)
 	VSUBPS       Z7, Z2, Z2
 	VMOVAPS      Z10, Z9
 	VFMADD231PS  Z2, Z0, Z9
@@ -7746,25 +7746,25 @@ loop:
 	VFNMADD231PS Z3, Z0, Z8
 	VSUBPS       Z7, Z3, Z3
 	VFMADD231PS  Z3, Z0, Z2
-	MOVQ         136(AX), R10
+	MOVQ         144(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z3
-	MOVQ         176(AX), R10
+	MOVQ         184(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z7
-	MOVQ         216(AX), R10
+	MOVQ         224(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z11
-	MOVQ         256(AX), R10
+	MOVQ         264(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z12
-	MOVQ         296(AX), R10
+	MOVQ         304(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z13
 	VSUBPS       Z7, Z12, Z14
 	VSUBPS       Z11, Z13, Z13
 	VFNMADD231PS Z14, Z0, Z13
-	VMOVUPS      Z13, 2328(AX)
+	VMOVUPS      Z13, 2336(AX)
 	VSUBPS       Z11, Z3, Z3
 	VMOVAPS      Z14, Z13
 	VFMADD231PS  Z3, Z0, Z13
@@ -7773,25 +7773,25 @@ loop:
 	VFNMADD231PS Z7, Z0, Z12
 	VSUBPS       Z11, Z7, Z7
 	VFMADD231PS  Z7, Z0, Z3
-	MOVQ         144(AX), R10
+	MOVQ         152(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z7
-	MOVQ         184(AX), R10
+	MOVQ         192(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z11
-	MOVQ         224(AX), R10
+	MOVQ         232(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z15
-	MOVQ         264(AX), R10
+	MOVQ         272(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z16
-	MOVQ         304(AX), R10
+	MOVQ         312(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z17
 	VSUBPS       Z11, Z16, Z18
 	VSUBPS       Z15, Z17, Z17
 	VFNMADD231PS Z18, Z0, Z17
-	VMOVUPS      Z17, 2392(AX)
+	VMOVUPS      Z17, 2400(AX)
 	VSUBPS       Z15, Z7, Z7
 	VMOVAPS      Z18, Z17
 	VFMADD231PS  Z7, Z0, Z17
@@ -7800,25 +7800,25 @@ loop:
 	VFNMADD231PS Z11, Z0, Z16
 	VSUBPS       Z15, Z11, Z11
 	VFMADD231PS  Z11, Z0, Z7
-	MOVQ         152(AX), R10
+	MOVQ         160(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z11
-	MOVQ         192(AX), R10
+	MOVQ         200(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z15
-	MOVQ         232(AX), R10
+	MOVQ         240(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z19
-	MOVQ         272(AX), R10
+	MOVQ         280(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z20
-	MOVQ         312(AX), R10
+	MOVQ         320(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Z21
 	VSUBPS       Z15, Z20, Z22
 	VSUBPS       Z19, Z21, Z21
 	VFNMADD231PS Z22, Z0, Z21
-	VMOVUPS      Z21, 2456(AX)
+	VMOVUPS      Z21, 2464(AX)
 	VSUBPS       Z19, Z11, Z11
 	VMOVAPS      Z22, Z21
 	VFMADD231PS  Z11, Z0, Z21
@@ -7862,11 +7862,11 @@ loop:
 	VFMADD231PS  Z5, Z0, Z4
 	VMOVUPS      Z4, (DI)(R8*1)
 	ADDQ         R9, DI
-	VMOVUPS      2200(AX), Z4
-	VMOVUPS      2264(AX), Z5
-	VMOVUPS      2328(AX), Z8
-	VMOVUPS      2392(AX), Z9
-	VMOVUPS      2456(AX), Z12
+	VMOVUPS      2208(AX), Z4
+	VMOVUPS      2272(AX), Z5
+	VMOVUPS      2336(AX), Z8
+	VMOVUPS      2400(AX), Z9
+	VMOVUPS      2464(AX), Z12
 	VSUBPS       Z5, Z9, Z13
 	VSUBPS       Z8, Z12, Z12
 	VFNMADD231PS Z13, Z0, Z12
@@ -7954,77 +7954,77 @@ TEXT ·winoUpOutputAVX512(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 240(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 248(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 640(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 648(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 656(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 672(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 680(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 688(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 696(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 704(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 712(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 720(AX)
+	MOVQ   DX, 696(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 728(AX)
+	MOVQ   R10, 704(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 736(AX)
+	MOVQ   DX, 712(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 720(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 728(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 736(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 744(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 752(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 752(AX)
+	MOVQ   CX, 760(AX)
 	JMP    found
 
 border:
@@ -8035,17 +8035,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -8077,13 +8066,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -8093,8 +8077,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -8126,13 +8115,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -8142,8 +8126,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 696(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -8175,6 +8164,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 216(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 728(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -8182,17 +8182,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 216(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -8224,6 +8213,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 752(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 248(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 760(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -8350,12 +8350,12 @@ loop:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), R10
+	MOVQ        640(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store0:
-	MOVQ        120(AX), R10
+	MOVQ        128(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Z3, (R10)(SI*1)
 	VMOVAPS     Z5, Z3
@@ -8363,24 +8363,24 @@ store0:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), R10
+	MOVQ        648(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store1:
-	MOVQ        128(AX), R10
+	MOVQ        136(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z17, Z1, Z21
 	VADDPS      (DI)(SI*1), Z21, Z21
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), R10
+	MOVQ        656(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z21, Z21
 
 store2:
-	MOVQ        136(AX), R10
+	MOVQ        144(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Z21, (R10)(SI*1)
 	VFMADD231PS Z17, Z2, Z5
@@ -8388,12 +8388,12 @@ store2:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), R10
+	MOVQ        664(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store3:
-	MOVQ       144(AX), R10
+	MOVQ       152(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VMOVUPS    Z3, (R10)(SI*1)
 	VADDPS     Z18, Z10, Z3
@@ -8403,12 +8403,12 @@ store3:
 	VADDPS     (DI)(SI*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), R10
+	MOVQ       672(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Z6, Z6
 
 store4:
-	MOVQ        152(AX), R10
+	MOVQ        160(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Z6, (R10)(SI*1)
 	VMOVAPS     Z5, Z6
@@ -8416,24 +8416,24 @@ store4:
 	VADDPS      (DI)(SI*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), R10
+	MOVQ        680(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z6, Z6
 
 store5:
-	MOVQ        160(AX), R10
+	MOVQ        168(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Z6, (R10)(SI*1)
 	VFMADD231PS Z22, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), R10
+	MOVQ        688(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store6:
-	MOVQ        168(AX), R10
+	MOVQ        176(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z22, Z2, Z5
@@ -8441,12 +8441,12 @@ store6:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), R10
+	MOVQ        696(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store7:
-	MOVQ       176(AX), R10
+	MOVQ       184(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VMOVUPS    Z3, (R10)(SI*1)
 	VADDPS     Z20, Z12, Z3
@@ -8456,12 +8456,12 @@ store7:
 	VADDPS     (DI)(SI*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       696(AX), R10
+	MOVQ       704(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Z6, Z6
 
 store8:
-	MOVQ        184(AX), R10
+	MOVQ        192(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Z6, (R10)(SI*1)
 	VMOVAPS     Z5, Z6
@@ -8469,24 +8469,24 @@ store8:
 	VADDPS      (DI)(SI*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        704(AX), R10
+	MOVQ        712(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z6, Z6
 
 store9:
-	MOVQ        192(AX), R10
+	MOVQ        200(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Z6, (R10)(SI*1)
 	VFMADD231PS Z24, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        712(AX), R10
+	MOVQ        720(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store10:
-	MOVQ        200(AX), R10
+	MOVQ        208(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z24, Z2, Z5
@@ -8494,12 +8494,12 @@ store10:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        720(AX), R10
+	MOVQ        728(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store11:
-	MOVQ       208(AX), R10
+	MOVQ       216(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VMOVUPS    Z3, (R10)(SI*1)
 	VADDPS     Z15, Z7, Z3
@@ -8509,12 +8509,12 @@ store11:
 	VADDPS     (DI)(SI*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       728(AX), R10
+	MOVQ       736(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Z4, Z4
 
 store12:
-	MOVQ        216(AX), R10
+	MOVQ        224(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Z4, (R10)(SI*1)
 	VMOVAPS     Z5, Z4
@@ -8522,24 +8522,24 @@ store12:
 	VADDPS      (DI)(SI*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        736(AX), R10
+	MOVQ        744(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z4, Z4
 
 store13:
-	MOVQ        224(AX), R10
+	MOVQ        232(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Z4, (R10)(SI*1)
 	VFMADD231PS Z19, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        744(AX), R10
+	MOVQ        752(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store14:
-	MOVQ        232(AX), R10
+	MOVQ        240(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z19, Z2, Z5
@@ -8547,12 +8547,12 @@ store14:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        752(AX), R10
+	MOVQ        760(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store15:
-	MOVQ       240(AX), R10
+	MOVQ       248(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VMOVUPS    Z3, (R10)(SI*1)
 	ADDQ       $+64, SI
@@ -8590,40 +8590,40 @@ TEXT ·winoUpGradientAVX512(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 208(AX)
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
+	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 224(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 240(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 240(AX)
+	MOVQ   CX, 248(AX)
 	JMP    found
 
 border:
@@ -8637,12 +8637,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -8652,9 +8646,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -8662,12 +8662,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -8680,9 +8674,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -8690,12 +8690,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -8708,9 +8702,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -8718,12 +8718,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -8740,6 +8734,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 248(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -8755,16 +8755,16 @@ loop:
 	LEAQ        64(SI), DI
 	CMPQ        BX, $+1
 	CMOVQEQ     112(AX), DI
-	MOVQ        120(AX), R8
+	MOVQ        128(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z2
-	MOVQ        152(AX), R8
+	MOVQ        160(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z3
-	MOVQ        184(AX), R8
+	MOVQ        192(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z4
-	MOVQ        216(AX), R8
+	MOVQ        224(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z5
 	VADDPS      Z4, Z2, Z6
@@ -8776,16 +8776,16 @@ loop:
 	VMOVAPS     Z3, Z3
 	VFMADD231PS Z5, Z1, Z3
 	VFMADD231PS Z3, Z0, Z7
-	MOVQ        128(AX), R8
+	MOVQ        136(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z3
-	MOVQ        160(AX), R8
+	MOVQ        168(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z4
-	MOVQ        192(AX), R8
+	MOVQ        200(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z9
-	MOVQ        224(AX), R8
+	MOVQ        232(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z10
 	VADDPS      Z9, Z3, Z11
@@ -8797,16 +8797,16 @@ loop:
 	VMOVAPS     Z4, Z4
 	VFMADD231PS Z10, Z1, Z4
 	VFMADD231PS Z4, Z0, Z12
-	MOVQ        136(AX), R8
+	MOVQ        144(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z4
-	MOVQ        168(AX), R8
+	MOVQ        176(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z9
-	MOVQ        200(AX), R8
+	MOVQ        208(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z14
-	MOVQ        232(AX), R8
+	MOVQ        240(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z15
 	VADDPS      Z14, Z4, Z16
@@ -8818,16 +8818,16 @@ loop:
 	VMOVAPS     Z9, Z9
 	VFMADD231PS Z15, Z1, Z9
 	VFMADD231PS Z9, Z0, Z17
-	MOVQ        144(AX), R8
+	MOVQ        152(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z9
-	MOVQ        176(AX), R8
+	MOVQ        184(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z14
-	MOVQ        208(AX), R8
+	MOVQ        216(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z19
-	MOVQ        240(AX), R8
+	MOVQ        248(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z20
 	VADDPS      Z19, Z9, Z21
@@ -9892,25 +9892,25 @@ TEXT ·winoUpInput2x2AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	JMP    found
 
 border:
@@ -9924,18 +9924,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -9943,21 +9943,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -9965,12 +9965,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -9981,6 +9975,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 192(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -9988,7 +9988,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   983(AX), R9
+	LEAQ   991(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -9996,22 +9996,6 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       144(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       168(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y1
-	MOVQ       120(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (R9)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, 160(R9)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 320(R9)
 	MOVQ       152(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y0
@@ -10023,11 +10007,11 @@ loop:
 	VMOVUPS    (R10)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
 	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 32(R9)
+	VMOVUPS    Y2, (R9)
 	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, 192(R9)
+	VMOVUPS    Y2, 160(R9)
 	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 352(R9)
+	VMOVUPS    Y0, 320(R9)
 	MOVQ       160(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y0
@@ -10035,6 +10019,22 @@ loop:
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y1
 	MOVQ       136(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Y2
+	VSUBPS     Y0, Y2, Y2
+	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS    Y2, 32(R9)
+	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
+	VMOVUPS    Y2, 192(R9)
+	VSUBPS     Y0, Y1, Y0
+	VMOVUPS    Y0, 352(R9)
+	MOVQ       168(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Y0
+	MOVQ       192(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Y1
+	MOVQ       144(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -10165,25 +10165,25 @@ TEXT ·winoUpOutput2x2AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
+	MOVQ   CX, 648(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 648(AX)
+	MOVQ   R10, 656(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 664(AX)
 	JMP    found
 
 border:
@@ -10198,22 +10198,22 @@ border:
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
+	MOVQ    BP, 128(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
+	MOVQ    BP, 640(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
+	MOVQ    BP, 136(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 648(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10225,22 +10225,22 @@ border:
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 136(AX)
+	MOVQ    CX, 144(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 648(AX)
+	MOVQ    CX, 656(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 144(AX)
+	MOVQ    CX, 152(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
+	MOVQ    CX, 664(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -10249,7 +10249,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, BX
-	LEAQ   983(AX), R11
+	LEAQ   991(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -10290,12 +10290,12 @@ loop:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    64(R11), Y1
@@ -10303,12 +10303,12 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    192(R11), Y0
@@ -10317,12 +10317,12 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    224(R11), Y1
@@ -10330,12 +10330,12 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -10373,14 +10373,14 @@ TEXT ·winoUpGradient2x2AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	JMP    found
 
 border:
@@ -10394,12 +10394,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 128(AX)
+	MOVQ    R10, 136(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -10410,13 +10410,13 @@ border:
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 136(AX)
+	MOVQ    CX, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 144(AX)
+	MOVQ    CX, 152(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -10424,7 +10424,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   983(AX), R9
+	LEAQ   991(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -10432,20 +10432,20 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       120(AX), R10
+	MOVQ       128(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       136(AX), R10
+	MOVQ       144(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y1
 	VMOVUPS    Y0, (R9)
 	VMOVUPS    Y1, 320(R9)
 	VADDPS     Y1, Y0, Y0
 	VMOVUPS    Y0, 160(R9)
-	MOVQ       128(AX), R10
+	MOVQ       136(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       144(AX), R10
+	MOVQ       152(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y1
 	VMOVUPS    Y0, 32(R9)
@@ -10509,31 +10509,31 @@ TEXT ·winoUpInput2x3AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 168(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 176(AX)
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
+	MOVQ   DX, 168(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 208(AX)
+	MOVQ   CX, 216(AX)
 	JMP    found
 
 border:
@@ -10547,12 +10547,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -10562,9 +10556,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -10572,12 +10572,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -10590,9 +10584,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -10600,12 +10600,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -10622,6 +10616,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -10629,7 +10629,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -10637,22 +10637,6 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       184(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	MOVQ       120(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (R10)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, 160(R10)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 320(R10)
 	MOVQ       160(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
@@ -10664,11 +10648,11 @@ loop:
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
 	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 32(R10)
+	VMOVUPS    Y2, (R10)
 	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, 192(R10)
+	VMOVUPS    Y2, 160(R10)
 	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 352(R10)
+	VMOVUPS    Y0, 320(R10)
 	MOVQ       168(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
@@ -10680,11 +10664,11 @@ loop:
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
 	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 64(R10)
+	VMOVUPS    Y2, 32(R10)
 	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, 224(R10)
+	VMOVUPS    Y2, 192(R10)
 	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 384(R10)
+	VMOVUPS    Y0, 352(R10)
 	MOVQ       176(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
@@ -10692,6 +10676,22 @@ loop:
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y1
 	MOVQ       144(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y2
+	VSUBPS     Y0, Y2, Y2
+	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS    Y2, 64(R10)
+	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
+	VMOVUPS    Y2, 224(R10)
+	VSUBPS     Y0, Y1, Y0
+	VMOVUPS    Y0, 384(R10)
+	MOVQ       184(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y0
+	MOVQ       216(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y1
+	MOVQ       152(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -10787,33 +10787,33 @@ TEXT ·winoUpOutput2x3AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 648(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 672(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 680(AX)
 	JMP    found
 
 border:
@@ -10824,17 +10824,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -10855,6 +10844,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 144(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 656(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10862,17 +10862,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 144(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -10893,6 +10882,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 168(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 680(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -10901,7 +10901,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, BX
-	LEAQ   983(AX), R11
+	LEAQ   991(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -10954,23 +10954,23 @@ loop:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    64(R11), Y0
@@ -10978,12 +10978,12 @@ store1:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    192(R11), Y0
@@ -10995,23 +10995,23 @@ store2:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R11), Y0
@@ -11019,12 +11019,12 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -11062,18 +11062,18 @@ TEXT ·winoUpGradient2x3AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	JMP    found
 
 border:
@@ -11087,18 +11087,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -11109,12 +11109,6 @@ border:
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
 	MOVQ    CX, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -11122,6 +11116,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 168(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -11129,7 +11129,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -11137,30 +11137,30 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       120(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       144(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	VMOVUPS    Y0, (R10)
-	VMOVUPS    Y1, 320(R10)
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 160(R10)
 	MOVQ       128(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
 	MOVQ       152(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y1
-	VMOVUPS    Y0, 32(R10)
-	VMOVUPS    Y1, 352(R10)
+	VMOVUPS    Y0, (R10)
+	VMOVUPS    Y1, 320(R10)
 	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 192(R10)
+	VMOVUPS    Y0, 160(R10)
 	MOVQ       136(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
 	MOVQ       160(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y1
+	VMOVUPS    Y0, 32(R10)
+	VMOVUPS    Y1, 352(R10)
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 192(R10)
+	MOVQ       144(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y0
+	MOVQ       168(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y1
 	VMOVUPS    Y0, 64(R10)
@@ -11236,37 +11236,37 @@ TEXT ·winoUpInput2x4AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 160(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
+	MOVQ   DX, 176(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 224(AX)
+	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 232(AX)
+	MOVQ   R10, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 216(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 232(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 240(AX)
 	JMP    found
 
 border:
@@ -11277,12 +11277,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -11301,9 +11295,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -11311,12 +11311,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -11335,9 +11329,15 @@ border:
 	MOVQ    R15, 184(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
+	MOVQ    R10, 200(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -11345,12 +11345,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -11373,6 +11367,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 240(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -11380,7 +11380,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -11388,22 +11388,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (R10)
-	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, 160(R10)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 320(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -11415,11 +11399,11 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
 	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 32(R10)
+	VMOVUPS      Y2, (R10)
 	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, 192(R10)
+	VMOVUPS      Y2, 160(R10)
 	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 352(R10)
+	VMOVUPS      Y0, 320(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -11431,11 +11415,11 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
 	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 64(R10)
+	VMOVUPS      Y2, 32(R10)
 	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, 224(R10)
+	VMOVUPS      Y2, 192(R10)
 	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 384(R10)
+	VMOVUPS      Y0, 352(R10)
 	MOVQ         184(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -11447,11 +11431,11 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
 	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 96(R10)
+	VMOVUPS      Y2, 64(R10)
 	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, 256(R10)
+	VMOVUPS      Y2, 224(R10)
 	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 416(R10)
+	VMOVUPS      Y0, 384(R10)
 	MOVQ         192(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -11459,6 +11443,22 @@ loop:
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y1
 	MOVQ         152(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS      Y2, 96(R10)
+	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
+	VMOVUPS      Y2, 256(R10)
+	VSUBPS       Y0, Y1, Y0
+	VMOVUPS      Y0, 416(R10)
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y0
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y1
+	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
@@ -11572,41 +11572,41 @@ TEXT ·winoUpOutput2x4AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 640(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 648(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 656(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 672(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 680(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 688(AX)
+	MOVQ   CX, 696(AX)
 	JMP    found
 
 border:
@@ -11617,17 +11617,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -11659,6 +11648,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -11666,17 +11666,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 152(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -11708,6 +11697,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 184(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 696(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -11716,7 +11716,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, BX
-	LEAQ   983(AX), R11
+	LEAQ   991(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -11780,12 +11780,12 @@ loop:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
@@ -11793,24 +11793,24 @@ store0:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store2:
-	MOVQ        136(AX), SI
+	MOVQ        144(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
@@ -11819,12 +11819,12 @@ store2:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), SI
+	MOVQ        664(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    192(R11), Y0
@@ -11838,12 +11838,12 @@ store3:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
@@ -11851,24 +11851,24 @@ store4:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store5:
-	MOVQ        160(AX), SI
+	MOVQ        168(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), SI
+	MOVQ        688(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store6:
-	MOVQ        168(AX), SI
+	MOVQ        176(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
@@ -11877,12 +11877,12 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), SI
+	MOVQ        696(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -11920,22 +11920,22 @@ TEXT ·winoUpGradient2x4AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 176(AX)
+	MOVQ   CX, 184(AX)
 	JMP    found
 
 border:
@@ -11949,12 +11949,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -11964,9 +11958,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -11974,12 +11974,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -11996,6 +11990,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 184(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -12003,7 +12003,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -12011,40 +12011,40 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        152(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, (R10)
-	VMOVUPS     Y1, 320(R10)
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 160(R10)
 	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
 	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, 32(R10)
-	VMOVUPS     Y1, 352(R10)
+	VMOVUPS     Y0, (R10)
+	VMOVUPS     Y1, 320(R10)
 	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 192(R10)
+	VMOVUPS     Y0, 160(R10)
 	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
 	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, 64(R10)
-	VMOVUPS     Y1, 384(R10)
+	VMOVUPS     Y0, 32(R10)
+	VMOVUPS     Y1, 352(R10)
 	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 224(R10)
+	VMOVUPS     Y0, 192(R10)
 	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
 	MOVQ        176(AX), R11
+	PREFETCHT0  (R11)(SI*1)
+	VMOVUPS     (R11)(BX*1), Y1
+	VMOVUPS     Y0, 64(R10)
+	VMOVUPS     Y1, 384(R10)
+	VADDPS      Y1, Y0, Y0
+	VMOVUPS     Y0, 224(R10)
+	MOVQ        152(AX), R11
+	PREFETCHT0  (R11)(SI*1)
+	VMOVUPS     (R11)(BX*1), Y0
+	MOVQ        184(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 96(R10)
@@ -12138,32 +12138,32 @@ TEXT ·winoUpInput3x2AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 200(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 208(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 216(AX)
 	JMP    found
 
 border:
@@ -12177,18 +12177,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -12196,21 +12196,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -12218,21 +12218,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
+	MOVQ    R10, 192(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -12240,12 +12240,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -12256,6 +12250,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -12263,7 +12263,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   983(AX), R9
+	LEAQ   991(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -12271,29 +12271,6 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       144(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       168(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y1
-	MOVQ       120(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (R9)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, 160(R9)
-	MOVQ       192(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 320(R9)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, 480(R9)
 	MOVQ       152(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y0
@@ -12305,18 +12282,18 @@ loop:
 	VMOVUPS    (R10)(BX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 32(R9)
+	VMOVUPS    Y2, (R9)
 	VADDPS     Y1, Y0, Y2
 	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, 192(R9)
+	VMOVUPS    Y2, 160(R9)
 	MOVQ       200(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 352(R9)
+	VMOVUPS    Y2, 320(R9)
 	VSUBPS     Y1, Y0, Y0
 	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, 512(R9)
+	VMOVUPS    Y0, 480(R9)
 	MOVQ       160(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y0
@@ -12328,11 +12305,34 @@ loop:
 	VMOVUPS    (R10)(BX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS    Y2, 32(R9)
+	VADDPS     Y1, Y0, Y2
+	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
+	VMOVUPS    Y2, 192(R9)
+	MOVQ       208(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Y2
+	VSUBPS     Y0, Y2, Y2
+	VMOVUPS    Y2, 352(R9)
+	VSUBPS     Y1, Y0, Y0
+	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
+	VMOVUPS    Y0, 512(R9)
+	MOVQ       168(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Y0
+	MOVQ       192(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Y1
+	MOVQ       144(AX), R10
+	PREFETCHT0 (R10)(SI*1)
+	VMOVUPS    (R10)(BX*1), Y2
+	VSUBPS     Y1, Y2, Y2
+	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
 	VMOVUPS    Y2, 64(R9)
 	VADDPS     Y1, Y0, Y2
 	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
 	VMOVUPS    Y2, 224(R9)
-	MOVQ       208(AX), R10
+	MOVQ       216(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -12422,35 +12422,35 @@ TEXT ·winoUpOutput3x2AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
+	MOVQ   CX, 648(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 648(AX)
+	MOVQ   R10, 656(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 680(AX)
 	JMP    found
 
 border:
@@ -12465,29 +12465,13 @@ border:
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -12497,8 +12481,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -12508,6 +12497,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 152(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 664(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -12519,22 +12519,22 @@ border:
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 152(AX)
+	MOVQ    CX, 160(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 672(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 160(AX)
+	MOVQ    CX, 168(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 680(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -12543,7 +12543,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -12596,12 +12596,12 @@ loop:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    64(R12), Y1
@@ -12609,12 +12609,12 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    192(R12), Y0
@@ -12623,12 +12623,12 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    224(R12), Y1
@@ -12636,12 +12636,12 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    352(R12), Y0
@@ -12650,12 +12650,12 @@ store3:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    384(R12), Y1
@@ -12663,12 +12663,12 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -12706,19 +12706,19 @@ TEXT ·winoUpGradient3x2AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	JMP    found
 
 border:
@@ -12732,12 +12732,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 128(AX)
+	MOVQ    R10, 136(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -12748,12 +12748,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
+	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -12764,13 +12764,13 @@ border:
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 152(AX)
+	MOVQ    CX, 160(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
-	MOVQ    CX, 160(AX)
+	MOVQ    CX, 168(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -12778,7 +12778,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   983(AX), R9
+	LEAQ   991(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -12786,14 +12786,14 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       120(AX), R10
+	MOVQ       128(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       136(AX), R10
+	MOVQ       144(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y1
 	VMOVUPS    Y0, (R9)
-	MOVQ       152(AX), R10
+	MOVQ       160(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y2
 	VMOVUPS    Y2, 320(R9)
@@ -12802,14 +12802,14 @@ loop:
 	VMOVUPS    Y2, 160(R9)
 	VSUBPS     Y1, Y0, Y0
 	VMOVUPS    Y0, 480(R9)
-	MOVQ       128(AX), R10
+	MOVQ       136(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       144(AX), R10
+	MOVQ       152(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y1
 	VMOVUPS    Y0, 32(R9)
-	MOVQ       160(AX), R10
+	MOVQ       168(AX), R10
 	PREFETCHT0 (R10)(SI*1)
 	VMOVUPS    (R10)(BX*1), Y2
 	VMOVUPS    Y2, 352(R9)
@@ -12882,40 +12882,40 @@ TEXT ·winoUpInput3x3AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 208(AX)
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
+	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 224(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 240(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 240(AX)
+	MOVQ   CX, 248(AX)
 	JMP    found
 
 border:
@@ -12929,12 +12929,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -12944,9 +12938,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -12954,12 +12954,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -12972,9 +12966,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -12982,12 +12982,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -13000,9 +12994,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -13010,12 +13010,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -13032,6 +13026,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 248(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -13039,7 +13039,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -13047,29 +13047,6 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       184(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	MOVQ       120(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (R10)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, 160(R10)
-	MOVQ       216(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 320(R10)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, 480(R10)
 	MOVQ       160(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
@@ -13081,18 +13058,18 @@ loop:
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 32(R10)
+	VMOVUPS    Y2, (R10)
 	VADDPS     Y1, Y0, Y2
 	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, 192(R10)
+	VMOVUPS    Y2, 160(R10)
 	MOVQ       224(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 352(R10)
+	VMOVUPS    Y2, 320(R10)
 	VSUBPS     Y1, Y0, Y0
 	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, 512(R10)
+	VMOVUPS    Y0, 480(R10)
 	MOVQ       168(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
@@ -13104,18 +13081,18 @@ loop:
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 64(R10)
+	VMOVUPS    Y2, 32(R10)
 	VADDPS     Y1, Y0, Y2
 	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, 224(R10)
+	VMOVUPS    Y2, 192(R10)
 	MOVQ       232(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 384(R10)
+	VMOVUPS    Y2, 352(R10)
 	VSUBPS     Y1, Y0, Y0
 	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, 544(R10)
+	VMOVUPS    Y0, 512(R10)
 	MOVQ       176(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
@@ -13127,11 +13104,34 @@ loop:
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS    Y2, 64(R10)
+	VADDPS     Y1, Y0, Y2
+	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
+	VMOVUPS    Y2, 224(R10)
+	MOVQ       240(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y2
+	VSUBPS     Y0, Y2, Y2
+	VMOVUPS    Y2, 384(R10)
+	VSUBPS     Y1, Y0, Y0
+	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
+	VMOVUPS    Y0, 544(R10)
+	MOVQ       184(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y0
+	MOVQ       216(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y1
+	MOVQ       152(AX), R11
+	PREFETCHT0 (R11)(SI*1)
+	VMOVUPS    (R11)(BX*1), Y2
+	VSUBPS     Y1, Y2, Y2
+	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
 	VMOVUPS    Y2, 96(R10)
 	VADDPS     Y1, Y0, Y2
 	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
 	VMOVUPS    Y2, 256(R10)
-	MOVQ       240(AX), R11
+	MOVQ       248(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -13241,47 +13241,47 @@ TEXT ·winoUpOutput3x3AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 648(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 672(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 680(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 680(AX)
+	MOVQ   R10, 688(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 688(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 696(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 704(AX)
 	JMP    found
 
 border:
@@ -13292,17 +13292,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -13323,13 +13312,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -13339,8 +13323,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -13361,6 +13350,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -13368,17 +13368,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -13399,6 +13388,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 192(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 704(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -13407,7 +13407,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -13476,23 +13476,23 @@ loop:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    64(R12), Y0
@@ -13500,12 +13500,12 @@ store1:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    192(R12), Y0
@@ -13517,23 +13517,23 @@ store2:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
@@ -13541,12 +13541,12 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    352(R12), Y0
@@ -13558,23 +13558,23 @@ store5:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       680(AX), SI
+	MOVQ       688(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store6:
-	MOVQ       168(AX), SI
+	MOVQ       176(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       688(AX), SI
+	MOVQ       696(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    384(R12), Y0
@@ -13582,12 +13582,12 @@ store7:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       696(AX), SI
+	MOVQ       704(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store8:
-	MOVQ       184(AX), SI
+	MOVQ       192(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -13625,25 +13625,25 @@ TEXT ·winoUpGradient3x3AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	JMP    found
 
 border:
@@ -13657,18 +13657,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -13676,21 +13676,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -13698,12 +13698,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -13714,6 +13708,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 192(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -13721,7 +13721,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -13729,14 +13729,14 @@ loop:
 	LEAQ       64(BX), SI
 	CMPQ       DX, $+1
 	CMOVQEQ    112(AX), SI
-	MOVQ       120(AX), R11
+	MOVQ       128(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       144(AX), R11
+	MOVQ       152(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y1
 	VMOVUPS    Y0, (R10)
-	MOVQ       168(AX), R11
+	MOVQ       176(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y2
 	VMOVUPS    Y2, 320(R10)
@@ -13745,14 +13745,14 @@ loop:
 	VMOVUPS    Y2, 160(R10)
 	VSUBPS     Y1, Y0, Y0
 	VMOVUPS    Y0, 480(R10)
-	MOVQ       128(AX), R11
+	MOVQ       136(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       152(AX), R11
+	MOVQ       160(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y1
 	VMOVUPS    Y0, 32(R10)
-	MOVQ       176(AX), R11
+	MOVQ       184(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y2
 	VMOVUPS    Y2, 352(R10)
@@ -13761,14 +13761,14 @@ loop:
 	VMOVUPS    Y2, 192(R10)
 	VSUBPS     Y1, Y0, Y0
 	VMOVUPS    Y0, 512(R10)
-	MOVQ       136(AX), R11
+	MOVQ       144(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       160(AX), R11
+	MOVQ       168(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y1
 	VMOVUPS    Y0, 64(R10)
-	MOVQ       184(AX), R11
+	MOVQ       192(AX), R11
 	PREFETCHT0 (R11)(SI*1)
 	VMOVUPS    (R11)(BX*1), Y2
 	VMOVUPS    Y2, 384(R10)
@@ -13857,48 +13857,48 @@ TEXT ·winoUpInput3x4AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 160(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 216(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 224(AX)
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 232(AX)
+	MOVQ   R10, 200(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 240(AX)
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 248(AX)
+	MOVQ   DX, 216(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 256(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 264(AX)
+	MOVQ   DX, 224(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 272(AX)
+	MOVQ   R10, 240(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 248(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 256(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 272(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 280(AX)
 	JMP    found
 
 border:
@@ -13909,12 +13909,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -13933,9 +13927,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -13943,12 +13943,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -13967,9 +13961,15 @@ border:
 	MOVQ    R15, 184(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
+	MOVQ    R10, 200(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -13977,12 +13977,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -14001,9 +13995,15 @@ border:
 	MOVQ    R15, 224(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 232(AX)
+	MOVQ    R10, 240(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -14011,12 +14011,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -14039,6 +14033,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 280(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -14046,7 +14046,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -14054,29 +14054,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (R10)
-	VADDPS       Y1, Y0, Y2
-	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, 160(R10)
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 320(R10)
-	VSUBPS       Y1, Y0, Y0
-	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, 480(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -14088,18 +14065,18 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 32(R10)
+	VMOVUPS      Y2, (R10)
 	VADDPS       Y1, Y0, Y2
 	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, 192(R10)
+	VMOVUPS      Y2, 160(R10)
 	MOVQ         248(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 352(R10)
+	VMOVUPS      Y2, 320(R10)
 	VSUBPS       Y1, Y0, Y0
 	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, 512(R10)
+	VMOVUPS      Y0, 480(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -14111,18 +14088,18 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 64(R10)
+	VMOVUPS      Y2, 32(R10)
 	VADDPS       Y1, Y0, Y2
 	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, 224(R10)
+	VMOVUPS      Y2, 192(R10)
 	MOVQ         256(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 384(R10)
+	VMOVUPS      Y2, 352(R10)
 	VSUBPS       Y1, Y0, Y0
 	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, 544(R10)
+	VMOVUPS      Y0, 512(R10)
 	MOVQ         184(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -14134,18 +14111,18 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 96(R10)
+	VMOVUPS      Y2, 64(R10)
 	VADDPS       Y1, Y0, Y2
 	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, 256(R10)
+	VMOVUPS      Y2, 224(R10)
 	MOVQ         264(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 416(R10)
+	VMOVUPS      Y2, 384(R10)
 	VSUBPS       Y1, Y0, Y0
 	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, 576(R10)
+	VMOVUPS      Y0, 544(R10)
 	MOVQ         192(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -14157,11 +14134,34 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y1, Y2, Y2
 	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS      Y2, 96(R10)
+	VADDPS       Y1, Y0, Y2
+	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
+	VMOVUPS      Y2, 256(R10)
+	MOVQ         272(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y2
+	VSUBPS       Y0, Y2, Y2
+	VMOVUPS      Y2, 416(R10)
+	VSUBPS       Y1, Y0, Y0
+	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
+	VMOVUPS      Y0, 576(R10)
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y0
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y1
+	MOVQ         160(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y2
+	VSUBPS       Y1, Y2, Y2
+	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
 	VMOVUPS      Y2, 128(R10)
 	VADDPS       Y1, Y0, Y2
 	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
 	VMOVUPS      Y2, 288(R10)
-	MOVQ         272(AX), R11
+	MOVQ         280(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y2
 	VSUBPS       Y0, Y2, Y2
@@ -14295,59 +14295,59 @@ TEXT ·winoUpOutput3x4AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 640(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 648(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 656(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 672(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 680(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 696(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 704(AX)
+	MOVQ   DX, 680(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 688(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 696(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 704(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 712(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 720(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 720(AX)
+	MOVQ   CX, 728(AX)
 	JMP    found
 
 border:
@@ -14358,17 +14358,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -14400,13 +14389,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -14416,8 +14400,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -14449,6 +14438,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 184(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 696(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -14456,17 +14456,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 184(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -14498,6 +14487,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 216(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 728(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -14506,7 +14506,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -14590,12 +14590,12 @@ loop:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       632(AX), SI
+	MOVQ       640(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store0:
-	MOVQ        120(AX), SI
+	MOVQ        128(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
@@ -14603,24 +14603,24 @@ store0:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), SI
+	MOVQ        648(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store1:
-	MOVQ        128(AX), SI
+	MOVQ        136(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), SI
+	MOVQ        656(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store2:
-	MOVQ        136(AX), SI
+	MOVQ        144(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
@@ -14629,12 +14629,12 @@ store2:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), SI
+	MOVQ        664(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    192(R12), Y0
@@ -14648,12 +14648,12 @@ store3:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store4:
-	MOVQ        152(AX), SI
+	MOVQ        160(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
@@ -14661,24 +14661,24 @@ store4:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), SI
+	MOVQ        680(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store5:
-	MOVQ        160(AX), SI
+	MOVQ        168(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), SI
+	MOVQ        688(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store6:
-	MOVQ        168(AX), SI
+	MOVQ        176(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
@@ -14687,12 +14687,12 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), SI
+	MOVQ        696(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    352(R12), Y0
@@ -14706,12 +14706,12 @@ store7:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       696(AX), SI
+	MOVQ       704(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
 store8:
-	MOVQ        184(AX), SI
+	MOVQ        192(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
@@ -14719,24 +14719,24 @@ store8:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        704(AX), SI
+	MOVQ        712(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
 store9:
-	MOVQ        192(AX), SI
+	MOVQ        200(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        712(AX), SI
+	MOVQ        720(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
 store10:
-	MOVQ        200(AX), SI
+	MOVQ        208(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
@@ -14745,12 +14745,12 @@ store10:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        720(AX), SI
+	MOVQ        728(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store11:
-	MOVQ       208(AX), SI
+	MOVQ       216(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -14788,31 +14788,31 @@ TEXT ·winoUpGradient3x4AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 168(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 176(AX)
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
+	MOVQ   DX, 168(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 192(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 200(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 208(AX)
+	MOVQ   CX, 216(AX)
 	JMP    found
 
 border:
@@ -14826,12 +14826,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -14841,9 +14835,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -14851,12 +14851,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -14869,9 +14863,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -14879,12 +14879,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -14901,6 +14895,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -14908,7 +14908,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -14916,14 +14916,14 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, (R10)
-	MOVQ        184(AX), R11
+	MOVQ        192(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
 	VMOVUPS     Y2, 320(R10)
@@ -14932,14 +14932,14 @@ loop:
 	VMOVUPS     Y2, 160(R10)
 	VSUBPS      Y1, Y0, Y0
 	VMOVUPS     Y0, 480(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 32(R10)
-	MOVQ        192(AX), R11
+	MOVQ        200(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
 	VMOVUPS     Y2, 352(R10)
@@ -14948,14 +14948,14 @@ loop:
 	VMOVUPS     Y2, 192(R10)
 	VSUBPS      Y1, Y0, Y0
 	VMOVUPS     Y0, 512(R10)
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        168(AX), R11
+	MOVQ        176(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 64(R10)
-	MOVQ        200(AX), R11
+	MOVQ        208(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
 	VMOVUPS     Y2, 384(R10)
@@ -14964,14 +14964,14 @@ loop:
 	VMOVUPS     Y2, 224(R10)
 	VSUBPS      Y1, Y0, Y0
 	VMOVUPS     Y0, 544(R10)
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        176(AX), R11
+	MOVQ        184(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 96(R10)
-	MOVQ        208(AX), R11
+	MOVQ        216(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
 	VMOVUPS     Y2, 416(R10)
@@ -15084,39 +15084,39 @@ TEXT ·winoUpInput4x2AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 200(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 208(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 224(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 232(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 240(AX)
 	JMP    found
 
 border:
@@ -15130,18 +15130,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -15149,21 +15149,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -15171,21 +15171,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
+	MOVQ    R10, 192(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -15193,21 +15193,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -15215,12 +15215,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -15231,6 +15225,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 240(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -15238,7 +15238,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   983(AX), R9
+	LEAQ   991(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -15246,37 +15246,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         144(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y0
-	MOVQ         168(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y1
-	MOVQ         192(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	MOVQ         216(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, 320(R9)
-	MOVQ         120(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y3, Y5
-	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, (R9)
-	VMOVUPS      Y3, 640(R9)
-	VMOVAPS      Y2, Y3
-	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 160(R9)
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, 480(R9)
 	MOVQ         152(AX), R10
 	PREFETCHT0   (R10)(SI*1)
 	VMOVUPS      (R10)(BX*1), Y0
@@ -15293,21 +15262,21 @@ loop:
 	VMOVUPS      (R10)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, 352(R9)
+	VMOVUPS      Y4, 320(R9)
 	MOVQ         128(AX), R10
 	PREFETCHT0   (R10)(SI*1)
 	VMOVUPS      (R10)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VMOVAPS      Y3, Y5
 	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, 32(R9)
-	VMOVUPS      Y3, 672(R9)
+	VMOVUPS      Y5, (R9)
+	VMOVUPS      Y3, 640(R9)
 	VMOVAPS      Y2, Y3
 	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 192(R9)
+	VMOVUPS      Y3, 160(R9)
 	VSUBPS       Y1, Y0, Y0
 	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, 512(R9)
+	VMOVUPS      Y2, 480(R9)
 	MOVQ         160(AX), R10
 	PREFETCHT0   (R10)(SI*1)
 	VMOVUPS      (R10)(BX*1), Y0
@@ -15324,8 +15293,39 @@ loop:
 	VMOVUPS      (R10)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, 384(R9)
+	VMOVUPS      Y4, 352(R9)
 	MOVQ         136(AX), R10
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R10)(BX*1), Y4
+	VSUBPS       Y1, Y4, Y4
+	VMOVAPS      Y3, Y5
+	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
+	VMOVUPS      Y5, 32(R9)
+	VMOVUPS      Y3, 672(R9)
+	VMOVAPS      Y2, Y3
+	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 192(R9)
+	VSUBPS       Y1, Y0, Y0
+	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
+	VMOVUPS      Y2, 512(R9)
+	MOVQ         168(AX), R10
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R10)(BX*1), Y0
+	MOVQ         192(AX), R10
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R10)(BX*1), Y1
+	MOVQ         216(AX), R10
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R10)(BX*1), Y2
+	VSUBPS       Y0, Y2, Y3
+	VSUBPS       Y1, Y2, Y2
+	MOVQ         240(AX), R10
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R10)(BX*1), Y4
+	VSUBPS       Y1, Y4, Y4
+	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
+	VMOVUPS      Y4, 384(R9)
+	MOVQ         144(AX), R10
 	PREFETCHT0   (R10)(SI*1)
 	VMOVUPS      (R10)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -15432,45 +15432,45 @@ TEXT ·winoUpOutput4x2AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
+	MOVQ   CX, 184(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
+	MOVQ   CX, 648(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 648(AX)
+	MOVQ   R10, 656(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 680(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 680(AX)
+	MOVQ   R10, 688(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 688(AX)
+	MOVQ   CX, 696(AX)
 	JMP    found
 
 border:
@@ -15485,29 +15485,13 @@ border:
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
 	MOVQ    BP, 128(AX)
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 640(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -15517,8 +15501,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -15528,13 +15517,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -15544,8 +15528,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -15555,6 +15544,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 168(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 680(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -15566,22 +15566,22 @@ border:
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
+	MOVQ    CX, 176(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 688(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 176(AX)
+	MOVQ    CX, 184(AX)
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 696(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -15590,7 +15590,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -15664,12 +15664,12 @@ loop:
 	VADDPS      (R8)(BX*1), Y1, Y1
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    64(R12), Y1
@@ -15677,12 +15677,12 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    192(R12), Y0
@@ -15691,12 +15691,12 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    224(R12), Y1
@@ -15704,12 +15704,12 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    352(R12), Y0
@@ -15718,12 +15718,12 @@ store3:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    384(R12), Y1
@@ -15731,12 +15731,12 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    512(R12), Y0
@@ -15745,12 +15745,12 @@ store5:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       680(AX), SI
+	MOVQ       688(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store6:
-	MOVQ       168(AX), SI
+	MOVQ       176(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    544(R12), Y1
@@ -15758,12 +15758,12 @@ store6:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       688(AX), SI
+	MOVQ       696(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -15801,24 +15801,24 @@ TEXT ·winoUpGradient4x2AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
+	MOVQ   CX, 136(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 136(AX)
+	MOVQ   R10, 144(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 144(AX)
+	MOVQ   CX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
+	MOVQ   CX, 184(AX)
 	JMP    found
 
 border:
@@ -15832,12 +15832,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 128(AX)
+	MOVQ    R10, 136(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -15848,12 +15848,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
+	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -15864,12 +15864,12 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
+	MOVQ    R15, 160(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -15877,16 +15877,16 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 184(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -15894,7 +15894,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   983(AX), R9
+	LEAQ   991(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -15902,17 +15902,17 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R10
+	MOVQ        128(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Y0
-	MOVQ        136(AX), R10
+	MOVQ        144(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Y1
 	VMOVUPS     Y0, (R9)
-	MOVQ        152(AX), R10
+	MOVQ        160(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Y2
-	MOVQ        168(AX), R10
+	MOVQ        176(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Y3
 	VMOVUPS     Y3, 320(R9)
@@ -15926,17 +15926,17 @@ loop:
 	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, 640(R9)
-	MOVQ        128(AX), R10
+	MOVQ        136(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Y0
-	MOVQ        144(AX), R10
+	MOVQ        152(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Y1
 	VMOVUPS     Y0, 32(R9)
-	MOVQ        160(AX), R10
+	MOVQ        168(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Y2
-	MOVQ        176(AX), R10
+	MOVQ        184(AX), R10
 	PREFETCHT0  (R10)(SI*1)
 	VMOVUPS     (R10)(BX*1), Y3
 	VMOVUPS     Y3, 352(R9)
@@ -16021,49 +16021,49 @@ TEXT ·winoUpInput4x3AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 208(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 240(AX)
+	MOVQ   DX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 248(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 240(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 248(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 256(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 272(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 272(AX)
+	MOVQ   CX, 280(AX)
 	JMP    found
 
 border:
@@ -16077,12 +16077,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -16092,9 +16086,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -16102,12 +16102,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -16120,9 +16114,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -16130,12 +16130,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -16148,9 +16142,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -16158,12 +16158,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -16176,9 +16170,15 @@ border:
 	MOVQ    R15, 232(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 240(AX)
+	MOVQ    R10, 248(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -16186,12 +16186,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 248(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -16208,6 +16202,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 280(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -16215,7 +16215,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -16223,37 +16223,6 @@ loop:
 	LEAQ         64(BX), SI
 	CMPQ         DX, $+1
 	CMOVQEQ      112(AX), SI
-	MOVQ         152(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         184(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         216(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	MOVQ         248(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, 320(R10)
-	MOVQ         120(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y3, Y5
-	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, (R10)
-	VMOVUPS      Y3, 640(R10)
-	VMOVAPS      Y2, Y3
-	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 160(R10)
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, 480(R10)
 	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -16270,21 +16239,21 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, 352(R10)
+	VMOVUPS      Y4, 320(R10)
 	MOVQ         128(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VMOVAPS      Y3, Y5
 	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, 32(R10)
-	VMOVUPS      Y3, 672(R10)
+	VMOVUPS      Y5, (R10)
+	VMOVUPS      Y3, 640(R10)
 	VMOVAPS      Y2, Y3
 	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 192(R10)
+	VMOVUPS      Y3, 160(R10)
 	VSUBPS       Y1, Y0, Y0
 	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, 512(R10)
+	VMOVUPS      Y2, 480(R10)
 	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -16301,21 +16270,21 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, 384(R10)
+	VMOVUPS      Y4, 352(R10)
 	MOVQ         136(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VMOVAPS      Y3, Y5
 	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, 64(R10)
-	VMOVUPS      Y3, 704(R10)
+	VMOVUPS      Y5, 32(R10)
+	VMOVUPS      Y3, 672(R10)
 	VMOVAPS      Y2, Y3
 	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 224(R10)
+	VMOVUPS      Y3, 192(R10)
 	VSUBPS       Y1, Y0, Y0
 	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, 544(R10)
+	VMOVUPS      Y2, 512(R10)
 	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y0
@@ -16332,8 +16301,39 @@ loop:
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, 416(R10)
+	VMOVUPS      Y4, 384(R10)
 	MOVQ         144(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y4
+	VSUBPS       Y1, Y4, Y4
+	VMOVAPS      Y3, Y5
+	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
+	VMOVUPS      Y5, 64(R10)
+	VMOVUPS      Y3, 704(R10)
+	VMOVAPS      Y2, Y3
+	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 224(R10)
+	VSUBPS       Y1, Y0, Y0
+	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
+	VMOVUPS      Y2, 544(R10)
+	MOVQ         184(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y0
+	MOVQ         216(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y1
+	MOVQ         248(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y2
+	VSUBPS       Y0, Y2, Y3
+	VSUBPS       Y1, Y2, Y2
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(SI*1)
+	VMOVUPS      (R11)(BX*1), Y4
+	VSUBPS       Y1, Y4, Y4
+	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
+	VMOVUPS      Y4, 416(R10)
+	MOVQ         152(AX), R11
 	PREFETCHT0   (R11)(SI*1)
 	VMOVUPS      (R11)(BX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -16465,61 +16465,61 @@ TEXT ·winoUpOutput4x3AVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 200(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 208(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 216(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 640(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 648(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 656(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 664(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 672(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 680(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 680(AX)
+	MOVQ   R10, 688(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 688(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 696(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 704(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 712(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 712(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 720(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 728(AX)
 	JMP    found
 
 border:
@@ -16530,17 +16530,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -16561,13 +16550,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 648(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -16577,8 +16561,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -16599,13 +16588,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 672(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -16615,8 +16599,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 680(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -16637,6 +16626,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 696(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 192(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 704(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -16644,17 +16644,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 192(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -16675,6 +16664,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 216(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 728(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -16683,7 +16683,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   983(AX), R12
+	LEAQ   991(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -16780,23 +16780,23 @@ loop:
 	VADDPS      (R8)(BX*1), Y1, Y1
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), SI
+	MOVQ        640(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
 store0:
-	MOVQ       120(AX), SI
+	MOVQ       128(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       640(AX), SI
+	MOVQ       648(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store1:
-	MOVQ       128(AX), SI
+	MOVQ       136(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    64(R12), Y0
@@ -16804,12 +16804,12 @@ store1:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       648(AX), SI
+	MOVQ       656(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store2:
-	MOVQ       136(AX), SI
+	MOVQ       144(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    192(R12), Y0
@@ -16821,23 +16821,23 @@ store2:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       656(AX), SI
+	MOVQ       664(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store3:
-	MOVQ       144(AX), SI
+	MOVQ       152(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), SI
+	MOVQ       672(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store4:
-	MOVQ       152(AX), SI
+	MOVQ       160(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
@@ -16845,12 +16845,12 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       672(AX), SI
+	MOVQ       680(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ       160(AX), SI
+	MOVQ       168(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    352(R12), Y0
@@ -16862,23 +16862,23 @@ store5:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       680(AX), SI
+	MOVQ       688(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store6:
-	MOVQ       168(AX), SI
+	MOVQ       176(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       688(AX), SI
+	MOVQ       696(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ       176(AX), SI
+	MOVQ       184(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    384(R12), Y0
@@ -16886,12 +16886,12 @@ store7:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       696(AX), SI
+	MOVQ       704(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store8:
-	MOVQ       184(AX), SI
+	MOVQ       192(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    512(R12), Y0
@@ -16903,23 +16903,23 @@ store8:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store9
-	MOVQ       704(AX), SI
+	MOVQ       712(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
 store9:
-	MOVQ       192(AX), SI
+	MOVQ       200(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store10
-	MOVQ       712(AX), SI
+	MOVQ       720(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store10:
-	MOVQ       200(AX), SI
+	MOVQ       208(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    544(R12), Y0
@@ -16927,12 +16927,12 @@ store10:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store11
-	MOVQ       720(AX), SI
+	MOVQ       728(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store11:
-	MOVQ       208(AX), SI
+	MOVQ       216(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	ADDQ       $+32, BX
@@ -16970,32 +16970,32 @@ TEXT ·winoUpGradient4x3AVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 128(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 136(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 144(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
+	MOVQ   R10, 152(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 160(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 168(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
+	MOVQ   R10, 176(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 176(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 184(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 192(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
+	MOVQ   R10, 200(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 200(AX)
-	LEAQ   (R10)(R8*2), CX
 	MOVQ   CX, 208(AX)
+	LEAQ   (R10)(R8*2), CX
+	MOVQ   CX, 216(AX)
 	JMP    found
 
 border:
@@ -17009,18 +17009,18 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
+	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
+	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
+	MOVQ    R10, 144(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17028,21 +17028,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 152(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 160(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
+	MOVQ    R10, 168(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17050,21 +17050,21 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
 	MOVQ    R15, 176(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 184(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
+	MOVQ    R10, 192(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17072,12 +17072,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -17088,6 +17082,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 216(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -17095,7 +17095,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   983(AX), R10
+	LEAQ   991(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -17103,17 +17103,17 @@ loop:
 	LEAQ        64(BX), SI
 	CMPQ        DX, $+1
 	CMOVQEQ     112(AX), SI
-	MOVQ        120(AX), R11
+	MOVQ        128(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        144(AX), R11
+	MOVQ        152(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, (R10)
-	MOVQ        168(AX), R11
+	MOVQ        176(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
-	MOVQ        192(AX), R11
+	MOVQ        200(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y3
 	VMOVUPS     Y3, 320(R10)
@@ -17127,17 +17127,17 @@ loop:
 	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, 640(R10)
-	MOVQ        128(AX), R11
+	MOVQ        136(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        152(AX), R11
+	MOVQ        160(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 32(R10)
-	MOVQ        176(AX), R11
+	MOVQ        184(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
-	MOVQ        200(AX), R11
+	MOVQ        208(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y3
 	VMOVUPS     Y3, 352(R10)
@@ -17151,17 +17151,17 @@ loop:
 	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, 672(R10)
-	MOVQ        136(AX), R11
+	MOVQ        144(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        160(AX), R11
+	MOVQ        168(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y1
 	VMOVUPS     Y0, 64(R10)
-	MOVQ        184(AX), R11
+	MOVQ        192(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y2
-	MOVQ        208(AX), R11
+	MOVQ        216(AX), R11
 	PREFETCHT0  (R11)(SI*1)
 	VMOVUPS     (R11)(BX*1), Y3
 	VMOVUPS     Y3, 384(R10)
@@ -17266,59 +17266,59 @@ TEXT ·winoUpInputAVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 160(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 168(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 184(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 192(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
 	MOVQ   R10, 200(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 208(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 232(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 240(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 248(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 256(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 264(AX)
+	MOVQ   DX, 232(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 272(AX)
+	MOVQ   R10, 240(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 280(AX)
+	MOVQ   R10, 248(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 288(AX)
+	MOVQ   DX, 256(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 296(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 304(AX)
+	MOVQ   DX, 264(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 272(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 312(AX)
+	MOVQ   R10, 280(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 288(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 296(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 304(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 312(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 320(AX)
 	JMP    found
 
 border:
@@ -17329,12 +17329,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -17353,9 +17347,15 @@ border:
 	MOVQ    R15, 144(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 152(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
+	MOVQ    R10, 160(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17363,12 +17363,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -17387,9 +17381,15 @@ border:
 	MOVQ    R15, 184(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 192(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
+	MOVQ    R10, 200(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17397,12 +17397,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -17421,9 +17415,15 @@ border:
 	MOVQ    R15, 224(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 232(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 232(AX)
+	MOVQ    R10, 240(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17431,12 +17431,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -17455,9 +17449,15 @@ border:
 	MOVQ    R15, 264(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 272(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 272(AX)
+	MOVQ    R10, 280(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -17465,12 +17465,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 280(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -17493,6 +17487,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 312(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 320(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -17509,37 +17509,6 @@ loop:
 	LEAQ         64(SI), DI
 	CMPQ         BX, $+1
 	CMOVQEQ      112(AX), DI
-	MOVQ         120(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y1
-	MOVQ         160(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y2
-	MOVQ         200(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y3
-	MOVQ         240(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y4
-	MOVQ         280(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y5
-	VSUBPS       Y2, Y4, Y6
-	VSUBPS       Y3, Y5, Y5
-	VFNMADD231PS Y6, Y0, Y5
-	VMOVUPS      Y5, 1560(AX)
-	VSUBPS       Y3, Y1, Y1
-	VMOVAPS      Y6, Y5
-	VFMADD231PS  Y1, Y0, Y5
-	VMOVUPS      Y5, 920(AX)
-	VMOVUPS      Y6, 1400(AX)
-	VSUBPS       Y3, Y4, Y1
-	VMOVAPS      Y1, Y4
-	VFNMADD231PS Y2, Y0, Y4
-	VMOVUPS      Y4, 1080(AX)
-	VSUBPS       Y3, Y2, Y2
-	VFMADD231PS  Y2, Y0, Y1
-	VMOVUPS      Y1, 1240(AX)
 	MOVQ         128(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Y1
@@ -17558,19 +17527,19 @@ loop:
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
-	VMOVUPS      Y5, 1592(AX)
+	VMOVUPS      Y5, 1568(AX)
 	VSUBPS       Y3, Y1, Y1
 	VMOVAPS      Y6, Y5
 	VFMADD231PS  Y1, Y0, Y5
-	VMOVUPS      Y5, 952(AX)
-	VMOVUPS      Y6, 1432(AX)
+	VMOVUPS      Y5, 928(AX)
+	VMOVUPS      Y6, 1408(AX)
 	VSUBPS       Y3, Y4, Y1
 	VMOVAPS      Y1, Y4
 	VFNMADD231PS Y2, Y0, Y4
-	VMOVUPS      Y4, 1112(AX)
+	VMOVUPS      Y4, 1088(AX)
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
-	VMOVUPS      Y1, 1272(AX)
+	VMOVUPS      Y1, 1248(AX)
 	MOVQ         136(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Y1
@@ -17589,19 +17558,19 @@ loop:
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
-	VMOVUPS      Y5, 1624(AX)
+	VMOVUPS      Y5, 1600(AX)
 	VSUBPS       Y3, Y1, Y1
 	VMOVAPS      Y6, Y5
 	VFMADD231PS  Y1, Y0, Y5
-	VMOVUPS      Y5, 984(AX)
-	VMOVUPS      Y6, 1464(AX)
+	VMOVUPS      Y5, 960(AX)
+	VMOVUPS      Y6, 1440(AX)
 	VSUBPS       Y3, Y4, Y1
 	VMOVAPS      Y1, Y4
 	VFNMADD231PS Y2, Y0, Y4
-	VMOVUPS      Y4, 1144(AX)
+	VMOVUPS      Y4, 1120(AX)
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
-	VMOVUPS      Y1, 1304(AX)
+	VMOVUPS      Y1, 1280(AX)
 	MOVQ         144(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Y1
@@ -17620,19 +17589,19 @@ loop:
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
-	VMOVUPS      Y5, 1656(AX)
+	VMOVUPS      Y5, 1632(AX)
 	VSUBPS       Y3, Y1, Y1
 	VMOVAPS      Y6, Y5
 	VFMADD231PS  Y1, Y0, Y5
-	VMOVUPS      Y5, 1016(AX)
-	VMOVUPS      Y6, 1496(AX)
+	VMOVUPS      Y5, 992(AX)
+	VMOVUPS      Y6, 1472(AX)
 	VSUBPS       Y3, Y4, Y1
 	VMOVAPS      Y1, Y4
 	VFNMADD231PS Y2, Y0, Y4
-	VMOVUPS      Y4, 1176(AX)
+	VMOVUPS      Y4, 1152(AX)
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
-	VMOVUPS      Y1, 1336(AX)
+	VMOVUPS      Y1, 1312(AX)
 	MOVQ         152(AX), R10
 	PREFETCHT0   (R10)(DI*1)
 	VMOVUPS      (R10)(SI*1), Y1
@@ -17651,25 +17620,56 @@ loop:
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
-	VMOVUPS      Y5, 1688(AX)
+	VMOVUPS      Y5, 1664(AX)
 	VSUBPS       Y3, Y1, Y1
 	VMOVAPS      Y6, Y5
 	VFMADD231PS  Y1, Y0, Y5
-	VMOVUPS      Y5, 1048(AX)
-	VMOVUPS      Y6, 1528(AX)
+	VMOVUPS      Y5, 1024(AX)
+	VMOVUPS      Y6, 1504(AX)
 	VSUBPS       Y3, Y4, Y1
 	VMOVAPS      Y1, Y4
 	VFNMADD231PS Y2, Y0, Y4
-	VMOVUPS      Y4, 1208(AX)
+	VMOVUPS      Y4, 1184(AX)
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
-	VMOVUPS      Y1, 1368(AX)
+	VMOVUPS      Y1, 1344(AX)
+	MOVQ         160(AX), R10
+	PREFETCHT0   (R10)(DI*1)
+	VMOVUPS      (R10)(SI*1), Y1
+	MOVQ         200(AX), R10
+	PREFETCHT0   (R10)(DI*1)
+	VMOVUPS      (R10)(SI*1), Y2
+	MOVQ         240(AX), R10
+	PREFETCHT0   (R10)(DI*1)
+	VMOVUPS      (R10)(SI*1), Y3
+	MOVQ         280(AX), R10
+	PREFETCHT0   (R10)(DI*1)
+	VMOVUPS      (R10)(SI*1), Y4
+	MOVQ         320(AX), R10
+	PREFETCHT0   (R10)(DI*1)
+	VMOVUPS      (R10)(SI*1), Y5
+	VSUBPS       Y2, Y4, Y6
+	VSUBPS       Y3, Y5, Y5
+	VFNMADD231PS Y6, Y0, Y5
+	VMOVUPS      Y5, 1696(AX)
+	VSUBPS       Y3, Y1, Y1
+	VMOVAPS      Y6, Y5
+	VFMADD231PS  Y1, Y0, Y5
+	VMOVUPS      Y5, 1056(AX)
+	VMOVUPS      Y6, 1536(AX)
+	VSUBPS       Y3, Y4, Y1
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS Y2, Y0, Y4
+	VMOVUPS      Y4, 1216(AX)
+	VSUBPS       Y3, Y2, Y2
+	VFMADD231PS  Y2, Y0, Y1
+	VMOVUPS      Y1, 1376(AX)
 	MOVQ         CX, DI
-	VMOVUPS      920(AX), Y1
-	VMOVUPS      952(AX), Y2
-	VMOVUPS      984(AX), Y3
-	VMOVUPS      1016(AX), Y4
-	VMOVUPS      1048(AX), Y5
+	VMOVUPS      928(AX), Y1
+	VMOVUPS      960(AX), Y2
+	VMOVUPS      992(AX), Y3
+	VMOVUPS      1024(AX), Y4
+	VMOVUPS      1056(AX), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
@@ -17687,11 +17687,11 @@ loop:
 	VFMADD231PS  Y2, Y0, Y1
 	VMOVUPS      Y1, (DI)(R8*1)
 	ADDQ         R9, DI
-	VMOVUPS      1080(AX), Y1
-	VMOVUPS      1112(AX), Y2
-	VMOVUPS      1144(AX), Y3
-	VMOVUPS      1176(AX), Y4
-	VMOVUPS      1208(AX), Y5
+	VMOVUPS      1088(AX), Y1
+	VMOVUPS      1120(AX), Y2
+	VMOVUPS      1152(AX), Y3
+	VMOVUPS      1184(AX), Y4
+	VMOVUPS      1216(AX), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
@@ -17709,11 +17709,11 @@ loop:
 	VFMADD231PS  Y2, Y0, Y1
 	VMOVUPS      Y1, (DI)(R8*1)
 	ADDQ         R9, DI
-	VMOVUPS      1560(AX), Y1
-	VMOVUPS      1592(AX), Y2
-	VMOVUPS      1624(AX), Y3
-	VMOVUPS      1656(AX), Y4
-	VMOVUPS      1688(AX), Y5
+	VMOVUPS      1568(AX), Y1
+	VMOVUPS      1600(AX), Y2
+	VMOVUPS      1632(AX), Y3
+	VMOVUPS      1664(AX), Y4
+	VMOVUPS      1696(AX), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
@@ -17731,11 +17731,11 @@ loop:
 	VFMADD231PS  Y2, Y0, Y1
 	VMOVUPS      Y1, (DI)(R8*1)
 	ADDQ         R9, DI
-	VMOVUPS      1240(AX), Y1
-	VMOVUPS      1272(AX), Y2
-	VMOVUPS      1304(AX), Y3
-	VMOVUPS      1336(AX), Y4
-	VMOVUPS      1368(AX), Y5
+	VMOVUPS      1248(AX), Y1
+	VMOVUPS      1280(AX), Y2
+	VMOVUPS      1312(AX), Y3
+	VMOVUPS      1344(AX), Y4
+	VMOVUPS      1376(AX), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
@@ -17753,11 +17753,11 @@ loop:
 	VFMADD231PS  Y2, Y0, Y1
 	VMOVUPS      Y1, (DI)(R8*1)
 	ADDQ         R9, DI
-	VMOVUPS      1400(AX), Y1
-	VMOVUPS      1432(AX), Y2
-	VMOVUPS      1464(AX), Y3
-	VMOVUPS      1496(AX), Y4
-	VMOVUPS      1528(AX), Y5
+	VMOVUPS      1408(AX), Y1
+	VMOVUPS      1440(AX), Y2
+	VMOVUPS      1472(AX), Y3
+	VMOVUPS      1504(AX), Y4
+	VMOVUPS      1536(AX), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
@@ -17811,77 +17811,77 @@ TEXT ·winoUpOutputAVX2(SB), NOSPLIT, $8-8
 	ADDQ   R9, R11
 	ADDQ   (AX), R9
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 224(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 240(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 248(AX)
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 632(AX)
+	MOVQ   R10, 640(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 640(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 648(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 656(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 664(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 672(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 672(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 680(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 688(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 696(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 704(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 712(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 720(AX)
+	MOVQ   DX, 696(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 728(AX)
+	MOVQ   R10, 704(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 736(AX)
+	MOVQ   DX, 712(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 720(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 728(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 736(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 744(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 752(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 752(AX)
+	MOVQ   CX, 760(AX)
 	JMP    found
 
 border:
@@ -17892,17 +17892,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 120(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 632(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -17934,13 +17923,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 656(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -17950,8 +17934,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 664(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -17983,13 +17972,8 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 688(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
+	ADDQ    R8, R10
+	INCQ    R15
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -17999,8 +17983,13 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 696(AX)
-	ADDQ    R8, R10
-	INCQ    R15
+	ADDQ    DI, R9
+	INCQ    CX
+	MOVQ    SI, R14
+	CMPQ    CX, BX
+	CMOVQCC R13, R14
+	MOVQ    DX, R15
+	MOVQ    R9, R10
 	MOVQ    R10, BP
 	ADDQ    (AX), BP
 	CMPQ    R15, R14
@@ -18032,6 +18021,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
 	MOVQ    BP, 720(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, BP
+	ADDQ    (AX), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 216(AX)
+	LEAQ    (R10)(R11*1), BP
+	CMPQ    R15, R14
+	CMOVQCC R12, BP
+	MOVQ    BP, 728(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -18039,17 +18039,6 @@ border:
 	CMOVQCC R13, R14
 	MOVQ    DX, R15
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 216(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
-	ADDQ    R8, R10
-	INCQ    R15
 	MOVQ    R10, CX
 	ADDQ    (AX), CX
 	CMPQ    R15, R14
@@ -18081,6 +18070,17 @@ border:
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
 	MOVQ    CX, 752(AX)
+	ADDQ    R8, R10
+	INCQ    R15
+	MOVQ    R10, CX
+	ADDQ    (AX), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 248(AX)
+	LEAQ    (R10)(R11*1), CX
+	CMPQ    R15, R14
+	CMOVQCC R12, CX
+	MOVQ    CX, 760(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -18118,15 +18118,15 @@ loop:
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
 	VADDPS      Y7, Y3, Y3
-	VMOVUPS     Y3, 920(AX)
+	VMOVUPS     Y3, 928(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1080(AX)
+	VMOVUPS     Y3, 1088(AX)
 	VFMADD231PS Y7, Y1, Y8
-	VMOVUPS     Y8, 1240(AX)
+	VMOVUPS     Y8, 1248(AX)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
-	VMOVUPS     Y3, 1400(AX)
+	VMOVUPS     Y3, 1408(AX)
 	ADDQ        DX, R11
 	MOVQ        R11, R10
 	VMOVUPS     (R10), Y3
@@ -18142,15 +18142,15 @@ loop:
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
 	VADDPS      Y7, Y3, Y3
-	VMOVUPS     Y3, 952(AX)
+	VMOVUPS     Y3, 960(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1112(AX)
+	VMOVUPS     Y3, 1120(AX)
 	VFMADD231PS Y7, Y1, Y8
-	VMOVUPS     Y8, 1272(AX)
+	VMOVUPS     Y8, 1280(AX)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
-	VMOVUPS     Y3, 1432(AX)
+	VMOVUPS     Y3, 1440(AX)
 	ADDQ        DX, R11
 	MOVQ        R11, R10
 	VMOVUPS     (R10), Y3
@@ -18166,15 +18166,15 @@ loop:
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
 	VADDPS      Y7, Y3, Y3
-	VMOVUPS     Y3, 1048(AX)
+	VMOVUPS     Y3, 1056(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1208(AX)
+	VMOVUPS     Y3, 1216(AX)
 	VFMADD231PS Y7, Y1, Y8
-	VMOVUPS     Y8, 1368(AX)
+	VMOVUPS     Y8, 1376(AX)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
-	VMOVUPS     Y3, 1528(AX)
+	VMOVUPS     Y3, 1536(AX)
 	ADDQ        DX, R11
 	MOVQ        R11, R10
 	VMOVUPS     (R10), Y3
@@ -18190,15 +18190,15 @@ loop:
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
 	VADDPS      Y7, Y3, Y3
-	VMOVUPS     Y3, 984(AX)
+	VMOVUPS     Y3, 992(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1144(AX)
+	VMOVUPS     Y3, 1152(AX)
 	VFMADD231PS Y7, Y1, Y8
-	VMOVUPS     Y8, 1304(AX)
+	VMOVUPS     Y8, 1312(AX)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
-	VMOVUPS     Y3, 1464(AX)
+	VMOVUPS     Y3, 1472(AX)
 	ADDQ        DX, R11
 	MOVQ        R11, R10
 	VMOVUPS     (R10), Y3
@@ -18214,20 +18214,20 @@ loop:
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
 	VADDPS      Y7, Y3, Y3
-	VMOVUPS     Y3, 1016(AX)
+	VMOVUPS     Y3, 1024(AX)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1176(AX)
+	VMOVUPS     Y3, 1184(AX)
 	VFMADD231PS Y7, Y1, Y8
-	VMOVUPS     Y8, 1336(AX)
+	VMOVUPS     Y8, 1344(AX)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
-	VMOVUPS     Y3, 1496(AX)
-	VMOVUPS     920(AX), Y3
-	VMOVUPS     952(AX), Y4
-	VMOVUPS     984(AX), Y5
-	VMOVUPS     1016(AX), Y6
-	VMOVUPS     1048(AX), Y7
+	VMOVUPS     Y3, 1504(AX)
+	VMOVUPS     928(AX), Y3
+	VMOVUPS     960(AX), Y4
+	VMOVUPS     992(AX), Y5
+	VMOVUPS     1024(AX), Y6
+	VMOVUPS     1056(AX), Y7
 	VADDPS      Y5, Y4, Y8
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -18235,12 +18235,12 @@ loop:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        632(AX), R10
+	MOVQ        640(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
 store0:
-	MOVQ        120(AX), R10
+	MOVQ        128(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
@@ -18248,24 +18248,24 @@ store0:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        640(AX), R10
+	MOVQ        648(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
 store1:
-	MOVQ        128(AX), R10
+	MOVQ        136(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        648(AX), R10
+	MOVQ        656(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y8, Y8
 
 store2:
-	MOVQ        136(AX), R10
+	MOVQ        144(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Y8, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
@@ -18273,19 +18273,19 @@ store2:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        656(AX), R10
+	MOVQ        664(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
 store3:
-	MOVQ       144(AX), R10
+	MOVQ       152(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VMOVUPS    Y3, (R10)(SI*1)
-	VMOVUPS    1080(AX), Y3
-	VMOVUPS    1112(AX), Y4
-	VMOVUPS    1144(AX), Y5
-	VMOVUPS    1176(AX), Y6
-	VMOVUPS    1208(AX), Y7
+	VMOVUPS    1088(AX), Y3
+	VMOVUPS    1120(AX), Y4
+	VMOVUPS    1152(AX), Y5
+	VMOVUPS    1184(AX), Y6
+	VMOVUPS    1216(AX), Y7
 	VADDPS     Y5, Y4, Y8
 	VSUBPS     Y5, Y4, Y4
 	VADDPS     Y8, Y3, Y3
@@ -18293,12 +18293,12 @@ store3:
 	VADDPS     (DI)(SI*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       664(AX), R10
+	MOVQ       672(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Y3, Y3
 
 store4:
-	MOVQ        152(AX), R10
+	MOVQ        160(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
@@ -18306,24 +18306,24 @@ store4:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        672(AX), R10
+	MOVQ        680(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
 store5:
-	MOVQ        160(AX), R10
+	MOVQ        168(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        680(AX), R10
+	MOVQ        688(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y8, Y8
 
 store6:
-	MOVQ        168(AX), R10
+	MOVQ        176(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Y8, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
@@ -18331,19 +18331,19 @@ store6:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        688(AX), R10
+	MOVQ        696(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
 store7:
-	MOVQ       176(AX), R10
+	MOVQ       184(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VMOVUPS    Y3, (R10)(SI*1)
-	VMOVUPS    1240(AX), Y3
-	VMOVUPS    1272(AX), Y4
-	VMOVUPS    1304(AX), Y5
-	VMOVUPS    1336(AX), Y6
-	VMOVUPS    1368(AX), Y7
+	VMOVUPS    1248(AX), Y3
+	VMOVUPS    1280(AX), Y4
+	VMOVUPS    1312(AX), Y5
+	VMOVUPS    1344(AX), Y6
+	VMOVUPS    1376(AX), Y7
 	VADDPS     Y5, Y4, Y8
 	VSUBPS     Y5, Y4, Y4
 	VADDPS     Y8, Y3, Y3
@@ -18351,12 +18351,12 @@ store7:
 	VADDPS     (DI)(SI*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       696(AX), R10
+	MOVQ       704(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Y3, Y3
 
 store8:
-	MOVQ        184(AX), R10
+	MOVQ        192(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
@@ -18364,24 +18364,24 @@ store8:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        704(AX), R10
+	MOVQ        712(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
 store9:
-	MOVQ        192(AX), R10
+	MOVQ        200(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        712(AX), R10
+	MOVQ        720(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y8, Y8
 
 store10:
-	MOVQ        200(AX), R10
+	MOVQ        208(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Y8, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
@@ -18389,19 +18389,19 @@ store10:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        720(AX), R10
+	MOVQ        728(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
 store11:
-	MOVQ       208(AX), R10
+	MOVQ       216(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VMOVUPS    Y3, (R10)(SI*1)
-	VMOVUPS    1400(AX), Y3
-	VMOVUPS    1432(AX), Y4
-	VMOVUPS    1464(AX), Y5
-	VMOVUPS    1496(AX), Y6
-	VMOVUPS    1528(AX), Y7
+	VMOVUPS    1408(AX), Y3
+	VMOVUPS    1440(AX), Y4
+	VMOVUPS    1472(AX), Y5
+	VMOVUPS    1504(AX), Y6
+	VMOVUPS    1536(AX), Y7
 	VADDPS     Y5, Y4, Y8
 	VSUBPS     Y5, Y4, Y4
 	VADDPS     Y8, Y3, Y3
@@ -18409,12 +18409,12 @@ store11:
 	VADDPS     (DI)(SI*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       728(AX), R10
+	MOVQ       736(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Y3, Y3
 
 store12:
-	MOVQ        216(AX), R10
+	MOVQ        224(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
@@ -18422,24 +18422,24 @@ store12:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        736(AX), R10
+	MOVQ        744(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
 store13:
-	MOVQ        224(AX), R10
+	MOVQ        232(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        744(AX), R10
+	MOVQ        752(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y8, Y8
 
 store14:
-	MOVQ        232(AX), R10
+	MOVQ        240(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VMOVUPS     Y8, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
@@ -18447,12 +18447,12 @@ store14:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        752(AX), R10
+	MOVQ        760(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
 store15:
-	MOVQ       240(AX), R10
+	MOVQ       248(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VMOVUPS    Y3, (R10)(SI*1)
 	ADDQ       $+32, SI
@@ -18490,40 +18490,40 @@ TEXT ·winoUpGradientAVX2(SB), NOSPLIT, $0-8
 	JGT    border
 	IMUL3Q $+3, R8, CX
 	MOVQ   R9, R10
-	MOVQ   R10, 120(AX)
+	MOVQ   R10, 128(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 128(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 144(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 152(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
+	MOVQ   R10, 160(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 160(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 176(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 184(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 208(AX)
+	MOVQ   DX, 184(AX)
 	ADDQ   DI, R9
 	MOVQ   R9, R10
-	MOVQ   R10, 216(AX)
+	MOVQ   R10, 192(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 224(AX)
+	MOVQ   DX, 200(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 208(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 216(AX)
+	ADDQ   DI, R9
+	MOVQ   R9, R10
+	MOVQ   R10, 224(AX)
+	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 232(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 240(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 240(AX)
+	MOVQ   CX, 248(AX)
 	JMP    found
 
 border:
@@ -18537,12 +18537,6 @@ border:
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
-	MOVQ    R15, 120(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
 	MOVQ    R15, 128(AX)
 	ADDQ    R8, R10
 	INCQ    R14
@@ -18552,9 +18546,15 @@ border:
 	MOVQ    R15, 136(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 144(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
+	MOVQ    R10, 152(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -18562,12 +18562,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -18580,9 +18574,15 @@ border:
 	MOVQ    R15, 168(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 176(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 176(AX)
+	MOVQ    R10, 184(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -18590,12 +18590,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, R15
 	CMPQ    R14, R13
 	CMOVQCC R11, R15
@@ -18608,9 +18602,15 @@ border:
 	MOVQ    R15, 200(AX)
 	ADDQ    R8, R10
 	INCQ    R14
+	MOVQ    R10, R15
+	CMPQ    R14, R13
+	CMOVQCC R11, R15
+	MOVQ    R15, 208(AX)
+	ADDQ    R8, R10
+	INCQ    R14
 	CMPQ    R14, R13
 	CMOVQCC R11, R10
-	MOVQ    R10, 208(AX)
+	MOVQ    R10, 216(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R13
@@ -18618,12 +18618,6 @@ border:
 	CMOVQCC R12, R13
 	MOVQ    DX, R14
 	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
 	MOVQ    R10, CX
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
@@ -18640,6 +18634,12 @@ border:
 	CMPQ    R14, R13
 	CMOVQCC R11, CX
 	MOVQ    CX, 240(AX)
+	ADDQ    R8, R10
+	INCQ    R14
+	MOVQ    R10, CX
+	CMPQ    R14, R13
+	CMOVQCC R11, CX
+	MOVQ    CX, 248(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -18657,32 +18657,6 @@ loop:
 	LEAQ        64(SI), DI
 	CMPQ        BX, $+1
 	CMOVQEQ     112(AX), DI
-	MOVQ        120(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y2
-	MOVQ        152(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y3
-	MOVQ        184(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y4
-	MOVQ        216(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y5
-	VMOVUPS     Y2, 920(AX)
-	VMOVUPS     Y5, 1432(AX)
-	VADDPS      Y4, Y2, Y6
-	VADDPS      Y5, Y3, Y7
-	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 1048(AX)
-	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 1176(AX)
-	VMOVAPS     Y2, Y2
-	VFMADD231PS Y4, Y1, Y2
-	VMOVAPS     Y3, Y3
-	VFMADD231PS Y5, Y1, Y3
-	VFMADD231PS Y3, Y0, Y2
-	VMOVUPS     Y2, 1304(AX)
 	MOVQ        128(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Y2
@@ -18695,20 +18669,20 @@ loop:
 	MOVQ        224(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Y5
-	VMOVUPS     Y2, 952(AX)
-	VMOVUPS     Y5, 1464(AX)
+	VMOVUPS     Y2, 928(AX)
+	VMOVUPS     Y5, 1440(AX)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 1080(AX)
+	VMOVUPS     Y8, 1056(AX)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 1208(AX)
+	VMOVUPS     Y6, 1184(AX)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
-	VMOVUPS     Y2, 1336(AX)
+	VMOVUPS     Y2, 1312(AX)
 	MOVQ        136(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Y2
@@ -18721,20 +18695,20 @@ loop:
 	MOVQ        232(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Y5
-	VMOVUPS     Y2, 984(AX)
-	VMOVUPS     Y5, 1496(AX)
+	VMOVUPS     Y2, 960(AX)
+	VMOVUPS     Y5, 1472(AX)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 1112(AX)
+	VMOVUPS     Y8, 1088(AX)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 1240(AX)
+	VMOVUPS     Y6, 1216(AX)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
-	VMOVUPS     Y2, 1368(AX)
+	VMOVUPS     Y2, 1344(AX)
 	MOVQ        144(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Y2
@@ -18747,27 +18721,53 @@ loop:
 	MOVQ        240(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Y5
-	VMOVUPS     Y2, 1016(AX)
-	VMOVUPS     Y5, 1528(AX)
+	VMOVUPS     Y2, 992(AX)
+	VMOVUPS     Y5, 1504(AX)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 1144(AX)
+	VMOVUPS     Y8, 1120(AX)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 1272(AX)
+	VMOVUPS     Y6, 1248(AX)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
-	VMOVUPS     Y2, 1400(AX)
+	VMOVUPS     Y2, 1376(AX)
+	MOVQ        152(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y2
+	MOVQ        184(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y3
+	MOVQ        216(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y4
+	MOVQ        248(AX), R8
+	PREFETCHT0  (R8)(DI*1)
+	VMOVUPS     (R8)(SI*1), Y5
+	VMOVUPS     Y2, 1024(AX)
+	VMOVUPS     Y5, 1536(AX)
+	VADDPS      Y4, Y2, Y6
+	VADDPS      Y5, Y3, Y7
+	VADDPS      Y7, Y6, Y8
+	VMOVUPS     Y8, 1152(AX)
+	VSUBPS      Y7, Y6, Y6
+	VMOVUPS     Y6, 1280(AX)
+	VMOVAPS     Y2, Y2
+	VFMADD231PS Y4, Y1, Y2
+	VMOVAPS     Y3, Y3
+	VFMADD231PS Y5, Y1, Y3
+	VFMADD231PS Y3, Y0, Y2
+	VMOVUPS     Y2, 1408(AX)
 	MOVQ        CX, DI
 	IMUL3Q      $+3, DX, R8
 	IMUL3Q      $+5, DX, R9
-	VMOVUPS     920(AX), Y2
-	VMOVUPS     952(AX), Y3
-	VMOVUPS     984(AX), Y4
-	VMOVUPS     1016(AX), Y5
+	VMOVUPS     928(AX), Y2
+	VMOVUPS     960(AX), Y3
+	VMOVUPS     992(AX), Y4
+	VMOVUPS     1024(AX), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(DX*2)
 	VADDPS      Y4, Y2, Y6
@@ -18783,10 +18783,10 @@ loop:
 	VFMADD231PS Y3, Y0, Y2
 	VMOVUPS     Y2, (DI)(DX*4)
 	ADDQ        R9, DI
-	VMOVUPS     1048(AX), Y2
-	VMOVUPS     1080(AX), Y3
-	VMOVUPS     1112(AX), Y4
-	VMOVUPS     1144(AX), Y5
+	VMOVUPS     1056(AX), Y2
+	VMOVUPS     1088(AX), Y3
+	VMOVUPS     1120(AX), Y4
+	VMOVUPS     1152(AX), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(DX*2)
 	VADDPS      Y4, Y2, Y6
@@ -18802,10 +18802,10 @@ loop:
 	VFMADD231PS Y3, Y0, Y2
 	VMOVUPS     Y2, (DI)(DX*4)
 	ADDQ        R9, DI
-	VMOVUPS     1432(AX), Y2
-	VMOVUPS     1464(AX), Y3
-	VMOVUPS     1496(AX), Y4
-	VMOVUPS     1528(AX), Y5
+	VMOVUPS     1440(AX), Y2
+	VMOVUPS     1472(AX), Y3
+	VMOVUPS     1504(AX), Y4
+	VMOVUPS     1536(AX), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(DX*2)
 	VADDPS      Y4, Y2, Y6
@@ -18821,10 +18821,10 @@ loop:
 	VFMADD231PS Y3, Y0, Y2
 	VMOVUPS     Y2, (DI)(DX*4)
 	ADDQ        R9, DI
-	VMOVUPS     1176(AX), Y2
-	VMOVUPS     1208(AX), Y3
-	VMOVUPS     1240(AX), Y4
-	VMOVUPS     1272(AX), Y5
+	VMOVUPS     1184(AX), Y2
+	VMOVUPS     1216(AX), Y3
+	VMOVUPS     1248(AX), Y4
+	VMOVUPS     1280(AX), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(DX*2)
 	VADDPS      Y4, Y2, Y6
@@ -18840,10 +18840,10 @@ loop:
 	VFMADD231PS Y3, Y0, Y2
 	VMOVUPS     Y2, (DI)(DX*4)
 	ADDQ        R9, DI
-	VMOVUPS     1304(AX), Y2
-	VMOVUPS     1336(AX), Y3
-	VMOVUPS     1368(AX), Y4
-	VMOVUPS     1400(AX), Y5
+	VMOVUPS     1312(AX), Y2
+	VMOVUPS     1344(AX), Y3
+	VMOVUPS     1376(AX), Y4
+	VMOVUPS     1408(AX), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(DX*2)
 	VADDPS      Y4, Y2, Y6
@@ -18900,16 +18900,16 @@ loop:
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	VMOVUPS    Y6, 1016(AX)
+	VMOVUPS    Y6, 1024(AX)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1208(AX)
+	VMOVUPS    Y5, 1216(AX)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1112(AX)
+	VMOVUPS    Y5, 1120(AX)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 920(AX)
-	VMOVUPS    Y4, 1304(AX)
+	VMOVUPS    Y3, 928(AX)
+	VMOVUPS    Y4, 1312(AX)
 	IMUL3Q     $+1, DX, R11
 	VMOVUPS    (CX)(R11*1), Y3
 	PREFETCHT0 (R10)(R11*1)
@@ -18922,16 +18922,16 @@ loop:
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	VMOVUPS    Y6, 1048(AX)
+	VMOVUPS    Y6, 1056(AX)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1240(AX)
+	VMOVUPS    Y5, 1248(AX)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1144(AX)
+	VMOVUPS    Y5, 1152(AX)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 952(AX)
-	VMOVUPS    Y4, 1336(AX)
+	VMOVUPS    Y3, 960(AX)
+	VMOVUPS    Y4, 1344(AX)
 	IMUL3Q     $+2, DX, R11
 	VMOVUPS    (CX)(R11*1), Y3
 	PREFETCHT0 (R10)(R11*1)
@@ -18944,19 +18944,19 @@ loop:
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	VMOVUPS    Y6, 1080(AX)
+	VMOVUPS    Y6, 1088(AX)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1272(AX)
+	VMOVUPS    Y5, 1280(AX)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1176(AX)
+	VMOVUPS    Y5, 1184(AX)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 984(AX)
-	VMOVUPS    Y4, 1368(AX)
-	VMOVUPS    920(AX), Y3
-	VMOVUPS    952(AX), Y4
-	VMOVUPS    984(AX), Y5
+	VMOVUPS    Y3, 992(AX)
+	VMOVUPS    Y4, 1376(AX)
+	VMOVUPS    928(AX), Y3
+	VMOVUPS    960(AX), Y4
+	VMOVUPS    992(AX), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
@@ -18980,9 +18980,9 @@ loop:
 	IMUL3Q     $+2, DI, R11
 	VMOVUPS    Y4, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1016(AX), Y3
-	VMOVUPS    1048(AX), Y4
-	VMOVUPS    1080(AX), Y5
+	VMOVUPS    1024(AX), Y3
+	VMOVUPS    1056(AX), Y4
+	VMOVUPS    1088(AX), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
@@ -19006,9 +19006,9 @@ loop:
 	IMUL3Q     $+7, DI, R11
 	VMOVUPS    Y4, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1112(AX), Y3
-	VMOVUPS    1144(AX), Y4
-	VMOVUPS    1176(AX), Y5
+	VMOVUPS    1120(AX), Y3
+	VMOVUPS    1152(AX), Y4
+	VMOVUPS    1184(AX), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
@@ -19032,9 +19032,9 @@ loop:
 	IMUL3Q     $+17, DI, R11
 	VMOVUPS    Y4, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1208(AX), Y3
-	VMOVUPS    1240(AX), Y4
-	VMOVUPS    1272(AX), Y5
+	VMOVUPS    1216(AX), Y3
+	VMOVUPS    1248(AX), Y4
+	VMOVUPS    1280(AX), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
@@ -19058,9 +19058,9 @@ loop:
 	IMUL3Q     $+22, DI, R11
 	VMOVUPS    Y4, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1304(AX), Y3
-	VMOVUPS    1336(AX), Y4
-	VMOVUPS    1368(AX), Y5
+	VMOVUPS    1312(AX), Y3
+	VMOVUPS    1344(AX), Y4
+	VMOVUPS    1376(AX), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
@@ -19127,16 +19127,16 @@ loop:
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	VMOVUPS    Y6, 1016(AX)
+	VMOVUPS    Y6, 1024(AX)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1208(AX)
+	VMOVUPS    Y5, 1216(AX)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1112(AX)
+	VMOVUPS    Y5, 1120(AX)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 920(AX)
-	VMOVUPS    Y4, 1304(AX)
+	VMOVUPS    Y3, 928(AX)
+	VMOVUPS    Y4, 1312(AX)
 	IMUL3Q     $+1, DX, R11
 	VMOVUPS    (CX)(R11*1), Y3
 	PREFETCHT0 (R10)(R11*1)
@@ -19149,16 +19149,16 @@ loop:
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	VMOVUPS    Y6, 1048(AX)
+	VMOVUPS    Y6, 1056(AX)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1240(AX)
+	VMOVUPS    Y5, 1248(AX)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1144(AX)
+	VMOVUPS    Y5, 1152(AX)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 952(AX)
-	VMOVUPS    Y4, 1336(AX)
+	VMOVUPS    Y3, 960(AX)
+	VMOVUPS    Y4, 1344(AX)
 	IMUL3Q     $+2, DX, R11
 	VMOVUPS    (CX)(R11*1), Y3
 	PREFETCHT0 (R10)(R11*1)
@@ -19171,19 +19171,19 @@ loop:
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	VMOVUPS    Y6, 1080(AX)
+	VMOVUPS    Y6, 1088(AX)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1272(AX)
+	VMOVUPS    Y5, 1280(AX)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1176(AX)
+	VMOVUPS    Y5, 1184(AX)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 984(AX)
-	VMOVUPS    Y4, 1368(AX)
-	VMOVUPS    920(AX), Y3
-	VMOVUPS    952(AX), Y4
-	VMOVUPS    984(AX), Y5
+	VMOVUPS    Y3, 992(AX)
+	VMOVUPS    Y4, 1376(AX)
+	VMOVUPS    928(AX), Y3
+	VMOVUPS    960(AX), Y4
+	VMOVUPS    992(AX), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
@@ -19207,9 +19207,9 @@ loop:
 	IMUL3Q     $+2, DI, R11
 	VMOVUPS    Y5, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1016(AX), Y3
-	VMOVUPS    1048(AX), Y4
-	VMOVUPS    1080(AX), Y5
+	VMOVUPS    1024(AX), Y3
+	VMOVUPS    1056(AX), Y4
+	VMOVUPS    1088(AX), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
@@ -19233,9 +19233,9 @@ loop:
 	IMUL3Q     $+7, DI, R11
 	VMOVUPS    Y5, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1112(AX), Y3
-	VMOVUPS    1144(AX), Y4
-	VMOVUPS    1176(AX), Y5
+	VMOVUPS    1120(AX), Y3
+	VMOVUPS    1152(AX), Y4
+	VMOVUPS    1184(AX), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
@@ -19259,9 +19259,9 @@ loop:
 	IMUL3Q     $+17, DI, R11
 	VMOVUPS    Y5, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1208(AX), Y3
-	VMOVUPS    1240(AX), Y4
-	VMOVUPS    1272(AX), Y5
+	VMOVUPS    1216(AX), Y3
+	VMOVUPS    1248(AX), Y4
+	VMOVUPS    1280(AX), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
@@ -19285,9 +19285,9 @@ loop:
 	IMUL3Q     $+22, DI, R11
 	VMOVUPS    Y5, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1304(AX), Y3
-	VMOVUPS    1336(AX), Y4
-	VMOVUPS    1368(AX), Y5
+	VMOVUPS    1312(AX), Y3
+	VMOVUPS    1344(AX), Y4
+	VMOVUPS    1376(AX), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
@@ -19354,16 +19354,16 @@ loop:
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	VMOVUPS    Y6, 1016(AX)
+	VMOVUPS    Y6, 1024(AX)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1208(AX)
+	VMOVUPS    Y4, 1216(AX)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1112(AX)
+	VMOVUPS    Y4, 1120(AX)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 920(AX)
-	VMOVUPS    Y5, 1304(AX)
+	VMOVUPS    Y3, 928(AX)
+	VMOVUPS    Y5, 1312(AX)
 	IMUL3Q     $+1, DX, R11
 	VMOVUPS    (CX)(R11*1), Y3
 	PREFETCHT0 (R10)(R11*1)
@@ -19376,16 +19376,16 @@ loop:
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	VMOVUPS    Y6, 1048(AX)
+	VMOVUPS    Y6, 1056(AX)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1240(AX)
+	VMOVUPS    Y4, 1248(AX)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1144(AX)
+	VMOVUPS    Y4, 1152(AX)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 952(AX)
-	VMOVUPS    Y5, 1336(AX)
+	VMOVUPS    Y3, 960(AX)
+	VMOVUPS    Y5, 1344(AX)
 	IMUL3Q     $+2, DX, R11
 	VMOVUPS    (CX)(R11*1), Y3
 	PREFETCHT0 (R10)(R11*1)
@@ -19398,19 +19398,19 @@ loop:
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	VMOVUPS    Y6, 1080(AX)
+	VMOVUPS    Y6, 1088(AX)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1272(AX)
+	VMOVUPS    Y4, 1280(AX)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1176(AX)
+	VMOVUPS    Y4, 1184(AX)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 984(AX)
-	VMOVUPS    Y5, 1368(AX)
-	VMOVUPS    920(AX), Y3
-	VMOVUPS    952(AX), Y4
-	VMOVUPS    984(AX), Y5
+	VMOVUPS    Y3, 992(AX)
+	VMOVUPS    Y5, 1376(AX)
+	VMOVUPS    928(AX), Y3
+	VMOVUPS    960(AX), Y4
+	VMOVUPS    992(AX), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
@@ -19434,9 +19434,9 @@ loop:
 	IMUL3Q     $+2, DI, R11
 	VMOVUPS    Y4, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1016(AX), Y3
-	VMOVUPS    1048(AX), Y4
-	VMOVUPS    1080(AX), Y5
+	VMOVUPS    1024(AX), Y3
+	VMOVUPS    1056(AX), Y4
+	VMOVUPS    1088(AX), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
@@ -19460,9 +19460,9 @@ loop:
 	IMUL3Q     $+7, DI, R11
 	VMOVUPS    Y4, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1112(AX), Y3
-	VMOVUPS    1144(AX), Y4
-	VMOVUPS    1176(AX), Y5
+	VMOVUPS    1120(AX), Y3
+	VMOVUPS    1152(AX), Y4
+	VMOVUPS    1184(AX), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
@@ -19486,9 +19486,9 @@ loop:
 	IMUL3Q     $+17, DI, R11
 	VMOVUPS    Y4, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1208(AX), Y3
-	VMOVUPS    1240(AX), Y4
-	VMOVUPS    1272(AX), Y5
+	VMOVUPS    1216(AX), Y3
+	VMOVUPS    1248(AX), Y4
+	VMOVUPS    1280(AX), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
@@ -19512,9 +19512,9 @@ loop:
 	IMUL3Q     $+22, DI, R11
 	VMOVUPS    Y4, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1304(AX), Y3
-	VMOVUPS    1336(AX), Y4
-	VMOVUPS    1368(AX), Y5
+	VMOVUPS    1312(AX), Y3
+	VMOVUPS    1344(AX), Y4
+	VMOVUPS    1376(AX), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
@@ -19581,16 +19581,16 @@ loop:
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	VMOVUPS    Y6, 1016(AX)
+	VMOVUPS    Y6, 1024(AX)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1208(AX)
+	VMOVUPS    Y4, 1216(AX)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1112(AX)
+	VMOVUPS    Y4, 1120(AX)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 920(AX)
-	VMOVUPS    Y5, 1304(AX)
+	VMOVUPS    Y3, 928(AX)
+	VMOVUPS    Y5, 1312(AX)
 	IMUL3Q     $+1, DX, R11
 	VMOVUPS    (CX)(R11*1), Y3
 	PREFETCHT0 (R10)(R11*1)
@@ -19603,16 +19603,16 @@ loop:
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	VMOVUPS    Y6, 1048(AX)
+	VMOVUPS    Y6, 1056(AX)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1240(AX)
+	VMOVUPS    Y4, 1248(AX)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1144(AX)
+	VMOVUPS    Y4, 1152(AX)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 952(AX)
-	VMOVUPS    Y5, 1336(AX)
+	VMOVUPS    Y3, 960(AX)
+	VMOVUPS    Y5, 1344(AX)
 	IMUL3Q     $+2, DX, R11
 	VMOVUPS    (CX)(R11*1), Y3
 	PREFETCHT0 (R10)(R11*1)
@@ -19625,19 +19625,19 @@ loop:
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	VMOVUPS    Y6, 1080(AX)
+	VMOVUPS    Y6, 1088(AX)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1272(AX)
+	VMOVUPS    Y4, 1280(AX)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1176(AX)
+	VMOVUPS    Y4, 1184(AX)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 984(AX)
-	VMOVUPS    Y5, 1368(AX)
-	VMOVUPS    920(AX), Y3
-	VMOVUPS    952(AX), Y4
-	VMOVUPS    984(AX), Y5
+	VMOVUPS    Y3, 992(AX)
+	VMOVUPS    Y5, 1376(AX)
+	VMOVUPS    928(AX), Y3
+	VMOVUPS    960(AX), Y4
+	VMOVUPS    992(AX), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
@@ -19661,9 +19661,9 @@ loop:
 	IMUL3Q     $+2, DI, R11
 	VMOVUPS    Y5, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1016(AX), Y3
-	VMOVUPS    1048(AX), Y4
-	VMOVUPS    1080(AX), Y5
+	VMOVUPS    1024(AX), Y3
+	VMOVUPS    1056(AX), Y4
+	VMOVUPS    1088(AX), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
@@ -19687,9 +19687,9 @@ loop:
 	IMUL3Q     $+7, DI, R11
 	VMOVUPS    Y5, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1112(AX), Y3
-	VMOVUPS    1144(AX), Y4
-	VMOVUPS    1176(AX), Y5
+	VMOVUPS    1120(AX), Y3
+	VMOVUPS    1152(AX), Y4
+	VMOVUPS    1184(AX), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
@@ -19713,9 +19713,9 @@ loop:
 	IMUL3Q     $+17, DI, R11
 	VMOVUPS    Y5, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1208(AX), Y3
-	VMOVUPS    1240(AX), Y4
-	VMOVUPS    1272(AX), Y5
+	VMOVUPS    1216(AX), Y3
+	VMOVUPS    1248(AX), Y4
+	VMOVUPS    1280(AX), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
@@ -19739,9 +19739,9 @@ loop:
 	IMUL3Q     $+22, DI, R11
 	VMOVUPS    Y5, (SI)(R11*1)
 	PREFETCHT0 512(SI)(R11*1)
-	VMOVUPS    1304(AX), Y3
-	VMOVUPS    1336(AX), Y4
-	VMOVUPS    1368(AX), Y5
+	VMOVUPS    1312(AX), Y3
+	VMOVUPS    1344(AX), Y4
+	VMOVUPS    1376(AX), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
@@ -19814,12 +19814,12 @@ loop:
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VFMADD231PS  Y8, Y1, Y3
-	VMOVUPS      Y3, 920(AX)
+	VMOVUPS      Y3, 928(AX)
 	VMOVAPS      Y7, Y3
 	VFNMADD231PS Y4, Y0, Y3
 	VFMADD231PS  Y5, Y1, Y3
 	VFMADD231PS  Y6, Y2, Y3
-	VMOVUPS      Y3, 1080(AX)
+	VMOVUPS      Y3, 1088(AX)
 	IMUL3Q       $+1, DI, R10
 	PREFETCHT0   256(SI)(R10*1)
 	VMOVUPS      (SI)(R10*1), Y3
@@ -19839,12 +19839,12 @@ loop:
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VFMADD231PS  Y8, Y1, Y3
-	VMOVUPS      Y3, 952(AX)
+	VMOVUPS      Y3, 960(AX)
 	VMOVAPS      Y7, Y3
 	VFNMADD231PS Y4, Y0, Y3
 	VFMADD231PS  Y5, Y1, Y3
 	VFMADD231PS  Y6, Y2, Y3
-	VMOVUPS      Y3, 1112(AX)
+	VMOVUPS      Y3, 1120(AX)
 	IMUL3Q       $+3, DI, R10
 	PREFETCHT0   256(SI)(R10*1)
 	VMOVUPS      (SI)(R10*1), Y3
@@ -19864,12 +19864,12 @@ loop:
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VFMADD231PS  Y8, Y1, Y3
-	VMOVUPS      Y3, 984(AX)
+	VMOVUPS      Y3, 992(AX)
 	VMOVAPS      Y7, Y3
 	VFNMADD231PS Y4, Y0, Y3
 	VFMADD231PS  Y5, Y1, Y3
 	VFMADD231PS  Y6, Y2, Y3
-	VMOVUPS      Y3, 1144(AX)
+	VMOVUPS      Y3, 1152(AX)
 	IMUL3Q       $+4, DI, R10
 	PREFETCHT0   256(SI)(R10*1)
 	VMOVUPS      (SI)(R10*1), Y3
@@ -19889,12 +19889,12 @@ loop:
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VFMADD231PS  Y8, Y1, Y3
-	VMOVUPS      Y3, 1016(AX)
+	VMOVUPS      Y3, 1024(AX)
 	VMOVAPS      Y7, Y3
 	VFNMADD231PS Y4, Y0, Y3
 	VFMADD231PS  Y5, Y1, Y3
 	VFMADD231PS  Y6, Y2, Y3
-	VMOVUPS      Y3, 1176(AX)
+	VMOVUPS      Y3, 1184(AX)
 	IMUL3Q       $+2, DI, R10
 	PREFETCHT0   256(SI)(R10*1)
 	VMOVUPS      (SI)(R10*1), Y3
@@ -19914,17 +19914,17 @@ loop:
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VFMADD231PS  Y8, Y1, Y3
-	VMOVUPS      Y3, 1048(AX)
+	VMOVUPS      Y3, 1056(AX)
 	VMOVAPS      Y7, Y3
 	VFNMADD231PS Y4, Y0, Y3
 	VFMADD231PS  Y5, Y1, Y3
 	VFMADD231PS  Y6, Y2, Y3
-	VMOVUPS      Y3, 1208(AX)
-	VMOVUPS      920(AX), Y3
-	VMOVUPS      952(AX), Y4
-	VMOVUPS      984(AX), Y5
-	VMOVUPS      1016(AX), Y6
-	VMOVUPS      1048(AX), Y7
+	VMOVUPS      Y3, 1216(AX)
+	VMOVUPS      928(AX), Y3
+	VMOVUPS      960(AX), Y4
+	VMOVUPS      992(AX), Y5
+	VMOVUPS      1024(AX), Y6
+	VMOVUPS      1056(AX), Y7
 	VSUBPS       Y5, Y6, Y8
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
@@ -19937,11 +19937,11 @@ loop:
 	VFMADD231PS  Y6, Y2, Y3
 	IMUL3Q       $+1, DX, R10
 	VMOVUPS      Y3, (CX)(R10*1)
-	VMOVUPS      1080(AX), Y3
-	VMOVUPS      1112(AX), Y4
-	VMOVUPS      1144(AX), Y5
-	VMOVUPS      1176(AX), Y6
-	VMOVUPS      1208(AX), Y7
+	VMOVUPS      1088(AX), Y3
+	VMOVUPS      1120(AX), Y4
+	VMOVUPS      1152(AX), Y5
+	VMOVUPS      1184(AX), Y6
+	VMOVUPS      1216(AX), Y7
 	VSUBPS       Y5, Y6, Y8
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3

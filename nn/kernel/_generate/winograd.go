@@ -316,6 +316,7 @@ func winoFilterGradient(s isa, stream bool) {
 		put(1, s.fma(twelfth, e2, s.mul(sixth, e1)))
 		put(2, s.add(u[5], s.fma(sixth, s2, low)))
 	}
+	squares := s.zero()
 	Label("loop")
 	c := t.matrix(18)
 	q := GP64()
@@ -334,6 +335,7 @@ func winoFilterGradient(s isa, stream bool) {
 		}
 		row(d, func(j int, v vec) {
 			IMUL3Q(I8(3*i+j), tap, q)
+			s.fma(v, v, squares)
 			store(v, Mem{Base: w, Index: q, Scale: 1})
 		})
 	}
@@ -341,6 +343,7 @@ func winoFilterGradient(s isa, stream bool) {
 	ADDQ(step, u)
 	DECQ(count)
 	JNE(LabelRef("loop"))
+	t.storeSquares(squares)
 	if stream {
 		SFENCE()
 	}
