@@ -280,31 +280,31 @@ func (c *convOp) weightGradient(in G.Nodes, dy *G.Node) *G.Node {
 		Name: c.scope.prefix + " dw", Shape: in[1].Shape(), FLOPs: c.layers * flops(c.shape),
 		Extras: []int{c.shape.K, c.shape.N * c.shape.K},
 	}
-	inputs, sums := G.Nodes{dy}, 0
+	inputs, squaresLen := G.Nodes{dy}, 0
 	for _, p := range c.parts {
 		op.Scratch = max(op.Scratch, p.plan.Scratch())
 		inputs = append(inputs, in[p.x])
-		sums += p.plan.SquaresLen()
+		squaresLen += p.plan.SquaresLen()
 	}
 	if slices.ContainsFunc(c.parts, func(p convPart) bool { return p.plan.SquaresLen() == 0 }) {
-		sums = 0
+		squaresLen = 0
 	}
-	op.Extras = append(op.Extras, sums)
+	op.Extras = append(op.Extras, squaresLen)
 	op.Kernel = func(call *engine.Call) {
 		db, dtemb, squares := call.Extra[0], call.Extra[1], call.Extra[2]
 		for i, p := range c.parts {
-			var sums []float32
+			var part []float32
 			if len(squares) > 0 {
 				n := p.plan.SquaresLen()
-				sums, squares = squares[:n], squares[n:]
+				part, squares = squares[:n], squares[n:]
 			}
-			p.plan.BackwardWeightsSquared(call.Out[p.first:p.end], sums, db, dtemb, call.In[1+i], call.In[0], call.Scratch)
+			p.plan.BackwardWeightsSquared(call.Out[p.first:p.end], part, db, dtemb, call.In[1+i], call.In[0], call.Scratch)
 			db, dtemb = nil, nil
 		}
 	}
 	dw := c.scope.apply(op, inputs...)
-	if sums > 0 {
-		c.scope.squares[dw] = sums
+	if squaresLen > 0 {
+		c.scope.squares[dw] = squaresLen
 	}
 	return dw
 }

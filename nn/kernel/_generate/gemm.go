@@ -44,8 +44,8 @@ type tileKind struct {
 	name  string
 	along bool // A's elements of one row lie next to each other; else those of one column do
 
-	// unrolled is how many columns of A a turn of the inner loop takes. With AVX2 that has so few products that what
-	// else a turn does would take a tenth of its time.
+	// unrolled is how many columns of A a turn of the inner loop takes. AVX2's tiles have few products for one: with four
+	// columns a turn, tiles of 4 rows were measured to be a sixth faster, of 6 rows 4 % (Zen 4, 32 channels).
 	unrolled int
 
 	// ahead, if any, fetches the row of B that is eight rows and so many bytes ahead, and the column of A, if it is in one
