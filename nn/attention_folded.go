@@ -68,10 +68,10 @@ func (s Scope) weightProduct(name string, a, b *G.Node, transposed bool, cancell
 		return s.fail("%s: %v", s.prefix, err)
 	}
 	// The three directions of a 1x1 convolution: x w, x w^T and x^T y.
-	times := func(out, x, w, scratch []float32) { plan.Forward(out, x, w, nil, nil, nil, scratch) }
-	timesT := func(out, x, w, scratch []float32) { plan.BackwardData(out, x, w, scratch) }
-	outer := func(out, x, y, scratch []float32) { plan.BackwardWeights(out, nil, nil, x, y, scratch) }
-	product := func(kind string, f func(out, x, y, scratch []float32), like *G.Node) *engine.Op {
+	times := func(out, x, w []float32, scratch kernel.Scratch) { plan.Forward(out, x, w, nil, nil, nil, scratch) }
+	timesT := func(out, x, w []float32, scratch kernel.Scratch) { plan.BackwardData(out, x, w, scratch) }
+	outer := func(out, x, y []float32, scratch kernel.Scratch) { plan.BackwardWeights(out, nil, nil, x, y, scratch) }
+	product := func(kind string, f func(out, x, y []float32, scratch kernel.Scratch), like *G.Node) *engine.Op {
 		return &engine.Op{
 			Name: s.prefix + "." + name + kind, Shape: like.Shape(), Scratch: plan.Scratch(),
 			Kernel: func(call *engine.Call) { f(call.Out, call.In[0], call.In[1], call.Scratch) },

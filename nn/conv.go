@@ -136,7 +136,8 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 	prepared := 0
 	for _, p := range c.parts {
 		op.Wrt[p.x] = s.needsGrad(in[p.x])
-		op.Scratch += p.plan.Scratch()
+		size := p.plan.Scratch()
+		op.Scratch = op.Scratch.Max(kernel.ScratchSize{Own: size.Own, Workers: size.Workers}).With(size.Shared)
 		prepared += p.plan.PreparedLen()
 	}
 	if c.residual > 0 {
@@ -282,7 +283,7 @@ func (c *convOp) weightGradient(in G.Nodes, dy *G.Node) *G.Node {
 	}
 	inputs, squaresLen := G.Nodes{dy}, 0
 	for _, p := range c.parts {
-		op.Scratch = max(op.Scratch, p.plan.Scratch())
+		op.Scratch = op.Scratch.Max(p.plan.Scratch())
 		inputs = append(inputs, in[p.x])
 		squaresLen += p.plan.SquaresLen()
 	}

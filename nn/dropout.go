@@ -24,7 +24,7 @@ func (s Scope) Dropout(x *G.Node, p float64) *G.Node {
 	s.layers++
 	apply := func(name string, in *G.Node) *G.Node {
 		return s.apply(&engine.Op{
-			Name: s.prefix + name, Shape: shape, Scratch: d.images * d.dim, InPlace: []int{0},
+			Name: s.prefix + name, Shape: shape, Scratch: kernel.ScratchSize{Shared: d.images * d.dim}, InPlace: []int{0},
 			Wrt: []bool{true}, Kernel: d.kernel,
 			Diff: func(_ G.Nodes, _, dy *G.Node) (G.Nodes, error) { return G.Nodes{d.again(s, dy)}, s.err },
 		}, in)
@@ -44,7 +44,7 @@ type dropout struct {
 // again is the backward pass: the same mask on the gradient.
 func (d *dropout) again(s Scope, dy *G.Node) *G.Node {
 	return s.apply(&engine.Op{
-		Name: s.prefix + ".dropout dx", Shape: dy.Shape(), Scratch: d.images * d.dim, InPlace: []int{0}, Kernel: d.kernel,
+		Name: s.prefix + ".dropout dx", Shape: dy.Shape(), Scratch: kernel.ScratchSize{Shared: d.images * d.dim}, InPlace: []int{0}, Kernel: d.kernel,
 	}, dy)
 }
 
@@ -54,7 +54,7 @@ func (d *dropout) kernel(c *engine.Call) {
 }
 
 func (d *dropout) image(i int) {
-	u := d.call.Scratch[i*d.dim : (i+1)*d.dim]
+	u := d.call.Scratch.Shared[i*d.dim : (i+1)*d.dim]
 	// b holds image and layer: 2^32 images a step, 2^32 layers.
 	rng.Uniform32(u, d.run.Seed, rng.Dropout, d.run.Step, (d.run.First+uint64(i))<<32|d.layer)
 	lo, hi := i*d.dim, (i+1)*d.dim

@@ -48,7 +48,7 @@ func (s Scope) GroupNorm(x *G.Node, o NormOptions) *G.Node {
 	}
 	stats := shape.N * shape.Groups
 	return s.apply(&engine.Op{
-		Name: s.prefix, Shape: in, Kernel: n.forward, Scratch: plan.Scratch() + 2*stats, Extras: []int{stats, stats},
+		Name: s.prefix, Shape: in, Kernel: n.forward, Scratch: plan.Scratch().With(2 * (stats + 16)), Extras: []int{stats, stats},
 		Wrt: []bool{true, true, true, true, true}[:len(inputs)], Diff: n.diff,
 	}, inputs...)
 }
@@ -76,13 +76,13 @@ func (n *normOp) forward(c *engine.Call) {
 	mean, rstd, scratch := c.Extra[0], c.Extra[1], c.Scratch
 	stats := n.shape.N * n.shape.Groups
 	if mean == nil { // sampling: no backward pass will read them
-		mean = scratch[len(scratch)-2*stats : len(scratch)-stats]
+		mean = scratch.Take(stats)
 	}
 	if rstd == nil {
-		rstd = scratch[len(scratch)-stats:]
+		rstd = scratch.Take(stats)
 	}
 	x, skip, weight, bias, scaleShift := n.unpack(c.In)
-	n.plan.ForwardPair(c.Out, x, skip, weight, bias, scaleShift, mean, rstd, scratch[:len(scratch)-2*stats])
+	n.plan.ForwardPair(c.Out, x, skip, weight, bias, scaleShift, mean, rstd, scratch)
 }
 
 // diff: one kernel makes the gradients of x, skip, weight, bias and, with a time embedding, scale and shift. The

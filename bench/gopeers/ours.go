@@ -9,7 +9,7 @@ func newOurs(p *problem) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	y, scratch := make([]float32, len(p.dy)), make([]float32, conv.Scratch())
+	y, scratch := make([]float32, len(p.dy)), kernel.NewScratch(conv.Scratch())
 	dx, dw := make([]float32, len(p.x)), make([]float32, len(p.w))
 	return func(bool) ([]float32, []float32, error) {
 		conv.Forward(y, p.x, p.w, nil, nil, nil, scratch)

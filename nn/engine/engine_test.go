@@ -9,25 +9,31 @@ import (
 
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"unstir/nn/kernel"
 )
 
 func input(g *G.ExprGraph, name string, v ...float32) *G.Node {
 	return G.NewTensor(g, tensor.Float32, 1, G.WithShape(len(v)), G.WithName(name), G.WithValue(tensor.New(tensor.WithShape(len(v)), tensor.WithBacking(v))))
 }
 
+var scaleScratch = kernel.ScratchSize{Shared: 3, Own: 2, Workers: 2}
+
 // scale is y = k x, with the sum of x as its by-product.
 func scale(t *testing.T, x *G.Node, k float32, inPlace bool) *G.Node {
 	t.Helper()
 	op := &Op{
-		Name: "scale", Dims: []int{1}, Shape: x.Shape(), Extras: []int{1}, Scratch: 3, Wrt: []bool{true},
+		Name: "scale", Dims: []int{1}, Shape: x.Shape(), Extras: []int{1}, Scratch: scaleScratch, Wrt: []bool{true},
 		Kernel: func(c *Call) {
 			var sum float32
 			for i, v := range c.In[0] {
 				sum += v
 				c.Out[i] = k * v
 			}
-			for i := range c.Scratch {
-				c.Scratch[i] = -1 // scratch must not overlap anything alive
+			for _, mem := range append(c.Scratch.Own, c.Scratch.Shared) {
+				for i := range mem {
+					mem[i] = -1 // scratch must not overlap anything alive
+				}
 			}
 			if c.Extra[0] != nil {
 				c.Extra[0][0] = sum
@@ -43,6 +49,46 @@ func scale(t *testing.T, x *G.Node, k float32, inPlace bool) *G.Node {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// A worker's own memory is the same in all steps, and enough for the one that needs most.
+func TestStepsShareTheWorkersMemory(t *testing.T) {
+	g := G.NewGraph()
+	var seen []kernel.Scratch
+	n := input(g, "x", 1, 2, 3)
+	for _, size := range []kernel.ScratchSize{{Shared: 4, Own: 5, Workers: 1}, {}, {Own: 2, Workers: 3}} {
+		next, err := Apply(&Op{
+			Name: "copy", Dims: []int{1}, Shape: n.Shape(), Scratch: size,
+			Kernel: func(c *Call) {
+				copy(c.Out, c.In[0])
+				seen = append(seen, c.Scratch)
+			},
+		}, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n = next
+	}
+	m, err := New(G.Nodes{n}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.RunAll(); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 3 || len(seen[0].Shared) != 4 || len(seen[2].Shared) != 0 {
+		t.Fatalf("%d steps, %+v", len(seen), seen)
+	}
+	for i := range seen {
+		if len(seen[i].Own) != 3 {
+			t.Fatalf("step %d has the memory of %d workers", i, len(seen[i].Own))
+		}
+		for w, own := range seen[i].Own {
+			if len(own) != 5 || &own[0] != &seen[0].Own[w][0] {
+				t.Errorf("step %d: worker %d's memory has %d floats, or is another", i, w, len(own))
+			}
+		}
+	}
 }
 
 func TestByproductsAndPinning(t *testing.T) {
@@ -222,7 +268,7 @@ func TestAdditionsComeEarly(t *testing.T) {
 	if plan := m.Plan(); plan[2].Op != "add gradients" || plan[len(plan)-1].Op != "add gradients" {
 		t.Errorf("the plan is %v", plan)
 	}
-	if got, want := m.Stats().Arena, 4*(3*1024+align); got > want {
+	if got, want := m.Stats().Arena, 4*(3*1024+align+scaleScratch.OwnLen()); got > want {
 		t.Errorf("the arena has %d bytes, want at most %d: the sum and a chain's two", got, want)
 	}
 }
@@ -262,7 +308,7 @@ func TestArenaIsReused(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := m.Stats()
-	if want := 4 * (2*1024 + align); s.Arena > want {
+	if want := 4 * (2*1024 + align + scaleScratch.OwnLen()); s.Arena > want {
 		t.Errorf("the arena has %d bytes, want at most %d", s.Arena, want)
 	}
 	if s.Naive < 20*4*1024 || s.LowerBound > s.Arena {

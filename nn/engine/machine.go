@@ -38,7 +38,7 @@ type Machine struct {
 // Stats describes a plan; sizes are in bytes.
 type Stats struct {
 	Steps      int
-	Arena      int // what the plan needs
+	Arena      int // what the plan needs, the workers' own memory included
 	LowerBound int // what is alive at once in the worst step
 	Naive      int // every value in memory of its own
 	FLOPs      float64
@@ -58,16 +58,21 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 		return nil, err
 	}
 	scratch := map[*G.Node]*span{}
+	var most kernel.ScratchSize
 	for i, n := range p.order {
-		if op, ok := n.Op().(*Op); ok && op.Scratch > 0 {
-			s := &span{from: i, to: i, size: op.Scratch}
-			scratch[n] = s
-			p.all = append(p.all, s)
+		if op, ok := n.Op().(*Op); ok {
+			most = most.Max(op.Scratch)
+			if op.Scratch.Shared > 0 {
+				s := &span{from: i, to: i, size: op.Scratch.Shared}
+				scratch[n] = s
+				p.all = append(p.all, s)
+			}
 		}
 	}
 	m := &Machine{values: map[*G.Node][]float32{}, vec: kernel.NewVec()}
 	total := place(p.all)
 	m.arena = AlignedFloats(total)
+	own := kernel.CutOwn(AlignedFloats(most.OwnLen()), most)
 	at := func(s *span) []float32 { return m.arena[s.offset : s.offset+s.size : s.offset+s.size] }
 	for n, v := range p.fixed {
 		m.values[n] = v
@@ -90,8 +95,9 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 			s.kind, s.op = runKernel, op
 			s.call.Extra = make([][]float32, len(op.Extras))
 			s.call.Add, s.call.AddExtra = p.adds[n], make([]bool, len(op.Extras))
+			s.call.Scratch.Own = own
 			if sp := scratch[n]; sp != nil {
-				s.call.Scratch = at(sp)
+				s.call.Scratch.Shared = at(sp)
 			}
 			m.stats.FLOPs += op.FLOPs
 		case *byproduct:
@@ -108,9 +114,9 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 		m.steps = append(m.steps, s)
 	}
 	m.stats.Steps = len(m.steps)
-	m.stats.Arena = 4 * total
+	m.stats.Arena = 4 * (total + most.OwnLen())
 	m.stats.Naive = 4 * p.naive
-	m.stats.LowerBound = 4 * peak(p.all, len(p.order))
+	m.stats.LowerBound = 4 * (peak(p.all, len(p.order)) + most.OwnLen())
 	return m, nil
 }
 

@@ -9,14 +9,16 @@ import (
 	"github.com/chewxy/hm"
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"unstir/nn/kernel"
 )
 
 // Call is what a kernel works on: where its inputs are and where its results go.
 type Call struct {
-	In      [][]float32 // the values of the node's children, in order
-	Out     []float32   // the node's value
-	Extra   [][]float32 // by-products, one slice per size in Op.Extras; nil where nobody reads it
-	Scratch []float32   // Op.Scratch floats, contents undefined
+	In      [][]float32    // the values of the node's children, in order
+	Out     []float32      // the node's value
+	Extra   [][]float32    // by-products, one slice per size in Op.Extras; nil where nobody reads it
+	Scratch kernel.Scratch // of size Op.Scratch
 
 	// Add and AddExtra say that Out, or a by-product, holds something that the result is to be added to; only
 	// for the first Op.Adds of them.
@@ -33,10 +35,10 @@ type Op struct {
 	Shape tensor.Shape // shape of the result
 
 	Kernel  func(c *Call)
-	Extras  []int // sizes of the by-products, in floats
-	Scratch int   // floats of scratch memory that Kernel needs
-	InPlace []int // inputs that the result may overwrite when nothing reads them afterwards
-	Adds    int   // how many of the results, Out first, Kernel can add to what is there: it saves adding gradients that meet
+	Extras  []int              // sizes of the by-products, in floats
+	Scratch kernel.ScratchSize // that Kernel needs
+	InPlace []int              // inputs that the result may overwrite when nothing reads them afterwards
+	Adds    int                // how many of the results, Out first, Kernel can add to what is there: it saves adding gradients that meet
 
 	// Wrt tells which inputs have a gradient. Diff builds the gradients' nodes, nil where Wrt is false.
 	Wrt  []bool
@@ -127,7 +129,7 @@ func (op *Op) Do(values ...G.Value) (result G.Value, err error) {
 	c := &op.call
 	if c.In == nil {
 		c.In = make([][]float32, len(values))
-		c.Scratch = make([]float32, op.Scratch)
+		c.Scratch = kernel.NewScratch(op.Scratch)
 		op.extra = make([][]float32, len(op.Extras))
 		for i, n := range op.Extras {
 			op.extra[i] = make([]float32, n)

@@ -43,8 +43,9 @@ type Attention struct {
 	group  int     // heads of a task
 	cuts   int     // tasks of a wide head's forward pass
 
-	o, lse, kept, q, k, v   []float32
-	dq, dk, dv, do, scratch []float32
+	o, lse, kept, q, k, v []float32
+	dq, dk, dv, do        []float32
+	mem                   Scratch
 
 	forward, backward func(worker, task int)
 }
@@ -81,8 +82,8 @@ func NewAttention(s AttentionShape) (*Attention, error) {
 // wholeLines is n floats and a gap, to the end of a line of 64 bytes: two threads that write to one line wait for each other.
 func wholeLines(n int) int { return (n + 31) &^ 15 }
 
-// Scratch is the number of floats of scratch that Forward and Backward need.
-func (a *Attention) Scratch() int { return a.spaces*a.perJob + 16 }
+// Scratch is how much scratch Forward and Backward need.
+func (a *Attention) Scratch() ScratchSize { return ownScratch(a.spaces, a.perJob) }
 
 // Kept is the number of floats of kept that Forward may fill for Backward: at most q's. It is 0 where the probabilities would
 // be larger than q, or a head is too thin.
@@ -95,23 +96,23 @@ func (a *Attention) Kept() int {
 
 // Forward computes o, and lse: the logarithm of each query's sum of exp(score). Unless kept is nil, it gets the
 // probabilities.
-func (a *Attention) Forward(o, lse, kept, q, k, v, scratch []float32) {
-	a.o, a.lse, a.kept, a.q, a.k, a.v, a.scratch = o, lse, kept, q, k, v, scratch
+func (a *Attention) Forward(o, lse, kept, q, k, v []float32, scratch Scratch) {
+	a.o, a.lse, a.kept, a.q, a.k, a.v, a.mem = o, lse, kept, q, k, v, scratch
 	parallelBy(a.tasks()*max(1, a.cuts), a.spaces, a.forward)
 	a.release()
 }
 
 // Backward computes the gradients of q, k and v from do and from what Forward was given and wrote; kept is nil if Forward's
 // was. It overwrites; the gradients must not overlap the other arguments.
-func (a *Attention) Backward(dq, dk, dv, do, o, lse, kept, q, k, v, scratch []float32) {
-	a.o, a.lse, a.kept, a.q, a.k, a.v, a.scratch = o, lse, kept, q, k, v, scratch
+func (a *Attention) Backward(dq, dk, dv, do, o, lse, kept, q, k, v []float32, scratch Scratch) {
+	a.o, a.lse, a.kept, a.q, a.k, a.v, a.mem = o, lse, kept, q, k, v, scratch
 	a.dq, a.dk, a.dv, a.do = dq, dk, dv, do
 	parallelBy(a.tasks(), a.spaces, a.backward)
 	a.release()
 }
 
 func (a *Attention) release() {
-	a.o, a.lse, a.kept, a.q, a.k, a.v, a.scratch = nil, nil, nil, nil, nil, nil, nil
+	a.o, a.lse, a.kept, a.q, a.k, a.v, a.mem = nil, nil, nil, nil, nil, nil, Scratch{}
 	a.dq, a.dk, a.dv, a.do = nil, nil, nil, nil
 }
 
@@ -132,5 +133,5 @@ func (a *Attention) begin(head int) int {
 
 // space is the scratch of a worker.
 func (a *Attention) space(worker int) []float32 {
-	return aligned(a.scratch)[worker*a.perJob : (worker+1)*a.perJob]
+	return a.mem.own(worker)[:a.perJob]
 }

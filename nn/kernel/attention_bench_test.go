@@ -19,7 +19,7 @@ func BenchmarkAttention(b *testing.B) {
 		if a.Kept() > 0 {
 			d.kept = garbage(a.Kept())
 		}
-		scratch := make([]float32, a.Scratch())
+		scratch := NewScratch(a.Scratch())
 		product := 2 * float64(s.N) * float64(s.Heads) * float64(s.S) * float64(s.S) * float64(s.D)
 		run := func(name string, products float64, f func()) {
 			b.Run(fmt.Sprintf("%s/%dx%dx%dx%d", name, s.N, s.S, s.Heads, s.D), func(b *testing.B) {

@@ -118,25 +118,26 @@ func newEngine(s ConvShape, grids []taps, transposed bool, workers int, is *isa)
 	return newGather(s.N, s.R, grids[0].src, grids[0].dst, grids, transposed, workers, is)
 }
 
-// Scratch is the number of floats of scratch that each of the calls needs.
-func (c *Conv) Scratch() int {
+// Scratch is how much scratch each of the calls needs.
+func (c *Conv) Scratch() ScratchSize {
 	if c.large != nil {
 		return c.large.scratch()
 	}
-	n := max(c.forward.scratch(), c.data.scratch(), c.forwardNew.scratch(), c.dataNew.scratch(), c.prepared.scratch(), c.sums.scratch())
-	if c.winograd != nil {
-		n = max(n, c.winograd.scratch())
-	} else {
-		n = max(n, c.weights.scratch())
+	n := c.sums.scratch()
+	for _, e := range []interface{ scratch() ScratchSize }{c.forward, c.data, c.forwardNew, c.dataNew, c.prepared} {
+		n = n.Max(e.scratch())
 	}
-	return n + 16
+	if c.winograd != nil {
+		return n.Max(c.winograd.scratch())
+	}
+	return n.Max(c.weights.scratch())
 }
 
 // Forward computes y = x * w + bias + temb + res; bias, temb and res may be nil, and
 // y may be res.
-func (c *Conv) Forward(y, x, w, bias, temb, res, scratch []float32) {
+func (c *Conv) Forward(y, x, w, bias, temb, res []float32, scratch Scratch) {
 	if c.large != nil {
-		x, scratch = c.large.upsample(x, scratch)
+		x = c.large.upsample(x, &scratch)
 		c.large.Forward(y, x, w, bias, temb, res, scratch)
 		return
 	}
@@ -163,9 +164,9 @@ func (c *Conv) Prepare(u, w []float32) {
 
 // ForwardPrepared is Forward with a filter that was prepared once; it gives the same
 // bits. w is not read.
-func (c *Conv) ForwardPrepared(y, x, u, w, bias, temb, res, scratch []float32) {
+func (c *Conv) ForwardPrepared(y, x, u, w, bias, temb, res []float32, scratch Scratch) {
 	if c.large != nil {
-		x, scratch = c.large.upsample(x, scratch)
+		x = c.large.upsample(x, &scratch)
 		c.large.ForwardPrepared(y, x, u, w, bias, temb, res, scratch)
 		return
 	}
@@ -175,21 +176,20 @@ func (c *Conv) ForwardPrepared(y, x, u, w, bias, temb, res, scratch []float32) {
 // ForwardPair is the convolution of the channels of two tensors, c's of the first ones
 // and d's of those that follow: y = x * w + xd * wd + bias + temb + res. It gives the
 // bits of Forward and then d's with res = y. scratch must do for both plans.
-func (c *Conv) ForwardPair(d *Conv, y, x, xd, w, wd, bias, temb, res, scratch []float32) {
+func (c *Conv) ForwardPair(d *Conv, y, x, xd, w, wd, bias, temb, res []float32, scratch Scratch) {
 	if flatGather(c) == nil || flatGather(d) == nil {
 		c.Forward(y, x, w, bias, temb, res, scratch)
 		d.Forward(y, xd, wd, nil, nil, y, scratch)
 		return
 	}
-	scratch = aligned(scratch)
-	u, ud := c.forward.packedLen(), d.forward.packedLen()
-	c.forward.pack(scratch[:u], w)
-	d.forward.pack(scratch[u:u+ud], wd)
-	c.ForwardPairPrepared(d, y, x, xd, scratch[:u], scratch[u:u+ud], bias, temb, res, scratch[u+ud:])
+	u, ud := scratch.Take(c.forward.packedLen()), scratch.Take(d.forward.packedLen())
+	c.forward.pack(u, w)
+	d.forward.pack(ud, wd)
+	c.ForwardPairPrepared(d, y, x, xd, u, ud, bias, temb, res, scratch)
 }
 
 // ForwardPairPrepared is ForwardPair with prepared filters.
-func (c *Conv) ForwardPairPrepared(d *Conv, y, x, xd, u, ud, bias, temb, res, scratch []float32) {
+func (c *Conv) ForwardPairPrepared(d *Conv, y, x, xd, u, ud, bias, temb, res []float32, scratch Scratch) {
 	if g, h := flatGather(c), flatGather(d); g != nil && h != nil {
 		g.runWith(h, y, x, xd, u, ud, bias, temb, res, scratch)
 		return
@@ -199,9 +199,9 @@ func (c *Conv) ForwardPairPrepared(d *Conv, y, x, xd, u, ud, bias, temb, res, sc
 }
 
 // BackwardData computes the gradient dx of the input from dy, overwriting dx.
-func (c *Conv) BackwardData(dx, dy, w, scratch []float32) {
+func (c *Conv) BackwardData(dx, dy, w []float32, scratch Scratch) {
 	if c.large != nil {
-		large, scratch := c.large.image(scratch)
+		large := scratch.Take(c.large.floats())
 		c.large.BackwardData(large, dy, w, scratch)
 		c.large.downsample(dx, large)
 		return
@@ -230,9 +230,9 @@ func (c *Conv) PrepareData(u, w []float32) {
 
 // BackwardDataPrepared is BackwardData with a filter that was prepared once; it gives
 // the same bits.
-func (c *Conv) BackwardDataPrepared(dx, dy, u, scratch []float32) {
+func (c *Conv) BackwardDataPrepared(dx, dy, u []float32, scratch Scratch) {
 	if c.large != nil {
-		large, scratch := c.large.image(scratch)
+		large := scratch.Take(c.large.floats())
 		c.large.BackwardDataPrepared(large, dy, u, scratch)
 		c.large.downsample(dx, large)
 		return
@@ -243,7 +243,7 @@ func (c *Conv) BackwardDataPrepared(dx, dy, u, scratch []float32) {
 // BackwardWeights computes the gradient dw of the filter, db of the bias (the sum of
 // dy over images and pixels) and dtemb of the time embedding (the sum of dy over each
 // image's pixels), overwriting them; each may be nil.
-func (c *Conv) BackwardWeights(dw, db, dtemb, x, dy, scratch []float32) {
+func (c *Conv) BackwardWeights(dw, db, dtemb, x, dy []float32, scratch Scratch) {
 	c.BackwardWeightsSquared(dw, nil, db, dtemb, x, dy, scratch)
 }
 
@@ -261,10 +261,10 @@ func (c *Conv) SquaresLen() int {
 // BackwardWeightsSquared is BackwardWeights that also writes squares [SquaresLen], which may be nil: sums of the squares of dw, each of
 // some elements and all of them together. To have them saves reading a gradient that is larger than the caches. An element of
 // 2e19 makes its sum infinite.
-func (c *Conv) BackwardWeightsSquared(dw, squares, db, dtemb, x, dy, scratch []float32) {
+func (c *Conv) BackwardWeightsSquared(dw, squares, db, dtemb, x, dy []float32, scratch Scratch) {
 	switch {
 	case c.large != nil:
-		x, scratch = c.large.upsample(x, scratch)
+		x = c.large.upsample(x, &scratch)
 		c.large.BackwardWeightsSquared(dw, squares, db, dtemb, x, dy, scratch)
 		return
 	case dw != nil && c.winograd != nil:

@@ -34,7 +34,7 @@ func benchConv(b *testing.B, s ConvShape) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	scratch, u := make([]float32, max(c.Scratch(), once.Scratch())), make([]float32, once.PreparedLen())
+	scratch, u := NewScratch(c.Scratch().Max(once.Scratch())), make([]float32, once.PreparedLen())
 	once.Prepare(u, d.w)
 	for _, call := range []struct {
 		name string

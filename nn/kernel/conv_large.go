@@ -12,22 +12,16 @@ func newLargeConv(s ConvShape) (*largeConv, error) {
 	return &largeConv{c, s, NewVec()}, err
 }
 
-func (l *largeConv) scratch() int { return l.floats() + l.Scratch() + 16 }
+func (l *largeConv) scratch() ScratchSize { return l.Scratch().With(l.floats() + 16) }
 
 // floats is the number of floats of the large images.
 func (l *largeConv) floats() int { return 4 * l.s.N * l.s.H * l.s.W * l.s.C }
 
-// image takes the memory of the large images from scratch.
-func (l *largeConv) image(scratch []float32) (large, rest []float32) {
-	scratch = aligned(scratch)
-	return scratch[:l.floats()], scratch[l.floats():]
-}
-
-// upsample makes the large images, in scratch.
-func (l *largeConv) upsample(x, scratch []float32) (large, rest []float32) {
-	large, rest = l.image(scratch)
+// upsample makes the large images, in memory taken from scratch.
+func (l *largeConv) upsample(x []float32, scratch *Scratch) (large []float32) {
+	large = scratch.Take(l.floats())
 	l.vec.Upsample(large, x, l.s.N, l.s.H, l.s.W, l.s.C)
-	return large, rest
+	return large
 }
 
 // downsample is the gradient of upsample.

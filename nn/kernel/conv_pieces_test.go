@@ -56,7 +56,7 @@ func TestGradientOverManyPatches(t *testing.T) {
 				if n := c.winograd.pieces.count; n != 8 {
 					t.Fatalf("%+v: %d pieces, want 8", s, n)
 				}
-				c.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, garbage(c.Scratch()))
+				c.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, garbageScratch(c.Scratch()))
 				if dw == nil {
 					dw, db = slices.Clone(d.dw), slices.Clone(d.db)
 				}

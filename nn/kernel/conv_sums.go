@@ -17,13 +17,13 @@ func newPixelSums(n, pixels, k, workers int, s *isa) *pixelSums {
 	return p
 }
 
-func (p *pixelSums) scratch() int { return p.n * p.k }
+func (p *pixelSums) scratch() ScratchSize { return ScratchSize{Shared: p.n * p.k} }
 
 // run writes the images' sums to dtemb and their sum to db; either may be nil.
-func (p *pixelSums) run(db, dtemb, dy, scratch []float32) {
+func (p *pixelSums) run(db, dtemb, dy []float32, scratch Scratch) {
 	p.dy, p.images = dy, dtemb
 	if dtemb == nil {
-		p.images = scratch
+		p.images = scratch.Shared
 	}
 	if p.pixels == 1 && dtemb == nil {
 		p.images = dy

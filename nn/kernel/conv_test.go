@@ -31,7 +31,7 @@ func (d *convData) run() error {
 	if err != nil {
 		return err
 	}
-	scratch := garbage(c.Scratch())
+	scratch := garbageScratch(c.Scratch())
 	c.Forward(d.y, d.x, d.w, d.bias, d.temb, d.res, scratch)
 	c.BackwardData(d.dx, d.dy, d.w, scratch)
 	c.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, scratch)
@@ -218,7 +218,7 @@ func TestConvOptionalOperands(t *testing.T) {
 				if err := d.run(); err != nil {
 					t.Fatal(err)
 				}
-				scratch := garbage(c.Scratch())
+				scratch := garbageScratch(c.Scratch())
 				if res != nil {
 					d.y = append([]float32(nil), d.res...)
 					res = d.y
@@ -263,7 +263,7 @@ func TestConvSurvivesSetThreads(t *testing.T) {
 		forShapes(r, convShapes(r)[:38], func(d *convData) {
 			s := d.s
 			var c *Conv
-			var scratch []float32
+			var scratch Scratch
 			var first map[string][]float32
 			withThreads(t, []int{2, 1, 5, 3}, func(threads int) {
 				if c == nil {
@@ -271,7 +271,7 @@ func TestConvSurvivesSetThreads(t *testing.T) {
 					if c, err = NewConv(d.s); err != nil {
 						t.Fatal(err)
 					}
-					scratch = garbage(c.Scratch())
+					scratch = garbageScratch(c.Scratch())
 				}
 				c.Forward(d.y, d.x, d.w, d.bias, d.temb, d.res, scratch)
 				c.BackwardData(d.dx, d.dy, d.w, scratch)
@@ -309,7 +309,11 @@ func TestConvStaysInsideItsSlices(t *testing.T) {
 				guarded = append(guarded, x)
 				return x[guard : guard+n : guard+n]
 			}
-			scratch, u := fenced(c.Scratch()), fenced(c.PreparedLen())
+			n := c.Scratch()
+			scratch, u := Scratch{Shared: fenced(n.Shared)}, fenced(c.PreparedLen())
+			for range n.Workers {
+				scratch.Own = append(scratch.Own, fenced(n.Own))
+			}
 			y, dx, dw, db, dtemb := fenced(len(d.y)), fenced(len(d.dx)), fenced(len(d.dw)), fenced(len(d.db)), fenced(len(d.dtemb))
 			c.Forward(y, d.x, d.w, d.bias, d.temb, d.res, scratch)
 			c.Prepare(u, d.w)
@@ -393,7 +397,7 @@ func TestConvPreparedGivesTheSameBits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			scratch := garbage(c.Scratch())
+			scratch := garbageScratch(c.Scratch())
 			u, y := garbage(c.PreparedLen()), garbage(len(d.y))
 			c.Prepare(u, d.w)
 			c.ForwardPrepared(y, d.x, u, d.w, d.bias, d.temb, d.res, scratch)
@@ -427,7 +431,7 @@ func TestConvPairGivesTheBitsOfTwoCalls(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			scratch := garbage(c.Scratch() + d.Scratch())
+			scratch := garbageScratch(c.Scratch().Max(d.Scratch()).With(min(c.Scratch().Shared, d.Scratch().Shared)))
 			for _, temb := range [][]float32{nil, a.temb} {
 				c.Forward(a.y, a.x, a.w, a.bias, temb, a.res, scratch)
 				d.Forward(a.y, b.x, b.w, nil, nil, a.y, scratch)
@@ -454,7 +458,7 @@ func TestConvDoesNotAllocate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			u, scratch := make([]float32, c.PreparedLen()), make([]float32, c.Scratch())
+			u, scratch := make([]float32, c.PreparedLen()), NewScratch(c.Scratch())
 			n := mallocs(func() {
 				c.Forward(d.y, d.x, d.w, d.bias, d.temb, d.res, scratch)
 				c.Prepare(u, d.w)

@@ -2,8 +2,8 @@ package kernel
 
 // unprepared computes a convolution, or its input's gradient, with a filter that is new at every call.
 type unprepared interface {
-	run(dst, src, w, bias, temb, add, scratch []float32)
-	scratch() int
+	run(dst, src, w, bias, temb, add []float32, scratch Scratch)
+	scratch() ScratchSize
 }
 
 // newUnprepared chooses how engine e does that.
@@ -22,11 +22,10 @@ func newUnprepared(e engine) unprepared {
 // packFirst has the threads pack the filter and then run the engine.
 type packFirst struct{ e engine }
 
-func (p packFirst) scratch() int { return p.e.packedLen() + p.e.scratch() }
+func (p packFirst) scratch() ScratchSize { return p.e.scratch().With(p.e.packedLen() + 16) }
 
-func (p packFirst) run(dst, src, w, bias, temb, add, scratch []float32) {
-	scratch = aligned(scratch)
-	u := scratch[:p.e.packedLen()]
+func (p packFirst) run(dst, src, w, bias, temb, add []float32, scratch Scratch) {
+	u := scratch.Take(p.e.packedLen())
 	p.e.pack(u, w)
-	p.e.run(dst, src, u, bias, temb, add, scratch[len(u):])
+	p.e.run(dst, src, u, bias, temb, add, scratch)
 }

@@ -107,8 +107,8 @@ func (t *taps) copyWindow(buf, src []float32, n, r0, r1, c0, c1 int) {
 // engine computes y = x * w + bias + temb + res, or dx = dy * (w turned around),
 // from a filter that pack has brought into the engine's own form.
 type engine interface {
-	packedLen() int // floats of the packed filter
-	scratch() int   // floats of scratch for run
+	packedLen() int       // floats of the packed filter
+	scratch() ScratchSize // for run
 	pack(u, w []float32)
-	run(dst, src, u, bias, temb, add, scratch []float32)
+	run(dst, src, u, bias, temb, add []float32, scratch Scratch)
 }

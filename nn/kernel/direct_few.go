@@ -13,8 +13,9 @@ type few struct {
 	products   []product
 	bufLen     int
 
-	dstData, srcData, u, bias, temb, add, bufs []float32
-	part                                       func(worker, i int)
+	dstData, srcData, u, bias, temb, add []float32
+	mem                                  Scratch
+	part                                 func(worker, i int)
 }
 
 // suitsFew tells whether few can compute these grids and gains from it.
@@ -50,8 +51,8 @@ func (f *few) sourceRows(r0, r1 int) (y0, y1 int) {
 	return max(y0, 0), min(y0+h, t.src.h)
 }
 
-func (f *few) packedLen() int { return f.grid.src.c * panelWidth }
-func (f *few) scratch() int   { return len(f.products)*f.bufLen + 16 }
+func (f *few) packedLen() int       { return f.grid.src.c * panelWidth }
+func (f *few) scratch() ScratchSize { return ownScratch(len(f.products), f.bufLen) }
 
 // pack: u is [src.c][32], its columns (tap, k).
 func (f *few) pack(u, w []float32) {
@@ -75,8 +76,8 @@ func (f *few) pack(u, w []float32) {
 	}
 }
 
-func (f *few) run(dst, src, u, bias, temb, add, scratch []float32) {
-	f.dstData, f.srcData, f.u, f.bias, f.temb, f.add, f.bufs = dst, src, u, bias, temb, add, aligned(scratch)
+func (f *few) run(dst, src, u, bias, temb, add []float32, scratch Scratch) {
+	f.dstData, f.srcData, f.u, f.bias, f.temb, f.add, f.mem = dst, src, u, bias, temb, add, scratch
 	parallelBy(f.n*f.bands, len(f.products), f.part)
 }
 
@@ -86,7 +87,7 @@ func (f *few) do(worker, i int) {
 	n, band := i/f.bands, i%f.bands
 	r0, r1 := f.rows(band)
 	y0, y1 := f.sourceRows(r0, r1)
-	buf := f.bufs[worker*f.bufLen : (worker+1)*f.bufLen]
+	buf := f.mem.own(worker)[:f.bufLen]
 	if y1 > y0 {
 		p := &f.products[worker]
 		p.a, p.aRow, p.aCol = &f.srcData[(n*t.src.h+y0)*t.src.w*t.src.c], uintptr(4*t.src.c), 4

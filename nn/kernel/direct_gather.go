@@ -18,10 +18,11 @@ type gather struct {
 	products   []product
 	bufLen     int // floats of one worker's band
 
-	dstData, srcData, u, w, bias, temb, add, inits, bands []float32
-	images, flatPixels, perImage, groups                  int
-	next                                                  *gather // adds its share to each part of the output
-	last                                                  bool    // adds to what is in the cache
+	dstData, srcData, u, w, bias, temb, add, inits []float32
+	mem                                            Scratch
+	images, flatPixels, perImage, groups           int
+	next                                           *gather // adds its share to each part of the output
+	last                                           bool    // adds to what is in the cache
 
 	packPart func(i int)
 	part     func(worker, first, end int)
@@ -83,8 +84,8 @@ func (g *gather) packedLen() int {
 	return last.packedOff + padded(g.dst.c)*last.count()*g.src.c
 }
 
-func (g *gather) scratch() int {
-	return g.n*padded(g.dst.c) + len(g.products)*g.bufLen + 16
+func (g *gather) scratch() ScratchSize {
+	return ownScratch(len(g.products), g.bufLen).With(g.n*padded(g.dst.c) + 16)
 }
 
 func (g *gather) panels() int { return padded(g.dst.c) / panelWidth }
@@ -118,11 +119,10 @@ func (g *gather) doPack(i int) {
 	}
 }
 
-func (g *gather) run(dst, src, u, bias, temb, add, scratch []float32) {
+func (g *gather) run(dst, src, u, bias, temb, add []float32, scratch Scratch) {
 	g.dstData, g.srcData, g.u, g.bias, g.temb, g.add = dst, src, u, bias, temb, add
-	scratch = aligned(scratch)
-	g.inits = scratch[:g.n*padded(g.dst.c)]
-	g.bands = scratch[g.n*padded(g.dst.c):]
+	g.inits = scratch.Take(g.n * padded(g.dst.c))
+	g.mem = scratch
 	g.images, g.perImage = g.n, len(g.spans)
 	if g.flat {
 		g.flatPixels = g.dst.h * g.dst.w
@@ -150,7 +150,7 @@ func flatGather(c *Conv) *gather {
 
 // runWith is run, and then h's with what is there as add, but part by part, so that
 // the output passes through the cache once. Both are flat and have the same output.
-func (g *gather) runWith(h *gather, dst, src, srcH, u, uH, bias, temb, add, scratch []float32) {
+func (g *gather) runWith(h *gather, dst, src, srcH, u, uH, bias, temb, add []float32, scratch Scratch) {
 	g.next, h.last = h, true
 	h.dstData, h.srcData, h.u, h.bias, h.temb, h.add = dst, srcH, uH, nil, nil, dst
 	g.run(dst, src, u, bias, temb, add, scratch)
@@ -205,7 +205,7 @@ func (g *gather) doSpan(worker, n, i, p0, p1 int) {
 	}
 	src, base := g.srcData, ((n*g.src.h+t.top+r.r0*t.step)*g.src.w+t.left)*g.src.c
 	if g.copied[r.grid] {
-		src, base = g.bands[worker*g.bufLen:(worker+1)*g.bufLen], 0
+		src, base = g.mem.own(worker)[:g.bufLen], 0
 		t.copyWindow(src, g.srcData, n, r.r0, r.r1, 0, g.src.c)
 	}
 	p.aRow, p.aCol, p.bRow = uintptr(4*t.step*g.src.c), 4, 4*panelWidth

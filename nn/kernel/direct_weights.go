@@ -28,8 +28,9 @@ type outer struct {
 	rightLen  int
 	sumLen    int
 
-	left, right, bufs []float32
-	part              func(worker, i int)
+	left, right []float32
+	mem         Scratch
+	part        func(worker, i int)
 }
 
 type outerMode int
@@ -115,18 +116,18 @@ func (o *outer) sizes() {
 	o.sumLen = o.panels * t.count() * o.lefts * panelWidth
 }
 
-func (o *outer) scratch() int {
-	return len(o.products)*(o.leftLen+o.rightLen+o.sumLen) + o.pieces.scratch() + 16
+func (o *outer) scratch() ScratchSize {
+	return ownScratch(len(o.products), o.leftLen+o.rightLen+o.sumLen).With(o.pieces.scratch() + 16)
 }
 
 // run overwrites dw with the gradient.
-func (o *outer) run(dw, x, dy, scratch []float32) {
+func (o *outer) run(dw, x, dy []float32, scratch Scratch) {
 	o.left, o.right = x, dy
 	if o.swapped {
 		o.left, o.right = dy, x
 	}
-	o.bufs = aligned(scratch)
-	o.pieces.start(dw, o.bufs[len(o.products)*(o.leftLen+o.rightLen+o.sumLen):])
+	o.pieces.start(dw, scratch.Take(o.pieces.scratch()))
+	o.mem = scratch
 	parallelInOrder(o.pieces.count*o.blocks*o.groups, len(o.products), o.part)
 	o.pieces.finish()
 }
@@ -137,7 +138,7 @@ func (o *outer) do(worker, i int) {
 	block, piece := i%o.blocks, o.pieces.at(i/o.blocks)
 	t := &o.grid
 	p := &o.products[worker]
-	bufs := o.bufs[worker*(o.leftLen+o.rightLen+o.sumLen):]
+	bufs := o.mem.own(worker)
 	b := outerBlock{
 		outer: o, p: p,
 		left: bufs[:o.leftLen], right: bufs[o.leftLen : o.leftLen+o.rightLen], sums: bufs[o.leftLen+o.rightLen:][:o.sumLen],

@@ -183,8 +183,10 @@ func (g *GroupNorm) space(i int) (s normSpace) {
 	return s
 }
 
-// Scratch is the number of floats of scratch that Forward and Backward need.
-func (g *GroupNorm) Scratch() int { return g.spaces*g.spaceLen() + 2*g.s.N*g.s.C + g.dzLen() }
+// Scratch is how much scratch Forward and Backward need.
+func (g *GroupNorm) Scratch() ScratchSize {
+	return ScratchSize{Shared: g.spaces*g.spaceLen() + 2*g.s.N*g.s.C + g.dzLen()}
+}
 
 // dzLen is the room for the gradients of z of the images in work, where dx has none because it is added to.
 func (g *GroupNorm) dzLen() int {
@@ -202,15 +204,15 @@ func (g *GroupNorm) shared() bool {
 
 // Forward computes y, and the mean and rstd of each group of each image. ss is read when the shape has ScaleShift.
 // y may be x.
-func (g *GroupNorm) Forward(y, x, gamma, beta, ss, mean, rstd, scratch []float32) {
+func (g *GroupNorm) Forward(y, x, gamma, beta, ss, mean, rstd []float32, scratch Scratch) {
 	g.ForwardPair(y, x, nil, gamma, beta, ss, mean, rstd, scratch)
 }
 
 // ForwardPair is Forward of the x whose first C-Second channels are xa and whose others are xb. It gives the same bits.
 // y is neither of them.
-func (g *GroupNorm) ForwardPair(y, xa, xb, gamma, beta, ss, mean, rstd, scratch []float32) {
+func (g *GroupNorm) ForwardPair(y, xa, xb, gamma, beta, ss, mean, rstd []float32, scratch Scratch) {
 	g.x = [2][]float32{xa, xb}
-	g.y, g.gamma, g.beta, g.ss, g.mean, g.rstd, g.scratch = y, gamma, beta, ss, mean, rstd, scratch
+	g.y, g.gamma, g.beta, g.ss, g.mean, g.rstd, g.scratch = y, gamma, beta, ss, mean, rstd, scratch.Shared
 	n := g.s.N
 	if g.shared() {
 		Parallel(n*g.pieces, g.statsTask)
@@ -224,20 +226,20 @@ func (g *GroupNorm) ForwardPair(y, xa, xb, gamma, beta, ss, mean, rstd, scratch 
 
 // Backward computes the gradients of x, gamma, beta and (when the shape has ScaleShift) ss from dy and from what Forward
 // was given and wrote. It overwrites. dx may be dy. dgamma and dbeta are sums over images, in order.
-func (g *GroupNorm) Backward(dx, dgamma, dbeta, dss, dy, x, gamma, beta, ss, mean, rstd, scratch []float32) {
+func (g *GroupNorm) Backward(dx, dgamma, dbeta, dss, dy, x, gamma, beta, ss, mean, rstd []float32, scratch Scratch) {
 	g.BackwardPair(dx, nil, [2]bool{}, dgamma, dbeta, dss, dy, x, nil, gamma, beta, ss, mean, rstd, scratch)
 }
 
 // BackwardPair is Backward after ForwardPair, with the same bits. With add, the gradient of xa or xb is added to what
 // dxa or dxb holds; without Second, dxa is the gradient of x. With Second or add, dy is neither dxa nor dxb.
-func (g *GroupNorm) BackwardPair(dxa, dxb []float32, add [2]bool, dgamma, dbeta, dss, dy, xa, xb, gamma, beta, ss, mean, rstd, scratch []float32) {
+func (g *GroupNorm) BackwardPair(dxa, dxb []float32, add [2]bool, dgamma, dbeta, dss, dy, xa, xb, gamma, beta, ss, mean, rstd []float32, scratch Scratch) {
 	g.x, g.dx = [2][]float32{xa, xb}, [2][]float32{dxa, dxb}
-	g.gamma, g.beta, g.ss, g.mean, g.rstd, g.scratch = gamma, beta, ss, mean, rstd, scratch
+	g.gamma, g.beta, g.ss, g.mean, g.rstd, g.scratch = gamma, beta, ss, mean, rstd, scratch.Shared
 	g.dy, g.dss = dy, dss
-	g.sums = scratch[g.spaces*g.spaceLen():][:2*g.s.N*g.s.C]
+	g.sums = g.scratch[g.spaces*g.spaceLen():][:2*g.s.N*g.s.C]
 	g.dz, g.add = nil, add
 	if g.s.SiLU && (add[0] || add[1]) {
-		g.dz = scratch[g.spaces*g.spaceLen()+len(g.sums):][:g.dzLen()]
+		g.dz = g.scratch[g.spaces*g.spaceLen()+len(g.sums):][:g.dzLen()]
 	}
 	n, c := g.s.N, g.s.C
 	if g.shared() {

@@ -32,7 +32,7 @@ func BenchmarkGroupNorm(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		scratch := make([]float32, g.Scratch())
+		scratch := NewScratch(g.Scratch())
 		name := fmt.Sprintf("%dx%dx%d/%d", s.N, s.HW, s.C, s.Groups)
 		if s.Second > 0 {
 			name += fmt.Sprintf("/second%d", s.Second)

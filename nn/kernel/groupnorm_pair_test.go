@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"math"
 	"slices"
 	"testing"
 )
@@ -42,14 +41,12 @@ func (d *normData) runPair(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scratch := garbage(g.Scratch())
+	scratch := garbageScratch(g.Scratch())
 	c, ca := d.s.C, d.s.C-d.s.Second
 	xa, xb, dy := part(d.x, c, 0, ca), part(d.x, c, ca, c), part(d.dy, c, 0, c)
 	dxa, dxb, y := part(d.dx, c, 0, ca), part(d.dx, c, ca, c), part(d.y, c, 0, c)
 	g.ForwardPair(y, xa, xb, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
-	for i := range scratch {
-		scratch[i] = float32(math.NaN())
-	}
+	scratch.spoil()
 	g.BackwardPair(dxa, dxb, [2]bool{}, d.dgamma, d.dbeta, d.dss, dy, xa, xb, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 	for _, s := range [][]float32{xa, xb, dxa, dxb, y} {
 		if err := sameBits(s[len(s):len(s)+len(guard)], guard); err != nil {
@@ -106,9 +103,9 @@ func TestGroupNormAddsGradients(t *testing.T) {
 			for _, add := range [][2]bool{{true, false}, {false, true}, {true, true}} {
 				old := randoms(testRand(14), len(d.dx))
 				backward := func(dx []float32, add [2]bool) {
-					scratch := garbage(g.Scratch())
+					scratch := garbageScratch(g.Scratch())
 					g.ForwardPair(d.y, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
-					scratch = garbage(g.Scratch())
+					scratch = garbageScratch(g.Scratch())
 					g.BackwardPair(dx[:na], dx[na:], add, d.dgamma, d.dbeta, d.dss, d.dy, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 				}
 				want, got := slices.Clone(old), slices.Clone(old)
@@ -131,7 +128,7 @@ func TestGroupNormOfAPairAllocatesNothing(t *testing.T) {
 	for _, s := range pairShapes() {
 		d := newNormData(testRand(12), s)
 		g, _ := NewGroupNorm(s)
-		scratch := garbage(g.Scratch())
+		scratch := garbageScratch(g.Scratch())
 		na := s.N * s.HW * (s.C - s.Second)
 		if n := testing.AllocsPerRun(5, func() {
 			g.ForwardPair(d.y, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)

@@ -37,11 +37,9 @@ func (d *normData) run(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scratch := garbage(g.Scratch())
+	scratch := garbageScratch(g.Scratch())
 	g.Forward(d.y, d.x, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
-	for i := range scratch {
-		scratch[i] = float32(math.NaN())
-	}
+	scratch.spoil()
 	g.Backward(d.dx, d.dgamma, d.dbeta, d.dss, d.dy, d.x, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 }
 
@@ -337,7 +335,7 @@ func TestGroupNormInPlace(t *testing.T) {
 			d := newNormData(testRand(8), s)
 			d.run(t)
 			g, _ := NewGroupNorm(s)
-			scratch := garbage(g.Scratch())
+			scratch := garbageScratch(g.Scratch())
 			dx := append([]float32(nil), d.dy...)
 			g.Backward(dx, d.dgamma, d.dbeta, d.dss, dx, d.x, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 			if err := sameBits(dx, d.dx); err != nil {
@@ -378,7 +376,7 @@ func TestGroupNormAllocatesNothing(t *testing.T) {
 	} {
 		d := newNormData(testRand(10), s)
 		g, _ := NewGroupNorm(s)
-		scratch := garbage(g.Scratch())
+		scratch := garbageScratch(g.Scratch())
 		if n := testing.AllocsPerRun(5, func() {
 			g.Forward(d.y, d.x, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 			g.Backward(d.dx, d.dgamma, d.dbeta, d.dss, d.dy, d.x, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)

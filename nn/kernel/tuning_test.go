@@ -45,7 +45,7 @@ func TestTuningChangesNoBits(t *testing.T) {
 				u := garbage(c.PreparedLen())
 				c.Prepare(u, d.w)
 				got["prepared"] = garbage(len(d.y))
-				c.ForwardPrepared(got["prepared"], d.x, u, d.w, d.bias, d.temb, d.res, garbage(c.Scratch()))
+				c.ForwardPrepared(got["prepared"], d.x, u, d.w, d.bias, d.temb, d.res, garbageScratch(c.Scratch()))
 				if want == nil {
 					want = got
 					if raceDetector { // which is a hundred times slower, and the loops of check are of one goroutine
@@ -91,7 +91,7 @@ func TestOwnFilters(t *testing.T) {
 					if _, own := c.forwardNew.(*winogradOwn); own != (size > 0 && threads > 1) {
 						t.Fatalf("%+v, %d threads, at most %d floats: own filters %v", s, threads, size, own)
 					}
-					y, dx, scratch := garbage(len(d.y)), garbage(len(d.dx)), garbage(c.Scratch())
+					y, dx, scratch := garbage(len(d.y)), garbage(len(d.dx)), garbageScratch(c.Scratch())
 					for range 2 {
 						c.Forward(y, d.x, d.w, d.bias, d.temb, d.res, scratch)
 						c.BackwardData(dx, d.dy, d.w, scratch)

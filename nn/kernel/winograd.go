@@ -30,8 +30,9 @@ type winograd struct {
 	zeros      []float32
 	workerLen  int // floats of a worker's scratch
 
-	dstData, srcData, filter, bias, temb, add, inits, bufs []float32
-	blocks, groups                                         int
+	dstData, srcData, filter, bias, temb, add, inits []float32
+	mem                                              Scratch
+	blocks, groups                                   int
 
 	phases []*winograd // the engine itself, or one for each parity behind an upsampling, itself the first
 
@@ -137,7 +138,9 @@ func (g *winograd) panels() int    { return padded(g.dst) / panelWidth }
 func (g *winograd) packedLen() int { return len(g.phases) * g.phaseLen() }
 func (g *winograd) phaseLen() int  { return g.panels() * g.planes() * g.uPlane() }
 func (g *winograd) uPlane() int    { return g.src*panelWidth + 16 }
-func (g *winograd) scratch() int   { return g.n*padded(g.dst) + len(g.workers)*g.workerLen + 16 }
+func (g *winograd) scratch() ScratchSize {
+	return ownScratch(len(g.workers), g.workerLen).With(g.n*padded(g.dst) + 16)
+}
 
 // packedPanel is panel j of a worker's packed filter.
 func (g *winograd) packedPanel(w *winogradWorker, j int) []float32 {
@@ -205,17 +208,17 @@ func (g *winograd) copyFilter(w *winogradWorker, buf []float32, c0, c1, j, cols 
 	}
 }
 
-func (g *winograd) run(dst, src, u, bias, temb, add, scratch []float32) {
+func (g *winograd) run(dst, src, u, bias, temb, add []float32, scratch Scratch) {
 	g.useFilter(u)
-	g.compute(dst, src, bias, temb, add, aligned(scratch))
+	g.compute(dst, src, bias, temb, add, scratch)
 }
 
 // compute is run with the filters that the workers have.
-func (g *winograd) compute(dst, src, bias, temb, add, scratch []float32) {
-	inits, bufs := scratch[:g.n*padded(g.dst)], scratch[g.n*padded(g.dst):]
+func (g *winograd) compute(dst, src, bias, temb, add []float32, scratch Scratch) {
+	inits := scratch.Take(g.n * padded(g.dst))
 	initRows(inits, bias, temb, g.n, g.dst)
 	for i, h := range g.phases {
-		h.inits, h.bufs = inits, bufs
+		h.inits, h.mem = inits, scratch
 		h.start(i, dst, src, bias, temb, add)
 	}
 	g.cut(min(len(g.workers), Threads()))
@@ -288,7 +291,7 @@ func (g *winograd) do(worker, first, end int) {
 // doBlock computes patches t0 to t1 for panels j0 to j1. The phase after it comes next.
 func (g *winograd) doBlock(worker, t0, t1, j0, j1 int, after *winograd) {
 	w := &g.workers[worker]
-	mem := g.bufs[worker*g.workerLen : (worker+1)*g.workerLen]
+	mem := g.mem.own(worker)[:g.workerLen]
 	vPlane, mPlane := (t1-t0)*g.vRow+16, (t1-t0)*panelWidth+16
 	v, m := mem[:g.planes()*vPlane], mem[g.planes()*vPlane:]
 	dump := mem[len(mem)-padded(g.dst)-16:]

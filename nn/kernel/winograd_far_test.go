@@ -27,7 +27,7 @@ func testConvOfFarFilter(t *testing.T) {
 			if !directOnly.Load() && (!far || !g.far || !g.comesFromFar()) {
 				t.Fatalf("%+v does not count as far", s)
 			}
-			scratch, u := garbage(c.Scratch()), garbage(c.PreparedLen())
+			scratch, u := garbageScratch(c.Scratch()), garbage(c.PreparedLen())
 			if threads == 1 {
 				c.Forward(want, d.x, d.w, d.bias, d.temb, d.res, scratch)
 			}

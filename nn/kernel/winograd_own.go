@@ -20,17 +20,21 @@ func newWinogradOwn(g *winograd) *winogradOwn {
 	return &winogradOwn{g}
 }
 
-func (g *winogradOwn) scratch() int { return len(g.workers)*g.packedLen() + g.winograd.scratch() }
+func (g *winogradOwn) scratch() ScratchSize {
+	size := g.winograd.scratch()
+	size.Own += g.packedLen()
+	return size
+}
 
-func (g *winogradOwn) run(dst, src, w, bias, temb, add, scratch []float32) {
-	scratch = aligned(scratch)
+func (g *winogradOwn) run(dst, src, w, bias, temb, add []float32, scratch Scratch) {
 	for i, h := range g.phases {
 		h.filter = w
 		for k := range h.workers {
-			h.workers[k].u, h.workers[k].packed = scratch[k*g.packedLen()+i*g.phaseLen():][:g.phaseLen()], false
+			u := scratch.own(k)[g.workerLen+i*g.phaseLen():]
+			h.workers[k].u, h.workers[k].packed = u[:g.phaseLen()], false
 		}
 	}
-	g.compute(dst, src, bias, temb, add, scratch[len(g.workers)*g.packedLen():])
+	g.compute(dst, src, bias, temb, add, scratch)
 }
 
 // packOwn transforms the filter for one worker.

@@ -18,7 +18,7 @@ type winogradPanels struct {
 	next atomic.Int64    // the next panel
 	work []panelProgress // each worker's
 
-	v, own        []float32
+	v             []float32
 	patches, crew func(worker, i int)
 }
 
@@ -63,8 +63,8 @@ func newPanelsPhase(g *winograd) *winogradPanels {
 
 func (g *winogradPanels) vLen() int { return g.count * g.planes() * g.vPlane }
 
-func (g *winogradPanels) scratch() int {
-	return g.n*padded(g.dst) + g.vLen() + len(g.workers)*g.ownLen + 16
+func (g *winogradPanels) scratch() ScratchSize {
+	return ownScratch(len(g.workers), g.ownLen).With(g.n*padded(g.dst) + g.vLen() + 16)
 }
 
 // blockAt gives the patches of block b, t0 to t1, and where their transforms are.
@@ -74,12 +74,11 @@ func (g *winogradPanels) blockAt(b int) (v []float32, t0, t1 int) {
 	return g.v[b*g.planes()*g.vPlane:][:g.planes()*g.vPlane], t0, t1
 }
 
-func (g *winogradPanels) run(dst, src, w, bias, temb, add, scratch []float32) {
-	scratch = aligned(scratch)
-	inits, scratch := scratch[:g.n*padded(g.dst)], scratch[g.n*padded(g.dst):]
+func (g *winogradPanels) run(dst, src, w, bias, temb, add []float32, scratch Scratch) {
+	inits, v := scratch.Take(g.n*padded(g.dst)), scratch.Take(g.vLen())
 	initRows(inits, bias, temb, g.n, g.dst)
 	for i, h := range g.phases {
-		h.inits, h.filter, h.v, h.own = inits, w, scratch[:g.vLen()], scratch[g.vLen():]
+		h.inits, h.filter, h.v, h.mem = inits, w, v, scratch
 		h.start(i, dst, src, bias, temb, add)
 		parallelBy(g.count, len(g.workers), h.patches)
 		h.next.Store(0)
@@ -118,7 +117,7 @@ func (g *winogradPanels) doPanels(worker, _ int) {
 
 // ownOf is a worker's scratch: its panel's transformed filter, the products of a block, and what lies outside the image.
 func (g *winogradPanels) ownOf(worker int) (u, m, dump []float32) {
-	own := g.own[worker*g.ownLen : (worker+1)*g.ownLen]
+	own := g.mem.own(worker)[:g.ownLen]
 	n, end := g.planes()*g.uPlane(), len(own)-padded(g.dst)-16
 	return own[:n], own[n:end], own[end:]
 }

@@ -29,7 +29,7 @@ func TestConvOfFewPatches(t *testing.T) {
 			if err := d.check(); err != nil {
 				t.Error(err)
 			}
-			scratch, u := garbage(c.Scratch()), garbage(max(c.PreparedLen(), c.PreparedDataLen()))
+			scratch, u := garbageScratch(c.Scratch()), garbage(max(c.PreparedLen(), c.PreparedDataLen()))
 			y, dx := garbage(len(d.y)), garbage(len(d.dx))
 			c.Prepare(u, d.w)
 			c.ForwardPrepared(y, d.x, u, d.w, d.bias, d.temb, d.res, scratch)
@@ -65,7 +65,7 @@ func TestThreadsSharePanels(t *testing.T) {
 			if p, ok := c.forwardNew.(*winogradPanels); !ok || p.count < 2 || p.panels() != 5 {
 				t.Fatal("not the way, or not the blocks and panels, that the test wants")
 			}
-			scratch := garbage(c.Scratch())
+			scratch := garbageScratch(c.Scratch())
 			for range 5 {
 				y := garbage(len(d.y))
 				c.Forward(y, d.x, d.w, d.bias, d.temb, d.res, scratch)
@@ -94,7 +94,7 @@ func TestThreadTakesBlocksOfAnothersPanel(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := c.forwardNew.(*winogradPanels)
-	scratch := garbage(c.Scratch())
+	scratch := garbageScratch(c.Scratch())
 	g.run(d.y, d.x, d.w, d.bias, d.temb, d.res, scratch)
 	want := slices.Clone(d.y)
 	clear(d.y)

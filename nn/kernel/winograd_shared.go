@@ -44,12 +44,11 @@ func (p *sharedPatches) scratch() int { return p.vSize() + p.wSize() }
 func (p *sharedPatches) vSize() int   { return p.blocks * p.planes() * p.vPlane }
 func (p *sharedPatches) wSize() int   { return p.groups * p.planes() * p.wPlane }
 
-// run transforms all patches to memory from scratch, and returns what is left of that.
-func (p *sharedPatches) run(scratch []float32) []float32 {
+// run transforms all patches to mem.
+func (p *sharedPatches) run(mem []float32) {
 	n := p.vSize()
-	p.v, p.w, scratch = scratch[:n], scratch[n:p.scratch()], scratch[p.scratch():]
+	p.v, p.w = mem[:n], mem[n:]
 	parallelBy((len(p.list)+sharedBlock-1)/sharedBlock, len(p.workers), p.part)
-	return scratch
 }
 
 // transform transforms some patches.

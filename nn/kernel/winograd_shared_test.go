@@ -46,7 +46,7 @@ func TestSharedPatches(t *testing.T) {
 					if taken := plan.winograd.shared != nil; taken != (shared && c.taken) {
 						t.Fatalf("%+v, patches shared: %v", c.s, taken)
 					}
-					plan.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, garbage(plan.Scratch()))
+					plan.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, garbageScratch(plan.Scratch()))
 					got := map[string][]float32{"dw": d.dw, "db": d.db, "dtemb": d.dtemb}
 					if want == nil {
 						want = got
@@ -83,7 +83,7 @@ func TestSharedPatchesStay(t *testing.T) {
 		t.Fatalf("%+v: patches shared: %v, groups: %d", s, g.shared != nil, g.groups)
 	}
 	d := newConvData(testRand(3), s)
-	plan.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, garbage(plan.Scratch()))
+	plan.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, garbageScratch(plan.Scratch()))
 	v, want := slices.Clone(g.shared.v), slices.Clone(d.dw)
 	for i := range g.chunks() {
 		g.do(0, g.chunks()-1-i)

@@ -23,7 +23,7 @@ func squaresOf(t *testing.T, s ConvShape) (dw, squares []float32) {
 		t.Fatal(err)
 	}
 	squares = garbage(c.SquaresLen())
-	c.BackwardWeightsSquared(d.dw, squares, d.db, d.dtemb, d.x, d.dy, garbage(c.Scratch()))
+	c.BackwardWeightsSquared(d.dw, squares, d.db, d.dtemb, d.x, d.dy, garbageScratch(c.Scratch()))
 	return d.dw, squares
 }
 

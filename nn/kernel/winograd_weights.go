@@ -30,9 +30,10 @@ type winogradWeights struct {
 
 	shared *sharedPatches // of all blocks, or nil: each block transforms its own
 
-	dw, squares, x, dy, images, bufs []float32
-	part                             func(worker, i int)
-	sumTap                           func(i int)
+	dw, squares, x, dy, images []float32
+	mem                        Scratch
+	part                       func(worker, i int)
+	sumTap                     func(i int)
 }
 
 // weightsPhase is where the patches of x begin, and which of dy's pixels meet them.
@@ -125,38 +126,36 @@ func newWeightsPieces(images, patches, blocks, size int) *pieces {
 	return newUnevenPieces([]int{4, 2, 1, 1, 4, 2, 1, 1}, size)
 }
 
-func (g *winogradWeights) scratch() int {
-	n := len(g.workers)*(g.dLen+g.vLen+g.wLen) + g.pieces.scratch() + len(g.phases)*g.s.N*g.s.K + 16
+func (g *winogradWeights) scratch() ScratchSize {
+	n := g.pieces.scratch() + len(g.phases)*g.s.N*g.s.K + 64 // four aligned parts
 	if len(g.phases) > 1 {
 		n += g.pieces.size
 	}
 	if g.shared != nil {
 		n += g.shared.scratch()
 	}
-	return n
+	return ownScratch(len(g.workers), g.dLen+g.vLen+g.wLen).With(n)
 }
 
 // run overwrites dw, and squares, dtemb and db when they are not nil.
-func (g *winogradWeights) run(dw, squares, db, dtemb, x, dy, scratch []float32) {
+func (g *winogradWeights) run(dw, squares, db, dtemb, x, dy []float32, scratch Scratch) {
 	g.dw, g.squares, g.x, g.dy, g.images = dw, squares, x, dy, nil
-	scratch = aligned(scratch)
-	g.bufs = scratch[:len(g.workers)*(g.dLen+g.vLen+g.wLen)]
-	scratch = scratch[len(g.bufs):]
 	images := g.s.N * g.s.K
 	if db != nil || dtemb != nil {
-		g.images, scratch = scratch[:len(g.phases)*images], scratch[len(g.phases)*images:]
+		g.images = scratch.Take(len(g.phases) * images)
 		if dtemb != nil && len(g.phases) == 1 {
 			g.images = dtemb
 		}
 	}
 	of := dw // the phases' gradients
 	if len(g.phases) > 1 {
-		of, scratch = scratch[:g.pieces.size], scratch[g.pieces.size:]
+		of = scratch.Take(g.pieces.size)
 	}
 	if g.shared != nil {
-		scratch = g.shared.run(scratch)
+		g.shared.run(scratch.Take(g.shared.scratch()))
 	}
-	g.pieces.start(of, scratch)
+	g.pieces.start(of, scratch.Take(g.pieces.scratch()))
+	g.mem = scratch
 	parallelInOrder(g.chunks(), len(g.workers), g.part)
 	g.pieces.finish()
 	if len(g.phases) > 1 {
@@ -213,7 +212,7 @@ func (g *winogradWeights) chunk(i int) (c weightsChunk) {
 // do computes one chunk.
 func (g *winogradWeights) do(worker, i int) {
 	b := weightsBlock{winogradWeights: g, winogradWorker: &g.workers[worker], weightsChunk: g.chunk(i)}
-	bufs := g.bufs[worker*(g.dLen+g.vLen+g.wLen):]
+	bufs := g.mem.own(worker)
 	b.d, b.v, b.w = bufs[:g.dLen], bufs[g.dLen:][:g.vLen], bufs[g.dLen+g.vLen:][:g.wLen]
 	b.vRow, b.wRow, b.vPlane, b.wPlane = g.vRow, g.wRow, g.block*g.vRow+16, g.block*g.wRow+16
 	sums := g.images != nil && b.c0 == 0
