@@ -551,7 +551,7 @@ loop:
 
 store0:
 	MOVQ       128(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VMOVUPS    192(R12), Z1
 	VADDPS     Z1, Z0, Z0
@@ -564,7 +564,7 @@ store0:
 
 store1:
 	MOVQ       136(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z0, (SI)(BX*1)
 	VMOVUPS    448(R12), Z0
 	VMOVUPS    512(R12), Z1
@@ -581,7 +581,7 @@ store1:
 
 store2:
 	MOVQ       144(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z1, (SI)(BX*1)
 	VMOVUPS    576(R12), Z1
 	VADDPS     Z1, Z0, Z0
@@ -593,13 +593,13 @@ store2:
 	VADDPS     (SI)(BX*1), Z0, Z0
 
 store3:
-	MOVQ       152(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Z0, (SI)(BX*1)
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    152(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Z0, (SI)(BX*1)
+	ADDQ    $+64, BX
+	ADDQ    $+64, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -1445,7 +1445,7 @@ loop:
 
 store0:
 	MOVQ        128(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
@@ -1457,7 +1457,7 @@ store0:
 
 store1:
 	MOVQ        136(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
 	VMOVUPS     192(R12), Z2
@@ -1471,7 +1471,7 @@ store1:
 
 store2:
 	MOVQ       144(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	VMOVUPS    448(R12), Z2
 	VMOVUPS    512(R12), Z3
@@ -1490,7 +1490,7 @@ store2:
 
 store3:
 	MOVQ        152(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
@@ -1502,7 +1502,7 @@ store3:
 
 store4:
 	MOVQ        160(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
 	VMOVUPS     576(R12), Z2
@@ -1515,13 +1515,13 @@ store4:
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store5:
-	MOVQ       168(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Z2, (SI)(BX*1)
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    168(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Z2, (SI)(BX*1)
+	ADDQ    $+64, BX
+	ADDQ    $+64, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -2537,7 +2537,7 @@ loop:
 
 store0:
 	MOVQ        128(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -2550,7 +2550,7 @@ store0:
 
 store1:
 	MOVQ        136(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
@@ -2562,7 +2562,7 @@ store1:
 
 store2:
 	MOVQ        144(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     192(R12), Z4
@@ -2576,7 +2576,7 @@ store2:
 
 store3:
 	MOVQ       152(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    448(R12), Z3
 	VMOVUPS    512(R12), Z4
@@ -2598,7 +2598,7 @@ store3:
 
 store4:
 	MOVQ        160(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -2611,7 +2611,7 @@ store4:
 
 store5:
 	MOVQ        168(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
@@ -2623,7 +2623,7 @@ store5:
 
 store6:
 	MOVQ        176(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     576(R12), Z4
@@ -2636,13 +2636,13 @@ store6:
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ       184(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    184(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Z3, (SI)(BX*1)
+	ADDQ    $+64, BX
+	ADDQ    $+64, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -3621,7 +3621,7 @@ loop:
 
 store0:
 	MOVQ       128(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    192(R12), Z3
 	VADDPS     Z3, Z2, Z2
@@ -3634,7 +3634,7 @@ store0:
 
 store1:
 	MOVQ       136(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	VMOVUPS    448(R12), Z2
 	VMOVUPS    512(R12), Z3
@@ -3651,7 +3651,7 @@ store1:
 
 store2:
 	MOVQ       144(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    576(R12), Z3
 	VADDPS     Z3, Z2, Z2
@@ -3664,7 +3664,7 @@ store2:
 
 store3:
 	MOVQ       152(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	VMOVUPS    832(R12), Z2
 	VMOVUPS    896(R12), Z3
@@ -3681,7 +3681,7 @@ store3:
 
 store4:
 	MOVQ       160(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    960(R12), Z3
 	VADDPS     Z3, Z2, Z2
@@ -3693,13 +3693,13 @@ store4:
 	VADDPS     (SI)(BX*1), Z2, Z2
 
 store5:
-	MOVQ       168(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Z2, (SI)(BX*1)
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    168(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Z2, (SI)(BX*1)
+	ADDQ    $+64, BX
+	ADDQ    $+64, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -4787,7 +4787,7 @@ loop:
 
 store0:
 	MOVQ        128(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
@@ -4799,7 +4799,7 @@ store0:
 
 store1:
 	MOVQ        136(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
 	VMOVUPS     192(R12), Z2
@@ -4813,7 +4813,7 @@ store1:
 
 store2:
 	MOVQ       144(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	VMOVUPS    448(R12), Z2
 	VMOVUPS    512(R12), Z3
@@ -4832,7 +4832,7 @@ store2:
 
 store3:
 	MOVQ        152(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
@@ -4844,7 +4844,7 @@ store3:
 
 store4:
 	MOVQ        160(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
 	VMOVUPS     576(R12), Z2
@@ -4858,7 +4858,7 @@ store4:
 
 store5:
 	MOVQ       168(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z2, (SI)(BX*1)
 	VMOVUPS    832(R12), Z2
 	VMOVUPS    896(R12), Z3
@@ -4877,7 +4877,7 @@ store5:
 
 store6:
 	MOVQ        176(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (R8)(BX*1), Z2, Z2
@@ -4889,7 +4889,7 @@ store6:
 
 store7:
 	MOVQ        184(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z2, (SI)(BX*1)
 	VFMADD231PS Z1, Z3, Z4
 	VMOVUPS     960(R12), Z2
@@ -4902,13 +4902,13 @@ store7:
 	VADDPS      (SI)(BX*1), Z2, Z2
 
 store8:
-	MOVQ       192(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Z2, (SI)(BX*1)
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    192(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Z2, (SI)(BX*1)
+	ADDQ    $+64, BX
+	ADDQ    $+64, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -6226,7 +6226,7 @@ loop:
 
 store0:
 	MOVQ        128(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -6239,7 +6239,7 @@ store0:
 
 store1:
 	MOVQ        136(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
@@ -6251,7 +6251,7 @@ store1:
 
 store2:
 	MOVQ        144(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     192(R12), Z4
@@ -6265,7 +6265,7 @@ store2:
 
 store3:
 	MOVQ       152(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    448(R12), Z3
 	VMOVUPS    512(R12), Z4
@@ -6287,7 +6287,7 @@ store3:
 
 store4:
 	MOVQ        160(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -6300,7 +6300,7 @@ store4:
 
 store5:
 	MOVQ        168(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
@@ -6312,7 +6312,7 @@ store5:
 
 store6:
 	MOVQ        176(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     576(R12), Z4
@@ -6326,7 +6326,7 @@ store6:
 
 store7:
 	MOVQ       184(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    832(R12), Z3
 	VMOVUPS    896(R12), Z4
@@ -6348,7 +6348,7 @@ store7:
 
 store8:
 	MOVQ        192(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
@@ -6361,7 +6361,7 @@ store8:
 
 store9:
 	MOVQ        200(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (R8)(BX*1), Z5, Z5
@@ -6373,7 +6373,7 @@ store9:
 
 store10:
 	MOVQ        208(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z5, (SI)(BX*1)
 	VFMADD231PS Z2, Z4, Z3
 	VMOVUPS     960(R12), Z4
@@ -6386,13 +6386,13 @@ store10:
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store11:
-	MOVQ       216(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    216(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Z3, (SI)(BX*1)
+	ADDQ    $+64, BX
+	ADDQ    $+64, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -7598,7 +7598,7 @@ loop:
 
 store0:
 	MOVQ       128(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VMOVUPS    192(R12), Z4
 	VADDPS     Z4, Z3, Z3
@@ -7611,7 +7611,7 @@ store0:
 
 store1:
 	MOVQ       136(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    448(R12), Z3
 	VMOVUPS    512(R12), Z4
@@ -7628,7 +7628,7 @@ store1:
 
 store2:
 	MOVQ       144(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VMOVUPS    576(R12), Z4
 	VADDPS     Z4, Z3, Z3
@@ -7641,7 +7641,7 @@ store2:
 
 store3:
 	MOVQ       152(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    832(R12), Z3
 	VMOVUPS    896(R12), Z4
@@ -7658,7 +7658,7 @@ store3:
 
 store4:
 	MOVQ       160(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VMOVUPS    960(R12), Z4
 	VADDPS     Z4, Z3, Z3
@@ -7671,7 +7671,7 @@ store4:
 
 store5:
 	MOVQ       168(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    1216(R12), Z3
 	VMOVUPS    1280(R12), Z4
@@ -7688,7 +7688,7 @@ store5:
 
 store6:
 	MOVQ       176(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z4, (SI)(BX*1)
 	VMOVUPS    1344(R12), Z4
 	VADDPS     Z4, Z3, Z3
@@ -7700,13 +7700,13 @@ store6:
 	VADDPS     (SI)(BX*1), Z3, Z3
 
 store7:
-	MOVQ       184(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    184(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Z3, (SI)(BX*1)
+	ADDQ    $+64, BX
+	ADDQ    $+64, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -9031,7 +9031,7 @@ loop:
 
 store0:
 	MOVQ        128(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (R8)(BX*1), Z3, Z3
@@ -9043,7 +9043,7 @@ store0:
 
 store1:
 	MOVQ        136(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z3, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VMOVUPS     192(R12), Z3
@@ -9057,7 +9057,7 @@ store1:
 
 store2:
 	MOVQ       144(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    448(R12), Z3
 	VMOVUPS    512(R12), Z4
@@ -9076,7 +9076,7 @@ store2:
 
 store3:
 	MOVQ        152(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (R8)(BX*1), Z3, Z3
@@ -9088,7 +9088,7 @@ store3:
 
 store4:
 	MOVQ        160(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z3, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VMOVUPS     576(R12), Z3
@@ -9102,7 +9102,7 @@ store4:
 
 store5:
 	MOVQ       168(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    832(R12), Z3
 	VMOVUPS    896(R12), Z4
@@ -9121,7 +9121,7 @@ store5:
 
 store6:
 	MOVQ        176(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (R8)(BX*1), Z3, Z3
@@ -9133,7 +9133,7 @@ store6:
 
 store7:
 	MOVQ        184(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z3, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VMOVUPS     960(R12), Z3
@@ -9147,7 +9147,7 @@ store7:
 
 store8:
 	MOVQ       192(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Z3, (SI)(BX*1)
 	VMOVUPS    1216(R12), Z3
 	VMOVUPS    1280(R12), Z4
@@ -9166,7 +9166,7 @@ store8:
 
 store9:
 	MOVQ        200(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z6, (SI)(BX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (R8)(BX*1), Z3, Z3
@@ -9178,7 +9178,7 @@ store9:
 
 store10:
 	MOVQ        208(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Z3, (SI)(BX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VMOVUPS     1344(R12), Z3
@@ -9191,13 +9191,13 @@ store10:
 	VADDPS      (SI)(BX*1), Z3, Z3
 
 store11:
-	MOVQ       216(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    216(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Z3, (SI)(BX*1)
+	ADDQ    $+64, BX
+	ADDQ    $+64, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -10141,7 +10141,7 @@ loop:
 
 store0:
 	MOVQ       128(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    96(R12), Y1
 	VADDPS     Y1, Y0, Y0
@@ -10154,7 +10154,7 @@ store0:
 
 store1:
 	MOVQ       136(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
 	VMOVUPS    256(R12), Y1
@@ -10171,7 +10171,7 @@ store1:
 
 store2:
 	MOVQ       144(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    288(R12), Y1
 	VADDPS     Y1, Y0, Y0
@@ -10183,13 +10183,13 @@ store2:
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store3:
-	MOVQ       152(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    152(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Y0, (SI)(BX*1)
+	ADDQ    $+32, BX
+	ADDQ    $+32, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -11023,7 +11023,7 @@ loop:
 
 store0:
 	MOVQ        128(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
@@ -11035,7 +11035,7 @@ store0:
 
 store1:
 	MOVQ        136(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     96(R12), Y0
@@ -11049,7 +11049,7 @@ store1:
 
 store2:
 	MOVQ       144(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
 	VMOVUPS    256(R12), Y1
@@ -11068,7 +11068,7 @@ store2:
 
 store3:
 	MOVQ        152(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
@@ -11080,7 +11080,7 @@ store3:
 
 store4:
 	MOVQ        160(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     288(R12), Y0
@@ -11093,13 +11093,13 @@ store4:
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ       168(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    168(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Y0, (SI)(BX*1)
+	ADDQ    $+32, BX
+	ADDQ    $+32, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -12097,7 +12097,7 @@ loop:
 
 store0:
 	MOVQ        128(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y3
@@ -12110,7 +12110,7 @@ store0:
 
 store1:
 	MOVQ        136(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
@@ -12122,7 +12122,7 @@ store1:
 
 store2:
 	MOVQ        144(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
 	VMOVUPS     96(R12), Y1
@@ -12136,7 +12136,7 @@ store2:
 
 store3:
 	MOVQ       152(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
 	VMOVUPS    256(R12), Y1
@@ -12158,7 +12158,7 @@ store3:
 
 store4:
 	MOVQ        160(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y3
@@ -12171,7 +12171,7 @@ store4:
 
 store5:
 	MOVQ        168(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
@@ -12183,7 +12183,7 @@ store5:
 
 store6:
 	MOVQ        176(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
 	VMOVUPS     288(R12), Y1
@@ -12196,13 +12196,13 @@ store6:
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ       184(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    184(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Y0, (SI)(BX*1)
+	ADDQ    $+32, BX
+	ADDQ    $+32, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -13163,7 +13163,7 @@ loop:
 
 store0:
 	MOVQ       128(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    96(R12), Y1
 	VADDPS     Y1, Y0, Y0
@@ -13176,7 +13176,7 @@ store0:
 
 store1:
 	MOVQ       136(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
 	VMOVUPS    256(R12), Y1
@@ -13193,7 +13193,7 @@ store1:
 
 store2:
 	MOVQ       144(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    288(R12), Y1
 	VADDPS     Y1, Y0, Y0
@@ -13206,7 +13206,7 @@ store2:
 
 store3:
 	MOVQ       152(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    416(R12), Y0
 	VMOVUPS    448(R12), Y1
@@ -13223,7 +13223,7 @@ store3:
 
 store4:
 	MOVQ       160(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    480(R12), Y1
 	VADDPS     Y1, Y0, Y0
@@ -13235,13 +13235,13 @@ store4:
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store5:
-	MOVQ       168(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    168(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Y0, (SI)(BX*1)
+	ADDQ    $+32, BX
+	ADDQ    $+32, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -14315,7 +14315,7 @@ loop:
 
 store0:
 	MOVQ        128(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
@@ -14327,7 +14327,7 @@ store0:
 
 store1:
 	MOVQ        136(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     96(R12), Y0
@@ -14341,7 +14341,7 @@ store1:
 
 store2:
 	MOVQ       144(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
 	VMOVUPS    256(R12), Y1
@@ -14360,7 +14360,7 @@ store2:
 
 store3:
 	MOVQ        152(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
@@ -14372,7 +14372,7 @@ store3:
 
 store4:
 	MOVQ        160(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     288(R12), Y0
@@ -14386,7 +14386,7 @@ store4:
 
 store5:
 	MOVQ       168(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    416(R12), Y0
 	VMOVUPS    448(R12), Y1
@@ -14405,7 +14405,7 @@ store5:
 
 store6:
 	MOVQ        176(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
@@ -14417,7 +14417,7 @@ store6:
 
 store7:
 	MOVQ        184(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     480(R12), Y0
@@ -14430,13 +14430,13 @@ store7:
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store8:
-	MOVQ       192(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    192(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Y0, (SI)(BX*1)
+	ADDQ    $+32, BX
+	ADDQ    $+32, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -15736,7 +15736,7 @@ loop:
 
 store0:
 	MOVQ        128(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y3
@@ -15749,7 +15749,7 @@ store0:
 
 store1:
 	MOVQ        136(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
@@ -15761,7 +15761,7 @@ store1:
 
 store2:
 	MOVQ        144(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
 	VMOVUPS     96(R12), Y1
@@ -15775,7 +15775,7 @@ store2:
 
 store3:
 	MOVQ       152(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
 	VMOVUPS    256(R12), Y1
@@ -15797,7 +15797,7 @@ store3:
 
 store4:
 	MOVQ        160(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y3
@@ -15810,7 +15810,7 @@ store4:
 
 store5:
 	MOVQ        168(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
@@ -15822,7 +15822,7 @@ store5:
 
 store6:
 	MOVQ        176(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
 	VMOVUPS     288(R12), Y1
@@ -15836,7 +15836,7 @@ store6:
 
 store7:
 	MOVQ       184(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    416(R12), Y0
 	VMOVUPS    448(R12), Y1
@@ -15858,7 +15858,7 @@ store7:
 
 store8:
 	MOVQ        192(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y3
@@ -15871,7 +15871,7 @@ store8:
 
 store9:
 	MOVQ        200(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (R8)(BX*1), Y2, Y2
@@ -15883,7 +15883,7 @@ store9:
 
 store10:
 	MOVQ        208(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y2, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
 	VMOVUPS     480(R12), Y1
@@ -15896,13 +15896,13 @@ store10:
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store11:
-	MOVQ       216(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    216(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Y0, (SI)(BX*1)
+	ADDQ    $+32, BX
+	ADDQ    $+32, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -17088,7 +17088,7 @@ loop:
 
 store0:
 	MOVQ       128(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    96(R12), Y1
 	VADDPS     Y1, Y0, Y0
@@ -17101,7 +17101,7 @@ store0:
 
 store1:
 	MOVQ       136(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
 	VMOVUPS    256(R12), Y1
@@ -17118,7 +17118,7 @@ store1:
 
 store2:
 	MOVQ       144(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    288(R12), Y1
 	VADDPS     Y1, Y0, Y0
@@ -17131,7 +17131,7 @@ store2:
 
 store3:
 	MOVQ       152(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    416(R12), Y0
 	VMOVUPS    448(R12), Y1
@@ -17148,7 +17148,7 @@ store3:
 
 store4:
 	MOVQ       160(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    480(R12), Y1
 	VADDPS     Y1, Y0, Y0
@@ -17161,7 +17161,7 @@ store4:
 
 store5:
 	MOVQ       168(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    608(R12), Y0
 	VMOVUPS    640(R12), Y1
@@ -17178,7 +17178,7 @@ store5:
 
 store6:
 	MOVQ       176(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y1, (SI)(BX*1)
 	VMOVUPS    672(R12), Y1
 	VADDPS     Y1, Y0, Y0
@@ -17190,13 +17190,13 @@ store6:
 	VADDPS     (SI)(BX*1), Y0, Y0
 
 store7:
-	MOVQ       184(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    184(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Y0, (SI)(BX*1)
+	ADDQ    $+32, BX
+	ADDQ    $+32, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -18501,7 +18501,7 @@ loop:
 
 store0:
 	MOVQ        128(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
@@ -18513,7 +18513,7 @@ store0:
 
 store1:
 	MOVQ        136(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     96(R12), Y0
@@ -18527,7 +18527,7 @@ store1:
 
 store2:
 	MOVQ       144(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    224(R12), Y0
 	VMOVUPS    256(R12), Y1
@@ -18546,7 +18546,7 @@ store2:
 
 store3:
 	MOVQ        152(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
@@ -18558,7 +18558,7 @@ store3:
 
 store4:
 	MOVQ        160(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     288(R12), Y0
@@ -18572,7 +18572,7 @@ store4:
 
 store5:
 	MOVQ       168(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    416(R12), Y0
 	VMOVUPS    448(R12), Y1
@@ -18591,7 +18591,7 @@ store5:
 
 store6:
 	MOVQ        176(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
@@ -18603,7 +18603,7 @@ store6:
 
 store7:
 	MOVQ        184(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     480(R12), Y0
@@ -18617,7 +18617,7 @@ store7:
 
 store8:
 	MOVQ       192(AX), SI
-	PREFETCHT0 (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS    Y0, (SI)(BX*1)
 	VMOVUPS    608(R12), Y0
 	VMOVUPS    640(R12), Y1
@@ -18636,7 +18636,7 @@ store8:
 
 store9:
 	MOVQ        200(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y3, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (R8)(BX*1), Y0, Y0
@@ -18648,7 +18648,7 @@ store9:
 
 store10:
 	MOVQ        208(AX), SI
-	PREFETCHT0  (SI)(R13*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
 	VMOVUPS     Y0, (SI)(BX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
 	VMOVUPS     672(R12), Y0
@@ -18661,13 +18661,13 @@ store10:
 	VADDPS      (SI)(BX*1), Y0, Y0
 
 store11:
-	MOVQ       216(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	MOVQ    216(AX), SI
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
+	VMOVUPS Y0, (SI)(BX*1)
+	ADDQ    $+32, BX
+	ADDQ    $+32, CX
+	DECQ    DX
+	JNE     loop
 	VZEROUPPER
 	RET
 

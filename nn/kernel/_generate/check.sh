@@ -1,7 +1,8 @@
 #!/bin/sh
-# Fails when a committed assembly file differs from what the generators write.
+# Fails when a committed assembly file differs from what the generators write, or one of their tests fails.
 set -eu
 cd "$(dirname "$0")"
+go test .
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 sh generate.sh "$tmp"

@@ -23,6 +23,7 @@ import (
 	"slices"
 
 	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/pass"
 )
 
 // families maps a family's name to the function that builds its kernels.
@@ -50,5 +51,6 @@ func main() {
 	}
 	build.ConstraintExpr("amd64,!noasm")
 	f()
+	pass.Compile = pass.Concat(pass.Compile, pass.InstructionPass(spellPrefetchW)) // what Generate runs
 	build.Generate()
 }

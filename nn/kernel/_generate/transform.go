@@ -218,6 +218,19 @@ func (t *transform) loadD(m Mem) vec {
 	return t.load(m)
 }
 
+// storeV stores a vector of V and fetches what will be stored two lines ahead: a V that all threads read was last in their
+// caches.
+func (t *transform) storeV(v vec, m Mem) {
+	prefetchW(m.Offset(2 * 64))
+	t.store(v, m)
+}
+
+// storeU stores a vector of U and fetches what will be stored four input channels ahead.
+func (t *transform) storeU(v vec, m Mem) {
+	t.store(v, m)
+	prefetchW(m.Offset(4 * 4 * panelWidth))
+}
+
 // putPixel stores y + init (+ add) as pixel i of the patch at off, and fetches the memory of what will be stored and added
 // at ahead.
 func (t *transform) putPixel(i int, y vec, init, off, ahead reg.GPVirtual) {
@@ -230,7 +243,7 @@ func (t *transform) putPixel(i int, y vec, init, off, ahead reg.GPVirtual) {
 	VADDPS(add, y, y)
 	Label(skip)
 	m := t.pixel(patchPixels, i, off)
-	PREFETCHT0(Mem{Base: m.Base, Index: ahead, Scale: 1})
+	prefetchW(Mem{Base: m.Base, Index: ahead, Scale: 1})
 	t.store(y, m)
 }
 

@@ -91,7 +91,7 @@ func winoInput(s isa) {
 	ahead := t.ahead(off, count)
 	q := GP64()
 	storeRow := func(d [6]vec) {
-		r.all(d, func(i int, v vec) { s.store(v, planeOf6(q, plane, plane3, plane5, fourPlane[i])) })
+		r.all(d, func(i int, v vec) { t.storeV(v, planeOf6(q, plane, plane3, plane5, fourPlane[i])) })
 		ADDQ(plane6, q)
 	}
 	load := func(i, j int) vec { return t.loadPixel(6*i+j, off, ahead) }
@@ -286,8 +286,7 @@ func winoFilter(s isa) {
 		}
 		row(g, func(j int, v vec) {
 			IMUL3Q(I8(6*fourPlane[i]+fourPlane[j]), plane, q)
-			s.store(v, Mem{Base: u, Index: q, Scale: 1})
-			PREFETCHT0(Mem{Base: u, Index: q, Scale: 1, Disp: 512})
+			t.storeU(v, Mem{Base: u, Index: q, Scale: 1})
 		})
 	}
 	ADDQ(channel, ahead)

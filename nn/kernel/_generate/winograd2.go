@@ -68,7 +68,7 @@ func wino2Input(s isa) {
 		row(d, func(i int, v vec) { c.set(4*i+j, v) })
 	}
 	planesOfFour(v, plane, plane3, func(i int, at func(j int) Mem) {
-		row(c.row(i, 4), func(j int, v vec) { s.store(v, at(j)) })
+		row(c.row(i, 4), func(j int, v vec) { t.storeV(v, at(j)) })
 	})
 	ADDQ(I32(s.bytes()), off)
 	ADDQ(I32(s.bytes()), v)
@@ -169,10 +169,7 @@ func wino2Filter(s isa) {
 		row(g, func(i int, v vec) { c.set(3*i+j, v) })
 	}
 	planesOfFour(u, plane, plane3, func(i int, at func(j int) Mem) {
-		row(c.row(i, 3), func(j int, v vec) {
-			s.store(v, at(j))
-			PREFETCHT0(at(j).Offset(512))
-		})
+		row(c.row(i, 3), func(j int, v vec) { t.storeU(v, at(j)) })
 	})
 	ADDQ(channel, ahead)
 	ADDQ(channel, w)

@@ -159,10 +159,7 @@ func wino6Filter(s isa) {
 	}
 	MOVQ(u, q)
 	for i := 0; i < t.side; i++ {
-		t.filter(func(j int) vec { return get(i, j) }, func(j int, v vec) {
-			t.store(v, t.at(q, j))
-			PREFETCHT0(t.at(q, j).Offset(512))
-		})
+		t.filter(func(j int) vec { return get(i, j) }, func(j int, v vec) { t.storeU(v, t.at(q, j)) })
 		ADDQ(t.plane[t.side], q)
 	}
 	ADDQ(channel, ahead)

@@ -323,8 +323,7 @@ func winoUpFilter(s isa, y, x int) {
 		}
 		row(g, x, func(j int, v vec) {
 			IMUL3Q(I8(5*upPlane[i]+upPlane[j]), plane, q)
-			s.store(v, Mem{Base: u, Index: q, Scale: 1})
-			PREFETCHT0(Mem{Base: u, Index: q, Scale: 1, Disp: 512})
+			t.storeU(v, Mem{Base: u, Index: q, Scale: 1})
 		})
 	}
 	ADDQ(channel, ahead)
