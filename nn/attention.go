@@ -48,7 +48,7 @@ func (s Scope) Attention(q, k, v *G.Node, heads int) *G.Node {
 	}
 	product := 2 * float64(shape.N*shape.Heads) * float64(shape.S) * float64(shape.S) * float64(shape.D)
 	op := &engine.Op{
-		Name: s.prefix + ".attention", Shape: in, Scratch: plan.Scratch().With(rows + 16), Extras: extras,
+		Name: s.prefix + ".attention", Shape: in, Scratch: plan.Scratch().With(rows), Extras: extras,
 		FLOPs: 2 * product, Wrt: []bool{true, true, true},
 		Kernel: func(c *engine.Call) {
 			lse, scratch := c.Extra[0], c.Scratch

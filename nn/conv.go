@@ -136,8 +136,7 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 	prepared := 0
 	for _, p := range c.parts {
 		op.Wrt[p.x] = s.needsGrad(in[p.x])
-		size := p.plan.Scratch()
-		op.Scratch = op.Scratch.Max(kernel.ScratchSize{Own: size.Own, Workers: size.Workers}).With(size.Shared)
+		op.Scratch = op.Scratch.Plus(p.plan.Scratch())
 		prepared += p.plan.PreparedLen()
 	}
 	if c.residual > 0 {

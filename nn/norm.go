@@ -48,7 +48,7 @@ func (s Scope) GroupNorm(x *G.Node, o NormOptions) *G.Node {
 	}
 	stats := shape.N * shape.Groups
 	return s.apply(&engine.Op{
-		Name: s.prefix, Shape: in, Kernel: n.forward, Scratch: plan.Scratch().With(2 * (stats + 16)), Extras: []int{stats, stats},
+		Name: s.prefix, Shape: in, Kernel: n.forward, Scratch: plan.Scratch().With(stats).With(stats), Extras: []int{stats, stats},
 		Wrt: []bool{true, true, true, true, true}[:len(inputs)], Diff: n.diff,
 	}, inputs...)
 }

@@ -175,7 +175,7 @@ func (c *Conv) ForwardPrepared(y, x, u, w, bias, temb, res []float32, scratch Sc
 
 // ForwardPair is the convolution of the channels of two tensors, c's of the first ones
 // and d's of those that follow: y = x * w + xd * wd + bias + temb + res. It gives the
-// bits of Forward and then d's with res = y. scratch must do for both plans.
+// bits of Forward and then d's with res = y. scratch is of size c.Scratch().Plus(d.Scratch()).
 func (c *Conv) ForwardPair(d *Conv, y, x, xd, w, wd, bias, temb, res []float32, scratch Scratch) {
 	if flatGather(c) == nil || flatGather(d) == nil {
 		c.Forward(y, x, w, bias, temb, res, scratch)

@@ -12,7 +12,7 @@ func newLargeConv(s ConvShape) (*largeConv, error) {
 	return &largeConv{c, s, NewVec()}, err
 }
 
-func (l *largeConv) scratch() ScratchSize { return l.Scratch().With(l.floats() + 16) }
+func (l *largeConv) scratch() ScratchSize { return l.Scratch().With(l.floats()) }
 
 // floats is the number of floats of the large images.
 func (l *largeConv) floats() int { return 4 * l.s.N * l.s.H * l.s.W * l.s.C }

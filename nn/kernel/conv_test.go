@@ -431,7 +431,7 @@ func TestConvPairGivesTheBitsOfTwoCalls(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			scratch := garbageScratch(c.Scratch().Max(d.Scratch()).With(min(c.Scratch().Shared, d.Scratch().Shared)))
+			scratch := garbageScratch(c.Scratch().Plus(d.Scratch()))
 			for _, temb := range [][]float32{nil, a.temb} {
 				c.Forward(a.y, a.x, a.w, a.bias, temb, a.res, scratch)
 				d.Forward(a.y, b.x, b.w, nil, nil, a.y, scratch)

@@ -22,7 +22,7 @@ func newUnprepared(e engine) unprepared {
 // packFirst has the threads pack the filter and then run the engine.
 type packFirst struct{ e engine }
 
-func (p packFirst) scratch() ScratchSize { return p.e.scratch().With(p.e.packedLen() + 16) }
+func (p packFirst) scratch() ScratchSize { return p.e.scratch().With(p.e.packedLen()) }
 
 func (p packFirst) run(dst, src, w, bias, temb, add []float32, scratch Scratch) {
 	u := scratch.Take(p.e.packedLen())

@@ -85,7 +85,7 @@ func (g *gather) packedLen() int {
 }
 
 func (g *gather) scratch() ScratchSize {
-	return ownScratch(len(g.products), g.bufLen).With(g.n*padded(g.dst.c) + 16)
+	return ownScratch(len(g.products), g.bufLen).With(g.n * padded(g.dst.c))
 }
 
 func (g *gather) panels() int { return padded(g.dst.c) / panelWidth }

@@ -117,7 +117,7 @@ func (o *outer) sizes() {
 }
 
 func (o *outer) scratch() ScratchSize {
-	return ownScratch(len(o.products), o.leftLen+o.rightLen+o.sumLen).With(o.pieces.scratch() + 16)
+	return ownScratch(len(o.products), o.leftLen+o.rightLen+o.sumLen).With(o.pieces.scratch())
 }
 
 // run overwrites dw with the gradient.

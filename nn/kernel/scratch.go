@@ -23,11 +23,20 @@ func (a ScratchSize) Max(b ScratchSize) ScratchSize {
 	return ScratchSize{max(a.Shared, b.Shared), max(a.Own, b.Own), max(a.Workers, b.Workers)}
 }
 
-// With is a with so many more floats to share.
-func (a ScratchSize) With(shared int) ScratchSize {
-	a.Shared += shared
+// Plus is enough for a and for b where what they share must not meet.
+func (a ScratchSize) Plus(b ScratchSize) ScratchSize {
+	sum := a.Max(b)
+	sum.Shared = a.Shared + b.Shared
+	return sum
+}
+
+// With is a with shared memory for one more Take of n floats.
+func (a ScratchSize) With(n int) ScratchSize {
+	a.Shared += n + lineFloats
 	return a
 }
+
+const lineFloats = 16 // a line of the caches; as many floats at most are left out so that memory begins with a whole one
 
 // NewScratch allocates scratch.
 func NewScratch(n ScratchSize) Scratch {
@@ -48,7 +57,9 @@ func CutOwn(mem []float32, n ScratchSize) [][]float32 {
 }
 
 // ownScratch is the size of scratch of which each of so many workers has n aligned floats.
-func ownScratch(workers, n int) ScratchSize { return ScratchSize{Own: n + 16, Workers: workers} }
+func ownScratch(workers, n int) ScratchSize {
+	return ScratchSize{Own: n + lineFloats, Workers: workers}
+}
 
 // Take takes n floats from the shared memory, from a whole line on.
 func (s *Scratch) Take(n int) []float32 {

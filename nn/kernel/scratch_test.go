@@ -20,12 +20,12 @@ func (s Scratch) spoil() {
 
 func TestScratchSizes(t *testing.T) {
 	a, b := ScratchSize{Shared: 3, Own: 70, Workers: 2}, ScratchSize{Shared: 5, Own: 1, Workers: 3}
-	n := a.Max(b).With(4)
-	if n != (ScratchSize{9, 70, 3}) {
-		t.Fatalf("%+v", n)
+	n := a.Max(b)
+	if sum := a.Plus(b); n != (ScratchSize{5, 70, 3}) || sum != (ScratchSize{8, 70, 3}) {
+		t.Fatalf("%+v, %+v", n, sum)
 	}
 	s := NewScratch(n)
-	if len(s.Shared) != 9 || len(s.Own) != 3 {
+	if len(s.Shared) != 5 || len(s.Own) != 3 {
 		t.Fatalf("%d floats to share, %d workers", len(s.Shared), len(s.Own))
 	}
 	for i, own := range s.Own {
@@ -48,7 +48,7 @@ func address(x []float32) uintptr { return uintptr(unsafe.Pointer(&x[0])) }
 // Workers' memory must not meet on a line of the cache, nor what is taken from the shared one.
 func TestScratchIsCutIntoWholeLines(t *testing.T) {
 	for own := range 40 {
-		n := ownScratch(3, own).With(2 * (20 + 16))
+		n := ownScratch(3, own).With(20).With(20)
 		s := NewScratch(n)
 		line := func(x []float32) uintptr { return address(x) / 64 }
 		for i := range s.Own {

@@ -139,7 +139,7 @@ func (g *winograd) packedLen() int { return len(g.phases) * g.phaseLen() }
 func (g *winograd) phaseLen() int  { return g.panels() * g.planes() * g.uPlane() }
 func (g *winograd) uPlane() int    { return g.src*panelWidth + 16 }
 func (g *winograd) scratch() ScratchSize {
-	return ownScratch(len(g.workers), g.workerLen).With(g.n*padded(g.dst) + 16)
+	return ownScratch(len(g.workers), g.workerLen).With(g.n * padded(g.dst))
 }
 
 // packedPanel is panel j of a worker's packed filter.

@@ -64,7 +64,7 @@ func newPanelsPhase(g *winograd) *winogradPanels {
 func (g *winogradPanels) vLen() int { return g.count * g.planes() * g.vPlane }
 
 func (g *winogradPanels) scratch() ScratchSize {
-	return ownScratch(len(g.workers), g.ownLen).With(g.n*padded(g.dst) + g.vLen() + 16)
+	return ownScratch(len(g.workers), g.ownLen).With(g.n * padded(g.dst)).With(g.vLen())
 }
 
 // blockAt gives the patches of block b, t0 to t1, and where their transforms are.

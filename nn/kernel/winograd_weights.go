@@ -127,14 +127,14 @@ func newWeightsPieces(images, patches, blocks, size int) *pieces {
 }
 
 func (g *winogradWeights) scratch() ScratchSize {
-	n := g.pieces.scratch() + len(g.phases)*g.s.N*g.s.K + 64 // four aligned parts
+	n := ownScratch(len(g.workers), g.dLen+g.vLen+g.wLen).With(g.pieces.scratch()).With(len(g.phases) * g.s.N * g.s.K)
 	if len(g.phases) > 1 {
-		n += g.pieces.size
+		n = n.With(g.pieces.size)
 	}
 	if g.shared != nil {
-		n += g.shared.scratch()
+		n = n.With(g.shared.scratch())
 	}
-	return ownScratch(len(g.workers), g.dLen+g.vLen+g.wLen).With(n)
+	return n
 }
 
 // run overwrites dw, and squares, dtemb and db when they are not nil.
