@@ -17,7 +17,7 @@ func checkLabels(set data.Dataset, info data.Info, classes int) error {
 	for i := range info.Count {
 		switch l := set.Label(i); {
 		case l < 0:
-			return fmt.Errorf("train: model.num_class_embeds is %d, but image %d of %s has no class; a folder's images have those of its first-level subdirectories", classes, i, info.Name)
+			return fmt.Errorf("train: model.num_class_embeds is %d, but image %d of %s has no class; a folder's images have those of its first-level subdirectories; 0 is a model without classes", classes, i, info.Name)
 		case l >= classes:
 			return fmt.Errorf("train: model.num_class_embeds is %d, but image %d of %s is of class %d, counted from 0", classes, i, info.Name, l)
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 // preview samples a grid of images from the moving average, always from the same noise, so that the previews of a
-// run show one set of images coming into being. Classes, where the model has them, take turns.
+// run show one set of images coming into being. Classes, where the model has them, take turns, each in a column of its own.
 func (t *Trainer) preview(ctx context.Context) (string, error) {
 	n := t.Preview.Images
 	model, err := unet.FromFlat(t.Model, t.params, t.average())
@@ -27,7 +27,8 @@ func (t *Trainer) preview(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if k := t.Model.NumClassEmbeds; k > 0 {
+	k := t.Model.NumClassEmbeds
+	if k > 0 {
 		if named := len(t.info.Classes); named > 0 {
 			k = min(k, named)
 		}
@@ -51,7 +52,7 @@ func (t *Trainer) preview(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	grid, err := images.Grid(list, images.GridOptions{Padding: 2, Scale: scaleFor(t.info.Height)})
+	grid, err := images.Grid(list, images.GridOptions{Period: k, Padding: 2, Scale: scaleFor(t.info.Height)})
 	if err != nil {
 		return "", err
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"image/png"
 	"os"
 	"slices"
 	"strings"
@@ -33,6 +35,19 @@ func TestClassesFromFolderToSample(t *testing.T) {
 	if slices.Equal(both[64:], zero[64:]) {
 		t.Error("image 1 is the same for both classes: the label changes nothing")
 	}
+	sampled(t, "turns.npy", strings.Fields("--n 2 --sampler ddim --steps 4")...)
+	sampled(t, "all.npy", strings.Fields("--n 2 --label all --sampler ddim --steps 4")...)
+	if turns := readArray(t, "turns.npy").Data; !slices.Equal(turns, both) || !slices.Equal(readArray(t, "all.npy").Data, both) {
+		t.Error("without --label, or with all, the classes do not take turns")
+	}
+	must(t, strings.Fields("sample --n 5 --sampler ddim --steps 4 --out turns.png")...)
+	grid, err := png.Decode(bytes.NewReader(readFile(t, "turns.png")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := grid.Bounds().Size(); size.X != 8*(4*(8+2)+2) || size.Y != 8*(2*(8+2)+2) {
+		t.Errorf("a grid of 5 images of two classes in turn is %v, not two pairs wide", size)
+	}
 	must(t, strings.Fields("encode --images images/a/0.png --label 0 --steps 3 --out e.npy")...)
 	must(t, strings.Fields("interpolate --from 1 --to e.npy --label 1 --steps 3 --frames 3 --out w.npy")...)
 	walk := func(label string) []float32 {
@@ -44,7 +59,7 @@ func TestClassesFromFolderToSample(t *testing.T) {
 		t.Error("a walk from class 0 to class 1 is not half of class 0")
 	}
 	for args, want := range map[string]string{
-		"sample --n 1 --out o.npy":                                          "--label is missing: the model is class-conditional, with classes 0 to 1",
+		"predict --x e.npy --t 5 --out o.npy":                               "--label is missing: the model is class-conditional, with classes 0 to 1",
 		"sample --n 1 --label 2 --out o.npy":                                `--label "2": the classes are 0 to 1`,
 		"interpolate --from 1 --to 2 --out o.png --label 0,x":               `--label "x": the classes are 0 to 1`,
 		"interpolate --from 1 --to 2 --out o.png --label 0,1,0":             "--label 0,1,0: one class is wanted, or those of the two ends",

@@ -43,7 +43,7 @@ func withoutPath(err error) error {
 	return err
 }
 
-// labelsFor repeats a list of classes over n images; nil for a model without classes.
+// labelsFor repeats a list of classes, or all of them, over n images; nil for a model without classes.
 func labelsFor(p *unstir.Pipeline, list string, n int) ([]int, error) {
 	classes := p.Model().Config.NumClassEmbeds
 	switch {
@@ -54,6 +54,13 @@ func labelsFor(p *unstir.Pipeline, list string, n int) ([]int, error) {
 	case list == "":
 		return nil, usagef("--label is missing: the model is class-conditional, with classes 0 to %d", classes-1)
 	}
+	labels := make([]int, n)
+	if list == "all" {
+		for i := range labels {
+			labels[i] = i % classes
+		}
+		return labels, nil
+	}
 	var set []int
 	for _, s := range strings.Split(list, ",") {
 		l, err := strconv.Atoi(strings.TrimSpace(s))
@@ -62,7 +69,6 @@ func labelsFor(p *unstir.Pipeline, list string, n int) ([]int, error) {
 		}
 		set = append(set, l)
 	}
-	labels := make([]int, n)
 	for i := range labels {
 		labels[i] = set[i%len(set)]
 	}

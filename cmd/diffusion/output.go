@@ -19,6 +19,8 @@ type output struct {
 	path  string
 	kind  string // .png, .gif, .npy, or "" for a directory
 	walks []*walk
+
+	period int // images so far apart are of one class, where classes take turns; or 0
 }
 
 // newOutput checks the path before any work is done. An empty path is the first free one of samples.png,
@@ -99,13 +101,14 @@ const maxFrames = 60
 type walk struct {
 	name       string
 	n, c, h, w int
+	period     int
 	keep       bool
 	x, x0      [][]float64 // [frame][n C H W]
 	images     *unstir.Samples
 }
 
 func (o *output) begin(name string, n, c, h, w int) *walk {
-	k := &walk{name: name, n: n, c: c, h: h, w: w, keep: o.kind == ".gif"}
+	k := &walk{name: name, n: n, c: c, h: h, w: w, period: o.period, keep: o.kind == ".gif"}
 	o.walks = append(o.walks, k)
 	return k
 }
@@ -167,7 +170,7 @@ func (k *walk) grid(x []float64) (image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return images.Grid(list, images.GridOptions{Padding: 2, Scale: k.scale()})
+	return images.Grid(list, images.GridOptions{Period: k.period, Padding: 2, Scale: k.scale()})
 }
 
 func (k *walk) final() (image.Image, error) {
@@ -175,7 +178,7 @@ func (k *walk) final() (image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return images.Grid(list, images.GridOptions{Padding: 2, Scale: k.scale()})
+	return images.Grid(list, images.GridOptions{Period: k.period, Padding: 2, Scale: k.scale()})
 }
 
 func (o *output) writePNG(texts []images.Text) error {

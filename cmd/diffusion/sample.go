@@ -55,7 +55,7 @@ The output's name says what is written: .png a grid, .gif the walk from noise to
 	p.Uint64Var(&f.seed, "seed", 0, "seed of the noise (default 0)")
 	p.Uint64Var(&f.stepSeed, "step-seed", 0, "seed of the steps' noise alone: one x_T leads to many images")
 	p.StringVar(&f.noise, "noise", "", "read x_T [N, C, H, W] from a .npy `FILE`")
-	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, such as 3 or 0,1,2; repeated over the images")
+	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, such as 3 or 0,1,2; repeated over the images (default all)")
 	p.StringVar(&f.out, "out", "", "`FILE` or directory to write (default samples.png, or the next free of samples-2.png, samples-3.png ...)")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
 	return c
@@ -82,7 +82,7 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := f.complete(p, &options); err != nil {
+	if err := f.complete(p, &options, out); err != nil {
 		return err
 	}
 	if err := out.checkDir(options.N); err != nil {
@@ -190,8 +190,8 @@ func optionsFor(sampler string, o unstir.SampleOptions) unstir.SampleOptions {
 	return o
 }
 
-// complete adds what depends on the model: x_T from a file, and labels.
-func (f sampleFlags) complete(p *unstir.Pipeline, o *unstir.SampleOptions) error {
+// complete adds what depends on the model: x_T from a file, and labels. Where no classes are given, all take turns.
+func (f *sampleFlags) complete(p *unstir.Pipeline, o *unstir.SampleOptions, out *output) (err error) {
 	if T := p.Schedule.T; f.steps > T {
 		return usagef("--steps %d: it must be at most %d, the number of timesteps that the model was trained on", f.steps, T)
 	}
@@ -202,9 +202,22 @@ func (f sampleFlags) complete(p *unstir.Pipeline, o *unstir.SampleOptions) error
 		}
 		o.XT, o.N = x.Data, x.Shape[0]
 	}
-	labels, err := labelsFor(p, f.label, o.N)
-	o.Labels = labels
+	if p.Model().Config.NumClassEmbeds > 0 && f.label == "" {
+		f.label = "all"
+	}
+	o.Labels, err = labelsFor(p, f.label, o.N)
+	out.period = period(o.Labels)
 	return err
+}
+
+// period is after how many labels they repeat themselves.
+func period(labels []int) int {
+	for n := 1; n < len(labels); n++ {
+		if slices.Equal(labels[n:], labels[:len(labels)-n]) {
+			return n
+		}
+	}
+	return len(labels)
 }
 
 // sampleOne runs one sampler and hands its walk and its images to the output.

@@ -64,6 +64,7 @@ func fromPlanes(planes []byte, c, h, w int) image.Image {
 // GridOptions lay out a Grid.
 type GridOptions struct {
 	Cols       int   // images in a row; 0: as many as make the grid about square
+	Period     int   // where Cols is 0 and the grid stays about square: images so far apart stand below each other
 	Padding    int   // pixels between the images and around them
 	Background uint8 // gray level of the padding and of empty places
 	Scale      int   // each pixel becomes Scale x Scale; 0 is 1
@@ -74,12 +75,15 @@ func Grid(list []image.Image, o GridOptions) (image.Image, error) {
 	if len(list) == 0 {
 		return nil, errors.New("a grid of no images")
 	}
-	if o.Cols < 0 || o.Padding < 0 || o.Scale < 0 {
+	if o.Cols < 0 || o.Period < 0 || o.Padding < 0 || o.Scale < 0 {
 		return nil, fmt.Errorf("a grid with a negative option: %+v", o)
 	}
 	cols, size := o.Cols, list[0].Bounds().Size()
 	if cols == 0 {
 		cols = int(math.Ceil(math.Sqrt(float64(len(list)))))
+		if k := max(o.Period, 1); (cols+k-1)/k*k <= 3*cols {
+			cols = (cols + k - 1) / k * k
+		}
 	}
 	cols = min(cols, len(list))
 	rows := (len(list) + cols - 1) / cols

@@ -126,6 +126,21 @@ func TestGridsAreAboutSquare(t *testing.T) {
 	}
 }
 
+func TestAPeriodMakesColumns(t *testing.T) {
+	for _, c := range []struct {
+		n, period int
+		want      image.Point
+	}{{64, 10, image.Pt(10, 7)}, {36, 2, image.Pt(6, 6)}, {36, 4, image.Pt(8, 5)}, {101, 10, image.Pt(20, 6)}, {16, 10, image.Pt(10, 2)}, {4, 10, image.Pt(2, 2)}, {64, 1000, image.Pt(8, 8)}, {7, 0, image.Pt(3, 3)}} {
+		list := make([]image.Image, c.n)
+		for i := range list {
+			list[i] = graySolid(1, 1, 0)
+		}
+		if g, err := Grid(list, GridOptions{Period: c.period}); err != nil || g.Bounds().Size() != c.want {
+			t.Errorf("%d images with period %d: %v, %v, want %v", c.n, c.period, g.Bounds().Size(), err, c.want)
+		}
+	}
+}
+
 func TestAColourImageMakesTheGridRGB(t *testing.T) {
 	red := color.RGBA{200, 0, 7, 255}
 	g, err := Grid([]image.Image{graySolid(2, 2, 50), solid(2, 2, red)}, GridOptions{Cols: 2})
