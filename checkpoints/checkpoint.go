@@ -80,6 +80,8 @@ type Data struct {
 	Height   int    `json:"height"`   // pixels
 	Width    int    `json:"width"`
 	Flip     bool   `json:"flip"` // whether images are mirrored at random
+
+	Classes []string `json:"classes,omitempty"` // the labels' names, in label order; nil: no labels, no names, or an older program
 }
 
 func (s *State) validate() error {

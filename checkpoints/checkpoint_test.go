@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +44,7 @@ func toy(step int) *Checkpoint {
 	return &Checkpoint{
 		State: State{Program: "unstir test", Step: step, Steps: 100, ImagesSeen: int64(128 * step), Seed: 1<<63 + 7, BatchSize: 128, Slice: 16,
 			OptimizerStep: step, EMAUpdates: step, Loss: 0.125, TrainSeconds: 1.5, CPU: "generic",
-			Data: Data{Name: "mnist", Source: "idx", Hash: "ab12", Count: 60000, Channels: 1, Height: 28, Width: 28, Flip: true}},
+			Data: Data{Name: "mnist", Source: "idx", Hash: "ab12", Count: 60000, Channels: 1, Height: 28, Width: 28, Flip: true, Classes: []string{"zero", "one"}}},
 		UNet:      json.RawMessage(`{"_class_name":"UNet2DModel","_diffusers_version":"0.26.3","sample_size":28,"norm_eps":1e-05,"block_out_channels":[4,8],"x":[]}`),
 		Scheduler: json.RawMessage(`{"_class_name": "DDPMScheduler", "beta_end": 0.02}`),
 		Config:    []byte("name = \"mnist\"\n"),
@@ -113,7 +114,7 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 	defer m.Close()
 	want := toy(20).State
 	want.Version = StateVersion
-	if *m.State != want {
+	if !reflect.DeepEqual(*m.State, want) {
 		t.Errorf("state %+v, want %+v", *m.State, want)
 	}
 	if string(m.Config) != "name = \"mnist\"\n" || m.Dir != dir || len(m.Skipped) != 0 {

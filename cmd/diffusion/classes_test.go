@@ -24,7 +24,7 @@ func TestClassesFromFolderToSample(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(t, strings.Fields("train --config tiny.toml --set model.num_class_embeds=2 --steps 4")...)
+	must(t, strings.Fields("train --config tiny.toml --set model.num_class_embeds=3 --steps 4")...) // class 2 has no images
 
 	sampled(t, "both.npy", strings.Fields("--n 2 --label 0,1 --sampler ddim --steps 4")...)
 	sampled(t, "zero.npy", strings.Fields("--n 2 --label 0 --sampler ddim --steps 4")...)
@@ -37,8 +37,14 @@ func TestClassesFromFolderToSample(t *testing.T) {
 	}
 	sampled(t, "turns.npy", strings.Fields("--n 2 --sampler ddim --steps 4")...)
 	sampled(t, "all.npy", strings.Fields("--n 2 --label all --sampler ddim --steps 4")...)
-	if turns := readArray(t, "turns.npy").Data; !slices.Equal(turns, both) || !slices.Equal(readArray(t, "all.npy").Data, both) {
-		t.Error("without --label, or with all, the classes do not take turns")
+	sampled(t, "names.npy", strings.Fields("--n 2 --label a,b --sampler ddim --steps 4")...)
+	for _, name := range []string{"turns.npy", "all.npy", "names.npy"} {
+		if !slices.Equal(readArray(t, name).Data, both) {
+			t.Errorf("%s is not an image of each class", name)
+		}
+	}
+	if out := must(t, "inspect"); !strings.Contains(out, "0 to 2: a, b") {
+		t.Errorf("inspect does not name the classes:\n%s", out)
 	}
 	must(t, strings.Fields("sample --n 5 --sampler ddim --steps 4 --out turns.png")...)
 	grid, err := png.Decode(bytes.NewReader(readFile(t, "turns.png")))
@@ -59,9 +65,10 @@ func TestClassesFromFolderToSample(t *testing.T) {
 		t.Error("a walk from class 0 to class 1 is not half of class 0")
 	}
 	for args, want := range map[string]string{
-		"predict --x e.npy --t 5 --out o.npy":                               "--label is missing: the model is class-conditional, with classes 0 to 1",
-		"sample --n 1 --label 2 --out o.npy":                                `--label "2": the classes are 0 to 1`,
-		"interpolate --from 1 --to 2 --out o.png --label 0,x":               `--label "x": the classes are 0 to 1`,
+		"predict --x e.npy --t 5 --out o.npy":                               "--label is missing: the model is class-conditional, with classes 0 to 2: a, b",
+		"sample --n 1 --label 3 --out o.npy":                                `--label "3": the classes are 0 to 2: a, b`,
+		"sample --n 1 --label c --out o.npy":                                `--label "c": the classes are 0 to 2: a, b`,
+		"interpolate --from 1 --to 2 --out o.png --label 0,x":               `--label "x": the classes are 0 to 2`,
 		"interpolate --from 1 --to 2 --out o.png --label 0,1,0":             "--label 0,1,0: one class is wanted, or those of the two ends",
 		"encode --images images/a/0.png --out o.npy":                        "--label is missing",
 		"train --config tiny.toml --set model.num_class_embeds=1 --out one": "num_class_embeds is 1, but folder has 2 classes",

@@ -48,7 +48,7 @@ with the same number of steps: a step that clips cannot be run backwards.`,
 	p.IntVar(&f.steps, "steps", 0, "steps of the inversion, and of the DDIM run that decodes (default 50)")
 	p.IntVar(&f.refine, "refine", unstir.DefaultRefine, "rounds that correct each step, for a more faithful encoding; 0: the plain inversion")
 	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
-	p.StringVar(&f.label, "label", "", "classes for a class-conditional model, such as 3 or 0,1,2; repeated over the images")
+	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, such as 3 or 0,1,2 or cat,dog; repeated over the images")
 	p.IntVar(&f.batch, "batch", 0, "images encoded together; changes speed and memory, not the encodings")
 	p.StringVar(&f.out, "out", "", "the encodings: a .npy `FILE`")
 	p.BoolVar(&f.check, "check", false, "also decode, and say how far the images are from what they were")

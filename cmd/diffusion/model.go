@@ -43,7 +43,7 @@ func withoutPath(err error) error {
 	return err
 }
 
-// labelsFor repeats a list of classes, or all of them, over n images; nil for a model without classes.
+// labelsFor repeats a list of classes, by number or name, or all of them over n images; nil for a model without classes.
 func labelsFor(p *unstir.Pipeline, list string, n int) ([]int, error) {
 	classes := p.Model().Config.NumClassEmbeds
 	switch {
@@ -52,27 +52,54 @@ func labelsFor(p *unstir.Pipeline, list string, n int) ([]int, error) {
 	case classes == 0:
 		return nil, usagef("--label %s: the model is not class-conditional; leave it out", list)
 	case list == "":
-		return nil, usagef("--label is missing: the model is class-conditional, with classes 0 to %d", classes-1)
+		return nil, usagef("--label is missing: the model is class-conditional, with classes 0 to %d%s", classes-1, inWords(classNames(p)))
+	}
+	names := classNames(p)
+	var set []int
+	if list == "all" {
+		for i := range classes {
+			if len(names) == 0 || i < len(names) { // others the model has never seen
+				set = append(set, i)
+			}
+		}
+	} else {
+		for s := range strings.SplitSeq(list, ",") {
+			l := classNumber(strings.TrimSpace(s), names)
+			if l < 0 || l >= classes {
+				return nil, usagef("--label %q: the classes are 0 to %d%s", s, classes-1, inWords(names))
+			}
+			set = append(set, l)
+		}
 	}
 	labels := make([]int, n)
-	if list == "all" {
-		for i := range labels {
-			labels[i] = i % classes
-		}
-		return labels, nil
-	}
-	var set []int
-	for _, s := range strings.Split(list, ",") {
-		l, err := strconv.Atoi(strings.TrimSpace(s))
-		if err != nil || l < 0 || l >= classes {
-			return nil, usagef("--label %q: the classes are 0 to %d", s, classes-1)
-		}
-		set = append(set, l)
-	}
 	for i := range labels {
 		labels[i] = set[i%len(set)]
 	}
 	return labels, nil
+}
+
+// classNames are the names of a model's classes, as far as its checkpoint tells.
+func classNames(p *unstir.Pipeline) []string {
+	if st := p.Source.State; st != nil {
+		return st.Data.Classes
+	}
+	return nil
+}
+
+// classNumber is the class of that number, or else of that name; -1 for neither.
+func classNumber(s string, names []string) int {
+	if l, err := strconv.Atoi(s); err == nil {
+		return l
+	}
+	return slices.Index(names, s)
+}
+
+// inWords lists names behind a sentence.
+func inWords(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(names, ", ")
 }
 
 // runsDir is where runs go unless --out says otherwise.

@@ -55,7 +55,7 @@ The output's name says what is written: .png a grid, .gif the walk from noise to
 	p.Uint64Var(&f.seed, "seed", 0, "seed of the noise (default 0)")
 	p.Uint64Var(&f.stepSeed, "step-seed", 0, "seed of the steps' noise alone: one x_T leads to many images")
 	p.StringVar(&f.noise, "noise", "", "read x_T [N, C, H, W] from a .npy `FILE`")
-	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, such as 3 or 0,1,2; repeated over the images (default all)")
+	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, such as 3 or 0,1,2 or cat,dog; repeated over the images (default all)")
 	p.StringVar(&f.out, "out", "", "`FILE` or directory to write (default samples.png, or the next free of samples-2.png, samples-3.png ...)")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
 	return c
