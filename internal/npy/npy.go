@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"strings"
@@ -196,7 +197,7 @@ func ReadFile[T Element](path string) (Array[T], error) {
 	defer f.Close()
 	a, err := Read[T](f)
 	if err != nil {
-		return Array[T]{}, fmt.Errorf("%s: %w", path, err)
+		return Array[T]{}, &fs.PathError{Op: "read", Path: path, Err: err}
 	}
 	return a, nil
 }
