@@ -139,10 +139,18 @@ func sameKeys(table string, was, now []byte) error {
 	}
 	for _, k := range slices.Sorted(maps.Keys(b)) {
 		if !reflect.DeepEqual(a[k], b[k]) {
-			return fmt.Errorf("%s.%s was %v and is now %v", table, k, a[k], b[k])
+			return fmt.Errorf("%s.%s was %s and is now %s", table, k, jsonWords(a[k]), jsonWords(b[k]))
 		}
 	}
 	return nil
+}
+
+// jsonWords is a JSON value for people; keys that have none were left out.
+func jsonWords(v any) string {
+	if v == nil {
+		return "not given"
+	}
+	return fmt.Sprint(v)
 }
 
 // restore reads the weights, the average and the moments.
@@ -190,6 +198,10 @@ func (t *Trainer) save(ctx context.Context) error {
 	if t.Discard {
 		return nil
 	}
+	there := filepath.Join(checkpoints.Dir(t.Dir), fmt.Sprintf("step-%08d", t.step))
+	if t.saved != "" && filepath.Clean(t.saved) == there { // no step was done since, so a configuration that has changed has changed nothing
+		return nil
+	}
 	model, err := t.Model.JSON()
 	if err != nil {
 		return fmt.Errorf("train: save: %w", err)
@@ -211,7 +223,6 @@ func (t *Trainer) save(ctx context.Context) error {
 		EMA: tensors(t.average()), Raw: tensors(t.weights), ExpAvg: tensors(t.expAvg), ExpAvgSq: tensors(t.expAvgSq),
 	})
 	if errors.Is(err, fs.ErrExist) { // this very step was saved before the run went on
-		there := filepath.Join(checkpoints.Dir(t.Dir), fmt.Sprintf("step-%08d", t.step))
 		config, readErr := os.ReadFile(filepath.Join(there, "training", configName))
 		if readErr != nil || !bytes.Equal(config, t.ConfigTOML) {
 			return fmt.Errorf("train: save: %s is there already and was made with another configuration; go on in another directory, or move it away", there)

@@ -3,6 +3,7 @@ package train
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,6 +62,23 @@ func TestAPreviewThatFailsIsANote(t *testing.T) {
 		if !strings.Contains(notes.String(), want) {
 			t.Errorf("the notes lack %q:\n%s", want, notes.String())
 		}
+	}
+}
+
+// A run that goes on with another learning rate and is stopped before its first step has nothing new to save.
+func TestAStopBeforeTheFirstStepSavesNothing(t *testing.T) {
+	s := tinySetup(t)
+	s.StopAt = 2
+	tr, err := New(s)
+	mustRun(t, tr, err)
+	saved := tr.Saved()
+	s.Train.LR, s.ConfigTOML = 5e-3, []byte("name = \"other\"\n")
+	if tr, err = Resume(context.Background(), s, Auto); err != nil {
+		t.Fatal(err)
+	}
+	var stopped *Stopped
+	if err := tr.Run(context.Background()); !errors.As(err, &stopped) || stopped.Step != 2 || stopped.Checkpoint != saved {
+		t.Errorf("error %v, want a stop at step 2, saved in %s", err, saved)
 	}
 }
 

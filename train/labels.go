@@ -1,10 +1,14 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 
 	"unstir/data"
 )
+
+// ErrLabels is wrapped by New's and Resume's error when a class-conditional model does not fit the labels of the data.
+var ErrLabels = errors.New("the labels do not fit the model")
 
 // checkLabels makes sure that a class-conditional model has a class for every image.
 func checkLabels(set data.Dataset, info data.Info, classes int) error {
@@ -12,14 +16,14 @@ func checkLabels(set data.Dataset, info data.Info, classes int) error {
 		return nil
 	}
 	if classes < len(info.Classes) {
-		return fmt.Errorf("train: model.num_class_embeds is %d, but %s has %d classes", classes, info.Name, len(info.Classes))
+		return fmt.Errorf("train: %w: model.num_class_embeds is %d, but %s has %d classes; 0 is a model without classes", ErrLabels, classes, info.Name, len(info.Classes))
 	}
 	for i := range info.Count {
 		switch l := set.Label(i); {
 		case l < 0:
-			return fmt.Errorf("train: model.num_class_embeds is %d, but image %d of %s has no class; a folder's images have those of its first-level subdirectories; 0 is a model without classes", classes, i, info.Name)
+			return fmt.Errorf("train: %w: model.num_class_embeds is %d, but image %d of %s has no class; a folder's images have those of its first-level subdirectories; 0 is a model without classes", ErrLabels, classes, i, info.Name)
 		case l >= classes:
-			return fmt.Errorf("train: model.num_class_embeds is %d, but image %d of %s is of class %d, counted from 0", classes, i, info.Name, l)
+			return fmt.Errorf("train: %w: model.num_class_embeds is %d, but image %d of %s is of class %d, counted from 0", ErrLabels, classes, i, info.Name, l)
 		}
 	}
 	return nil

@@ -212,6 +212,7 @@ func TestRefusals(t *testing.T) {
 		{"other schedule", func(s *Setup) { s.Scheduler.BetaEnd = 0.03 }, "scheduler.beta_end was 0.02 and is now 0.03"},
 		{"other seed", func(s *Setup) { s.Seed = 6 }, "the seed was 5 and is now 6"},
 		{"other batch", func(s *Setup) { s.Train.BatchSize = 4 }, "train.batch_size was 8 and is now 4"},
+		{"classes", func(s *Setup) { s.Model.NumClassEmbeds = 2 }, "model.num_class_embeds was not given and is now 2"},
 		{"fewer steps than done", func(s *Setup) { s.StopAt, s.Train.Steps, s.Train.WarmupSteps = 0, 1, 0 }, "it has done 2 steps, and train.steps is 1"},
 	}
 	for _, c := range cases {

@@ -29,7 +29,7 @@ func isUsage(err error) bool {
 	var config *configs.Error
 	var dataset *data.ConfigError
 	return errors.As(err, &u) || errors.As(err, &config) || errors.As(err, &dataset) ||
-		errors.Is(err, train.ErrRunExists) || errors.Is(err, train.ErrChanged)
+		errors.Is(err, train.ErrRunExists) || errors.Is(err, train.ErrChanged) || errors.Is(err, train.ErrLabels)
 }
 
 // flagError says what is wrong with a flag in the words of a command line.
