@@ -80,7 +80,7 @@ func (p *Pipeline) Sample(ctx context.Context, o SampleOptions) (*Samples, error
 	case o.Labels != nil && len(o.Labels) != o.N:
 		return nil, fmt.Errorf("unstir: %d labels for %d images", len(o.Labels), o.N)
 	case o.Labels == nil && p.model.Config.NumClassEmbeds > 0:
-		return nil, fmt.Errorf("unstir: the model is class-conditional: give each image a label from 0 to %d", p.model.Config.NumClassEmbeds-1)
+		return nil, fmt.Errorf("unstir: the model is class-conditional: give each image a label from 0 to %d, in Labels", p.model.Config.NumClassEmbeds-1)
 	}
 	sampler, err := p.NewSampler(o)
 	if err != nil {

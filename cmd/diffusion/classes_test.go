@@ -43,7 +43,7 @@ func TestClassesFromFolderToSample(t *testing.T) {
 			t.Errorf("%s is not an image of each class", name)
 		}
 	}
-	if out := must(t, "inspect"); !strings.Contains(out, "0 to 2: a, b") {
+	if out := must(t, "inspect"); !strings.Contains(out, "0 to 1: a, b") {
 		t.Errorf("inspect does not name the classes:\n%s", out)
 	}
 	must(t, strings.Fields("sample --n 5 --sampler ddim --steps 4 --out turns.png")...)
@@ -65,10 +65,12 @@ func TestClassesFromFolderToSample(t *testing.T) {
 		t.Error("a walk from class 0 to class 1 is not half of class 0")
 	}
 	for args, want := range map[string]string{
-		"predict --x e.npy --t 5 --out o.npy":                               "--label is missing: the model is class-conditional, with classes 0 to 2: a, b",
-		"sample --n 1 --label 3 --out o.npy":                                `--label "3": the classes are 0 to 2: a, b`,
-		"sample --n 1 --label c --out o.npy":                                `--label "c": the classes are 0 to 2: a, b`,
-		"interpolate --from 1 --to 2 --out o.png --label 0,x":               `--label "x": the classes are 0 to 2`,
+		"predict --x e.npy --t 5 --out o.npy":                               "--label is missing: the model is class-conditional, with classes 0 to 1: a, b",
+		"sample --noise e.npy --sampler ddim --out o.npy":                   "--label is missing: the model is class-conditional, with classes 0 to 1: a, b",
+		"sample --n 1 --label 2 --out o.npy":                                `--label "2": the classes are 0 to 1: a, b`,
+		"sample --n 1 --label c --out o.npy":                                `--label "c": the classes are 0 to 1: a, b`,
+		"interpolate --from 1 --to 2 --out o.png --label all":               `--label "all": the classes are 0 to 1: a, b`,
+		"interpolate --from 1 --to 2 --out o.png --label 0,x":               `--label "x": the classes are 0 to 1`,
 		"interpolate --from 1 --to 2 --out o.png --label 0,1,0":             "--label 0,1,0: one class is wanted, or those of the two ends",
 		"encode --images images/a/0.png --out o.npy":                        "--label is missing",
 		"train --config tiny.toml --set model.num_class_embeds=1 --out one": "num_class_embeds is 1, but folder has 2 classes",

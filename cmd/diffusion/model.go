@@ -43,33 +43,24 @@ func withoutPath(err error) error {
 	return err
 }
 
-// labelsFor repeats a list of classes, by number or name, or all of them over n images; nil for a model without classes.
+// labelsFor repeats a list of classes, by number or name, over n images; nil for a model without classes.
 func labelsFor(p *unstir.Pipeline, list string, n int) ([]int, error) {
-	classes := p.Model().Config.NumClassEmbeds
+	classes, names := trainedClasses(p)
 	switch {
 	case classes == 0 && list == "":
 		return nil, nil
 	case classes == 0:
 		return nil, usagef("--label %s: the model is not class-conditional; leave it out", list)
 	case list == "":
-		return nil, usagef("--label is missing: the model is class-conditional, with classes 0 to %d%s", classes-1, inWords(classNames(p)))
+		return nil, usagef("--label is missing: the model is class-conditional, with classes 0 to %d%s", classes-1, inWords(names))
 	}
-	names := classNames(p)
 	var set []int
-	if list == "all" {
-		for i := range classes {
-			if len(names) == 0 || i < len(names) { // others the model has never seen
-				set = append(set, i)
-			}
+	for s := range strings.SplitSeq(list, ",") {
+		l := classNumber(strings.TrimSpace(s), names)
+		if l < 0 || l >= classes {
+			return nil, usagef("--label %q: the classes are 0 to %d%s", s, classes-1, inWords(names))
 		}
-	} else {
-		for s := range strings.SplitSeq(list, ",") {
-			l := classNumber(strings.TrimSpace(s), names)
-			if l < 0 || l >= classes {
-				return nil, usagef("--label %q: the classes are 0 to %d%s", s, classes-1, inWords(names))
-			}
-			set = append(set, l)
-		}
+		set = append(set, l)
 	}
 	labels := make([]int, n)
 	for i := range labels {
@@ -78,12 +69,14 @@ func labelsFor(p *unstir.Pipeline, list string, n int) ([]int, error) {
 	return labels, nil
 }
 
-// classNames are the names of a model's classes, as far as its checkpoint tells.
-func classNames(p *unstir.Pipeline) []string {
-	if st := p.Source.State; st != nil {
-		return st.Data.Classes
+// trainedClasses is how many classes a model knows, and their names as far as its checkpoint tells. It may have room for
+// more, which it has never seen.
+func trainedClasses(p *unstir.Pipeline) (int, []string) {
+	classes := p.Model().Config.NumClassEmbeds
+	if st := p.Source.State; st != nil && len(st.Data.Classes) > 0 {
+		return min(classes, len(st.Data.Classes)), st.Data.Classes
 	}
-	return nil
+	return classes, nil
 }
 
 // classNumber is the class of that number, or else of that name; -1 for neither.

@@ -55,7 +55,7 @@ The output's name says what is written: .png a grid, .gif the walk from noise to
 	p.Uint64Var(&f.seed, "seed", 0, "seed of the noise (default 0)")
 	p.Uint64Var(&f.stepSeed, "step-seed", 0, "seed of the steps' noise alone: one x_T leads to many images")
 	p.StringVar(&f.noise, "noise", "", "read x_T [N, C, H, W] from a .npy `FILE`")
-	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, such as 3 or 0,1,2 or cat,dog; repeated over the images (default all)")
+	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, such as 3 or 0,1,2 or cat,dog; repeated over the images (default all, but with --noise none)")
 	p.StringVar(&f.out, "out", "", "`FILE` or directory to write (default samples.png, or the next free of samples-2.png, samples-3.png ...)")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
 	return c
@@ -190,7 +190,8 @@ func optionsFor(sampler string, o unstir.SampleOptions) unstir.SampleOptions {
 	return o
 }
 
-// complete adds what depends on the model: x_T from a file, and labels. Where no classes are given, all take turns.
+// complete adds what depends on the model: x_T from a file, and labels. Where none are given all classes take turns, unless
+// x_T is from a file: it may be the encoding of an image, whose class it needs.
 func (f *sampleFlags) complete(p *unstir.Pipeline, o *unstir.SampleOptions, out *output) (err error) {
 	if T := p.Schedule.T; f.steps > T {
 		return usagef("--steps %d: it must be at most %d, the number of timesteps that the model was trained on", f.steps, T)
@@ -202,12 +203,16 @@ func (f *sampleFlags) complete(p *unstir.Pipeline, o *unstir.SampleOptions, out 
 		}
 		o.XT, o.N = x.Data, x.Shape[0]
 	}
-	if p.Model().Config.NumClassEmbeds > 0 && f.label == "" {
+	if classes, _ := trainedClasses(p); classes > 0 && (f.label == "all" || f.label == "" && f.noise == "") {
 		f.label = "all"
+		for i := range o.N {
+			o.Labels = append(o.Labels, i%classes)
+		}
+	} else if o.Labels, err = labelsFor(p, f.label, o.N); err != nil {
+		return err
 	}
-	o.Labels, err = labelsFor(p, f.label, o.N)
 	out.period = period(o.Labels)
-	return err
+	return nil
 }
 
 // period is after how many labels they repeat themselves.

@@ -81,8 +81,8 @@ func Grid(list []image.Image, o GridOptions) (image.Image, error) {
 	cols, size := o.Cols, list[0].Bounds().Size()
 	if cols == 0 {
 		cols = int(math.Ceil(math.Sqrt(float64(len(list)))))
-		if k := max(o.Period, 1); (cols+k-1)/k*k <= 3*cols {
-			cols = (cols + k - 1) / k * k
+		if k := max(o.Period, 1); max(1, (2*cols+k)/(2*k))*k <= 2*cols {
+			cols = max(1, (2*cols+k)/(2*k)) * k // the nearest multiple
 		}
 	}
 	cols = min(cols, len(list))

@@ -130,7 +130,7 @@ func TestAPeriodMakesColumns(t *testing.T) {
 	for _, c := range []struct {
 		n, period int
 		want      image.Point
-	}{{64, 10, image.Pt(10, 7)}, {36, 2, image.Pt(6, 6)}, {36, 4, image.Pt(8, 5)}, {101, 10, image.Pt(20, 6)}, {16, 10, image.Pt(10, 2)}, {4, 10, image.Pt(2, 2)}, {64, 1000, image.Pt(8, 8)}, {7, 0, image.Pt(3, 3)}} {
+	}{{64, 10, image.Pt(10, 7)}, {36, 2, image.Pt(6, 6)}, {36, 4, image.Pt(8, 5)}, {12, 3, image.Pt(3, 4)}, {101, 10, image.Pt(10, 11)}, {20, 10, image.Pt(10, 2)}, {16, 10, image.Pt(4, 4)}, {4, 10, image.Pt(2, 2)}, {64, 1000, image.Pt(8, 8)}, {7, 0, image.Pt(3, 3)}} {
 		list := make([]image.Image, c.n)
 		for i := range list {
 			list[i] = graySolid(1, 1, 0)
