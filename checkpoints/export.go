@@ -89,11 +89,11 @@ func vacant(dir string) error {
 		return nil
 	case err != nil:
 		if _, statErr := os.Lstat(dir); statErr == nil {
-			return fmt.Errorf("%w, and it is not a directory", fs.ErrExist)
+			return fmt.Errorf("it is not a directory: %w", fs.ErrExist)
 		}
 		return err
 	case len(entries) > 0:
-		return fmt.Errorf("%w, and holds %s: name a new directory", fs.ErrExist, entries[0].Name())
+		return fmt.Errorf("it holds %s, name a new directory: %w", entries[0].Name(), fs.ErrExist)
 	}
 	return nil
 }

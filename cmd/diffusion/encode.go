@@ -202,7 +202,10 @@ func pictures(ctx context.Context, path string, c, h, w int) (data.Dataset, erro
 	}
 	defer f.Close()
 	const largest = 1 << 26 // pixels: a header may promise any size
-	head, _, err := image.DecodeConfig(f)
+	head, format, err := image.DecodeConfig(f)
+	if err == nil && format != "png" && format != "jpeg" { // the program writes GIFs, and so can read them
+		err = fmt.Errorf("this is a %s", format)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("a PNG or JPEG picture, a directory of such or a .npy file is wanted: %w", err)
 	}

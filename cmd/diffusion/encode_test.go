@@ -133,6 +133,7 @@ func TestExport(t *testing.T) {
 func TestBadEncodings(t *testing.T) {
 	workspaceWithRun(t)
 	writeFile(t, "text.png", []byte("no picture"))
+	must(t, strings.Fields("sample --n 1 --sampler ddim --steps 2 --out walk.gif")...)
 	if err := os.Mkdir("full", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +154,7 @@ func TestBadEncodings(t *testing.T) {
 		{"encode --images images --label 1 --out o.npy", 2, "not class-conditional"},
 		{"encode --images none.png --out o.npy", 1, "none.png"},
 		{"encode --images text.png --out o.npy", 1, "a PNG or JPEG picture"},
+		{"encode --images walk.gif --out o.npy", 1, "wanted: this is a gif"},
 		{"encode --images images --spacing odd --out o.npy", 2, "legal is leading, trailing, linspace, quad"},
 		{"interpolate --from 1", 2, "--from and --to are needed"},
 		{"interpolate --from 1 --to 2 --sampler ddpm", 2, "draw no noise"},
@@ -163,7 +165,7 @@ func TestBadEncodings(t *testing.T) {
 		{"interpolate --from 1 --to images --steps 5 --out o.png", 2, "it is a directory"},
 		{"export", 2, "--out is missing"},
 		{"export --out o --dtype int8", 2, "legal are float32 and float16"},
-		{"export --out full", 1, "exists"},
+		{"export --out full", 1, "it holds mine, name a new directory: file already exists"},
 	} {
 		r := call(append(strings.Fields(c.args), "--model", "runs/tiny")...)
 		if r.code != c.code || r.out != "" || !strings.Contains(said(r.stderr), c.want) {
