@@ -24,7 +24,7 @@ func TestClassesFromFolderToSample(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(t, strings.Fields("train --config tiny.toml --set model.num_class_embeds=3 --steps 4")...) // class 2 has no images
+	must(t, strings.Fields("train --config tiny.toml --set model.num_class_embeds=3 --steps 4 --set preview.every=4 --set preview.images=5 --set preview.steps=2")...) // class 2 has no images
 
 	sampled(t, "both.npy", strings.Fields("--n 2 --label 0,1 --sampler ddim --steps 4")...)
 	sampled(t, "zero.npy", strings.Fields("--n 2 --label 0 --sampler ddim --steps 4")...)
@@ -47,12 +47,14 @@ func TestClassesFromFolderToSample(t *testing.T) {
 		t.Errorf("inspect does not name the classes:\n%s", out)
 	}
 	must(t, strings.Fields("sample --n 5 --sampler ddim --steps 4 --out turns.png")...)
-	grid, err := png.Decode(bytes.NewReader(readFile(t, "turns.png")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if size := grid.Bounds().Size(); size.X != 8*(4*(8+2)+2) || size.Y != 8*(2*(8+2)+2) {
-		t.Errorf("a grid of 5 images of two classes in turn is %v, not two pairs wide", size)
+	for _, name := range []string{"turns.png", "runs/tiny/previews/step-00000004.png"} {
+		grid, err := png.Decode(bytes.NewReader(readFile(t, name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size := grid.Bounds().Size(); size.X != 8*(4*(8+2)+2) || size.Y != 8*(2*(8+2)+2) {
+			t.Errorf("%s, 5 images of two classes in turn, is %v, not two pairs wide", name, size)
+		}
 	}
 	must(t, strings.Fields("encode --images images/a/0.png --label 0 --steps 3 --out e.npy")...)
 	must(t, strings.Fields("interpolate --from 1 --to e.npy --label 1 --steps 3 --frames 3 --out w.npy")...)

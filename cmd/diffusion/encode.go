@@ -35,7 +35,8 @@ func newEncode() *cobra.Command {
 A picture, or the pictures of a directory in the order of their names, are cropped and resized to the model's images;
 a .npy file holds images [N, C, H, W] in [-1, 1] of the model's shape. The images come back from
   diffusion sample --noise FILE.npy --sampler ddim --steps S --clip none
-with the same number of steps: a step that clips cannot be run backwards.`,
+with the same number of steps, and with the same --label where the model has classes: a step that clips cannot be run
+backwards.`,
 		Example: `  diffusion encode --model runs/mnist --images seven.png --out seven.npy --check
   diffusion sample --model runs/mnist --noise seven.npy --sampler ddim --steps 50 --clip none --out again.png`,
 		Args: cobra.NoArgs,
