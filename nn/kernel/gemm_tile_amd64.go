@@ -19,7 +19,7 @@ var avx512 = isa{
 	transpose: transpose8AVX2,
 	lanes:     16, winoPatches: 14,
 	wino4: transforms{
-		size: 4, taps: 3,
+		size: 4, geometry: threeTaps,
 		input: bySize{
 			2: {2: wino4Input2x2AVX512, 3: wino4Input2x3AVX512, 4: wino4Input2x4AVX512},
 			3: {2: wino4Input3x2AVX512, 3: wino4Input3x3AVX512, 4: wino4Input3x4AVX512},
@@ -38,11 +38,11 @@ var avx512 = isa{
 		filter: winoFilterAVX512, filterGradient: winoFilterGradientAVX512, filterGradientStream: winoFilterGradientStreamAVX512,
 	},
 	wino2: transforms{
-		size: 2, taps: 3, input: whole(2, wino2InputAVX512), output: whole(2, wino2OutputAVX512), filter: wino2FilterAVX512,
+		size: 2, geometry: threeTaps, input: whole(2, wino2InputAVX512), output: whole(2, wino2OutputAVX512), filter: wino2FilterAVX512,
 		gradient: whole(2, wino2GradientAVX512), filterGradient: wino2FilterGradientAVX512, filterGradientStream: wino2FilterGradientStreamAVX512,
 	},
 	winoUp: newParities(transforms{
-		size: 4, taps: 2,
+		size: 4, geometry: twoTaps,
 		input: bySize{
 			2: {2: winoUpInput2x2AVX512, 3: winoUpInput2x3AVX512, 4: winoUpInput2x4AVX512},
 			3: {2: winoUpInput3x2AVX512, 3: winoUpInput3x3AVX512, 4: winoUpInput3x4AVX512},
@@ -61,7 +61,7 @@ var avx512 = isa{
 		filterGradient: winoUpFilterGradientAVX512,
 	}, [2][2]func(*byte){{winoUpFilter00AVX512, winoUpFilter01AVX512}, {winoUpFilter10AVX512, winoUpFilter11AVX512}}),
 	wino6: transforms{
-		size: 6, taps: 3,
+		size: 6, geometry: threeTaps,
 		input: bySize{
 			2: {2: wino6Input2x2AVX512, 4: wino6Input2x4AVX512, 6: wino6Input2x6AVX512},
 			4: {2: wino6Input4x2AVX512, 4: wino6Input4x4AVX512, 6: wino6Input4x6AVX512},
@@ -79,6 +79,52 @@ var avx512 = isa{
 		},
 		filter: wino6FilterAVX512, filterGradient: wino6FilterGradientAVX512, filterGradientStream: wino6FilterGradientStreamAVX512,
 	},
+	winoDown: transforms{
+		size: 4, geometry: downWindows,
+		input: bySize{
+			2: {2: winoDownInput2x2AVX512, 3: winoDownInput2x3AVX512, 4: winoDownInput2x4AVX512},
+			3: {2: winoDownInput3x2AVX512, 3: winoDownInput3x3AVX512, 4: winoDownInput3x4AVX512},
+			4: {2: winoDownInput4x2AVX512, 3: winoDownInput4x3AVX512, 4: winoDownInput4x4AVX512},
+		},
+		output: bySize{
+			2: {2: winoDownOutput2x2AVX512, 3: winoDownOutput2x3AVX512, 4: winoDownOutput2x4AVX512},
+			3: {2: winoDownOutput3x2AVX512, 3: winoDownOutput3x3AVX512, 4: winoDownOutput3x4AVX512},
+			4: {2: winoDownOutput4x2AVX512, 3: winoDownOutput4x3AVX512, 4: winoDownOutput4x4AVX512},
+		},
+		gradient: bySize{
+			2: {2: winoDownGradient2x2AVX512, 3: winoDownGradient2x3AVX512, 4: winoDownGradient2x4AVX512},
+			3: {2: winoDownGradient3x2AVX512, 3: winoDownGradient3x3AVX512, 4: winoDownGradient3x4AVX512},
+			4: {2: winoDownGradient4x2AVX512, 3: winoDownGradient4x3AVX512, 4: winoDownGradient4x4AVX512},
+		},
+		filter: winoDownFilterAVX512, filterGradient: winoDownFilterGradientAVX512, filterGradientStream: winoDownFilterGradientStreamAVX512,
+	},
+	winoDownData: [2]transforms{{
+		size: 4, geometry: downData,
+		input: bySize{
+			2: {2: winoDownData0Input2x2AVX512, 3: winoDownData0Input2x3AVX512, 4: winoDownData0Input2x4AVX512},
+			3: {2: winoDownData0Input3x2AVX512, 3: winoDownData0Input3x3AVX512, 4: winoDownData0Input3x4AVX512},
+			4: {2: winoDownData0Input4x2AVX512, 3: winoDownData0Input4x3AVX512, 4: winoDownData0Input4x4AVX512},
+		},
+		output: bySize{
+			2: {2: winoDownData0Output2x2AVX512, 3: winoDownData0Output2x3AVX512, 4: winoDownData0Output2x4AVX512},
+			3: {2: winoDownData0Output3x2AVX512, 3: winoDownData0Output3x3AVX512, 4: winoDownData0Output3x4AVX512},
+			4: {2: winoDownData0Output4x2AVX512, 3: winoDownData0Output4x3AVX512, 4: winoDownData0Output4x4AVX512},
+		},
+		filter: winoDownFilterAVX512,
+	}, {
+		size: 4, geometry: downData,
+		input: bySize{
+			2: {2: winoDownData1Input2x2AVX512, 3: winoDownData1Input2x3AVX512, 4: winoDownData1Input2x4AVX512},
+			3: {2: winoDownData1Input3x2AVX512, 3: winoDownData1Input3x3AVX512, 4: winoDownData1Input3x4AVX512},
+			4: {2: winoDownData1Input4x2AVX512, 3: winoDownData1Input4x3AVX512, 4: winoDownData1Input4x4AVX512},
+		},
+		output: bySize{
+			2: {2: winoDownData1Output2x2AVX512, 3: winoDownData1Output2x3AVX512, 4: winoDownData1Output2x4AVX512},
+			3: {2: winoDownData1Output3x2AVX512, 3: winoDownData1Output3x3AVX512, 4: winoDownData1Output3x4AVX512},
+			4: {2: winoDownData1Output4x2AVX512, 3: winoDownData1Output4x3AVX512, 4: winoDownData1Output4x4AVX512},
+		},
+		filter: winoDownFilterAVX512,
+	}},
 }
 
 var avx2 = isa{
@@ -88,7 +134,7 @@ var avx2 = isa{
 	transpose: transpose8AVX2,
 	lanes:     8, winoPatches: 12,
 	wino4: transforms{
-		size: 4, taps: 3,
+		size: 4, geometry: threeTaps,
 		input: bySize{
 			2: {2: wino4Input2x2AVX2, 3: wino4Input2x3AVX2, 4: wino4Input2x4AVX2},
 			3: {2: wino4Input3x2AVX2, 3: wino4Input3x3AVX2, 4: wino4Input3x4AVX2},
@@ -107,11 +153,11 @@ var avx2 = isa{
 		filter: winoFilterAVX2, filterGradient: winoFilterGradientAVX2,
 	},
 	wino2: transforms{
-		size: 2, taps: 3, input: whole(2, wino2InputAVX2), output: whole(2, wino2OutputAVX2), filter: wino2FilterAVX2,
+		size: 2, geometry: threeTaps, input: whole(2, wino2InputAVX2), output: whole(2, wino2OutputAVX2), filter: wino2FilterAVX2,
 		gradient: whole(2, wino2GradientAVX2), filterGradient: wino2FilterGradientAVX2,
 	},
 	winoUp: newParities(transforms{
-		size: 4, taps: 2,
+		size: 4, geometry: twoTaps,
 		input: bySize{
 			2: {2: winoUpInput2x2AVX2, 3: winoUpInput2x3AVX2, 4: winoUpInput2x4AVX2},
 			3: {2: winoUpInput3x2AVX2, 3: winoUpInput3x3AVX2, 4: winoUpInput3x4AVX2},
@@ -130,7 +176,7 @@ var avx2 = isa{
 		filterGradient: winoUpFilterGradientAVX2,
 	}, [2][2]func(*byte){{winoUpFilter00AVX2, winoUpFilter01AVX2}, {winoUpFilter10AVX2, winoUpFilter11AVX2}}),
 	wino6: transforms{
-		size: 6, taps: 3,
+		size: 6, geometry: threeTaps,
 		input: bySize{
 			2: {2: wino6Input2x2AVX2, 4: wino6Input2x4AVX2, 6: wino6Input2x6AVX2},
 			4: {2: wino6Input4x2AVX2, 4: wino6Input4x4AVX2, 6: wino6Input4x6AVX2},
@@ -148,6 +194,52 @@ var avx2 = isa{
 		},
 		filter: wino6FilterAVX2, filterGradient: wino6FilterGradientAVX2,
 	},
+	winoDown: transforms{
+		size: 4, geometry: downWindows,
+		input: bySize{
+			2: {2: winoDownInput2x2AVX2, 3: winoDownInput2x3AVX2, 4: winoDownInput2x4AVX2},
+			3: {2: winoDownInput3x2AVX2, 3: winoDownInput3x3AVX2, 4: winoDownInput3x4AVX2},
+			4: {2: winoDownInput4x2AVX2, 3: winoDownInput4x3AVX2, 4: winoDownInput4x4AVX2},
+		},
+		output: bySize{
+			2: {2: winoDownOutput2x2AVX2, 3: winoDownOutput2x3AVX2, 4: winoDownOutput2x4AVX2},
+			3: {2: winoDownOutput3x2AVX2, 3: winoDownOutput3x3AVX2, 4: winoDownOutput3x4AVX2},
+			4: {2: winoDownOutput4x2AVX2, 3: winoDownOutput4x3AVX2, 4: winoDownOutput4x4AVX2},
+		},
+		gradient: bySize{
+			2: {2: winoDownGradient2x2AVX2, 3: winoDownGradient2x3AVX2, 4: winoDownGradient2x4AVX2},
+			3: {2: winoDownGradient3x2AVX2, 3: winoDownGradient3x3AVX2, 4: winoDownGradient3x4AVX2},
+			4: {2: winoDownGradient4x2AVX2, 3: winoDownGradient4x3AVX2, 4: winoDownGradient4x4AVX2},
+		},
+		filter: winoDownFilterAVX2, filterGradient: winoDownFilterGradientAVX2,
+	},
+	winoDownData: [2]transforms{{
+		size: 4, geometry: downData,
+		input: bySize{
+			2: {2: winoDownData0Input2x2AVX2, 3: winoDownData0Input2x3AVX2, 4: winoDownData0Input2x4AVX2},
+			3: {2: winoDownData0Input3x2AVX2, 3: winoDownData0Input3x3AVX2, 4: winoDownData0Input3x4AVX2},
+			4: {2: winoDownData0Input4x2AVX2, 3: winoDownData0Input4x3AVX2, 4: winoDownData0Input4x4AVX2},
+		},
+		output: bySize{
+			2: {2: winoDownData0Output2x2AVX2, 3: winoDownData0Output2x3AVX2, 4: winoDownData0Output2x4AVX2},
+			3: {2: winoDownData0Output3x2AVX2, 3: winoDownData0Output3x3AVX2, 4: winoDownData0Output3x4AVX2},
+			4: {2: winoDownData0Output4x2AVX2, 3: winoDownData0Output4x3AVX2, 4: winoDownData0Output4x4AVX2},
+		},
+		filter: winoDownFilterAVX2,
+	}, {
+		size: 4, geometry: downData,
+		input: bySize{
+			2: {2: winoDownData1Input2x2AVX2, 3: winoDownData1Input2x3AVX2, 4: winoDownData1Input2x4AVX2},
+			3: {2: winoDownData1Input3x2AVX2, 3: winoDownData1Input3x3AVX2, 4: winoDownData1Input3x4AVX2},
+			4: {2: winoDownData1Input4x2AVX2, 3: winoDownData1Input4x3AVX2, 4: winoDownData1Input4x4AVX2},
+		},
+		output: bySize{
+			2: {2: winoDownData1Output2x2AVX2, 3: winoDownData1Output2x3AVX2, 4: winoDownData1Output2x4AVX2},
+			3: {2: winoDownData1Output3x2AVX2, 3: winoDownData1Output3x3AVX2, 4: winoDownData1Output3x4AVX2},
+			4: {2: winoDownData1Output4x2AVX2, 3: winoDownData1Output4x3AVX2, 4: winoDownData1Output4x4AVX2},
+		},
+		filter: winoDownFilterAVX2,
+	}},
 }
 
 // avx512Stream is avx512 for a machine that fetches B past the second-level cache.

@@ -12,11 +12,12 @@ var generic = isa{
 	lanes:     1, winoPatches: 16,
 	wino4: genericWino4(),
 	wino2: transforms{
-		size: 2, taps: 3, input: whole(2, genericWino2Input), output: whole(2, genericWino2Output), filter: genericWino2Filter,
+		size: 2, geometry: threeTaps, input: whole(2, genericWino2Input), output: whole(2, genericWino2Output), filter: genericWino2Filter,
 		gradient: whole(2, genericWino2Gradient), filterGradient: genericWino2FilterGradient,
 	},
-	winoUp: newParities(genericWinoUp(), [2][2]func(*byte){{genericWinoUpFilter(0, 0), genericWinoUpFilter(0, 1)}, {genericWinoUpFilter(1, 0), genericWinoUpFilter(1, 1)}}),
-	wino6:  genericWino6(),
+	winoUp:   newParities(genericWinoUp(), [2][2]func(*byte){{genericWinoUpFilter(0, 0), genericWinoUpFilter(0, 1)}, {genericWinoUpFilter(1, 0), genericWinoUpFilter(1, 1)}}),
+	wino6:    genericWino6(),
+	winoDown: genericWinoDown(), winoDownData: [2]transforms{genericWinoDownData(0), genericWinoDownData(1)},
 }
 
 func genericTile1(t *byte) { genericTile((*tile)(unsafe.Pointer(t)), 1) }

@@ -26,7 +26,7 @@ func TestTuningChangesNoBits(t *testing.T) {
 		for _, s := range []ConvShape{
 			fixed(same3x3(3, 14, 14, 192, 72)), // F(6x6, 3x3) from far, if planes come first
 			same3x3(9, 28, 28, 33, 40),         // blocks of it, and of its filter's gradient
-			same3x3(2, 16, 16, 130, 200), same3x3(3, 10, 9, 70, 65), up3x3(2, 8, 8, 64, 72), same3x3(2, 6, 6, 20, 3),
+			same3x3(2, 16, 16, 130, 200), same3x3(3, 10, 9, 70, 65), up3x3(2, 8, 8, 64, 72), down3x3(5, 28, 16, 130, 72, 1), fixed(down3x3(3, 32, 32, 140, 132, 0)), same3x3(2, 6, 6, 20, 3),
 			same3x3(2, 4, 4, 258, 256), fixed(same3x3(2, 12, 12, 132, 140)),
 			same3x3(2, 5, 5, 128, 128), // its filter's gradient goes past the caches
 			{3, 16, 16, 200, 150, 1, 1, 0, 0, 0, 0, false, false},
@@ -74,7 +74,7 @@ func TestOwnFilters(t *testing.T) {
 	defer SetThreads(Threads())
 	defer func(old tuning) { tuned = old }(tuned)
 	forLevels(t, func(t *testing.T, _ Level) {
-		for _, s := range []ConvShape{same3x3(22, 14, 14, 20, 36), same3x3(4, 30, 26, 33, 16), up3x3(12, 16, 16, 20, 16)} {
+		for _, s := range []ConvShape{same3x3(22, 14, 14, 20, 36), same3x3(4, 30, 26, 33, 16), up3x3(12, 16, 16, 20, 16), down3x3(14, 28, 28, 33, 36, 0)} {
 			d := newConvData(testRand(6), s)
 			var want map[string][]float32
 			for _, threads := range []int{1, 3, 2} {

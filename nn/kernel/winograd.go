@@ -1,7 +1,8 @@
 package kernel
 
 // winograd is the engine for 3x3 convolutions of stride 1 with one row and column of
-// padding on each side, by F(2x2, 3x3), F(4x4, 3x3) or F(6x6, 3x3), and behind an upsampling by F(4x4, 2x2), in a phase for
+// padding on each side, by F(2x2, 3x3), F(4x4, 3x3) or F(6x6, 3x3), of those of stride 2 by F(4x4, 2x2) of the even rows and
+// columns of taps (winograddown_transform.go), and behind an upsampling by F(4x4, 2x2), in a phase for
 // each parity of the large image's rows and columns. A chunk of work transforms a block
 // of patches to V [planes][patches][src.c] and then, for each panel of output channels,
 // multiplies it with the transformed filter to M [planes][patches][32] and transforms that back.
@@ -20,7 +21,7 @@ type winograd struct {
 	transforms *transforms
 	src, dst   int // channels
 	from, to   lattice
-	top, left  int // of the first patch of inputs
+	top, left  int // of the first patch's window
 	transposed bool
 	far        bool // U comes from far
 	planeFirst bool // and a plane's products with all panels are done before the next plane's
@@ -48,7 +49,7 @@ type winogradWorker struct {
 	u       []float32        // the packed filter
 	packed  bool             // it is there, in all phases
 	sorted  patchBlock       // the patches at work
-	tail    [64 * 16]float32 // a patch's channels beyond the last multiple of 16
+	tail    [81 * 16]float32 // a patch's channels beyond the last multiple of 16
 	_       [64]byte
 }
 
@@ -63,7 +64,11 @@ func newWinograd(s ConvShape, transposed, far bool, workers int, is *isa) *winog
 	if s.Upsample {
 		return newUpsampledWinograd(s, transposed, far, workers, is)
 	}
-	g := newPhase(s, s.winogradOf(is), transposed, far, workers, is)
+	f, l := s.winogradOf(is), layout{s.H, s.W, dense(s.H, s.W, 1), dense(s.H, s.W, 1), -1, -1}
+	if s.Stride == 2 {
+		f, l = s.downLayout(transposed, is)
+	}
+	g := newPhase(s, f, l, transposed, far, workers, is)
 	g.phases = []*winograd{g}
 	return g
 }
@@ -73,23 +78,39 @@ func newUpsampledWinograd(s ConvShape, transposed, far bool, workers int, is *is
 	var phases []*winograd
 	for i := range 4 {
 		y, x := i/2, i%2
-		h := newPhase(s, &is.winoUp[y][x], transposed, far, workers, is)
-		h.top, h.left = y-1, x-1
+		l := layout{s.H, s.W, dense(s.H, s.W, 1), parity(s.H, s.W, y, x), y - 1, x - 1}
 		// The gradient of the small image has the filter turned by 180 degrees, which makes the taps of one parity those of
 		// the other.
-		if h.to = (lattice{2, y, x}); transposed {
-			h.from, h.to = lattice{2, 1 - y, 1 - x}, plain
+		if transposed {
+			l.from, l.to = parity(s.H, s.W, 1-y, 1-x), dense(s.H, s.W, 1)
 		}
-		phases = append(phases, h)
+		phases = append(phases, newPhase(s, &is.winoUp[y][x], l, transposed, far, workers, is))
 	}
 	phases[0].phases = phases
 	return phases[0]
 }
 
+// layout is a grid of h x w positions, the pixels that are read and those that are written, and where the first patch's window
+// begins.
+type layout struct {
+	h, w      int
+	from, to  lattice
+	top, left int
+}
+
+// downLayout is the transforms and the layout of a convolution of stride 2 or its input's gradient.
+func (s ConvShape) downLayout(transposed bool, is *isa) (*transforms, layout) {
+	small, large := dense(s.OutH(), s.OutW(), 1), dense(s.H, s.W, 2)
+	if transposed {
+		return &is.winoDownData[s.PadTop], layout{(s.H + 1) / 2, (s.W + 1) / 2, small, large, s.PadTop - 1, s.PadLeft - 1}
+	}
+	return &is.winoDown, layout{s.OutH(), s.OutW(), large, small, -s.PadTop, -s.PadLeft}
+}
+
 // newPhase makes a winograd without phases.
-func newPhase(s ConvShape, f *transforms, transposed, far bool, workers int, is *isa) *winograd {
+func newPhase(s ConvShape, f *transforms, l layout, transposed, far bool, workers int, is *isa) *winograd {
 	g := &winograd{
-		patchGrid: newPatchGrid(s, f), transforms: f, src: s.C, dst: s.K, from: plain, to: plain, top: -1, left: -1,
+		patchGrid: newPatchGrid(s.N, l.h, l.w, f), transforms: f, src: s.C, dst: s.K, from: l.from, to: l.to, top: l.top, left: l.left,
 		transposed: transposed, far: far, planeFirst: far && tuned.planeFirst,
 	}
 	if transposed {
@@ -136,7 +157,8 @@ func newWinogradWorkers(n int, is *isa) []winogradWorker {
 
 func (g *winograd) panels() int    { return padded(g.dst) / panelWidth }
 func (g *winograd) packedLen() int { return len(g.phases) * g.phaseLen() }
-func (g *winograd) phaseLen() int  { return g.panels() * g.planes() * g.uPlane() }
+func (g *winograd) phaseLen() int  { return g.panels() * g.panelLen() }
+func (g *winograd) panelLen() int  { return g.filterPlanes() * g.uPlane() }
 func (g *winograd) uPlane() int    { return g.src*panelWidth + 16 }
 func (g *winograd) scratch() ScratchSize {
 	return ownScratch(len(g.workers), g.workerLen).With(g.n * padded(g.dst))
@@ -144,7 +166,7 @@ func (g *winograd) scratch() ScratchSize {
 
 // packedPanel is panel j of a worker's packed filter.
 func (g *winograd) packedPanel(w *winogradWorker, j int) []float32 {
-	n := g.planes() * g.uPlane()
+	n := g.panelLen()
 	return w.u[j*n : (j+1)*n]
 }
 
@@ -228,7 +250,7 @@ func (g *winograd) compute(dst, src, bias, temb, add []float32, scratch Scratch)
 // start sets what phase i of a run works on. Phases that share outputs add to what those before have left there.
 func (g *winograd) start(i int, dst, src, bias, temb, add []float32) {
 	g.dstData, g.srcData, g.bias, g.temb, g.add = dst, src, bias, temb, add
-	if i > 0 && g.to == plain {
+	if i > 0 && g.to.step == 1 {
 		g.bias, g.temb, g.add = nil, nil, dst
 	}
 }
@@ -317,12 +339,12 @@ func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, 
 	p := &w.patch
 	p.outside, p.plane = &g.zeros[0], uintptr(4*vPlane)
 	for i, t := range w.sorted.list {
-		n, rows, cols := g.locate(p, t)
+		n, rows, cols := g.locate(p, g.from, t)
 		p.y += g.top
 		p.x += g.left
-		image := g.from.view(p, g.srcData, n, g.h, g.w, g.src)
-		g.fetchNext(p, t, w.sorted.after(i))
-		w.transform(image, v[i*g.vRow:], g.src, g.transforms.input[rows][cols], rows+g.reach, cols+g.reach)
+		image := g.from.view(p, g.srcData, n, g.src)
+		g.fetchNext(p, g.from, t, w.sorted.after(i))
+		w.transform(image, v[i*g.vRow:], g.src, g.transforms.input[rows][cols], g.window.of(rows), g.window.of(cols))
 	}
 }
 
@@ -330,14 +352,15 @@ func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, 
 // output patch t, next before patch next.
 func (g *winograd) output(w *winogradWorker, m []float32, t, next, k, cols int) {
 	p := &w.patch
-	n, rows, columns := g.locate(p, t)
+	n, rows, columns := g.locate(p, g.to, t)
 	f := g.transforms.output[rows][columns]
-	image := g.to.view(p, g.dstData, n, g.h, g.w, g.dst)[k:]
+	rows, columns = g.results.of(rows), g.results.of(columns)
+	image := g.to.view(p, g.dstData, n, g.dst)[k:]
 	add := g.add
 	if add != nil {
-		add = g.to.view(p, add, n, g.h, g.w, g.dst)[k:]
+		add = g.to.view(p, add, n, g.dst)[k:]
 	}
-	g.fetchNext(p, t, next)
+	g.fetchNext(p, g.to, t, next)
 	p.init, p.add = &g.zeros[0], nil
 	if g.bias != nil || g.temb != nil {
 		p.init = &g.inits[n*padded(g.dst)+k]
@@ -362,7 +385,7 @@ func (g *winograd) output(w *winogradWorker, m []float32, t, next, k, cols int) 
 	p.view = there
 	for i := range rows * columns {
 		y, x := p.y+i/columns, p.x+i%columns
-		if y >= g.h || x >= g.w {
+		if y >= g.to.h || x >= g.to.w {
 			continue
 		}
 		at := y*int(p.row/4) + x*int(p.pixel/4) + whole

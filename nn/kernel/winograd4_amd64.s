@@ -190,7 +190,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0xc0400000, BX
 	VPBROADCASTD BX, Z0
@@ -407,14 +407,14 @@ TEXT ·wino4Output2x2AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	JMP    found
 
 border:
@@ -433,7 +433,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -444,7 +444,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -460,7 +460,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
+	MOVQ    CX, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -471,7 +471,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 800(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -480,7 +480,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -545,7 +545,7 @@ loop:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -558,7 +558,7 @@ store0:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -575,7 +575,7 @@ store1:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -588,7 +588,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -683,7 +683,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -977,7 +977,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0xc0400000, BX
 	VPBROADCASTD BX, Z0
@@ -1257,18 +1257,18 @@ TEXT ·wino4Output2x3AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 792(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 800(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	JMP    found
 
 border:
@@ -1287,7 +1287,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -1298,7 +1298,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -1309,7 +1309,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -1325,7 +1325,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -1336,7 +1336,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -1347,7 +1347,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -1356,7 +1356,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -1439,7 +1439,7 @@ loop:
 	VADDPS     (R8)(BX*1), Z5, Z5
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z5, Z5
 
@@ -1451,7 +1451,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
@@ -1465,7 +1465,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
@@ -1484,7 +1484,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z5, Z5
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z5, Z5
 
@@ -1496,7 +1496,7 @@ store3:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        672(AX), SI
+	MOVQ        808(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
@@ -1510,7 +1510,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
@@ -1621,7 +1621,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -1983,7 +1983,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+6, DI, R10
-	LEAQ         991(AX), R11
+	LEAQ         1351(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0xc0400000, BX
 	VPBROADCASTD BX, Z0
@@ -2306,22 +2306,22 @@ TEXT ·wino4Output2x4AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	JMP    found
 
 border:
@@ -2340,7 +2340,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -2351,7 +2351,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -2362,7 +2362,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -2373,7 +2373,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -2389,7 +2389,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -2400,7 +2400,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -2411,7 +2411,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -2422,7 +2422,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -2431,7 +2431,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -2531,7 +2531,7 @@ loop:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -2544,7 +2544,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -2556,7 +2556,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -2570,7 +2570,7 @@ store2:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -2592,7 +2592,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -2605,7 +2605,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -2617,7 +2617,7 @@ store5:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -2631,7 +2631,7 @@ store6:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -2758,7 +2758,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+6, DI, R10
-	LEAQ         991(AX), R11
+	LEAQ         1351(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -3139,7 +3139,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -3421,19 +3421,19 @@ TEXT ·wino4Output3x2AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	JMP    found
 
 border:
@@ -3452,7 +3452,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -3463,7 +3463,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -3479,7 +3479,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -3490,7 +3490,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -3506,7 +3506,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -3517,7 +3517,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -3526,7 +3526,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -3615,7 +3615,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -3628,7 +3628,7 @@ store0:
 	VADDPS     (R8)(BX*1), Z2, Z2
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z2, Z2
 
@@ -3645,7 +3645,7 @@ store1:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -3658,7 +3658,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z2, Z2
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z2, Z2
 
@@ -3675,7 +3675,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -3688,7 +3688,7 @@ store4:
 	VADDPS     (R8)(BX*1), Z2, Z2
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z2, Z2
 
@@ -3804,7 +3804,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -4170,7 +4170,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -4529,25 +4529,25 @@ TEXT ·wino4Output3x3AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 792(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 800(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 704(AX)
+	MOVQ   CX, 840(AX)
 	JMP    found
 
 border:
@@ -4566,7 +4566,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4577,7 +4577,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4588,7 +4588,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -4604,7 +4604,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4615,7 +4615,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4626,7 +4626,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -4642,7 +4642,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -4653,7 +4653,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -4664,7 +4664,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
+	MOVQ    CX, 840(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -4673,7 +4673,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -4781,7 +4781,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -4793,7 +4793,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
@@ -4807,7 +4807,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
@@ -4826,7 +4826,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z5, Z5
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z5, Z5
 
@@ -4838,7 +4838,7 @@ store3:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        672(AX), SI
+	MOVQ        808(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
@@ -4852,7 +4852,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
@@ -4871,7 +4871,7 @@ store5:
 	VADDPS     (R8)(BX*1), Z5, Z5
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z5, Z5
 
@@ -4883,7 +4883,7 @@ store6:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
@@ -4897,7 +4897,7 @@ store7:
 	VADDPS      (R8)(BX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        704(AX), SI
+	MOVQ        840(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z2, Z2
 
@@ -5037,7 +5037,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -5487,7 +5487,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+6, DI, R10
-	LEAQ         991(AX), R11
+	LEAQ         1351(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -5907,31 +5907,31 @@ TEXT ·wino4Output3x4AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 696(AX)
+	MOVQ   DX, 832(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 840(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 712(AX)
+	MOVQ   DX, 848(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 720(AX)
+	MOVQ   DX, 856(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 728(AX)
+	MOVQ   CX, 864(AX)
 	JMP    found
 
 border:
@@ -5950,7 +5950,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5961,7 +5961,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5972,7 +5972,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5983,7 +5983,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -5999,7 +5999,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -6010,7 +6010,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -6021,7 +6021,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -6032,7 +6032,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -6048,7 +6048,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
+	MOVQ    CX, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -6059,7 +6059,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 712(AX)
+	MOVQ    CX, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -6070,7 +6070,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
+	MOVQ    CX, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -6081,7 +6081,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
+	MOVQ    CX, 864(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -6090,7 +6090,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -6220,7 +6220,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -6233,7 +6233,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -6245,7 +6245,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -6259,7 +6259,7 @@ store2:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -6281,7 +6281,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -6294,7 +6294,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -6306,7 +6306,7 @@ store5:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -6320,7 +6320,7 @@ store6:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -6342,7 +6342,7 @@ store7:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -6355,7 +6355,7 @@ store8:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -6367,7 +6367,7 @@ store9:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -6381,7 +6381,7 @@ store10:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -6545,7 +6545,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+6, DI, R10
-	LEAQ         991(AX), R11
+	LEAQ         1351(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -7013,7 +7013,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -7340,24 +7340,24 @@ TEXT ·wino4Output4x2AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	JMP    found
 
 border:
@@ -7376,7 +7376,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -7387,7 +7387,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -7403,7 +7403,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -7414,7 +7414,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -7430,7 +7430,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -7441,7 +7441,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -7457,7 +7457,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -7468,7 +7468,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -7477,7 +7477,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -7592,7 +7592,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z4, Z4
 
@@ -7605,7 +7605,7 @@ store0:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -7622,7 +7622,7 @@ store1:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
@@ -7635,7 +7635,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -7652,7 +7652,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
@@ -7665,7 +7665,7 @@ store4:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -7682,7 +7682,7 @@ store5:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
@@ -7695,7 +7695,7 @@ store6:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       696(AX), SI
+	MOVQ       832(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -7832,7 +7832,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -8274,7 +8274,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -8696,32 +8696,32 @@ TEXT ·wino4Output4x3AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 792(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 800(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 704(AX)
+	MOVQ   CX, 840(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 712(AX)
+	MOVQ   R10, 848(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 720(AX)
+	MOVQ   CX, 856(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 728(AX)
+	MOVQ   CX, 864(AX)
 	JMP    found
 
 border:
@@ -8740,7 +8740,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8751,7 +8751,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8762,7 +8762,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -8778,7 +8778,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8789,7 +8789,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8800,7 +8800,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -8816,7 +8816,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8827,7 +8827,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8838,7 +8838,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -8854,7 +8854,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 712(AX)
+	MOVQ    CX, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -8865,7 +8865,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
+	MOVQ    CX, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -8876,7 +8876,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
+	MOVQ    CX, 864(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -8885,7 +8885,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+6, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -9025,7 +9025,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -9037,7 +9037,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -9051,7 +9051,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -9070,7 +9070,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -9082,7 +9082,7 @@ store3:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        672(AX), SI
+	MOVQ        808(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -9096,7 +9096,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -9115,7 +9115,7 @@ store5:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -9127,7 +9127,7 @@ store6:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -9141,7 +9141,7 @@ store7:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        704(AX), SI
+	MOVQ        840(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -9160,7 +9160,7 @@ store8:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store9
-	MOVQ       712(AX), SI
+	MOVQ       848(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -9172,7 +9172,7 @@ store9:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -9186,7 +9186,7 @@ store10:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -9355,7 +9355,7 @@ found:
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+6, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -9734,7 +9734,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -9997,14 +9997,14 @@ TEXT ·wino4Output2x2AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	JMP    found
 
 border:
@@ -10023,7 +10023,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -10034,7 +10034,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10050,7 +10050,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
+	MOVQ    CX, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -10061,7 +10061,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 800(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -10070,7 +10070,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -10135,7 +10135,7 @@ loop:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -10148,7 +10148,7 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -10165,7 +10165,7 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -10178,7 +10178,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -10273,7 +10273,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -10567,7 +10567,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -10839,18 +10839,18 @@ TEXT ·wino4Output2x3AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 792(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 800(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	JMP    found
 
 border:
@@ -10869,7 +10869,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -10880,7 +10880,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -10891,7 +10891,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10907,7 +10907,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -10918,7 +10918,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -10929,7 +10929,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -10938,7 +10938,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -11017,7 +11017,7 @@ loop:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -11029,7 +11029,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -11043,7 +11043,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -11062,7 +11062,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -11074,7 +11074,7 @@ store3:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        672(AX), SI
+	MOVQ        808(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -11088,7 +11088,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -11199,7 +11199,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -11557,7 +11557,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+6, DI, R10
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -11872,22 +11872,22 @@ TEXT ·wino4Output2x4AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	JMP    found
 
 border:
@@ -11906,7 +11906,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -11917,7 +11917,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -11928,7 +11928,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -11939,7 +11939,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -11955,7 +11955,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -11966,7 +11966,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -11977,7 +11977,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -11988,7 +11988,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -11997,7 +11997,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -12091,7 +12091,7 @@ loop:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -12104,7 +12104,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -12116,7 +12116,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -12130,7 +12130,7 @@ store2:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -12152,7 +12152,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -12165,7 +12165,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -12177,7 +12177,7 @@ store5:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -12191,7 +12191,7 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -12318,7 +12318,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+6, DI, R10
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -12693,7 +12693,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -12967,19 +12967,19 @@ TEXT ·wino4Output3x2AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	JMP    found
 
 border:
@@ -12998,7 +12998,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -13009,7 +13009,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -13025,7 +13025,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -13036,7 +13036,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -13052,7 +13052,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -13063,7 +13063,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -13072,7 +13072,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -13157,7 +13157,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y1, Y1
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
@@ -13170,7 +13170,7 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -13187,7 +13187,7 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -13200,7 +13200,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -13217,7 +13217,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -13230,7 +13230,7 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -13346,7 +13346,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -13708,7 +13708,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -14061,25 +14061,25 @@ TEXT ·wino4Output3x3AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 792(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 800(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 704(AX)
+	MOVQ   CX, 840(AX)
 	JMP    found
 
 border:
@@ -14098,7 +14098,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -14109,7 +14109,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -14120,7 +14120,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -14136,7 +14136,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -14147,7 +14147,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -14158,7 +14158,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -14174,7 +14174,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -14185,7 +14185,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -14196,7 +14196,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
+	MOVQ    CX, 840(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -14205,7 +14205,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -14309,7 +14309,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -14321,7 +14321,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -14335,7 +14335,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -14354,7 +14354,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -14366,7 +14366,7 @@ store3:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        672(AX), SI
+	MOVQ        808(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -14380,7 +14380,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -14399,7 +14399,7 @@ store5:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -14411,7 +14411,7 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -14425,7 +14425,7 @@ store7:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        704(AX), SI
+	MOVQ        840(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -14565,7 +14565,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -15011,7 +15011,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+6, DI, R10
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -15423,31 +15423,31 @@ TEXT ·wino4Output3x4AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 696(AX)
+	MOVQ   DX, 832(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 840(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 712(AX)
+	MOVQ   DX, 848(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 720(AX)
+	MOVQ   DX, 856(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 728(AX)
+	MOVQ   CX, 864(AX)
 	JMP    found
 
 border:
@@ -15466,7 +15466,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15477,7 +15477,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15488,7 +15488,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15499,7 +15499,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -15515,7 +15515,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15526,7 +15526,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15537,7 +15537,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15548,7 +15548,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -15564,7 +15564,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
+	MOVQ    CX, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -15575,7 +15575,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 712(AX)
+	MOVQ    CX, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -15586,7 +15586,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
+	MOVQ    CX, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -15597,7 +15597,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
+	MOVQ    CX, 864(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -15606,7 +15606,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -15730,7 +15730,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -15743,7 +15743,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -15755,7 +15755,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -15769,7 +15769,7 @@ store2:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -15791,7 +15791,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -15804,7 +15804,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -15816,7 +15816,7 @@ store5:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -15830,7 +15830,7 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -15852,7 +15852,7 @@ store7:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -15865,7 +15865,7 @@ store8:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -15877,7 +15877,7 @@ store9:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -15891,7 +15891,7 @@ store10:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -16055,7 +16055,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+6, DI, R10
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -16517,7 +16517,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -16836,24 +16836,24 @@ TEXT ·wino4Output4x2AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	JMP    found
 
 border:
@@ -16872,7 +16872,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16883,7 +16883,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -16899,7 +16899,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16910,7 +16910,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -16926,7 +16926,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16937,7 +16937,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -16953,7 +16953,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -16964,7 +16964,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -16973,7 +16973,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -17082,7 +17082,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y1, Y1
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
@@ -17095,7 +17095,7 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -17112,7 +17112,7 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -17125,7 +17125,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -17142,7 +17142,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -17155,7 +17155,7 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -17172,7 +17172,7 @@ store5:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -17185,7 +17185,7 @@ store6:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       696(AX), SI
+	MOVQ       832(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -17322,7 +17322,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -17758,7 +17758,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -18172,32 +18172,32 @@ TEXT ·wino4Output4x3AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 792(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 800(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 704(AX)
+	MOVQ   CX, 840(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 712(AX)
+	MOVQ   R10, 848(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 720(AX)
+	MOVQ   CX, 856(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 728(AX)
+	MOVQ   CX, 864(AX)
 	JMP    found
 
 border:
@@ -18216,7 +18216,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -18227,7 +18227,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -18238,7 +18238,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -18254,7 +18254,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -18265,7 +18265,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -18276,7 +18276,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -18292,7 +18292,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -18303,7 +18303,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -18314,7 +18314,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -18330,7 +18330,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 712(AX)
+	MOVQ    CX, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -18341,7 +18341,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
+	MOVQ    CX, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -18352,7 +18352,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
+	MOVQ    CX, 864(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -18361,7 +18361,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+6, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -18495,7 +18495,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -18507,7 +18507,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -18521,7 +18521,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -18540,7 +18540,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -18552,7 +18552,7 @@ store3:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        672(AX), SI
+	MOVQ        808(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -18566,7 +18566,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -18585,7 +18585,7 @@ store5:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -18597,7 +18597,7 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -18611,7 +18611,7 @@ store7:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        704(AX), SI
+	MOVQ        840(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -18630,7 +18630,7 @@ store8:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store9
-	MOVQ       712(AX), SI
+	MOVQ       848(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -18642,7 +18642,7 @@ store9:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -18656,7 +18656,7 @@ store10:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -18825,7 +18825,7 @@ found:
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+6, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 

@@ -6,7 +6,7 @@ package kernel
 // Lagrange's formula has for F(4, 3) at each point; the inputs' transforms for m = 2 and 3 make up for it.
 
 // wino4Input1 is B^T d for m outputs.
-func wino4Input1(m int, d [8]float32) (r [8]float32) {
+func wino4Input1(m int, d line) (r line) {
 	switch m {
 	case 2:
 		e, o := float32(-3*d[2]), float32(-3*d[1])
@@ -25,7 +25,7 @@ func wino4Input1(m int, d [8]float32) (r [8]float32) {
 }
 
 // wino4Output1 is A^T v for m outputs.
-func wino4Output1(m int, v [8]float32) (y [8]float32) {
+func wino4Output1(m int, v line) (y line) {
 	s, e := v[1]+v[2], v[1]-v[2]
 	switch m {
 	case 2:
@@ -40,7 +40,7 @@ func wino4Output1(m int, v [8]float32) (y [8]float32) {
 }
 
 // wino4Gradient1 is A y for m outputs.
-func wino4Gradient1(m int, y [8]float32) (r [8]float32) {
+func wino4Gradient1(m int, y line) (r line) {
 	copy(r[:], sliceOf(winoGradientRow(y[0], y[1], y[2], y[3]))) // y ends with zeros
 	r[3] = y[m-1]
 	return r
@@ -51,9 +51,9 @@ func sliceOf(r [6]float32) []float32 { return r[:] }
 // genericWino4 is the set of transforms in plain Go.
 func genericWino4() transforms {
 	t := transforms{
-		size: 4, taps: 3, input: whole(4, genericWinoInput), output: whole(4, genericWinoOutput), filter: genericWinoFilter,
+		size: 4, geometry: threeTaps, input: whole(4, genericWinoInput), output: whole(4, genericWinoOutput), filter: genericWinoFilter,
 		gradient: whole(4, genericWinoGradient), filterGradient: genericWinoFilterGradient,
 	}
-	t.mix(algorithm{2, 6, wino4Input1, wino4Output1, wino4Gradient1}, 2, 3, 4)
+	t.mix(algorithm{threeTaps, 6, wino4Input1, wino4Output1, wino4Gradient1}, 2, 3, 4)
 	return t
 }

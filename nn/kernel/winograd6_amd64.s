@@ -191,7 +191,7 @@ found:
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+7, DI, BX
 	IMUL3Q       $+8, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0xc0100000, BX
 	VPBROADCASTD BX, Z0
@@ -398,14 +398,14 @@ TEXT ·wino6Output2x2AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	JMP    found
 
 border:
@@ -424,7 +424,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -435,7 +435,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -451,7 +451,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
+	MOVQ    CX, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -462,7 +462,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 800(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -471,7 +471,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+8, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -536,7 +536,7 @@ loop:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -549,7 +549,7 @@ store0:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -566,7 +566,7 @@ store1:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -579,7 +579,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -675,7 +675,7 @@ found:
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -1002,7 +1002,7 @@ found:
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+7, DI, BX
 	IMUL3Q       $+8, DI, R10
-	LEAQ         991(AX), R11
+	LEAQ         1351(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0xc0100000, BX
 	VPBROADCASTD BX, Z0
@@ -1333,22 +1333,22 @@ TEXT ·wino6Output2x4AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	JMP    found
 
 border:
@@ -1367,7 +1367,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -1378,7 +1378,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -1389,7 +1389,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -1400,7 +1400,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -1416,7 +1416,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -1427,7 +1427,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -1438,7 +1438,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -1449,7 +1449,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -1458,7 +1458,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+8, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -1558,7 +1558,7 @@ loop:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -1571,7 +1571,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -1583,7 +1583,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -1597,7 +1597,7 @@ store2:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -1619,7 +1619,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -1632,7 +1632,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -1644,7 +1644,7 @@ store5:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -1658,7 +1658,7 @@ store6:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -1786,7 +1786,7 @@ found:
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+7, DI, BX
 	IMUL3Q       $+8, DI, R10
-	LEAQ         991(AX), R11
+	LEAQ         1351(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -2255,7 +2255,7 @@ found:
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+7, DI, R10
 	IMUL3Q       $+8, DI, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0xc0100000, BX
 	VPBROADCASTD BX, Z0
@@ -2704,30 +2704,30 @@ TEXT ·wino6Output2x6AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 696(AX)
+	MOVQ   DX, 832(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 704(AX)
+	MOVQ   DX, 840(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 712(AX)
+	MOVQ   CX, 848(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 720(AX)
+	MOVQ   R10, 856(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 728(AX)
+	MOVQ   CX, 864(AX)
 	JMP    found
 
 border:
@@ -2746,7 +2746,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -2757,7 +2757,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -2768,7 +2768,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -2779,7 +2779,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -2790,7 +2790,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -2801,7 +2801,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -2817,7 +2817,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -2828,7 +2828,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -2839,7 +2839,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
+	MOVQ    CX, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -2850,7 +2850,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 712(AX)
+	MOVQ    CX, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -2861,7 +2861,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
+	MOVQ    CX, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -2872,7 +2872,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
+	MOVQ    CX, 864(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -2881,7 +2881,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+8, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x3f000000, BX
 	VPBROADCASTD BX, Z0
@@ -3024,7 +3024,7 @@ loop:
 	VADDPS     (R8)(BX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z15, Z15
 
@@ -3038,7 +3038,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -3052,7 +3052,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -3066,7 +3066,7 @@ store2:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -3079,7 +3079,7 @@ store3:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        672(AX), SI
+	MOVQ        808(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -3094,7 +3094,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -3121,7 +3121,7 @@ store5:
 	VADDPS     (R8)(BX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z15, Z15
 
@@ -3135,7 +3135,7 @@ store6:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -3149,7 +3149,7 @@ store7:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        704(AX), SI
+	MOVQ        840(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -3163,7 +3163,7 @@ store8:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -3176,7 +3176,7 @@ store9:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -3191,7 +3191,7 @@ store10:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -3351,7 +3351,7 @@ found:
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+7, DI, R10
 	IMUL3Q       $+8, DI, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x3f000000, BX
 	VPBROADCASTD BX, Z0
@@ -3864,7 +3864,7 @@ found:
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+7, DI, BX
 	IMUL3Q       $+8, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40400000, BX
 	VPBROADCASTD BX, Z0
@@ -4199,24 +4199,24 @@ TEXT ·wino6Output4x2AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	JMP    found
 
 border:
@@ -4235,7 +4235,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4246,7 +4246,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -4262,7 +4262,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4273,7 +4273,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -4289,7 +4289,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4300,7 +4300,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -4316,7 +4316,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -4327,7 +4327,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -4336,7 +4336,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+8, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -4451,7 +4451,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z4, Z4
 
@@ -4464,7 +4464,7 @@ store0:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -4481,7 +4481,7 @@ store1:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
@@ -4494,7 +4494,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -4511,7 +4511,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
@@ -4524,7 +4524,7 @@ store4:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -4541,7 +4541,7 @@ store5:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
@@ -4554,7 +4554,7 @@ store6:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       696(AX), SI
+	MOVQ       832(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -4692,7 +4692,7 @@ found:
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+7, DI, BX
 	IMUL3Q       $+8, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -5181,7 +5181,7 @@ found:
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+7, DI, BX
 	IMUL3Q       $+8, DI, R10
-	LEAQ         991(AX), R11
+	LEAQ         1351(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40400000, BX
 	VPBROADCASTD BX, Z0
@@ -5694,40 +5694,40 @@ TEXT ·wino6Output4x4AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 696(AX)
+	MOVQ   DX, 832(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 840(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 712(AX)
+	MOVQ   DX, 848(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 720(AX)
+	MOVQ   DX, 856(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 728(AX)
+	MOVQ   DX, 864(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 736(AX)
+	MOVQ   R10, 872(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 744(AX)
+	MOVQ   DX, 880(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 752(AX)
+	MOVQ   DX, 888(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 760(AX)
+	MOVQ   CX, 896(AX)
 	JMP    found
 
 border:
@@ -5746,7 +5746,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5757,7 +5757,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5768,7 +5768,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5779,7 +5779,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -5795,7 +5795,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5806,7 +5806,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5817,7 +5817,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5828,7 +5828,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -5844,7 +5844,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5855,7 +5855,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 712(AX)
+	MOVQ    BP, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5866,7 +5866,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 720(AX)
+	MOVQ    BP, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5877,7 +5877,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 728(AX)
+	MOVQ    BP, 864(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -5893,7 +5893,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 736(AX)
+	MOVQ    CX, 872(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -5904,7 +5904,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 744(AX)
+	MOVQ    CX, 880(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -5915,7 +5915,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 752(AX)
+	MOVQ    CX, 888(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -5926,7 +5926,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 760(AX)
+	MOVQ    CX, 896(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -5935,7 +5935,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+8, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -6101,7 +6101,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -6114,7 +6114,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -6126,7 +6126,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -6140,7 +6140,7 @@ store2:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -6162,7 +6162,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -6175,7 +6175,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -6187,7 +6187,7 @@ store5:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -6201,7 +6201,7 @@ store6:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -6223,7 +6223,7 @@ store7:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -6236,7 +6236,7 @@ store8:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -6248,7 +6248,7 @@ store9:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -6262,7 +6262,7 @@ store10:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -6284,7 +6284,7 @@ store11:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       736(AX), SI
+	MOVQ       872(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -6297,7 +6297,7 @@ store12:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        744(AX), SI
+	MOVQ        880(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -6309,7 +6309,7 @@ store13:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        752(AX), SI
+	MOVQ        888(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -6323,7 +6323,7 @@ store14:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        760(AX), SI
+	MOVQ        896(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -6525,7 +6525,7 @@ found:
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+7, DI, BX
 	IMUL3Q       $+8, DI, R10
-	LEAQ         991(AX), R11
+	LEAQ         1351(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -7238,7 +7238,7 @@ found:
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+7, DI, R10
 	IMUL3Q       $+8, DI, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40400000, BX
 	VPBROADCASTD BX, Z0
@@ -7953,56 +7953,56 @@ TEXT ·wino6Output4x6AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 672(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 696(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 704(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 712(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 720(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 728(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 736(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 744(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 752(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 760(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 768(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 776(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 784(AX)
-	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 792(AX)
-	LEAQ   (R10)(R8*2), DX
+	LEAQ   (R10)(CX*1), DX
 	MOVQ   DX, 800(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 816(AX)
+	MOVQ   R10, 808(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 816(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 824(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 832(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 840(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 848(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 856(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 864(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 872(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 880(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 888(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 896(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 904(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 912(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 920(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 928(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 936(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 944(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 952(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 824(AX)
+	MOVQ   CX, 960(AX)
 	JMP    found
 
 border:
@@ -8021,7 +8021,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8032,7 +8032,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8043,7 +8043,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8054,7 +8054,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8065,7 +8065,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8076,7 +8076,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -8092,7 +8092,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8103,7 +8103,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8114,7 +8114,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8125,7 +8125,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 712(AX)
+	MOVQ    BP, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8136,7 +8136,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 720(AX)
+	MOVQ    BP, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8147,7 +8147,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 728(AX)
+	MOVQ    BP, 864(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -8163,7 +8163,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 736(AX)
+	MOVQ    BP, 872(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8174,7 +8174,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 744(AX)
+	MOVQ    BP, 880(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8185,7 +8185,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 752(AX)
+	MOVQ    BP, 888(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8196,7 +8196,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 760(AX)
+	MOVQ    BP, 896(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8207,7 +8207,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 768(AX)
+	MOVQ    BP, 904(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8218,7 +8218,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
+	MOVQ    BP, 912(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -8234,7 +8234,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 784(AX)
+	MOVQ    CX, 920(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -8245,7 +8245,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 792(AX)
+	MOVQ    CX, 928(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -8256,7 +8256,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 800(AX)
+	MOVQ    CX, 936(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -8267,7 +8267,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 808(AX)
+	MOVQ    CX, 944(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -8278,7 +8278,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 816(AX)
+	MOVQ    CX, 952(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -8289,7 +8289,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 824(AX)
+	MOVQ    CX, 960(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -8298,7 +8298,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+8, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -8529,7 +8529,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8543,7 +8543,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8557,7 +8557,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8571,7 +8571,7 @@ store2:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8584,7 +8584,7 @@ store3:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        672(AX), SI
+	MOVQ        808(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -8599,7 +8599,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -8626,7 +8626,7 @@ store5:
 	VADDPS     (R8)(BX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z15, Z15
 
@@ -8640,7 +8640,7 @@ store6:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8654,7 +8654,7 @@ store7:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        704(AX), SI
+	MOVQ        840(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8668,7 +8668,7 @@ store8:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8681,7 +8681,7 @@ store9:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -8696,7 +8696,7 @@ store10:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -8723,7 +8723,7 @@ store11:
 	VADDPS     (R8)(BX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       736(AX), SI
+	MOVQ       872(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z15, Z15
 
@@ -8737,7 +8737,7 @@ store12:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        744(AX), SI
+	MOVQ        880(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8751,7 +8751,7 @@ store13:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        752(AX), SI
+	MOVQ        888(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8765,7 +8765,7 @@ store14:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        760(AX), SI
+	MOVQ        896(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8778,7 +8778,7 @@ store15:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store16
-	MOVQ        768(AX), SI
+	MOVQ        904(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -8793,7 +8793,7 @@ store16:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store17
-	MOVQ        776(AX), SI
+	MOVQ        912(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -8820,7 +8820,7 @@ store17:
 	VADDPS     (R8)(BX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store18
-	MOVQ       784(AX), SI
+	MOVQ       920(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z15, Z15
 
@@ -8834,7 +8834,7 @@ store18:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store19
-	MOVQ        792(AX), SI
+	MOVQ        928(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8848,7 +8848,7 @@ store19:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store20
-	MOVQ        800(AX), SI
+	MOVQ        936(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8862,7 +8862,7 @@ store20:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store21
-	MOVQ        808(AX), SI
+	MOVQ        944(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -8875,7 +8875,7 @@ store21:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store22
-	MOVQ        816(AX), SI
+	MOVQ        952(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -8890,7 +8890,7 @@ store22:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store23
-	MOVQ        824(AX), SI
+	MOVQ        960(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -9156,7 +9156,7 @@ found:
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+7, DI, R10
 	IMUL3Q       $+8, DI, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -9911,7 +9911,7 @@ found:
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+7, DI, BX
 	IMUL3Q       $+8, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40880000, BX
 	VPBROADCASTD BX, Z0
@@ -10368,34 +10368,34 @@ TEXT ·wino6Output6x2AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 840(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 712(AX)
+	MOVQ   CX, 848(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 720(AX)
+	MOVQ   R10, 856(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 728(AX)
+	MOVQ   CX, 864(AX)
 	JMP    found
 
 border:
@@ -10414,7 +10414,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -10425,7 +10425,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10441,7 +10441,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -10452,7 +10452,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10468,7 +10468,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -10479,7 +10479,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10495,7 +10495,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -10506,7 +10506,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10522,7 +10522,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -10533,7 +10533,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 712(AX)
+	MOVQ    BP, 848(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10549,7 +10549,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
+	MOVQ    CX, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -10560,7 +10560,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
+	MOVQ    CX, 864(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -10569,7 +10569,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+8, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x3f000000, BX
 	VPBROADCASTD BX, Z0
@@ -10762,7 +10762,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z11, Z11
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z11, Z11
 
@@ -10775,7 +10775,7 @@ store0:
 	VADDPS     (R8)(BX*1), Z10, Z10
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z10, Z10
 
@@ -10792,7 +10792,7 @@ store1:
 	VADDPS     (R8)(BX*1), Z11, Z11
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z11, Z11
 
@@ -10805,7 +10805,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z10, Z10
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z10, Z10
 
@@ -10822,7 +10822,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z11, Z11
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z11, Z11
 
@@ -10835,7 +10835,7 @@ store4:
 	VADDPS     (R8)(BX*1), Z10, Z10
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z10, Z10
 
@@ -10852,7 +10852,7 @@ store5:
 	VADDPS     (R8)(BX*1), Z11, Z11
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z11, Z11
 
@@ -10865,7 +10865,7 @@ store6:
 	VADDPS     (R8)(BX*1), Z10, Z10
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       696(AX), SI
+	MOVQ       832(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z10, Z10
 
@@ -10882,7 +10882,7 @@ store7:
 	VADDPS     (R8)(BX*1), Z11, Z11
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z11, Z11
 
@@ -10895,7 +10895,7 @@ store8:
 	VADDPS     (R8)(BX*1), Z10, Z10
 	CMPQ       16(AX), $+0
 	JEQ        store9
-	MOVQ       712(AX), SI
+	MOVQ       848(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z10, Z10
 
@@ -10912,7 +10912,7 @@ store9:
 	VADDPS     (R8)(BX*1), Z11, Z11
 	CMPQ       16(AX), $+0
 	JEQ        store10
-	MOVQ       720(AX), SI
+	MOVQ       856(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z11, Z11
 
@@ -10925,7 +10925,7 @@ store10:
 	VADDPS     (R8)(BX*1), Z10, Z10
 	CMPQ       16(AX), $+0
 	JEQ        store11
-	MOVQ       728(AX), SI
+	MOVQ       864(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z10, Z10
 
@@ -11105,7 +11105,7 @@ found:
 	IMUL3Q       $+5, DI, BX
 	IMUL3Q       $+7, DI, BX
 	IMUL3Q       $+8, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x3f000000, BX
 	VPBROADCASTD BX, Z0
@@ -11770,7 +11770,7 @@ found:
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+7, DI, BX
 	IMUL3Q       $+8, DI, R10
-	LEAQ         991(AX), R11
+	LEAQ         1351(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40880000, BX
 	VPBROADCASTD BX, Z0
@@ -12489,58 +12489,58 @@ TEXT ·wino6Output6x4AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 696(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 712(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 720(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 728(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 736(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 744(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 752(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 760(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 768(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 776(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 784(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 792(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 800(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 808(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 816(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 824(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 832(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 840(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 848(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 856(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 864(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 872(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 880(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 888(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 896(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 904(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 912(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 920(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 928(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 936(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 944(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 952(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 824(AX)
+	MOVQ   CX, 960(AX)
 	JMP    found
 
 border:
@@ -12559,7 +12559,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12570,7 +12570,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12581,7 +12581,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12592,7 +12592,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -12608,7 +12608,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12619,7 +12619,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12630,7 +12630,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12641,7 +12641,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -12657,7 +12657,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12668,7 +12668,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 712(AX)
+	MOVQ    BP, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12679,7 +12679,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 720(AX)
+	MOVQ    BP, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12690,7 +12690,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 728(AX)
+	MOVQ    BP, 864(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -12706,7 +12706,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 736(AX)
+	MOVQ    BP, 872(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12717,7 +12717,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 744(AX)
+	MOVQ    BP, 880(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12728,7 +12728,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 752(AX)
+	MOVQ    BP, 888(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12739,7 +12739,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 760(AX)
+	MOVQ    BP, 896(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -12755,7 +12755,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 768(AX)
+	MOVQ    BP, 904(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12766,7 +12766,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
+	MOVQ    BP, 912(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12777,7 +12777,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
+	MOVQ    BP, 920(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12788,7 +12788,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
+	MOVQ    BP, 928(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -12804,7 +12804,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 800(AX)
+	MOVQ    CX, 936(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -12815,7 +12815,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 808(AX)
+	MOVQ    CX, 944(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -12826,7 +12826,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 816(AX)
+	MOVQ    CX, 952(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -12837,7 +12837,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 824(AX)
+	MOVQ    CX, 960(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -12846,7 +12846,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+8, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x3f000000, BX
 	VPBROADCASTD BX, Z0
@@ -13122,7 +13122,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z13, Z13
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z13, Z13
 
@@ -13135,7 +13135,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z13, Z13
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z13, Z13
 
@@ -13147,7 +13147,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -13161,7 +13161,7 @@ store2:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -13183,7 +13183,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z13, Z13
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z13, Z13
 
@@ -13196,7 +13196,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z13, Z13
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z13, Z13
 
@@ -13208,7 +13208,7 @@ store5:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -13222,7 +13222,7 @@ store6:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -13244,7 +13244,7 @@ store7:
 	VADDPS     (R8)(BX*1), Z13, Z13
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z13, Z13
 
@@ -13257,7 +13257,7 @@ store8:
 	VADDPS      (R8)(BX*1), Z13, Z13
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z13, Z13
 
@@ -13269,7 +13269,7 @@ store9:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -13283,7 +13283,7 @@ store10:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -13305,7 +13305,7 @@ store11:
 	VADDPS     (R8)(BX*1), Z13, Z13
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       736(AX), SI
+	MOVQ       872(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z13, Z13
 
@@ -13318,7 +13318,7 @@ store12:
 	VADDPS      (R8)(BX*1), Z13, Z13
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        744(AX), SI
+	MOVQ        880(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z13, Z13
 
@@ -13330,7 +13330,7 @@ store13:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        752(AX), SI
+	MOVQ        888(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -13344,7 +13344,7 @@ store14:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        760(AX), SI
+	MOVQ        896(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -13366,7 +13366,7 @@ store15:
 	VADDPS     (R8)(BX*1), Z13, Z13
 	CMPQ       16(AX), $+0
 	JEQ        store16
-	MOVQ       768(AX), SI
+	MOVQ       904(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z13, Z13
 
@@ -13379,7 +13379,7 @@ store16:
 	VADDPS      (R8)(BX*1), Z13, Z13
 	CMPQ        16(AX), $+0
 	JEQ         store17
-	MOVQ        776(AX), SI
+	MOVQ        912(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z13, Z13
 
@@ -13391,7 +13391,7 @@ store17:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store18
-	MOVQ        784(AX), SI
+	MOVQ        920(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -13405,7 +13405,7 @@ store18:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store19
-	MOVQ        792(AX), SI
+	MOVQ        928(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -13427,7 +13427,7 @@ store19:
 	VADDPS     (R8)(BX*1), Z13, Z13
 	CMPQ       16(AX), $+0
 	JEQ        store20
-	MOVQ       800(AX), SI
+	MOVQ       936(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z13, Z13
 
@@ -13440,7 +13440,7 @@ store20:
 	VADDPS      (R8)(BX*1), Z13, Z13
 	CMPQ        16(AX), $+0
 	JEQ         store21
-	MOVQ        808(AX), SI
+	MOVQ        944(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z13, Z13
 
@@ -13452,7 +13452,7 @@ store21:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store22
-	MOVQ        816(AX), SI
+	MOVQ        952(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -13466,7 +13466,7 @@ store22:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store23
-	MOVQ        824(AX), SI
+	MOVQ        960(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -13742,7 +13742,7 @@ found:
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+7, DI, BX
 	IMUL3Q       $+8, DI, R10
-	LEAQ         991(AX), R11
+	LEAQ         1351(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x3f000000, BX
 	VPBROADCASTD BX, Z0
@@ -14725,7 +14725,7 @@ found:
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+7, DI, R10
 	IMUL3Q       $+8, DI, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40880000, BX
 	VPBROADCASTD BX, Z0
@@ -15708,82 +15708,82 @@ TEXT ·wino6Output6x6AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 672(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 696(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 704(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 712(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 720(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 728(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 736(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 744(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 752(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 760(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 768(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 776(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 784(AX)
-	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 792(AX)
-	LEAQ   (R10)(R8*2), DX
+	LEAQ   (R10)(CX*1), DX
 	MOVQ   DX, 800(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 808(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 816(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 824(AX)
+	MOVQ   DX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 832(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 832(AX)
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 840(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 848(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 856(AX)
+	MOVQ   DX, 848(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 864(AX)
+	MOVQ   R10, 856(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 872(AX)
+	MOVQ   DX, 864(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 880(AX)
+	MOVQ   R10, 872(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 888(AX)
+	MOVQ   DX, 880(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 888(AX)
+	LEAQ   (R10)(CX*1), DX
 	MOVQ   DX, 896(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 904(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 912(AX)
+	MOVQ   R10, 904(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 912(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 920(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 928(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 936(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 944(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 952(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 960(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 968(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 976(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 984(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 992(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 1000(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 1008(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 1016(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 1024(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 1032(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 1040(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 1048(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 920(AX)
+	MOVQ   CX, 1056(AX)
 	JMP    found
 
 border:
@@ -15802,7 +15802,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15813,7 +15813,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15824,7 +15824,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15835,7 +15835,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15846,7 +15846,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15857,7 +15857,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -15873,7 +15873,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15884,7 +15884,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15895,7 +15895,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15906,7 +15906,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 712(AX)
+	MOVQ    BP, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15917,7 +15917,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 720(AX)
+	MOVQ    BP, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15928,7 +15928,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 728(AX)
+	MOVQ    BP, 864(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -15944,7 +15944,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 736(AX)
+	MOVQ    BP, 872(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15955,7 +15955,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 744(AX)
+	MOVQ    BP, 880(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15966,7 +15966,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 752(AX)
+	MOVQ    BP, 888(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15977,7 +15977,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 760(AX)
+	MOVQ    BP, 896(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15988,7 +15988,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 768(AX)
+	MOVQ    BP, 904(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15999,7 +15999,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
+	MOVQ    BP, 912(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -16015,7 +16015,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
+	MOVQ    BP, 920(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16026,7 +16026,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
+	MOVQ    BP, 928(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16037,7 +16037,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
+	MOVQ    BP, 936(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16048,7 +16048,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 808(AX)
+	MOVQ    BP, 944(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16059,7 +16059,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 816(AX)
+	MOVQ    BP, 952(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16070,7 +16070,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 824(AX)
+	MOVQ    BP, 960(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -16086,7 +16086,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 832(AX)
+	MOVQ    BP, 968(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16097,7 +16097,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 840(AX)
+	MOVQ    BP, 976(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16108,7 +16108,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 848(AX)
+	MOVQ    BP, 984(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16119,7 +16119,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 856(AX)
+	MOVQ    BP, 992(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16130,7 +16130,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 864(AX)
+	MOVQ    BP, 1000(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16141,7 +16141,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 872(AX)
+	MOVQ    BP, 1008(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -16157,7 +16157,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 880(AX)
+	MOVQ    CX, 1016(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -16168,7 +16168,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 888(AX)
+	MOVQ    CX, 1024(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -16179,7 +16179,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 896(AX)
+	MOVQ    CX, 1032(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -16190,7 +16190,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 904(AX)
+	MOVQ    CX, 1040(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -16201,7 +16201,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 912(AX)
+	MOVQ    CX, 1048(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -16212,7 +16212,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 920(AX)
+	MOVQ    CX, 1056(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -16221,7 +16221,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+8, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x3f000000, BX
 	VPBROADCASTD BX, Z0
@@ -16580,7 +16580,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16594,7 +16594,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16608,7 +16608,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16622,7 +16622,7 @@ store2:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16635,7 +16635,7 @@ store3:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        672(AX), SI
+	MOVQ        808(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -16650,7 +16650,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -16677,7 +16677,7 @@ store5:
 	VADDPS     (R8)(BX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z15, Z15
 
@@ -16691,7 +16691,7 @@ store6:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16705,7 +16705,7 @@ store7:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        704(AX), SI
+	MOVQ        840(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16719,7 +16719,7 @@ store8:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16732,7 +16732,7 @@ store9:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -16747,7 +16747,7 @@ store10:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -16774,7 +16774,7 @@ store11:
 	VADDPS     (R8)(BX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       736(AX), SI
+	MOVQ       872(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z15, Z15
 
@@ -16788,7 +16788,7 @@ store12:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        744(AX), SI
+	MOVQ        880(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16802,7 +16802,7 @@ store13:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        752(AX), SI
+	MOVQ        888(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16816,7 +16816,7 @@ store14:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        760(AX), SI
+	MOVQ        896(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16829,7 +16829,7 @@ store15:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store16
-	MOVQ        768(AX), SI
+	MOVQ        904(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -16844,7 +16844,7 @@ store16:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store17
-	MOVQ        776(AX), SI
+	MOVQ        912(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -16871,7 +16871,7 @@ store17:
 	VADDPS     (R8)(BX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store18
-	MOVQ       784(AX), SI
+	MOVQ       920(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z15, Z15
 
@@ -16885,7 +16885,7 @@ store18:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store19
-	MOVQ        792(AX), SI
+	MOVQ        928(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16899,7 +16899,7 @@ store19:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store20
-	MOVQ        800(AX), SI
+	MOVQ        936(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16913,7 +16913,7 @@ store20:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store21
-	MOVQ        808(AX), SI
+	MOVQ        944(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16926,7 +16926,7 @@ store21:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store22
-	MOVQ        816(AX), SI
+	MOVQ        952(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -16941,7 +16941,7 @@ store22:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store23
-	MOVQ        824(AX), SI
+	MOVQ        960(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -16968,7 +16968,7 @@ store23:
 	VADDPS     (R8)(BX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store24
-	MOVQ       832(AX), SI
+	MOVQ       968(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z15, Z15
 
@@ -16982,7 +16982,7 @@ store24:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store25
-	MOVQ        840(AX), SI
+	MOVQ        976(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -16996,7 +16996,7 @@ store25:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store26
-	MOVQ        848(AX), SI
+	MOVQ        984(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -17010,7 +17010,7 @@ store26:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store27
-	MOVQ        856(AX), SI
+	MOVQ        992(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -17023,7 +17023,7 @@ store27:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store28
-	MOVQ        864(AX), SI
+	MOVQ        1000(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -17038,7 +17038,7 @@ store28:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store29
-	MOVQ        872(AX), SI
+	MOVQ        1008(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -17065,7 +17065,7 @@ store29:
 	VADDPS     (R8)(BX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store30
-	MOVQ       880(AX), SI
+	MOVQ       1016(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z15, Z15
 
@@ -17079,7 +17079,7 @@ store30:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store31
-	MOVQ        888(AX), SI
+	MOVQ        1024(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -17093,7 +17093,7 @@ store31:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store32
-	MOVQ        896(AX), SI
+	MOVQ        1032(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -17107,7 +17107,7 @@ store32:
 	VADDPS      (R8)(BX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store33
-	MOVQ        904(AX), SI
+	MOVQ        1040(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z15, Z15
 
@@ -17120,7 +17120,7 @@ store33:
 	VADDPS      (R8)(BX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store34
-	MOVQ        912(AX), SI
+	MOVQ        1048(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z12, Z12
 
@@ -17135,7 +17135,7 @@ store34:
 	VADDPS      (R8)(BX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store35
-	MOVQ        920(AX), SI
+	MOVQ        1056(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z10, Z10
 
@@ -17507,7 +17507,7 @@ found:
 	IMUL3Q       $+5, DI, R9
 	IMUL3Q       $+7, DI, R10
 	IMUL3Q       $+8, DI, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x3f000000, BX
 	VPBROADCASTD BX, Z0
@@ -18128,7 +18128,7 @@ TEXT ·wino6FilterAVX512(SB), NOSPLIT, $0-8
 	IMUL3Q       $+5, R9, R11
 	IMUL3Q       $+7, R9, R12
 	IMUL3Q       $+8, R9, R13
-	LEAQ         991(AX), R14
+	LEAQ         1351(AX), R14
 	ANDQ         $-64, R14
 	MOVL         $0xbe638e39, AX
 	VPBROADCASTD AX, Z0
@@ -18574,7 +18574,7 @@ TEXT ·wino6FilterGradientAVX512(SB), NOSPLIT, $0-8
 	IMUL3Q       $+5, R10, R12
 	IMUL3Q       $+7, R10, R13
 	IMUL3Q       $+8, R10, R14
-	LEAQ         991(AX), R15
+	LEAQ         1351(AX), R15
 	ANDQ         $-64, R15
 	MOVL         $0xbe638e39, R9
 	VPBROADCASTD R9, Z0
@@ -19166,7 +19166,7 @@ found:
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -19589,14 +19589,14 @@ TEXT ·wino6Output2x2AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	JMP    found
 
 border:
@@ -19615,7 +19615,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -19626,7 +19626,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -19642,7 +19642,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
+	MOVQ    CX, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -19653,7 +19653,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 800(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -19662,7 +19662,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+8, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -19727,7 +19727,7 @@ loop:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -19740,7 +19740,7 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -19757,7 +19757,7 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -19770,7 +19770,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -19866,7 +19866,7 @@ found:
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -20193,7 +20193,7 @@ found:
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R10
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -20506,22 +20506,22 @@ TEXT ·wino6Output2x4AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	JMP    found
 
 border:
@@ -20540,7 +20540,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -20551,7 +20551,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -20562,7 +20562,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -20573,7 +20573,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -20589,7 +20589,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -20600,7 +20600,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -20611,7 +20611,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -20622,7 +20622,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -20631,7 +20631,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+8, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -20725,7 +20725,7 @@ loop:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -20738,7 +20738,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -20750,7 +20750,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -20764,7 +20764,7 @@ store2:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -20786,7 +20786,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -20799,7 +20799,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -20811,7 +20811,7 @@ store5:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -20825,7 +20825,7 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -20953,7 +20953,7 @@ found:
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R10
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -21416,7 +21416,7 @@ found:
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+7, DI, R10
 	IMUL3Q $+8, DI, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -21845,30 +21845,30 @@ TEXT ·wino6Output2x6AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 696(AX)
+	MOVQ   DX, 832(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 704(AX)
+	MOVQ   DX, 840(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 712(AX)
+	MOVQ   CX, 848(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 720(AX)
+	MOVQ   R10, 856(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 728(AX)
+	MOVQ   CX, 864(AX)
 	JMP    found
 
 border:
@@ -21887,7 +21887,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -21898,7 +21898,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -21909,7 +21909,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -21920,7 +21920,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -21931,7 +21931,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -21942,7 +21942,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -21958,7 +21958,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -21969,7 +21969,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -21980,7 +21980,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
+	MOVQ    CX, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -21991,7 +21991,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 712(AX)
+	MOVQ    CX, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -22002,7 +22002,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
+	MOVQ    CX, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -22013,7 +22013,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
+	MOVQ    CX, 864(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -22022,7 +22022,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+8, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -22145,7 +22145,7 @@ loop:
 	VADDPS     (R8)(BX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y5, Y5
 
@@ -22159,7 +22159,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -22173,7 +22173,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -22187,7 +22187,7 @@ store2:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -22200,7 +22200,7 @@ store3:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        672(AX), SI
+	MOVQ        808(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -22215,7 +22215,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -22242,7 +22242,7 @@ store5:
 	VADDPS     (R8)(BX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y5, Y5
 
@@ -22256,7 +22256,7 @@ store6:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -22270,7 +22270,7 @@ store7:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        704(AX), SI
+	MOVQ        840(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -22284,7 +22284,7 @@ store8:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -22297,7 +22297,7 @@ store9:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -22312,7 +22312,7 @@ store10:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -22472,7 +22472,7 @@ found:
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+7, DI, R10
 	IMUL3Q $+8, DI, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -22965,7 +22965,7 @@ found:
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -23282,24 +23282,24 @@ TEXT ·wino6Output4x2AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	JMP    found
 
 border:
@@ -23318,7 +23318,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -23329,7 +23329,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -23345,7 +23345,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -23356,7 +23356,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -23372,7 +23372,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -23383,7 +23383,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -23399,7 +23399,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -23410,7 +23410,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -23419,7 +23419,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+8, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -23528,7 +23528,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y1, Y1
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
@@ -23541,7 +23541,7 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -23558,7 +23558,7 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -23571,7 +23571,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -23588,7 +23588,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -23601,7 +23601,7 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -23618,7 +23618,7 @@ store5:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -23631,7 +23631,7 @@ store6:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       696(AX), SI
+	MOVQ       832(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -23769,7 +23769,7 @@ found:
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -24252,7 +24252,7 @@ found:
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R10
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -24749,40 +24749,40 @@ TEXT ·wino6Output4x4AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 696(AX)
+	MOVQ   DX, 832(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 840(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 712(AX)
+	MOVQ   DX, 848(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 720(AX)
+	MOVQ   DX, 856(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 728(AX)
+	MOVQ   DX, 864(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 736(AX)
+	MOVQ   R10, 872(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 744(AX)
+	MOVQ   DX, 880(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 752(AX)
+	MOVQ   DX, 888(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 760(AX)
+	MOVQ   CX, 896(AX)
 	JMP    found
 
 border:
@@ -24801,7 +24801,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -24812,7 +24812,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -24823,7 +24823,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -24834,7 +24834,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -24850,7 +24850,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -24861,7 +24861,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -24872,7 +24872,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -24883,7 +24883,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -24899,7 +24899,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -24910,7 +24910,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 712(AX)
+	MOVQ    BP, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -24921,7 +24921,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 720(AX)
+	MOVQ    BP, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -24932,7 +24932,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 728(AX)
+	MOVQ    BP, 864(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -24948,7 +24948,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 736(AX)
+	MOVQ    CX, 872(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -24959,7 +24959,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 744(AX)
+	MOVQ    CX, 880(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -24970,7 +24970,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 752(AX)
+	MOVQ    CX, 888(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -24981,7 +24981,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 760(AX)
+	MOVQ    CX, 896(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -24990,7 +24990,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+8, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -25150,7 +25150,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -25163,7 +25163,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -25175,7 +25175,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -25189,7 +25189,7 @@ store2:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -25211,7 +25211,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -25224,7 +25224,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -25236,7 +25236,7 @@ store5:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -25250,7 +25250,7 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -25272,7 +25272,7 @@ store7:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -25285,7 +25285,7 @@ store8:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -25297,7 +25297,7 @@ store9:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -25311,7 +25311,7 @@ store10:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -25333,7 +25333,7 @@ store11:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       736(AX), SI
+	MOVQ       872(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -25346,7 +25346,7 @@ store12:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        744(AX), SI
+	MOVQ        880(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -25358,7 +25358,7 @@ store13:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        752(AX), SI
+	MOVQ        888(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -25372,7 +25372,7 @@ store14:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        760(AX), SI
+	MOVQ        896(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -25574,7 +25574,7 @@ found:
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R10
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -26281,7 +26281,7 @@ found:
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+7, DI, R10
 	IMUL3Q $+8, DI, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -26970,56 +26970,56 @@ TEXT ·wino6Output4x6AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 672(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 696(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 704(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 712(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 720(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 728(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 736(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 744(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 752(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 760(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 768(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 776(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 784(AX)
-	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 792(AX)
-	LEAQ   (R10)(R8*2), DX
+	LEAQ   (R10)(CX*1), DX
 	MOVQ   DX, 800(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 816(AX)
+	MOVQ   R10, 808(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 816(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 824(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 832(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 840(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 848(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 856(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 864(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 872(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 880(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 888(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 896(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 904(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 912(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 920(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 928(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 936(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 944(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 952(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 824(AX)
+	MOVQ   CX, 960(AX)
 	JMP    found
 
 border:
@@ -27038,7 +27038,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27049,7 +27049,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27060,7 +27060,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27071,7 +27071,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27082,7 +27082,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27093,7 +27093,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -27109,7 +27109,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27120,7 +27120,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27131,7 +27131,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27142,7 +27142,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 712(AX)
+	MOVQ    BP, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27153,7 +27153,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 720(AX)
+	MOVQ    BP, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27164,7 +27164,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 728(AX)
+	MOVQ    BP, 864(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -27180,7 +27180,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 736(AX)
+	MOVQ    BP, 872(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27191,7 +27191,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 744(AX)
+	MOVQ    BP, 880(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27202,7 +27202,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 752(AX)
+	MOVQ    BP, 888(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27213,7 +27213,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 760(AX)
+	MOVQ    BP, 896(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27224,7 +27224,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 768(AX)
+	MOVQ    BP, 904(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -27235,7 +27235,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
+	MOVQ    BP, 912(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -27251,7 +27251,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 784(AX)
+	MOVQ    CX, 920(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -27262,7 +27262,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 792(AX)
+	MOVQ    CX, 928(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -27273,7 +27273,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 800(AX)
+	MOVQ    CX, 936(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -27284,7 +27284,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 808(AX)
+	MOVQ    CX, 944(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -27295,7 +27295,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 816(AX)
+	MOVQ    CX, 952(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -27306,7 +27306,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 824(AX)
+	MOVQ    CX, 960(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -27315,7 +27315,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+8, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -27526,7 +27526,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27540,7 +27540,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27554,7 +27554,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27568,7 +27568,7 @@ store2:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27581,7 +27581,7 @@ store3:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        672(AX), SI
+	MOVQ        808(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -27596,7 +27596,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -27623,7 +27623,7 @@ store5:
 	VADDPS     (R8)(BX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y5, Y5
 
@@ -27637,7 +27637,7 @@ store6:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27651,7 +27651,7 @@ store7:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        704(AX), SI
+	MOVQ        840(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27665,7 +27665,7 @@ store8:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27678,7 +27678,7 @@ store9:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -27693,7 +27693,7 @@ store10:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -27720,7 +27720,7 @@ store11:
 	VADDPS     (R8)(BX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       736(AX), SI
+	MOVQ       872(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y5, Y5
 
@@ -27734,7 +27734,7 @@ store12:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        744(AX), SI
+	MOVQ        880(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27748,7 +27748,7 @@ store13:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        752(AX), SI
+	MOVQ        888(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27762,7 +27762,7 @@ store14:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        760(AX), SI
+	MOVQ        896(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27775,7 +27775,7 @@ store15:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store16
-	MOVQ        768(AX), SI
+	MOVQ        904(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -27790,7 +27790,7 @@ store16:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store17
-	MOVQ        776(AX), SI
+	MOVQ        912(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -27817,7 +27817,7 @@ store17:
 	VADDPS     (R8)(BX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store18
-	MOVQ       784(AX), SI
+	MOVQ       920(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y5, Y5
 
@@ -27831,7 +27831,7 @@ store18:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store19
-	MOVQ        792(AX), SI
+	MOVQ        928(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27845,7 +27845,7 @@ store19:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store20
-	MOVQ        800(AX), SI
+	MOVQ        936(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27859,7 +27859,7 @@ store20:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store21
-	MOVQ        808(AX), SI
+	MOVQ        944(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -27872,7 +27872,7 @@ store21:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store22
-	MOVQ        816(AX), SI
+	MOVQ        952(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -27887,7 +27887,7 @@ store22:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store23
-	MOVQ        824(AX), SI
+	MOVQ        960(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -28153,7 +28153,7 @@ found:
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+7, DI, R10
 	IMUL3Q $+8, DI, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -28888,7 +28888,7 @@ found:
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -29325,34 +29325,34 @@ TEXT ·wino6Output6x2AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 840(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 712(AX)
+	MOVQ   CX, 848(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 720(AX)
+	MOVQ   R10, 856(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 728(AX)
+	MOVQ   CX, 864(AX)
 	JMP    found
 
 border:
@@ -29371,7 +29371,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -29382,7 +29382,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -29398,7 +29398,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -29409,7 +29409,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -29425,7 +29425,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -29436,7 +29436,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -29452,7 +29452,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -29463,7 +29463,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -29479,7 +29479,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -29490,7 +29490,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 712(AX)
+	MOVQ    BP, 848(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -29506,7 +29506,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
+	MOVQ    CX, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -29517,7 +29517,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
+	MOVQ    CX, 864(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -29526,7 +29526,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+8, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -29699,7 +29699,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y1, Y1
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
@@ -29712,7 +29712,7 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -29729,7 +29729,7 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -29742,7 +29742,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -29759,7 +29759,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -29772,7 +29772,7 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -29789,7 +29789,7 @@ store5:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -29802,7 +29802,7 @@ store6:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       696(AX), SI
+	MOVQ       832(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -29819,7 +29819,7 @@ store7:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -29832,7 +29832,7 @@ store8:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store9
-	MOVQ       712(AX), SI
+	MOVQ       848(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -29849,7 +29849,7 @@ store9:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store10
-	MOVQ       720(AX), SI
+	MOVQ       856(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -29862,7 +29862,7 @@ store10:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store11
-	MOVQ       728(AX), SI
+	MOVQ       864(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -30042,7 +30042,7 @@ found:
 	IMUL3Q $+5, DI, BX
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -30687,7 +30687,7 @@ found:
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R10
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -31380,58 +31380,58 @@ TEXT ·wino6Output6x4AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 696(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 712(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 720(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 728(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 736(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 744(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 752(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 760(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 768(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 776(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 784(AX)
-	LEAQ   (R10)(CX*1), DX
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 792(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 800(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 808(AX)
-	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 816(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 824(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 832(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 840(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 848(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 856(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 864(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 872(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 880(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 888(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 896(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 904(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 912(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 920(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 928(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 936(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 944(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 952(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 824(AX)
+	MOVQ   CX, 960(AX)
 	JMP    found
 
 border:
@@ -31450,7 +31450,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31461,7 +31461,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31472,7 +31472,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31483,7 +31483,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -31499,7 +31499,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31510,7 +31510,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31521,7 +31521,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31532,7 +31532,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -31548,7 +31548,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31559,7 +31559,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 712(AX)
+	MOVQ    BP, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31570,7 +31570,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 720(AX)
+	MOVQ    BP, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31581,7 +31581,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 728(AX)
+	MOVQ    BP, 864(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -31597,7 +31597,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 736(AX)
+	MOVQ    BP, 872(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31608,7 +31608,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 744(AX)
+	MOVQ    BP, 880(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31619,7 +31619,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 752(AX)
+	MOVQ    BP, 888(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31630,7 +31630,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 760(AX)
+	MOVQ    BP, 896(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -31646,7 +31646,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 768(AX)
+	MOVQ    BP, 904(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31657,7 +31657,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
+	MOVQ    BP, 912(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31668,7 +31668,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
+	MOVQ    BP, 920(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -31679,7 +31679,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
+	MOVQ    BP, 928(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -31695,7 +31695,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 800(AX)
+	MOVQ    CX, 936(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -31706,7 +31706,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 808(AX)
+	MOVQ    CX, 944(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -31717,7 +31717,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 816(AX)
+	MOVQ    CX, 952(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -31728,7 +31728,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 824(AX)
+	MOVQ    CX, 960(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -31737,7 +31737,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+8, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -31993,7 +31993,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -32006,7 +32006,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -32018,7 +32018,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -32032,7 +32032,7 @@ store2:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -32054,7 +32054,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -32067,7 +32067,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -32079,7 +32079,7 @@ store5:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -32093,7 +32093,7 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -32115,7 +32115,7 @@ store7:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -32128,7 +32128,7 @@ store8:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -32140,7 +32140,7 @@ store9:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -32154,7 +32154,7 @@ store10:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -32176,7 +32176,7 @@ store11:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       736(AX), SI
+	MOVQ       872(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -32189,7 +32189,7 @@ store12:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        744(AX), SI
+	MOVQ        880(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -32201,7 +32201,7 @@ store13:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        752(AX), SI
+	MOVQ        888(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -32215,7 +32215,7 @@ store14:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        760(AX), SI
+	MOVQ        896(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -32237,7 +32237,7 @@ store15:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store16
-	MOVQ       768(AX), SI
+	MOVQ       904(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -32250,7 +32250,7 @@ store16:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store17
-	MOVQ        776(AX), SI
+	MOVQ        912(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -32262,7 +32262,7 @@ store17:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store18
-	MOVQ        784(AX), SI
+	MOVQ        920(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -32276,7 +32276,7 @@ store18:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store19
-	MOVQ        792(AX), SI
+	MOVQ        928(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -32298,7 +32298,7 @@ store19:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store20
-	MOVQ       800(AX), SI
+	MOVQ       936(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -32311,7 +32311,7 @@ store20:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store21
-	MOVQ        808(AX), SI
+	MOVQ        944(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -32323,7 +32323,7 @@ store21:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store22
-	MOVQ        816(AX), SI
+	MOVQ        952(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -32337,7 +32337,7 @@ store22:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store23
-	MOVQ        824(AX), SI
+	MOVQ        960(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -32613,7 +32613,7 @@ found:
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+7, DI, BX
 	IMUL3Q $+8, DI, R10
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -33576,7 +33576,7 @@ found:
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+7, DI, R10
 	IMUL3Q $+8, DI, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -34541,82 +34541,82 @@ TEXT ·wino6Output6x6AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 672(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 696(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 704(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 712(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 720(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 728(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 736(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 744(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 752(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 760(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 768(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 776(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 784(AX)
-	LEAQ   (R10)(R8*1), DX
 	MOVQ   DX, 792(AX)
-	LEAQ   (R10)(R8*2), DX
+	LEAQ   (R10)(CX*1), DX
 	MOVQ   DX, 800(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 808(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 816(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 824(AX)
+	MOVQ   DX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 832(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 832(AX)
+	LEAQ   (R10)(R8*2), DX
 	MOVQ   DX, 840(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 848(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 856(AX)
+	MOVQ   DX, 848(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 864(AX)
+	MOVQ   R10, 856(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 872(AX)
+	MOVQ   DX, 864(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 880(AX)
+	MOVQ   R10, 872(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 888(AX)
+	MOVQ   DX, 880(AX)
 	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 888(AX)
+	LEAQ   (R10)(CX*1), DX
 	MOVQ   DX, 896(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 904(AX)
 	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 912(AX)
+	MOVQ   R10, 904(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 912(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 920(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 928(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 936(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 944(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 952(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 960(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 968(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 976(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 984(AX)
+	LEAQ   (R10)(CX*1), DX
+	MOVQ   DX, 992(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 1000(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 1008(AX)
+	ADDQ   DI, R11
+	MOVQ   R11, R10
+	MOVQ   R10, 1016(AX)
+	LEAQ   (R10)(R8*1), DX
+	MOVQ   DX, 1024(AX)
+	LEAQ   (R10)(R8*2), DX
+	MOVQ   DX, 1032(AX)
+	LEAQ   (R10)(CX*1), CX
+	MOVQ   CX, 1040(AX)
+	LEAQ   (R10)(R8*4), R10
+	MOVQ   R10, 1048(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 920(AX)
+	MOVQ   CX, 1056(AX)
 	JMP    found
 
 border:
@@ -34635,7 +34635,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34646,7 +34646,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34657,7 +34657,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34668,7 +34668,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34679,7 +34679,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34690,7 +34690,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -34706,7 +34706,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34717,7 +34717,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34728,7 +34728,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34739,7 +34739,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 712(AX)
+	MOVQ    BP, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34750,7 +34750,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 720(AX)
+	MOVQ    BP, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34761,7 +34761,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 728(AX)
+	MOVQ    BP, 864(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -34777,7 +34777,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 736(AX)
+	MOVQ    BP, 872(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34788,7 +34788,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 744(AX)
+	MOVQ    BP, 880(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34799,7 +34799,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 752(AX)
+	MOVQ    BP, 888(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34810,7 +34810,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 760(AX)
+	MOVQ    BP, 896(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34821,7 +34821,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 768(AX)
+	MOVQ    BP, 904(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34832,7 +34832,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
+	MOVQ    BP, 912(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -34848,7 +34848,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
+	MOVQ    BP, 920(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34859,7 +34859,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
+	MOVQ    BP, 928(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34870,7 +34870,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
+	MOVQ    BP, 936(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34881,7 +34881,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 808(AX)
+	MOVQ    BP, 944(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34892,7 +34892,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 816(AX)
+	MOVQ    BP, 952(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34903,7 +34903,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 824(AX)
+	MOVQ    BP, 960(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -34919,7 +34919,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 832(AX)
+	MOVQ    BP, 968(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34930,7 +34930,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 840(AX)
+	MOVQ    BP, 976(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34941,7 +34941,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 848(AX)
+	MOVQ    BP, 984(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34952,7 +34952,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 856(AX)
+	MOVQ    BP, 992(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34963,7 +34963,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 864(AX)
+	MOVQ    BP, 1000(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -34974,7 +34974,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 872(AX)
+	MOVQ    BP, 1008(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -34990,7 +34990,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 880(AX)
+	MOVQ    CX, 1016(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -35001,7 +35001,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 888(AX)
+	MOVQ    CX, 1024(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -35012,7 +35012,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 896(AX)
+	MOVQ    CX, 1032(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -35023,7 +35023,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 904(AX)
+	MOVQ    CX, 1040(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -35034,7 +35034,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 912(AX)
+	MOVQ    CX, 1048(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -35045,7 +35045,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 920(AX)
+	MOVQ    CX, 1056(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -35054,7 +35054,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+8, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -35393,7 +35393,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35407,7 +35407,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35421,7 +35421,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35435,7 +35435,7 @@ store2:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35448,7 +35448,7 @@ store3:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        672(AX), SI
+	MOVQ        808(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -35463,7 +35463,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -35490,7 +35490,7 @@ store5:
 	VADDPS     (R8)(BX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y5, Y5
 
@@ -35504,7 +35504,7 @@ store6:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35518,7 +35518,7 @@ store7:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store8
-	MOVQ        704(AX), SI
+	MOVQ        840(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35532,7 +35532,7 @@ store8:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35545,7 +35545,7 @@ store9:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -35560,7 +35560,7 @@ store10:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -35587,7 +35587,7 @@ store11:
 	VADDPS     (R8)(BX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       736(AX), SI
+	MOVQ       872(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y5, Y5
 
@@ -35601,7 +35601,7 @@ store12:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        744(AX), SI
+	MOVQ        880(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35615,7 +35615,7 @@ store13:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        752(AX), SI
+	MOVQ        888(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35629,7 +35629,7 @@ store14:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        760(AX), SI
+	MOVQ        896(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35642,7 +35642,7 @@ store15:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store16
-	MOVQ        768(AX), SI
+	MOVQ        904(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -35657,7 +35657,7 @@ store16:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store17
-	MOVQ        776(AX), SI
+	MOVQ        912(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -35684,7 +35684,7 @@ store17:
 	VADDPS     (R8)(BX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store18
-	MOVQ       784(AX), SI
+	MOVQ       920(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y5, Y5
 
@@ -35698,7 +35698,7 @@ store18:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store19
-	MOVQ        792(AX), SI
+	MOVQ        928(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35712,7 +35712,7 @@ store19:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store20
-	MOVQ        800(AX), SI
+	MOVQ        936(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35726,7 +35726,7 @@ store20:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store21
-	MOVQ        808(AX), SI
+	MOVQ        944(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35739,7 +35739,7 @@ store21:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store22
-	MOVQ        816(AX), SI
+	MOVQ        952(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -35754,7 +35754,7 @@ store22:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store23
-	MOVQ        824(AX), SI
+	MOVQ        960(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -35781,7 +35781,7 @@ store23:
 	VADDPS     (R8)(BX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store24
-	MOVQ       832(AX), SI
+	MOVQ       968(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y5, Y5
 
@@ -35795,7 +35795,7 @@ store24:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store25
-	MOVQ        840(AX), SI
+	MOVQ        976(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35809,7 +35809,7 @@ store25:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store26
-	MOVQ        848(AX), SI
+	MOVQ        984(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35823,7 +35823,7 @@ store26:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store27
-	MOVQ        856(AX), SI
+	MOVQ        992(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35836,7 +35836,7 @@ store27:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store28
-	MOVQ        864(AX), SI
+	MOVQ        1000(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -35851,7 +35851,7 @@ store28:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store29
-	MOVQ        872(AX), SI
+	MOVQ        1008(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -35878,7 +35878,7 @@ store29:
 	VADDPS     (R8)(BX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store30
-	MOVQ       880(AX), SI
+	MOVQ       1016(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y5, Y5
 
@@ -35892,7 +35892,7 @@ store30:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store31
-	MOVQ        888(AX), SI
+	MOVQ        1024(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35906,7 +35906,7 @@ store31:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store32
-	MOVQ        896(AX), SI
+	MOVQ        1032(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35920,7 +35920,7 @@ store32:
 	VADDPS      (R8)(BX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store33
-	MOVQ        904(AX), SI
+	MOVQ        1040(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y5, Y5
 
@@ -35933,7 +35933,7 @@ store33:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store34
-	MOVQ        912(AX), SI
+	MOVQ        1048(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -35948,7 +35948,7 @@ store34:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store35
-	MOVQ        920(AX), SI
+	MOVQ        1056(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -36320,7 +36320,7 @@ found:
 	IMUL3Q $+5, DI, R9
 	IMUL3Q $+7, DI, R10
 	IMUL3Q $+8, DI, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -36921,7 +36921,7 @@ TEXT ·wino6FilterAVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+5, R9, R11
 	IMUL3Q $+7, R9, R12
 	IMUL3Q $+8, R9, R13
-	LEAQ   991(AX), R14
+	LEAQ   1351(AX), R14
 	ANDQ   $-64, R14
 	LEAQ   (CX)(BX*8), R15
 
@@ -37359,7 +37359,7 @@ TEXT ·wino6FilterGradientAVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+5, R10, R12
 	IMUL3Q $+7, R10, R13
 	IMUL3Q $+8, R10, R14
-	LEAQ   991(AX), R15
+	LEAQ   1351(AX), R15
 	ANDQ   $-64, R15
 	VXORPS Y0, Y0, Y0
 
@@ -37765,7 +37765,7 @@ TEXT ·wino6FilterGradientStreamAVX512(SB), NOSPLIT, $0-8
 	IMUL3Q       $+5, R10, R12
 	IMUL3Q       $+7, R10, R13
 	IMUL3Q       $+8, R10, R14
-	LEAQ         991(AX), R15
+	LEAQ         1351(AX), R15
 	ANDQ         $-64, R15
 	MOVL         $0xbe638e39, R9
 	VPBROADCASTD R9, Z0

@@ -12,7 +12,7 @@ import "unsafe"
 // m = 2 and 4 make up for it. So the filter's gradient is one transform of the sums over patches of all sizes, too.
 
 // wino6Input1 is B^T d for m outputs.
-func wino6Input1(m int, d [8]float32) (r [8]float32) {
+func wino6Input1(m int, d line) (r line) {
 	switch m {
 	case 2:
 		e, o := float32(-2.25*d[2]), float32(-2.25*d[1])
@@ -38,7 +38,7 @@ func wino6Input1(m int, d [8]float32) (r [8]float32) {
 }
 
 // wino6Output1 is A^T v for m outputs.
-func wino6Output1(m int, v [8]float32) (y [8]float32) {
+func wino6Output1(m int, v line) (y line) {
 	s, e := v[1]+v[2], v[1]-v[2]
 	switch m {
 	case 2:
@@ -57,7 +57,7 @@ func wino6Output1(m int, v [8]float32) (y [8]float32) {
 }
 
 // wino6Gradient1 is A y for m outputs.
-func wino6Gradient1(m int, y [8]float32) (r [8]float32) {
+func wino6Gradient1(m int, y line) (r line) {
 	e, o := y[0]+y[2]+y[4], y[1]+y[3]+y[5]
 	r[0], r[1], r[2], r[3] = y[0], e+o, e-o, y[m-1]
 	e, o = y[0]+float32(4*y[2])+float32(16*y[4]), float32(2*y[1])+float32(8*y[3])+float32(32*y[5])
@@ -68,7 +68,7 @@ func wino6Gradient1(m int, y [8]float32) (r [8]float32) {
 }
 
 // wino6Filter1 is G g.
-func wino6Filter1(g [8]float32) (r [8]float32) {
+func wino6Filter1(g line) (r line) {
 	e, o := g[0]+g[2], g[1]+g[1]
 	r[0], r[1], r[2], r[3] = g[0], float32(-2./9*(e+g[1])), float32(-2./9*(e-g[1])), g[2]
 	e = g[0] + float32(4*g[2])
@@ -79,7 +79,7 @@ func wino6Filter1(g [8]float32) (r [8]float32) {
 }
 
 // wino6FilterGradient1 is G^T u.
-func wino6FilterGradient1(u [8]float32) (g [8]float32) {
+func wino6FilterGradient1(u line) (g line) {
 	s, e, s2, e2, sh, eh := u[1]+u[2], u[1]-u[2], u[4]+u[5], u[4]-u[5], u[6]+u[7], u[6]-u[7]
 	g[0] = u[0] + float32(-2./9*s) + float32(1./90*s2) + float32(32./45*sh)
 	g[1] = float32(-2./9*e) + float32(1./45*e2) + float32(16./45*eh)
@@ -89,15 +89,15 @@ func wino6FilterGradient1(u [8]float32) (g [8]float32) {
 
 // genericWino6 is the set of transforms in plain Go.
 func genericWino6() transforms {
-	t := transforms{size: 6, taps: 3, filter: genericWino6Filter, filterGradient: genericWino6FilterGradient}
-	t.mix(algorithm{2, 8, wino6Input1, wino6Output1, wino6Gradient1}, 2, 4, 6)
+	t := transforms{size: 6, geometry: threeTaps, filter: genericWino6Filter, filterGradient: genericWino6FilterGradient}
+	t.mix(algorithm{threeTaps, 8, wino6Input1, wino6Output1, wino6Gradient1}, 2, 4, 6)
 	return t
 }
 
 func genericWino6Filter(t *byte) {
 	p := (*patch)(unsafe.Pointer(t))
 	for c := uintptr(0); c < uintptr(p.count); c++ {
-		var m [8][8]float32
+		var m [9]line
 		for i := range 9 {
 			m[i/3][i%3] = read(p.image, c*p.pixel+uintptr(i)*p.row)
 		}
@@ -112,7 +112,7 @@ func genericWino6FilterGradient(t *byte) {
 	p := (*patch)(unsafe.Pointer(t))
 	*p.squares = 0
 	for c := uintptr(0); c < uintptr(p.count); c++ {
-		var m [8][8]float32
+		var m [9]line
 		for i := range 64 {
 			m[i/8][i%8] = *p.planeAt(i, c*p.step)
 		}

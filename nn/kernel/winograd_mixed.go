@@ -7,10 +7,13 @@ import "unsafe"
 // algorithm is Winograd's F(m x n, r x r), m and n of some sizes, at the first m+r-1 and n+r-1 of the same points: B^T d, A^T v
 // and A y in one dimension.
 type algorithm struct {
-	reach                   int // r-1
+	geometry
 	side                    int // points in each dimension
-	input, output, gradient func(m int, v [8]float32) [8]float32
+	input, output, gradient func(m int, v line) line
 }
+
+// line is what is transformed in one dimension, or its transform, with zeros behind it.
+type line [9]float32
 
 // mix adds a's transforms for patches of all pairs of sizes to t, where it has none.
 func (t *transforms) mix(a algorithm, sizes ...int) {
@@ -26,9 +29,9 @@ func (t *transforms) mix(a algorithm, sizes ...int) {
 }
 
 // pass applies f to each of the first cols columns of m, and turns the result by its diagonal.
-func pass(m *[8][8]float32, cols int, f func(v [8]float32) [8]float32) (turned [8][8]float32) {
+func pass(m *[9]line, cols int, f func(v line) line) (turned [9]line) {
 	for j := range cols {
-		var v [8]float32
+		var v line
 		for i := range v {
 			v[i] = m[i][j]
 		}
@@ -38,7 +41,7 @@ func pass(m *[8][8]float32, cols int, f func(v [8]float32) [8]float32) (turned [
 }
 
 // both applies f along the columns and g along the rows of a matrix of cols columns, where f makes rows of it.
-func both(m *[8][8]float32, cols, rows int, f, g func(v [8]float32) [8]float32) [8][8]float32 {
+func both(m *[9]line, cols, rows int, f, g func(v line) line) [9]line {
 	half := pass(m, cols, f)
 	return pass(&half, rows, g)
 }
@@ -48,26 +51,26 @@ func (p *patch) planeAt(plane int, c uintptr) *float32 { return move(p.data, c+u
 
 // in transforms a patch of the source for rows x cols outputs.
 func (a *algorithm) in(p *patch, rows, cols int) {
-	a.pixels(p, a.input, rows, cols, rows+a.reach, cols+a.reach)
+	a.pixels(p, a.input, rows, cols, a.window.of(rows), a.window.of(cols))
 }
 
 // grad transforms a patch of dy of rows x cols pixels.
 func (a *algorithm) grad(p *patch, rows, cols int) { a.pixels(p, a.gradient, rows, cols, rows, cols) }
 
 // pixels applies f for rows x cols outputs to a patch of h x w pixels.
-func (a *algorithm) pixels(p *patch, f func(m int, v [8]float32) [8]float32, rows, cols, h, w int) {
-	along := func(v [8]float32) [8]float32 { return f(rows, v) }
-	across := func(v [8]float32) [8]float32 { return f(cols, v) }
+func (a *algorithm) pixels(p *patch, f func(m int, v line) line, rows, cols, h, w int) {
+	along := func(v line) line { return f(rows, v) }
+	across := func(v line) line { return f(cols, v) }
 	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
-		var m [8][8]float32
+		var m [9]line
 		for i := range h {
 			for j := range w {
 				m[i][j] = read(p.at(p.image, i, j), c)
 			}
 		}
-		r := both(&m, w, rows+a.reach, along, across)
-		for i := range rows + a.reach {
-			for j := range cols + a.reach {
+		r := both(&m, w, a.points.of(rows), along, across)
+		for i := range a.points.of(rows) {
+			for j := range a.points.of(cols) {
 				*p.planeAt(a.side*i+j, c) = r[i][j]
 			}
 		}
@@ -75,18 +78,18 @@ func (a *algorithm) pixels(p *patch, f func(m int, v [8]float32) [8]float32, row
 }
 
 func (a *algorithm) out(p *patch, rows, cols int) {
-	along := func(v [8]float32) [8]float32 { return a.output(rows, v) }
-	across := func(v [8]float32) [8]float32 { return a.output(cols, v) }
+	along := func(v line) line { return a.output(rows, v) }
+	across := func(v line) line { return a.output(cols, v) }
 	for c := uintptr(0); c < uintptr(4*p.count); c += 4 {
-		var m [8][8]float32
-		for i := range rows + a.reach {
-			for j := range cols + a.reach {
+		var m [9]line
+		for i := range a.points.of(rows) {
+			for j := range a.points.of(cols) {
 				m[i][j] = *p.planeAt(a.side*i+j, c)
 			}
 		}
-		r := both(&m, cols+a.reach, rows, along, across)
-		for i := range rows {
-			for j := range cols {
+		r := both(&m, a.points.of(cols), a.results.of(rows), along, across)
+		for i := range a.results.of(rows) {
+			for j := range a.results.of(cols) {
 				v := r[i][j] + read(p.init, c)
 				if p.add != nil {
 					v += read(p.at(p.add, i, j), c)

@@ -27,14 +27,14 @@ func (g *winograd) multiply(w *winogradWorker, v, u, next, m, dump []float32, vP
 	if g.far {
 		g.fetchOutputs(q, t0, t1, j, j+1)
 	}
-	for _, r := range g.runs {
+	for i, r := range g.runs {
 		first, end := w.sorted.part(r)
 		if first == end {
 			continue
 		}
-		q.a, q.b, q.c = &v[r.first*vPlane+first*g.vRow], &u[r.first*g.uPlane()], &m[r.first*mPlane+first*panelWidth]
+		q.a, q.b, q.c = &v[r.first*vPlane+first*g.vRow], &g.uOf(u, r.first)[0], &m[r.first*mPlane+first*panelWidth]
 		if g.far {
-			g.farPlanes(q, v, u, next, r, vPlane, end-first, (cols+15)&^15)
+			g.farPlanes(q, v, u, next, i, vPlane, end-first, (cols+15)&^15)
 		} else {
 			q.planes(r.count, end-first, cols)
 		}
@@ -58,16 +58,20 @@ func (g *winograd) fetchImages(q *product, i int, images []float32, t0, t1, j0, 
 	q.fetchRuns(i, g.memory(images, g.to, g.dst, t0, t1), g.dst, c0, c1, planes*(j1-j0)*q.tiles(t1-t0, panelWidth))
 }
 
-// farPlanes computes rows x cols elements of each of a run's products plane by plane and fetches the next plane of the
+// uOf is the packed filter's plane for plane k, in panel u, and what follows.
+func (g *winograd) uOf(u []float32, k int) []float32 { return u[g.filterPlane(k)*g.uPlane():] }
+
+// farPlanes computes rows x cols elements of each of the i-th run's products plane by plane and fetches the next plane of the
 // packed filter meanwhile, and of V, too, which may be larger than the second-level cache.
-func (g *winograd) farPlanes(q *product, v, u, next []float32, r planeRun, vPlane, rows, cols int) {
+func (g *winograd) farPlanes(q *product, v, u, next []float32, i, vPlane, rows, cols int) {
+	r := g.runs[i]
 	for k := r.first; k < r.first+r.count; k++ {
 		if k > r.first {
 			q.a, q.b, q.c = move(q.a, q.aStep), move(q.b, q.bStep), move(q.c, q.cStep)
 		}
-		plane, ahead := next, 0
-		if k+1 < g.planes() {
-			plane, ahead = u[(k+1)*g.uPlane():], k+1
+		plane, ahead := next, g.runs[0].first
+		if k2, more := g.planeAfter(i, k); more {
+			plane, ahead = g.uOf(u, k2), k2
 		}
 		q.fetch(1, v[ahead*vPlane:][:vPlane-16], q.tiles(rows, cols)*g.src)
 		g.fetchPlane(q, plane, rows, cols)
@@ -95,7 +99,7 @@ func (g *winograd) multiplyPlanes(w *winogradWorker, v, m, dump, last []float32,
 	mPanel := g.planes() * mPlane
 	g.operands(q, vPlane, t0, t1)
 	g.fetchOutputs(q, t0, t1, j0, j1)
-	for _, r := range g.runs {
+	for i, r := range g.runs {
 		first, end := w.sorted.part(r)
 		if first == end {
 			continue
@@ -103,16 +107,15 @@ func (g *winograd) multiplyPlanes(w *winogradWorker, v, m, dump, last []float32,
 		for k := r.first; k < r.first+r.count; k++ {
 			q.a = &v[k*vPlane+first*g.vRow]
 			for j := j0; j < j1; j++ {
-				next := g.packedPanel(w, min(j+1, j1-1))[k*g.uPlane():]
-				switch {
-				case j+1 == j1 && k+1 < g.planes():
-					next = g.packedPanel(w, j0)[(k+1)*g.uPlane():]
-				case j+1 == j1:
-					next = last
+				next := last
+				if j+1 < j1 {
+					next = g.uOf(g.packedPanel(w, j+1), k)
+				} else if k2, more := g.planeAfter(i, k); more {
+					next = g.uOf(g.packedPanel(w, j0), k2)
 				}
 				cols := (g.panelCols(j) + 15) &^ 15
 				g.fetchPlane(q, next, end-first, cols)
-				q.b, q.c = &g.packedPanel(w, j)[k*g.uPlane()], &m[(j-j0)*mPanel+k*mPlane+first*panelWidth]
+				q.b, q.c = &g.uOf(g.packedPanel(w, j), k)[0], &m[(j-j0)*mPanel+k*mPlane+first*panelWidth]
 				q.rowsPanel(end-first, cols)
 			}
 		}

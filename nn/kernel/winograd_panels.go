@@ -55,7 +55,7 @@ func newPanelsPhase(g *winograd) *winogradPanels {
 	if tuned.panelShare*total > min(g.src, g.dst) || w.vLen() > panelsV || g.panels() < len(g.workers) {
 		return nil
 	}
-	w.ownLen = g.planes()*g.uPlane() + g.planes()*(g.block*panelWidth+16) + padded(g.dst) + 16
+	w.ownLen = g.panelLen() + g.planes()*(g.block*panelWidth+16) + padded(g.dst) + 16
 	w.work = make([]panelProgress, len(g.workers))
 	w.patches, w.crew = w.doPatches, w.doPanels
 	return w
@@ -118,7 +118,7 @@ func (g *winogradPanels) doPanels(worker, _ int) {
 // ownOf is a worker's scratch: its panel's transformed filter, the products of a block, and what lies outside the image.
 func (g *winogradPanels) ownOf(worker int) (u, m, dump []float32) {
 	own := g.mem.own(worker)[:g.ownLen]
-	n, end := g.planes()*g.uPlane(), len(own)-padded(g.dst)-16
+	n, end := g.panelLen(), len(own)-padded(g.dst)-16
 	return own[:n], own[n:end], own[end:]
 }
 
@@ -147,23 +147,28 @@ func (g *winogradPanels) products(w *winogradWorker, v, u, m []float32, b, panel
 		turn /= 2
 	}
 	g.fetchImages(q, 0, g.dstData, t0, t1, panel, panel+1, turn)
-	for _, r := range g.runs {
+	done, ahead := 0, 0 // planes
+	for i, r := range g.runs {
 		first, end := w.sorted.part(r)
 		if first == end {
+			done += r.count
 			continue
 		}
 		for k := r.first; k < r.first+r.count; k++ {
-			if k >= turn {
+			if done >= turn {
 				g.fetchImages(q, 0, g.add, t0, t1, panel, panel+1, g.planes()-turn)
 				turn = g.planes()
 			}
-			ahead := v[min(k+1, g.planes()-1)*g.vPlane:][:(t1-t0)*g.vRow]
-			q.fetch(0, ahead, q.tiles(end-first, cols)*g.src)
-			if after < g.panels() {
-				g.fetchFilter(q, after, b*g.planes()+k, g.count*g.planes(), q.tiles(end-first, cols))
+			if k2, more := g.planeAfter(i, k); more {
+				ahead = k2
 			}
-			q.a, q.b, q.c = &v[k*g.vPlane+first*g.vRow], &u[k*g.uPlane()], &m[k*mPlane+first*panelWidth]
+			q.fetch(0, v[ahead*g.vPlane:][:(t1-t0)*g.vRow], q.tiles(end-first, cols)*g.src)
+			if after < g.panels() {
+				g.fetchFilter(q, after, b*g.planes()+done, g.count*g.planes(), q.tiles(end-first, cols))
+			}
+			q.a, q.b, q.c = &v[k*g.vPlane+first*g.vRow], &g.uOf(u, k)[0], &m[k*mPlane+first*panelWidth]
 			q.rowsPanel(end-first, cols)
+			done++
 		}
 	}
 }

@@ -1,42 +1,86 @@
 package kernel
 
-// patchGrid is how images are cut into patches of outputs, numbered image by image and row by row. Those of the last
-// row and column may be smaller, where that is enough and the algorithm has transforms for it.
+import "slices"
+
+// patchGrid is how the grid of n images of h x w positions, each of them one output or a few, is cut into patches, numbered
+// image by image and row by row. Those of the last row and column may be smaller, where that is enough and the algorithm has
+// transforms for it.
 type patchGrid struct {
-	n, h, w            int // images, and their size
+	geometry
+	n, h, w            int
 	rows, cols         int // patches of an image
 	size               int // of a whole patch
 	lastRows, lastCols int // of a patch in the last row, column
-	reach              int // rows and columns that a patch of inputs has more than its outputs
 	side               int // points in each dimension
 	runs               []planeRun
 	unit               int // patches that are not parted: a row, where its last one is narrower, or 1
 }
 
 // planeRun is count planes in a row, from first on, that the same patches take part in: with narrow also those of a
-// narrower last column, with low also those of a lower last row.
+// narrower last column, with low also those of a lower last row. Where planes of the filter are shared, a run is one plane,
+// and those that share one follow each other.
 type planeRun struct {
 	first, count int
 	low, narrow  bool
+	begins       bool // no run before has its plane of the filter
 }
 
-func newPatchGrid(s ConvShape, f *transforms) patchGrid {
-	g := patchGrid{n: s.N, h: s.H, w: s.W, size: f.size, reach: f.taps - 1, side: f.size + f.taps - 1}
-	g.rows, g.lastRows = f.cutSide(s.H)
-	g.cols, g.lastCols = f.cutSide(s.W)
-	for k := range g.planes() {
-		low, narrow := k/g.side < g.lastRows+g.reach, k%g.side < g.lastCols+g.reach
-		if last := len(g.runs) - 1; last >= 0 && g.runs[last].low == low && g.runs[last].narrow == narrow {
+func newPatchGrid(n, h, w int, f *transforms) patchGrid {
+	g := patchGrid{geometry: f.geometry, n: n, h: h, w: w, size: f.size, side: f.points.of(f.size)}
+	g.rows, g.lastRows = f.cutSide(h)
+	g.cols, g.lastCols = f.cutSide(w)
+	order := make([]int, g.planes())
+	for k := range order {
+		order[k] = k
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return g.filterPlane(i) - g.filterPlane(j) })
+	filter := -1
+	for _, k := range order {
+		low, narrow := k/g.side < g.points.of(g.lastRows), k%g.side < g.points.of(g.lastCols)
+		if last := len(g.runs) - 1; last >= 0 && g.runs[last].low == low && g.runs[last].narrow == narrow && g.filter1 == nil {
 			g.runs[last].count++
 			continue
 		}
-		g.runs = append(g.runs, planeRun{k, 1, low, narrow})
+		g.runs = append(g.runs, planeRun{k, 1, low, narrow, g.filterPlane(k) > filter})
+		filter = g.filterPlane(k)
 	}
-	if g.unit = 1; len(g.runs) > 1 && g.cols <= maxTileRows {
+	if g.unit = 1; g.uneven() && g.cols <= maxTileRows {
 		g.unit = g.cols // so that a block reads no rows of pixels that it needs in part only
 	}
 	return g
 }
+
+// planeAfter is the plane that comes after plane k of the i-th run, if there is one.
+func (g *patchGrid) planeAfter(i, k int) (next int, more bool) {
+	switch r := g.runs[i]; {
+	case k+1 < r.first+r.count:
+		return k + 1, true
+	case i+1 < len(g.runs):
+		return g.runs[i+1].first, true
+	}
+	return 0, false
+}
+
+// uneven tells whether patches of the last row or column are smaller.
+func (g *patchGrid) uneven() bool { return g.lastRows < g.size || g.lastCols < g.size }
+
+// filterPlane is the plane of the transformed filter that plane k is multiplied with.
+func (g *patchGrid) filterPlane(k int) int {
+	if g.filter1 == nil {
+		return k
+	}
+	return g.filter1[k/g.side]*g.filterSide() + g.filter1[k%g.side]
+}
+
+// filterSide is the number of the transformed filter's planes in each dimension.
+func (g *patchGrid) filterSide() int {
+	if g.filter1 == nil {
+		return g.side
+	}
+	return slices.Max(g.filter1) + 1
+}
+
+func (g *patchGrid) filterPlanes() int { return g.filterSide() * g.filterSide() }
 
 // blockOf is the largest number of patches, up to most, that makes a block.
 func (g *patchGrid) blockOf(most int) int { return max(1, most/g.unit) * g.unit }
@@ -62,13 +106,13 @@ func (g *patchGrid) perImage() int { return g.rows * g.cols }
 
 // products is the number of multiplications of one image for each pair of channels.
 func (g *patchGrid) products() int {
-	return (g.side*(g.rows-1) + g.lastRows + g.reach) * (g.side*(g.cols-1) + g.lastCols + g.reach)
+	return (g.side*(g.rows-1) + g.points.of(g.lastRows)) * (g.side*(g.cols-1) + g.points.of(g.lastCols))
 }
 
-// locate sets p's position to that of patch t and returns the patch's image and size.
-func (g *patchGrid) locate(p *patch, t int) (n, rows, cols int) {
+// locate sets p's position to that of patch t in l and returns the patch's image and size.
+func (g *patchGrid) locate(p *patch, l lattice, t int) (n, rows, cols int) {
 	y, x := t/g.cols%g.rows, t%g.cols
-	p.y, p.x, rows, cols = g.size*y, g.size*x, g.size, g.size
+	p.y, p.x, rows, cols = l.each*g.size*y, l.each*g.size*x, g.size, g.size
 	if y == g.rows-1 {
 		rows = g.lastRows
 	}
@@ -78,32 +122,40 @@ func (g *patchGrid) locate(p *patch, t int) (n, rows, cols int) {
 	return t / g.perImage(), rows, cols
 }
 
-// row is the first row of patch t, counted through all images.
-func (g *patchGrid) row(t int) int { return t/g.perImage()*g.h + g.size*(t/g.cols%g.rows) }
-
-// fetchNext has the transform of patch t, at p's view, fetch patch next's first channels.
-func (g *patchGrid) fetchNext(p *patch, t, next int) {
-	p.next = uintptr(g.row(next)-g.row(t))*p.row + uintptr(g.size*(next%g.cols-t%g.cols))*p.pixel
+// row is the first row of patch t in l, counted through all images.
+func (g *patchGrid) row(l lattice, t int) int {
+	return t/g.perImage()*l.h + l.each*g.size*(t/g.cols%g.rows)
 }
 
-// memory is the part of images of c channels, with l's grid in them, that patches t0 to t1 are the first to use.
+// fetchNext has the transform of patch t, at p's view of l, fetch patch next's first channels.
+func (g *patchGrid) fetchNext(p *patch, l lattice, t, next int) {
+	p.next = uintptr(g.row(l, next)-g.row(l, t))*p.row + uintptr(l.each*g.size*(next%g.cols-t%g.cols))*p.pixel
+}
+
+// memory is the part of images of c channels, with l's pixels in them, that patches t0 to t1 are the first to use.
 func (g *patchGrid) memory(images []float32, l lattice, c, t0, t1 int) []float32 {
-	floats := l.step * l.step * g.w * c // of a row of the grid
-	return images[g.row(t0)*floats : min(g.row(t1-1)+g.size+1, g.n*g.h)*floats]
+	floats := l.step * l.step * l.w * c // of a row
+	return images[g.row(l, t0)*floats : min(g.row(l, t1-1)+l.each*g.size+1, g.n*l.h)*floats]
 }
 
-// lattice is where a grid's pixels lie in an image that has step times its rows and columns: pixel (i, j) is the image's
-// pixel (step i + y, step j + x).
-type lattice struct{ step, y, x int }
+// lattice is h x w pixels, so many for each of a grid's positions in each dimension. In memory they lie in an image that has step
+// times the rows and columns: pixel (i, j) is the image's pixel (step i + y, step j + x).
+type lattice struct {
+	h, w, each int
+	step, y, x int
+}
 
-var plain = lattice{step: 1}
+// dense is a lattice of all of an image's pixels.
+func dense(h, w, each int) lattice { return lattice{h: h, w: w, each: each, step: 1} }
 
-// view points p's view at a grid of h x w pixels of c channels, and returns the memory of image n from the grid's first
-// pixel on.
-func (l lattice) view(p *patch, images []float32, n, h, w, c int) []float32 {
-	p.h, p.w = h, w
-	p.row, p.pixel = uintptr(4*l.step*l.step*w*c), uintptr(4*l.step*c)
-	return images[((n*l.step*h+l.y)*l.step*w+l.x)*c:]
+// parity is every second pixel of an image that has twice the rows and columns, from row y and column x on.
+func parity(h, w, y, x int) lattice { return lattice{h, w, 1, 2, y, x} }
+
+// view points p's view at the pixels, of c channels, and returns the memory of image n from the first of them on.
+func (l lattice) view(p *patch, images []float32, n, c int) []float32 {
+	p.h, p.w = l.h, l.w
+	p.row, p.pixel = uintptr(4*l.step*l.step*l.w*c), uintptr(4*l.step*c)
+	return images[((n*l.step*l.h+l.y)*l.step*l.w+l.x)*c:]
 }
 
 // patchBlock is some patches in an order in which those that take part in a product follow each other: those that are

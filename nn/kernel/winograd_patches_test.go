@@ -10,13 +10,13 @@ func TestNextPatchIsFetched(t *testing.T) {
 	const channels = 3
 	for _, s := range []ConvShape{same3x3(2, 13, 20, channels, 16), same3x3(3, 7, 5, channels, 16), up3x3(2, 9, 6, channels, 16)} {
 		is := isaOf(Generic)
-		for _, f := range []*transforms{&is.wino2, &is.wino4, &is.wino6} {
-			g := newPatchGrid(s, f)
-			for _, l := range []lattice{plain, {2, 0, 1}, {2, 1, 0}} {
-				images := make([]float32, s.N*l.step*s.H*l.step*s.W*channels)
+		for _, f := range []*transforms{&is.wino2, &is.wino4, &is.wino6, &is.winoDown} {
+			g := newPatchGrid(s.N, s.H, s.W, f)
+			for _, l := range []lattice{dense(s.H, s.W, 1), dense(2*s.H, 2*s.W-1, 2), parity(s.H, s.W, 0, 1), parity(s.H, s.W, 1, 0)} {
+				images := make([]float32, s.N*l.step*l.h*l.step*l.w*channels)
 				first := func(p *patch, patch int) uintptr {
-					n, _, _ := g.locate(p, patch)
-					image := l.view(p, images, n, s.H, s.W, channels)
+					n, _, _ := g.locate(p, l, patch)
+					image := l.view(p, images, n, channels)
 					return uintptr(unsafe.Pointer(&image[0])) + uintptr(p.y)*p.row + uintptr(p.x)*p.pixel
 				}
 				var p patch
@@ -24,7 +24,7 @@ func TestNextPatchIsFetched(t *testing.T) {
 					for to := range s.N * g.perImage() {
 						want := first(&p, to)
 						want -= first(&p, from)
-						if g.fetchNext(&p, from, to); p.next != want {
+						if g.fetchNext(&p, l, from, to); p.next != want {
 							t.Fatalf("%+v by F(%d), %+v: from patch %d to %d are %d bytes, not %d", s, f.size, l, from, to, int(want), int(p.next))
 						}
 					}
@@ -45,7 +45,7 @@ func TestBlocksOfPatchesFit(t *testing.T) {
 	tuned = tuningOf(1 << 20)
 	for _, s := range []ConvShape{
 		fixed(same3x3(6, 11, 15, 96, 216)), fixed(same3x3(4, 16, 16, 256, 256)), // few patches of many channels
-		same3x3(3, 27, 18, 33, 40), same3x3(5, 7, 7, 20, 36), up3x3(3, 8, 8, 48, 40),
+		same3x3(3, 27, 18, 33, 40), same3x3(5, 7, 7, 20, 36), up3x3(3, 8, 8, 48, 40), down3x3(5, 28, 22, 48, 40, 1),
 	} {
 		for threads := 1; threads <= 33; threads++ {
 			SetThreads(threads)

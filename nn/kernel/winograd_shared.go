@@ -21,16 +21,17 @@ const (
 	sharedBlock  = 8       // patches of a chunk of transforming
 )
 
-// newSharedPatches returns nil where blocks that transform for themselves are better, or the sums are cut into pieces.
+// newSharedPatches returns nil where blocks that transform for themselves are better, or the sums are cut into pieces or come from several
+// points, which would add up in another order.
 func newSharedPatches(g *winogradWeights) *sharedPatches {
 	p := &sharedPatches{winogradWeights: g, vRow: g.chans + 16, wRow: g.width*panelWidth + 16}
 	patches := g.s.N * g.perImage()
 	p.vPlane, p.wPlane = patches*p.vRow, patches*p.wRow
-	if len(g.phases) > 1 || g.pieces.count > 1 || patches < 2*g.block || g.s.C*g.s.K < tuned.sharedFilter || p.scratch() > sharedFloats {
+	if len(g.phases) > 1 || g.filter1 != nil || g.pieces.count > 1 || patches < 2*g.block || g.s.C*g.s.K < tuned.sharedFilter || p.scratch() > sharedFloats {
 		return nil
 	}
 	// Where all patches have a part in all products, the blocks' size changes no bits.
-	if p.order = g.order[0]; len(g.runs) == 1 {
+	if p.order = g.order[0]; !g.uneven() {
 		p.order = g.cutPatches(0, g.s.N, sharedDepth)
 	}
 	for _, at := range p.order {
@@ -74,16 +75,16 @@ func (p *sharedPatches) do(b *weightsBlock, sums bool) {
 	q := &b.mul
 	columns := q.tiles(b.c1-b.c0, b.k1-b.k0) * len(p.list)
 	q.stopFetching()
-	for _, r := range b.runs {
+	for i, r := range b.runs {
 		for point := r.first; point < r.first+r.count; point++ {
-			if next := point + 1; next < b.planes() { // V and W come from far
+			if next, more := b.planeAfter(i, point); more { // V and W come from far
 				q.fetch(0, b.v[next*p.vPlane:][:p.vPlane], columns)
 				q.fetch(1, b.w[next*p.wPlane:][:p.wPlane], columns)
 			}
 			t := 0
 			for i, at := range p.order {
 				if first, end := at.part(r); first < end {
-					b.multiplyAt(point, t+first, end-first, i == 0)
+					b.multiplyAt(point, t+first, end-first, i == 0 && r.begins)
 				}
 				t += len(at.list)
 			}

@@ -6,10 +6,11 @@ import (
 	"testing"
 )
 
-// squaredShapes have a filter's gradient that comes from registers: by F(6x6, 3x3), F(4x4, 3x3) and F(2x2, 3x3), small enough to
+// squaredShapes have a filter's gradient that comes from registers: by F(6x6, 3x3), F(4x4, 3x3), F(2x2, 3x3) and of stride 2, small enough to
 // be written to the caches and too large, and with a last group of few input channels.
 var squaredShapes = []ConvShape{
 	same3x3(2, 13, 13, 128, 128), same3x3(3, 6, 6, 130, 144), same3x3(2, 4, 4, 256, 256), same3x3(1, 12, 12, 40, 48),
+	down3x3(2, 16, 14, 130, 128, 0),
 }
 
 func squaresOf(t *testing.T, s ConvShape) (dw, squares []float32) {

@@ -16,7 +16,7 @@ import "unsafe"
 
 // patch is the argument of the transforms. An image patch has its first pixel at
 // (y, x) of an image of h x w pixels; pixels outside read as outside, which points
-// at zeros, or are written to outside. Transformed data has 16, 25, 36 or 64 planes. Steps are
+// at zeros, or are written to outside. Transformed data has 16, 25, 36, 64 or 81 planes. Steps are
 // in bytes, and count is in vectors or, for the filter, in input channels.
 //
 // The order of the fields is known to _generate/transform.go.
@@ -33,9 +33,9 @@ type patch struct {
 
 	squares *float32 // filterGradient, but behind an upsampling: a vector of the sums of the squares of what it writes
 
-	pixels    [64]uintptr // the transforms' own
-	addPixels [36]uintptr
-	temp      [64*16 + 16]float32
+	pixels    [81]uintptr // the transforms' own
+	addPixels [64]uintptr
+	temp      [81*16 + 16]float32
 }
 
 // view is where a patch lies: its first pixel, the image's size, and the steps
@@ -45,9 +45,10 @@ type view struct {
 	row, pixel uintptr
 }
 
-// transforms are those of one algorithm, by the size of a whole patch of outputs.
+// transforms are those of one algorithm, by the size of a whole patch.
 type transforms struct {
-	size, taps    int // rows and columns of a whole patch of outputs, 2, 4 or 6, and of the filter
+	geometry
+	size          int // of a whole patch: 2, 4 or 6 positions of the grid in each dimension
 	input, output bySize
 	filter        func(*byte)
 
@@ -55,6 +56,25 @@ type transforms struct {
 	filterGradient       func(*byte)
 	filterGradientStream func(*byte) // filterGradient past the caches, to whole lines; may be nil
 }
+
+// geometry is what an algorithm makes of a patch, in each dimension.
+type geometry struct {
+	points  extent // of planes
+	window  extent // pixels that are read
+	results extent // pixels that are computed
+	taps    int    // of the filter's gradient
+	filter1 []int  // the filter's plane at each point, where some share one
+}
+
+var (
+	threeTaps = geometry{points: extent{1, 2}, window: extent{1, 2}, results: extent{1, 0}, taps: 3}
+	twoTaps   = geometry{points: extent{1, 1}, window: extent{1, 1}, results: extent{1, 0}, taps: 2}
+)
+
+// extent is a length for so many of a grid's positions: some for each, and some more.
+type extent struct{ each, more int }
+
+func (e extent) of(positions int) int { return e.each*positions + e.more }
 
 // parities are the transforms of F(4x4, 2x2) by the parity of the outputs' row and column. They differ in the filter's.
 type parities [2][2]transforms

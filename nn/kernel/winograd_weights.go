@@ -2,8 +2,8 @@ package kernel
 
 import "unsafe"
 
-// winogradWeights is the gradient of a 3x3 filter of stride 1 and padding 1 in the
-// Winograd domain, by F(6x6, 3x3), F(4x4, 3x3) or F(2x2, 3x3). A chunk of work is a block of input channels times a group of
+// winogradWeights is the gradient of a 3x3 filter in the Winograd domain, of stride 1 and padding 1 by F(6x6, 3x3),
+// F(4x4, 3x3) or F(2x2, 3x3), of stride 2 by F(4x4, 2x2) of the even rows and columns of taps. A chunk of work is a block of input channels times a group of
 // panels of output channels over a piece of the images: it transforms some patches
 // of x to V [planes][patches][channels] and of dy to W, adds the products V^T W of each of 64 planes, 36 or 16, to
 // D [planes][panel][channels][32], and at the end transforms D to the filter's gradient. A smaller patch at the edge of an
@@ -36,21 +36,25 @@ type winogradWeights struct {
 	sumTap                     func(i int)
 }
 
-// weightsPhase is where the patches of x begin, and which of dy's pixels meet them.
+// weightsPhase is where the patches of x begin, and which of x's and dy's pixels meet.
 type weightsPhase struct {
 	top, left int
-	dy        lattice
+	x, dy     lattice
 }
 
 func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
-	f, phases := s.winogradOfGradient(is), []weightsPhase{{-1, -1, plain}}
-	if s.Upsample {
+	f, phases, h, w := s.winogradOfGradient(is), []weightsPhase{{-1, -1, dense(s.H, s.W, 1), dense(s.H, s.W, 1)}}, s.H, s.W
+	switch {
+	case s.Upsample:
 		phases = nil
 		for i := range 4 {
-			phases = append(phases, weightsPhase{i/2 - 1, i%2 - 1, lattice{2, i / 2, i % 2}})
+			phases = append(phases, weightsPhase{i/2 - 1, i%2 - 1, dense(s.H, s.W, 1), parity(s.H, s.W, i/2, i%2)})
 		}
+	case s.Stride == 2:
+		_, l := s.downLayout(false, is)
+		phases, h, w = []weightsPhase{{l.top, l.left, l.from, l.to}}, l.h, l.w
 	}
-	g := &winogradWeights{s: s, patchGrid: newPatchGrid(s, f), transforms: f, phases: phases}
+	g := &winogradWeights{s: s, patchGrid: newPatchGrid(s.N, h, w, f), transforms: f, phases: phases}
 	panels := padded(s.K) / panelWidth
 	// The number of pieces is part of the result, so it comes from the shape. The
 	// blocks are not: they are made smaller when there are many threads.
@@ -77,11 +81,11 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	// V and W of 64 patches with 64 channels together are as large as those of 32 with 128.
 	_, largest := g.pieces.cut(s.N, 0)
 	g.block = max(tuned.weightPatches, min(64, 4096/(g.vRow+g.wRow)))
-	if len(g.runs) > 1 {
+	if g.uneven() || g.filter1 != nil {
 		g.block = g.blockOf(edgePatches)
 	}
 	g.block = min(g.block, max(1, largest)*g.perImage())
-	g.dLen = g.planes() * (g.width*g.chans*panelWidth + 16)
+	g.dLen = g.filterPlanes() * (g.width*g.chans*panelWidth + 16)
 	g.vLen, g.wLen = g.planes()*(g.block*g.vRow+16), g.planes()*(g.block*g.wRow+16)
 	g.vLen = max(g.vLen, f.taps*f.taps*16*g.chans) // store uses it too
 	g.zeros = aligned(make([]float32, max(padded(s.C), padded(s.K))+16))
@@ -106,8 +110,8 @@ func (g *winogradWeights) cutPatches(first, end, most int) []patchBlock {
 	return list
 }
 
-// edgePatches is the most patches of a block where some are smaller. Those that take part in a product must follow each other,
-// so a block has them sorted, and as the gradient's bits come from their order, no machine and no number of threads may have
+// edgePatches is the most patches of a block where some are smaller, or points share D's planes. Those that take part in a
+// product must follow each other, so a block has them sorted, and as the gradient's bits come from their order, no machine and no number of threads may have
 // other blocks. With 48 the gradients take 2 to 10 % longer, with 24 up to 5 % (Zen 4, images from memory).
 const edgePatches = 36
 
@@ -270,22 +274,22 @@ func (b *weightsBlock) transformPatches(at *patchBlock) {
 // transformX transforms patch t of x to v, next before patch next.
 func (b *weightsBlock) transformX(v []float32, t, next int) {
 	s, p, ph := &b.s, &b.patch, &b.winogradWeights.phases[b.phase]
-	n, rows, cols := b.locate(p, t)
+	n, rows, cols := b.locate(p, ph.x, t)
 	p.y += ph.top
 	p.x += ph.left
-	image := plain.view(p, b.x, n, s.H, s.W, s.C)
+	image := ph.x.view(p, b.x, n, s.C)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.vPlane)
-	b.fetchNext(p, t, next)
-	b.winogradWorker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input[rows][cols], rows+b.reach, cols+b.reach)
+	b.fetchNext(p, ph.x, t, next)
+	b.winogradWorker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input[rows][cols], b.window.of(rows), b.window.of(cols))
 }
 
 // transformDY is transformX for dy.
 func (b *weightsBlock) transformDY(w []float32, t, next int) {
-	s, p := &b.s, &b.patch
-	n, rows, cols := b.locate(p, t)
-	image := b.winogradWeights.phases[b.phase].dy.view(p, b.dy, n, s.H, s.W, s.K)
+	s, p, dy := &b.s, &b.patch, b.winogradWeights.phases[b.phase].dy
+	n, rows, cols := b.locate(p, dy, t)
+	image := dy.view(p, b.dy, n, s.K)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.wPlane)
-	b.fetchNext(p, t, next)
+	b.fetchNext(p, dy, t, next)
 	b.winogradWorker.transform(image[b.k0:], w, b.k1-b.k0, b.transforms.gradient[rows][cols], rows, cols)
 }
 
@@ -293,14 +297,14 @@ func (b *weightsBlock) transformDY(w []float32, t, next int) {
 func (b *weightsBlock) prefetch(at *patchBlock, c *weightsChunk) {
 	p := &b.mul
 	steps := b.planes() * p.tiles(b.c1-b.c0, b.k1-b.k0)
-	dy := b.winogradWeights.phases[c.phase].dy
-	x := b.memory(b.x, plain, b.s.C, at.first, at.end)
+	ph := &b.winogradWeights.phases[c.phase]
+	x := b.memory(b.x, ph.x, b.s.C, at.first, at.end)
 	if b.dLen >= tuned.fetchD { // D takes the place of columns
 		p.fetchRuns(0, x, b.s.C, c.c0, c.c1, steps)
 	} else {
 		p.fetchColumns(0, x, b.s.C, c.c0, c.c1, steps, at.end-at.first)
 	}
-	p.fetchColumns(1, b.memory(b.dy, dy, b.s.K, at.first, at.end), b.s.K, c.k0, c.k1, steps, at.end-at.first)
+	p.fetchColumns(1, b.memory(b.dy, ph.dy, b.s.K, at.first, at.end), b.s.K, c.k0, c.k1, steps, at.end-at.first)
 }
 
 // multiply adds the products of some patches to D, or writes them when first: there are whole patches among the first, which
@@ -309,12 +313,13 @@ func (b *weightsBlock) multiply(at *patchBlock, first bool) {
 	for _, r := range b.runs {
 		t0, t1 := at.part(r)
 		for point := r.first; t0 < t1 && point < r.first+r.count; point++ {
-			b.multiplyAt(point, t0, t1-t0, first)
+			b.multiplyAt(point, t0, t1-t0, first && r.begins)
 		}
 	}
 }
 
-// multiplyAt is multiply for one point and n patches from the t-th of v and w on.
+// multiplyAt is multiply for one point and n patches from the t-th of v and w on. Points that share a plane of the filter share
+// that of D.
 func (b *weightsBlock) multiplyAt(point, t, n int, first bool) {
 	p := &b.mul
 	p.aRow, p.aCol, p.bRow, p.cRow = 4, uintptr(4*b.vRow), uintptr(4*b.wRow), 4*panelWidth
@@ -322,7 +327,7 @@ func (b *weightsBlock) multiplyAt(point, t, n int, first bool) {
 	p.a = &b.v[point*b.vPlane+t*b.vRow]
 	for k := b.k0; k < b.k1; k += panelWidth {
 		p.b = &b.w[point*b.wPlane+t*b.wRow+k-b.k0]
-		p.c = &b.d[point*b.dPlane()+(k-b.k0)*b.chans]
+		p.c = &b.d[b.filterPlane(point)*b.dPlane()+(k-b.k0)*b.chans]
 		p.init, p.initRow = p.c, p.cRow
 		if first {
 			p.init, p.initRow = &zeroLine[0], 0
@@ -337,7 +342,7 @@ func (b *weightsBlock) fetchD(point, k, n int) {
 	p, rows := &b.mul, b.c1-b.c0
 	tiles := p.tiles(rows, 1)
 	tile := (rows + tiles - 1) / tiles * panelWidth
-	if at := point*b.dPlane() + (k-b.k0)*b.chans + 2*tile; b.shared == nil && b.dLen >= tuned.fetchD && at+b.chans*panelWidth <= len(b.d) {
+	if at := b.filterPlane(point)*b.dPlane() + (k-b.k0)*b.chans + 2*tile; b.shared == nil && b.dLen >= tuned.fetchD && at+b.chans*panelWidth <= len(b.d) {
 		p.fetch(0, b.d[at:][:tile], n)
 	}
 }

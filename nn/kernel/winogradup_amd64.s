@@ -128,7 +128,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, BX
 	IMUL3Q       $+5, DI, R8
-	LEAQ         991(AX), R9
+	LEAQ         1351(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -270,14 +270,14 @@ TEXT ·winoUpOutput2x2AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	JMP    found
 
 border:
@@ -296,7 +296,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -307,7 +307,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -323,7 +323,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
+	MOVQ    CX, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -334,7 +334,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 800(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -343,7 +343,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, BX
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -384,7 +384,7 @@ loop:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -397,7 +397,7 @@ store0:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -411,7 +411,7 @@ store1:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -424,7 +424,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -518,7 +518,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   991(AX), R9
+	LEAQ   1351(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -723,7 +723,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -904,18 +904,18 @@ TEXT ·winoUpOutput2x3AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 792(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 800(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	JMP    found
 
 border:
@@ -934,7 +934,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -945,7 +945,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -956,7 +956,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -972,7 +972,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -983,7 +983,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -994,7 +994,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -1003,7 +1003,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, BX
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -1056,7 +1056,7 @@ loop:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -1067,7 +1067,7 @@ store0:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -1080,7 +1080,7 @@ store1:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -1097,7 +1097,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -1108,7 +1108,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -1121,7 +1121,7 @@ store4:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -1231,7 +1231,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -1482,7 +1482,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -1697,22 +1697,22 @@ TEXT ·winoUpOutput2x4AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	JMP    found
 
 border:
@@ -1731,7 +1731,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -1742,7 +1742,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -1753,7 +1753,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -1764,7 +1764,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -1780,7 +1780,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -1791,7 +1791,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -1802,7 +1802,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -1813,7 +1813,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -1822,7 +1822,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+5, R9, R10
 	IMUL3Q       $+3, R10, BX
-	LEAQ         991(AX), R11
+	LEAQ         1351(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -1892,7 +1892,7 @@ loop:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -1905,7 +1905,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -1917,7 +1917,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -1931,7 +1931,7 @@ store2:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -1950,7 +1950,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -1963,7 +1963,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -1975,7 +1975,7 @@ store5:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -1989,7 +1989,7 @@ store6:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -2115,7 +2115,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -2381,7 +2381,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, BX
 	IMUL3Q       $+5, DI, R8
-	LEAQ         991(AX), R9
+	LEAQ         1351(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -2564,19 +2564,19 @@ TEXT ·winoUpOutput3x2AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	JMP    found
 
 border:
@@ -2595,7 +2595,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -2606,7 +2606,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -2622,7 +2622,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -2633,7 +2633,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -2649,7 +2649,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -2660,7 +2660,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -2669,7 +2669,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -2722,7 +2722,7 @@ loop:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -2735,7 +2735,7 @@ store0:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -2749,7 +2749,7 @@ store1:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -2762,7 +2762,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -2776,7 +2776,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -2789,7 +2789,7 @@ store4:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -2904,7 +2904,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   991(AX), R9
+	LEAQ   1351(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -3165,7 +3165,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -3395,25 +3395,25 @@ TEXT ·winoUpOutput3x3AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 792(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 800(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 704(AX)
+	MOVQ   CX, 840(AX)
 	JMP    found
 
 border:
@@ -3432,7 +3432,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -3443,7 +3443,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -3454,7 +3454,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -3470,7 +3470,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -3481,7 +3481,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -3492,7 +3492,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -3508,7 +3508,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -3519,7 +3519,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -3530,7 +3530,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
+	MOVQ    CX, 840(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -3539,7 +3539,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -3608,7 +3608,7 @@ loop:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -3619,7 +3619,7 @@ store0:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -3632,7 +3632,7 @@ store1:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -3649,7 +3649,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -3660,7 +3660,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -3673,7 +3673,7 @@ store4:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -3690,7 +3690,7 @@ store5:
 	VADDPS     (R8)(BX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z1, Z1
 
@@ -3701,7 +3701,7 @@ store6:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       696(AX), SI
+	MOVQ       832(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -3714,7 +3714,7 @@ store7:
 	VADDPS     (R8)(BX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z0, Z0
 
@@ -3853,7 +3853,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -4178,7 +4178,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -4461,31 +4461,31 @@ TEXT ·winoUpOutput3x4AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 696(AX)
+	MOVQ   DX, 832(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 840(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 712(AX)
+	MOVQ   DX, 848(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 720(AX)
+	MOVQ   DX, 856(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 728(AX)
+	MOVQ   CX, 864(AX)
 	JMP    found
 
 border:
@@ -4504,7 +4504,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4515,7 +4515,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4526,7 +4526,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4537,7 +4537,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -4553,7 +4553,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4564,7 +4564,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4575,7 +4575,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -4586,7 +4586,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -4602,7 +4602,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
+	MOVQ    CX, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -4613,7 +4613,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 712(AX)
+	MOVQ    CX, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -4624,7 +4624,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
+	MOVQ    CX, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -4635,7 +4635,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
+	MOVQ    CX, 864(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -4644,7 +4644,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+5, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -4734,7 +4734,7 @@ loop:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -4747,7 +4747,7 @@ store0:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -4759,7 +4759,7 @@ store1:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -4773,7 +4773,7 @@ store2:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -4792,7 +4792,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -4805,7 +4805,7 @@ store4:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -4817,7 +4817,7 @@ store5:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -4831,7 +4831,7 @@ store6:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -4850,7 +4850,7 @@ store7:
 	VADDPS     (R8)(BX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z6, Z6
 
@@ -4863,7 +4863,7 @@ store8:
 	VADDPS      (R8)(BX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z6, Z6
 
@@ -4875,7 +4875,7 @@ store9:
 	VADDPS      (R8)(BX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z5, Z5
 
@@ -4889,7 +4889,7 @@ store10:
 	VADDPS      (R8)(BX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z3, Z3
 
@@ -5052,7 +5052,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -5388,7 +5388,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, BX
 	IMUL3Q       $+5, DI, R8
-	LEAQ         991(AX), R9
+	LEAQ         1351(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -5607,24 +5607,24 @@ TEXT ·winoUpOutput4x2AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	JMP    found
 
 border:
@@ -5643,7 +5643,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5654,7 +5654,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -5670,7 +5670,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5681,7 +5681,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -5697,7 +5697,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -5708,7 +5708,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -5724,7 +5724,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -5735,7 +5735,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -5744,7 +5744,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+5, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -5824,7 +5824,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z4, Z4
 
@@ -5837,7 +5837,7 @@ store0:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -5851,7 +5851,7 @@ store1:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
@@ -5864,7 +5864,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -5878,7 +5878,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
@@ -5891,7 +5891,7 @@ store4:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -5905,7 +5905,7 @@ store5:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
@@ -5918,7 +5918,7 @@ store6:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       696(AX), SI
+	MOVQ       832(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -6054,7 +6054,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, BX
 	IMUL3Q       $+5, DI, R8
-	LEAQ         991(AX), R9
+	LEAQ         1351(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -6381,7 +6381,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -6666,32 +6666,32 @@ TEXT ·winoUpOutput4x3AVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 792(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 800(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 704(AX)
+	MOVQ   CX, 840(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 712(AX)
+	MOVQ   R10, 848(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 720(AX)
+	MOVQ   CX, 856(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 728(AX)
+	MOVQ   CX, 864(AX)
 	JMP    found
 
 border:
@@ -6710,7 +6710,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -6721,7 +6721,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -6732,7 +6732,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -6748,7 +6748,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -6759,7 +6759,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -6770,7 +6770,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -6786,7 +6786,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -6797,7 +6797,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -6808,7 +6808,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -6824,7 +6824,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 712(AX)
+	MOVQ    CX, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -6835,7 +6835,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
+	MOVQ    CX, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -6846,7 +6846,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
+	MOVQ    CX, 864(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -6855,7 +6855,7 @@ found:
 	MOVQ         88(AX), R9
 	IMUL3Q       $+5, R9, R10
 	IMUL3Q       $+3, R10, R11
-	LEAQ         991(AX), R12
+	LEAQ         1351(AX), R12
 	ANDQ         $-64, R12
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -6958,7 +6958,7 @@ loop:
 	VADDPS      (R8)(BX*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Z4, Z4
 
@@ -6969,7 +6969,7 @@ store0:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -6982,7 +6982,7 @@ store1:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -6999,7 +6999,7 @@ store2:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
@@ -7010,7 +7010,7 @@ store3:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -7023,7 +7023,7 @@ store4:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -7040,7 +7040,7 @@ store5:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
@@ -7051,7 +7051,7 @@ store6:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       696(AX), SI
+	MOVQ       832(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -7064,7 +7064,7 @@ store7:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -7081,7 +7081,7 @@ store8:
 	VADDPS     (R8)(BX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store9
-	MOVQ       712(AX), SI
+	MOVQ       848(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z4, Z4
 
@@ -7092,7 +7092,7 @@ store9:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store10
-	MOVQ       720(AX), SI
+	MOVQ       856(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -7105,7 +7105,7 @@ store10:
 	VADDPS     (R8)(BX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store11
-	MOVQ       728(AX), SI
+	MOVQ       864(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Z3, Z3
 
@@ -7273,7 +7273,7 @@ found:
 	MOVQ         88(AX), DI
 	IMUL3Q       $+3, DI, R8
 	IMUL3Q       $+5, DI, R9
-	LEAQ         991(AX), R10
+	LEAQ         1351(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, BX
 	VPBROADCASTD BX, Z0
@@ -7692,25 +7692,27 @@ loop:
 	LEAQ         64(SI), DI
 	CMPQ         BX, $+1
 	CMOVQEQ      112(AX), DI
-	MOVQ         128(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z1
-	MOVQ         168(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z2
-	MOVQ         208(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z3
-	MOVQ         248(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z4
-	MOVQ         288(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z5
+	LEAQ         1351(AX), R10
+	ANDQ         $-64, R10
+	MOVQ         128(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z1
+	MOVQ         168(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z2
+	MOVQ         208(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z3
+	MOVQ         248(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z4
+	MOVQ         288(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z5
 	VSUBPS       Z2, Z4, Z6
 	VSUBPS       Z3, Z5, Z5
 	VFNMADD231PS Z6, Z0, Z5
-	VMOVUPS      Z5, 2208(AX)
+	VMOVUPS      Z5, 1280(R10)
 	VSUBPS       Z3, Z1, Z1
 	VMOVAPS      Z6, Z5
 	VFMADD231PS  Z1, Z0, Z5
@@ -7719,25 +7721,25 @@ loop:
 	VFNMADD231PS Z2, Z0, Z4
 	VSUBPS       Z3, Z2, Z2
 	VFMADD231PS  Z2, Z0, Z1
-	MOVQ         136(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z2
-	MOVQ         176(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z3
-	MOVQ         216(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z7
-	MOVQ         256(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z8
-	MOVQ         296(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z9
+	MOVQ         136(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z2
+	MOVQ         176(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z3
+	MOVQ         216(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z7
+	MOVQ         256(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z8
+	MOVQ         296(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z9
 	VSUBPS       Z3, Z8, Z10
 	VSUBPS       Z7, Z9, Z9
 	VFNMADD231PS Z10, Z0, Z9
-	VMOVUPS      Z9, 2272(AX)
+	VMOVUPS      Z9, 1344(R10)
 	VSUBPS       Z7, Z2, Z2
 	VMOVAPS      Z10, Z9
 	VFMADD231PS  Z2, Z0, Z9
@@ -7746,25 +7748,25 @@ loop:
 	VFNMADD231PS Z3, Z0, Z8
 	VSUBPS       Z7, Z3, Z3
 	VFMADD231PS  Z3, Z0, Z2
-	MOVQ         144(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z3
-	MOVQ         184(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z7
-	MOVQ         224(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z11
-	MOVQ         264(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z12
-	MOVQ         304(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z13
+	MOVQ         144(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z3
+	MOVQ         184(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z7
+	MOVQ         224(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z11
+	MOVQ         264(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z12
+	MOVQ         304(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z13
 	VSUBPS       Z7, Z12, Z14
 	VSUBPS       Z11, Z13, Z13
 	VFNMADD231PS Z14, Z0, Z13
-	VMOVUPS      Z13, 2336(AX)
+	VMOVUPS      Z13, 1408(R10)
 	VSUBPS       Z11, Z3, Z3
 	VMOVAPS      Z14, Z13
 	VFMADD231PS  Z3, Z0, Z13
@@ -7773,25 +7775,25 @@ loop:
 	VFNMADD231PS Z7, Z0, Z12
 	VSUBPS       Z11, Z7, Z7
 	VFMADD231PS  Z7, Z0, Z3
-	MOVQ         152(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z7
-	MOVQ         192(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z11
-	MOVQ         232(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z15
-	MOVQ         272(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z16
-	MOVQ         312(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z17
+	MOVQ         152(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z7
+	MOVQ         192(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z11
+	MOVQ         232(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z15
+	MOVQ         272(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z16
+	MOVQ         312(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z17
 	VSUBPS       Z11, Z16, Z18
 	VSUBPS       Z15, Z17, Z17
 	VFNMADD231PS Z18, Z0, Z17
-	VMOVUPS      Z17, 2400(AX)
+	VMOVUPS      Z17, 1472(R10)
 	VSUBPS       Z15, Z7, Z7
 	VMOVAPS      Z18, Z17
 	VFMADD231PS  Z7, Z0, Z17
@@ -7800,25 +7802,25 @@ loop:
 	VFNMADD231PS Z11, Z0, Z16
 	VSUBPS       Z15, Z11, Z11
 	VFMADD231PS  Z11, Z0, Z7
-	MOVQ         160(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z11
-	MOVQ         200(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z15
-	MOVQ         240(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z19
-	MOVQ         280(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z20
-	MOVQ         320(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Z21
+	MOVQ         160(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z11
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z15
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z19
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z20
+	MOVQ         320(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Z21
 	VSUBPS       Z15, Z20, Z22
 	VSUBPS       Z19, Z21, Z21
 	VFNMADD231PS Z22, Z0, Z21
-	VMOVUPS      Z21, 2464(AX)
+	VMOVUPS      Z21, 1536(R10)
 	VSUBPS       Z19, Z11, Z11
 	VMOVAPS      Z22, Z21
 	VFMADD231PS  Z11, Z0, Z21
@@ -7862,11 +7864,11 @@ loop:
 	VFMADD231PS  Z5, Z0, Z4
 	VMOVUPS      Z4, (DI)(R8*1)
 	ADDQ         R9, DI
-	VMOVUPS      2208(AX), Z4
-	VMOVUPS      2272(AX), Z5
-	VMOVUPS      2336(AX), Z8
-	VMOVUPS      2400(AX), Z9
-	VMOVUPS      2464(AX), Z12
+	VMOVUPS      1280(R10), Z4
+	VMOVUPS      1344(R10), Z5
+	VMOVUPS      1408(R10), Z8
+	VMOVUPS      1472(R10), Z9
+	VMOVUPS      1536(R10), Z12
 	VSUBPS       Z5, Z9, Z13
 	VSUBPS       Z8, Z12, Z12
 	VFNMADD231PS Z13, Z0, Z12
@@ -7991,40 +7993,40 @@ TEXT ·winoUpOutputAVX512(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 696(AX)
+	MOVQ   DX, 832(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 840(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 712(AX)
+	MOVQ   DX, 848(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 720(AX)
+	MOVQ   DX, 856(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 728(AX)
+	MOVQ   DX, 864(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 736(AX)
+	MOVQ   R10, 872(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 744(AX)
+	MOVQ   DX, 880(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 752(AX)
+	MOVQ   DX, 888(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 760(AX)
+	MOVQ   CX, 896(AX)
 	JMP    found
 
 border:
@@ -8043,7 +8045,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8054,7 +8056,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8065,7 +8067,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8076,7 +8078,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -8092,7 +8094,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8103,7 +8105,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8114,7 +8116,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8125,7 +8127,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -8141,7 +8143,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8152,7 +8154,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 712(AX)
+	MOVQ    BP, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8163,7 +8165,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 720(AX)
+	MOVQ    BP, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -8174,7 +8176,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 728(AX)
+	MOVQ    BP, 864(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -8190,7 +8192,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 736(AX)
+	MOVQ    CX, 872(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -8201,7 +8203,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 744(AX)
+	MOVQ    CX, 880(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -8212,7 +8214,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 752(AX)
+	MOVQ    CX, 888(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -8223,7 +8225,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 760(AX)
+	MOVQ    CX, 896(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -8350,7 +8352,7 @@ loop:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), R10
+	MOVQ        776(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
@@ -8363,7 +8365,7 @@ store0:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), R10
+	MOVQ        784(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
@@ -8375,7 +8377,7 @@ store1:
 	VADDPS      (DI)(SI*1), Z21, Z21
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), R10
+	MOVQ        792(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z21, Z21
 
@@ -8388,7 +8390,7 @@ store2:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), R10
+	MOVQ        800(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
@@ -8403,7 +8405,7 @@ store3:
 	VADDPS     (DI)(SI*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), R10
+	MOVQ       808(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Z6, Z6
 
@@ -8416,7 +8418,7 @@ store4:
 	VADDPS      (DI)(SI*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), R10
+	MOVQ        816(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z6, Z6
 
@@ -8428,7 +8430,7 @@ store5:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), R10
+	MOVQ        824(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
@@ -8441,7 +8443,7 @@ store6:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), R10
+	MOVQ        832(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
@@ -8456,7 +8458,7 @@ store7:
 	VADDPS     (DI)(SI*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), R10
+	MOVQ       840(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Z6, Z6
 
@@ -8469,7 +8471,7 @@ store8:
 	VADDPS      (DI)(SI*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), R10
+	MOVQ        848(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z6, Z6
 
@@ -8481,7 +8483,7 @@ store9:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), R10
+	MOVQ        856(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
@@ -8494,7 +8496,7 @@ store10:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), R10
+	MOVQ        864(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
@@ -8509,7 +8511,7 @@ store11:
 	VADDPS     (DI)(SI*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       736(AX), R10
+	MOVQ       872(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Z4, Z4
 
@@ -8522,7 +8524,7 @@ store12:
 	VADDPS      (DI)(SI*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        744(AX), R10
+	MOVQ        880(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z4, Z4
 
@@ -8534,7 +8536,7 @@ store13:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        752(AX), R10
+	MOVQ        888(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
@@ -8547,7 +8549,7 @@ store14:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        760(AX), R10
+	MOVQ        896(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
@@ -9988,7 +9990,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   991(AX), R9
+	LEAQ   1351(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -10176,14 +10178,14 @@ TEXT ·winoUpOutput2x2AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	JMP    found
 
 border:
@@ -10202,7 +10204,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -10213,7 +10215,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10229,7 +10231,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 656(AX)
+	MOVQ    CX, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -10240,7 +10242,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 800(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -10249,7 +10251,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, BX
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -10290,7 +10292,7 @@ loop:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -10303,7 +10305,7 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -10317,7 +10319,7 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -10330,7 +10332,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -10424,7 +10426,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   991(AX), R9
+	LEAQ   1351(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -10629,7 +10631,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -10802,18 +10804,18 @@ TEXT ·winoUpOutput2x3AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 792(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 800(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	JMP    found
 
 border:
@@ -10832,7 +10834,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -10843,7 +10845,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -10854,7 +10856,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -10870,7 +10872,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 664(AX)
+	MOVQ    CX, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -10881,7 +10883,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -10892,7 +10894,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -10901,7 +10903,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, BX
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -10954,7 +10956,7 @@ loop:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -10965,7 +10967,7 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -10978,7 +10980,7 @@ store1:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -10995,7 +10997,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -11006,7 +11008,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -11019,7 +11021,7 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -11129,7 +11131,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -11380,7 +11382,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -11591,22 +11593,22 @@ TEXT ·winoUpOutput2x4AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	JMP    found
 
 border:
@@ -11625,7 +11627,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -11636,7 +11638,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -11647,7 +11649,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -11658,7 +11660,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -11674,7 +11676,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -11685,7 +11687,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -11696,7 +11698,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -11707,7 +11709,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -11716,7 +11718,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, BX
-	LEAQ   991(AX), R11
+	LEAQ   1351(AX), R11
 	ANDQ   $-64, R11
 	XORQ   BX, BX
 
@@ -11780,7 +11782,7 @@ loop:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -11793,7 +11795,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -11805,7 +11807,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -11819,7 +11821,7 @@ store2:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -11838,7 +11840,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R12*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -11851,7 +11853,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -11863,7 +11865,7 @@ store5:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -11877,7 +11879,7 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R12*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -12003,7 +12005,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -12263,7 +12265,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   991(AX), R9
+	LEAQ   1351(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -12438,19 +12440,19 @@ TEXT ·winoUpOutput3x2AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	JMP    found
 
 border:
@@ -12469,7 +12471,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12480,7 +12482,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -12496,7 +12498,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -12507,7 +12509,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -12523,7 +12525,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 672(AX)
+	MOVQ    CX, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -12534,7 +12536,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 680(AX)
+	MOVQ    CX, 816(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -12543,7 +12545,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -12596,7 +12598,7 @@ loop:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -12609,7 +12611,7 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -12623,7 +12625,7 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -12636,7 +12638,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -12650,7 +12652,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -12663,7 +12665,7 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -12778,7 +12780,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   991(AX), R9
+	LEAQ   1351(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -13039,7 +13041,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -13263,25 +13265,25 @@ TEXT ·winoUpOutput3x3AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 792(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 800(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 704(AX)
+	MOVQ   CX, 840(AX)
 	JMP    found
 
 border:
@@ -13300,7 +13302,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -13311,7 +13313,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -13322,7 +13324,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -13338,7 +13340,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -13349,7 +13351,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -13360,7 +13362,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -13376,7 +13378,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -13387,7 +13389,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -13398,7 +13400,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
+	MOVQ    CX, 840(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -13407,7 +13409,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -13476,7 +13478,7 @@ loop:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -13487,7 +13489,7 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -13500,7 +13502,7 @@ store1:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -13517,7 +13519,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -13528,7 +13530,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -13541,7 +13543,7 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -13558,7 +13560,7 @@ store5:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -13569,7 +13571,7 @@ store6:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       696(AX), SI
+	MOVQ       832(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -13582,7 +13584,7 @@ store7:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -13721,7 +13723,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -14046,7 +14048,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -14323,31 +14325,31 @@ TEXT ·winoUpOutput3x4AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 696(AX)
+	MOVQ   DX, 832(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 840(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 712(AX)
+	MOVQ   DX, 848(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 720(AX)
+	MOVQ   DX, 856(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 728(AX)
+	MOVQ   CX, 864(AX)
 	JMP    found
 
 border:
@@ -14366,7 +14368,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -14377,7 +14379,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -14388,7 +14390,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -14399,7 +14401,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -14415,7 +14417,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -14426,7 +14428,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -14437,7 +14439,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -14448,7 +14450,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -14464,7 +14466,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 704(AX)
+	MOVQ    CX, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -14475,7 +14477,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 712(AX)
+	MOVQ    CX, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -14486,7 +14488,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
+	MOVQ    CX, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -14497,7 +14499,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
+	MOVQ    CX, 864(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -14506,7 +14508,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -14590,7 +14592,7 @@ loop:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       640(AX), SI
+	MOVQ       776(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -14603,7 +14605,7 @@ store0:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), SI
+	MOVQ        784(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -14615,7 +14617,7 @@ store1:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), SI
+	MOVQ        792(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -14629,7 +14631,7 @@ store2:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), SI
+	MOVQ        800(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -14648,7 +14650,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -14661,7 +14663,7 @@ store4:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), SI
+	MOVQ        816(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -14673,7 +14675,7 @@ store5:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), SI
+	MOVQ        824(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -14687,7 +14689,7 @@ store6:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), SI
+	MOVQ        832(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -14706,7 +14708,7 @@ store7:
 	VADDPS     (R8)(BX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y3, Y3
 
@@ -14719,7 +14721,7 @@ store8:
 	VADDPS      (R8)(BX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), SI
+	MOVQ        848(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y3, Y3
 
@@ -14731,7 +14733,7 @@ store9:
 	VADDPS      (R8)(BX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), SI
+	MOVQ        856(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y2, Y2
 
@@ -14745,7 +14747,7 @@ store10:
 	VADDPS      (R8)(BX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), SI
+	MOVQ        864(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y0, Y0
 
@@ -14908,7 +14910,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -15238,7 +15240,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   991(AX), R9
+	LEAQ   1351(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -15453,24 +15455,24 @@ TEXT ·winoUpOutput4x2AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 656(AX)
+	MOVQ   R10, 792(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 664(AX)
+	MOVQ   CX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	JMP    found
 
 border:
@@ -15489,7 +15491,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15500,7 +15502,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -15516,7 +15518,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15527,7 +15529,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -15543,7 +15545,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -15554,7 +15556,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -15570,7 +15572,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 688(AX)
+	MOVQ    CX, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -15581,7 +15583,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 696(AX)
+	MOVQ    CX, 832(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -15590,7 +15592,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -15664,7 +15666,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y1, Y1
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
@@ -15677,7 +15679,7 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -15691,7 +15693,7 @@ store1:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -15704,7 +15706,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -15718,7 +15720,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -15731,7 +15733,7 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -15745,7 +15747,7 @@ store5:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -15758,7 +15760,7 @@ store6:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       696(AX), SI
+	MOVQ       832(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -15894,7 +15896,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, BX
 	IMUL3Q $+5, DI, R8
-	LEAQ   991(AX), R9
+	LEAQ   1351(AX), R9
 	ANDQ   $-64, R9
 	XORQ   BX, BX
 
@@ -16215,7 +16217,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -16494,32 +16496,32 @@ TEXT ·winoUpOutput4x3AVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 648(AX)
+	MOVQ   CX, 784(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 656(AX)
+	MOVQ   CX, 792(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 664(AX)
+	MOVQ   R10, 800(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 672(AX)
+	MOVQ   CX, 808(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 680(AX)
+	MOVQ   CX, 816(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 688(AX)
+	MOVQ   R10, 824(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 696(AX)
+	MOVQ   CX, 832(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 704(AX)
+	MOVQ   CX, 840(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 712(AX)
+	MOVQ   R10, 848(AX)
 	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 720(AX)
+	MOVQ   CX, 856(AX)
 	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 728(AX)
+	MOVQ   CX, 864(AX)
 	JMP    found
 
 border:
@@ -16538,7 +16540,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16549,7 +16551,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16560,7 +16562,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -16576,7 +16578,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16587,7 +16589,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16598,7 +16600,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -16614,7 +16616,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16625,7 +16627,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -16636,7 +16638,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -16652,7 +16654,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 712(AX)
+	MOVQ    CX, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -16663,7 +16665,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 720(AX)
+	MOVQ    CX, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -16674,7 +16676,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 728(AX)
+	MOVQ    CX, 864(AX)
 
 found:
 	MOVQ   80(AX), CX
@@ -16683,7 +16685,7 @@ found:
 	MOVQ   88(AX), R9
 	IMUL3Q $+5, R9, R10
 	IMUL3Q $+3, R10, R11
-	LEAQ   991(AX), R12
+	LEAQ   1351(AX), R12
 	ANDQ   $-64, R12
 	XORQ   BX, BX
 
@@ -16780,7 +16782,7 @@ loop:
 	VADDPS      (R8)(BX*1), Y1, Y1
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), SI
+	MOVQ        776(AX), SI
 	PREFETCHT0  (SI)(R13*1)
 	VADDPS      (SI)(BX*1), Y1, Y1
 
@@ -16791,7 +16793,7 @@ store0:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       648(AX), SI
+	MOVQ       784(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -16804,7 +16806,7 @@ store1:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       656(AX), SI
+	MOVQ       792(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -16821,7 +16823,7 @@ store2:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store3
-	MOVQ       664(AX), SI
+	MOVQ       800(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -16832,7 +16834,7 @@ store3:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), SI
+	MOVQ       808(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -16845,7 +16847,7 @@ store4:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store5
-	MOVQ       680(AX), SI
+	MOVQ       816(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -16862,7 +16864,7 @@ store5:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store6
-	MOVQ       688(AX), SI
+	MOVQ       824(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -16873,7 +16875,7 @@ store6:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store7
-	MOVQ       696(AX), SI
+	MOVQ       832(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -16886,7 +16888,7 @@ store7:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), SI
+	MOVQ       840(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -16903,7 +16905,7 @@ store8:
 	VADDPS     (R8)(BX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store9
-	MOVQ       712(AX), SI
+	MOVQ       848(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y1, Y1
 
@@ -16914,7 +16916,7 @@ store9:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store10
-	MOVQ       720(AX), SI
+	MOVQ       856(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -16927,7 +16929,7 @@ store10:
 	VADDPS     (R8)(BX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store11
-	MOVQ       728(AX), SI
+	MOVQ       864(AX), SI
 	PREFETCHT0 (SI)(R13*1)
 	VADDPS     (SI)(BX*1), Y0, Y0
 
@@ -17095,7 +17097,7 @@ found:
 	MOVQ   88(AX), DI
 	IMUL3Q $+3, DI, R8
 	IMUL3Q $+5, DI, R9
-	LEAQ   991(AX), R10
+	LEAQ   1351(AX), R10
 	ANDQ   $-64, R10
 	XORQ   BX, BX
 
@@ -17509,167 +17511,169 @@ loop:
 	LEAQ         64(SI), DI
 	CMPQ         BX, $+1
 	CMOVQEQ      112(AX), DI
-	MOVQ         128(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y1
-	MOVQ         168(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y2
-	MOVQ         208(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y3
-	MOVQ         248(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y4
-	MOVQ         288(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y5
+	LEAQ         1351(AX), R10
+	ANDQ         $-64, R10
+	MOVQ         128(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y1
+	MOVQ         168(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y2
+	MOVQ         208(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y3
+	MOVQ         248(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y4
+	MOVQ         288(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
-	VMOVUPS      Y5, 1568(AX)
+	VMOVUPS      Y5, 640(R10)
 	VSUBPS       Y3, Y1, Y1
 	VMOVAPS      Y6, Y5
 	VFMADD231PS  Y1, Y0, Y5
-	VMOVUPS      Y5, 928(AX)
-	VMOVUPS      Y6, 1408(AX)
+	VMOVUPS      Y5, (R10)
+	VMOVUPS      Y6, 480(R10)
 	VSUBPS       Y3, Y4, Y1
 	VMOVAPS      Y1, Y4
 	VFNMADD231PS Y2, Y0, Y4
-	VMOVUPS      Y4, 1088(AX)
+	VMOVUPS      Y4, 160(R10)
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
-	VMOVUPS      Y1, 1248(AX)
-	MOVQ         136(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y1
-	MOVQ         176(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y2
-	MOVQ         216(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y3
-	MOVQ         256(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y4
-	MOVQ         296(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y5
+	VMOVUPS      Y1, 320(R10)
+	MOVQ         136(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y1
+	MOVQ         176(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y2
+	MOVQ         216(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y3
+	MOVQ         256(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y4
+	MOVQ         296(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
-	VMOVUPS      Y5, 1600(AX)
+	VMOVUPS      Y5, 672(R10)
 	VSUBPS       Y3, Y1, Y1
 	VMOVAPS      Y6, Y5
 	VFMADD231PS  Y1, Y0, Y5
-	VMOVUPS      Y5, 960(AX)
-	VMOVUPS      Y6, 1440(AX)
+	VMOVUPS      Y5, 32(R10)
+	VMOVUPS      Y6, 512(R10)
 	VSUBPS       Y3, Y4, Y1
 	VMOVAPS      Y1, Y4
 	VFNMADD231PS Y2, Y0, Y4
-	VMOVUPS      Y4, 1120(AX)
+	VMOVUPS      Y4, 192(R10)
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
-	VMOVUPS      Y1, 1280(AX)
-	MOVQ         144(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y1
-	MOVQ         184(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y2
-	MOVQ         224(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y3
-	MOVQ         264(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y4
-	MOVQ         304(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y5
+	VMOVUPS      Y1, 352(R10)
+	MOVQ         144(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y1
+	MOVQ         184(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y2
+	MOVQ         224(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y3
+	MOVQ         264(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y4
+	MOVQ         304(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
-	VMOVUPS      Y5, 1632(AX)
+	VMOVUPS      Y5, 704(R10)
 	VSUBPS       Y3, Y1, Y1
 	VMOVAPS      Y6, Y5
 	VFMADD231PS  Y1, Y0, Y5
-	VMOVUPS      Y5, 992(AX)
-	VMOVUPS      Y6, 1472(AX)
+	VMOVUPS      Y5, 64(R10)
+	VMOVUPS      Y6, 544(R10)
 	VSUBPS       Y3, Y4, Y1
 	VMOVAPS      Y1, Y4
 	VFNMADD231PS Y2, Y0, Y4
-	VMOVUPS      Y4, 1152(AX)
+	VMOVUPS      Y4, 224(R10)
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
-	VMOVUPS      Y1, 1312(AX)
-	MOVQ         152(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y1
-	MOVQ         192(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y2
-	MOVQ         232(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y3
-	MOVQ         272(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y4
-	MOVQ         312(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y5
+	VMOVUPS      Y1, 384(R10)
+	MOVQ         152(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y1
+	MOVQ         192(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y2
+	MOVQ         232(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y3
+	MOVQ         272(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y4
+	MOVQ         312(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
-	VMOVUPS      Y5, 1664(AX)
+	VMOVUPS      Y5, 736(R10)
 	VSUBPS       Y3, Y1, Y1
 	VMOVAPS      Y6, Y5
 	VFMADD231PS  Y1, Y0, Y5
-	VMOVUPS      Y5, 1024(AX)
-	VMOVUPS      Y6, 1504(AX)
+	VMOVUPS      Y5, 96(R10)
+	VMOVUPS      Y6, 576(R10)
 	VSUBPS       Y3, Y4, Y1
 	VMOVAPS      Y1, Y4
 	VFNMADD231PS Y2, Y0, Y4
-	VMOVUPS      Y4, 1184(AX)
+	VMOVUPS      Y4, 256(R10)
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
-	VMOVUPS      Y1, 1344(AX)
-	MOVQ         160(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y1
-	MOVQ         200(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y2
-	MOVQ         240(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y3
-	MOVQ         280(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y4
-	MOVQ         320(AX), R10
-	PREFETCHT0   (R10)(DI*1)
-	VMOVUPS      (R10)(SI*1), Y5
+	VMOVUPS      Y1, 416(R10)
+	MOVQ         160(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y1
+	MOVQ         200(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y2
+	MOVQ         240(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y3
+	MOVQ         280(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y4
+	MOVQ         320(AX), R11
+	PREFETCHT0   (R11)(DI*1)
+	VMOVUPS      (R11)(SI*1), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
-	VMOVUPS      Y5, 1696(AX)
+	VMOVUPS      Y5, 768(R10)
 	VSUBPS       Y3, Y1, Y1
 	VMOVAPS      Y6, Y5
 	VFMADD231PS  Y1, Y0, Y5
-	VMOVUPS      Y5, 1056(AX)
-	VMOVUPS      Y6, 1536(AX)
+	VMOVUPS      Y5, 128(R10)
+	VMOVUPS      Y6, 608(R10)
 	VSUBPS       Y3, Y4, Y1
 	VMOVAPS      Y1, Y4
 	VFNMADD231PS Y2, Y0, Y4
-	VMOVUPS      Y4, 1216(AX)
+	VMOVUPS      Y4, 288(R10)
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
-	VMOVUPS      Y1, 1376(AX)
+	VMOVUPS      Y1, 448(R10)
 	MOVQ         CX, DI
-	VMOVUPS      928(AX), Y1
-	VMOVUPS      960(AX), Y2
-	VMOVUPS      992(AX), Y3
-	VMOVUPS      1024(AX), Y4
-	VMOVUPS      1056(AX), Y5
+	VMOVUPS      (R10), Y1
+	VMOVUPS      32(R10), Y2
+	VMOVUPS      64(R10), Y3
+	VMOVUPS      96(R10), Y4
+	VMOVUPS      128(R10), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
@@ -17687,11 +17691,11 @@ loop:
 	VFMADD231PS  Y2, Y0, Y1
 	VMOVUPS      Y1, (DI)(R8*1)
 	ADDQ         R9, DI
-	VMOVUPS      1088(AX), Y1
-	VMOVUPS      1120(AX), Y2
-	VMOVUPS      1152(AX), Y3
-	VMOVUPS      1184(AX), Y4
-	VMOVUPS      1216(AX), Y5
+	VMOVUPS      160(R10), Y1
+	VMOVUPS      192(R10), Y2
+	VMOVUPS      224(R10), Y3
+	VMOVUPS      256(R10), Y4
+	VMOVUPS      288(R10), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
@@ -17709,11 +17713,11 @@ loop:
 	VFMADD231PS  Y2, Y0, Y1
 	VMOVUPS      Y1, (DI)(R8*1)
 	ADDQ         R9, DI
-	VMOVUPS      1568(AX), Y1
-	VMOVUPS      1600(AX), Y2
-	VMOVUPS      1632(AX), Y3
-	VMOVUPS      1664(AX), Y4
-	VMOVUPS      1696(AX), Y5
+	VMOVUPS      640(R10), Y1
+	VMOVUPS      672(R10), Y2
+	VMOVUPS      704(R10), Y3
+	VMOVUPS      736(R10), Y4
+	VMOVUPS      768(R10), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
@@ -17731,11 +17735,11 @@ loop:
 	VFMADD231PS  Y2, Y0, Y1
 	VMOVUPS      Y1, (DI)(R8*1)
 	ADDQ         R9, DI
-	VMOVUPS      1248(AX), Y1
-	VMOVUPS      1280(AX), Y2
-	VMOVUPS      1312(AX), Y3
-	VMOVUPS      1344(AX), Y4
-	VMOVUPS      1376(AX), Y5
+	VMOVUPS      320(R10), Y1
+	VMOVUPS      352(R10), Y2
+	VMOVUPS      384(R10), Y3
+	VMOVUPS      416(R10), Y4
+	VMOVUPS      448(R10), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
@@ -17753,11 +17757,11 @@ loop:
 	VFMADD231PS  Y2, Y0, Y1
 	VMOVUPS      Y1, (DI)(R8*1)
 	ADDQ         R9, DI
-	VMOVUPS      1408(AX), Y1
-	VMOVUPS      1440(AX), Y2
-	VMOVUPS      1472(AX), Y3
-	VMOVUPS      1504(AX), Y4
-	VMOVUPS      1536(AX), Y5
+	VMOVUPS      480(R10), Y1
+	VMOVUPS      512(R10), Y2
+	VMOVUPS      544(R10), Y3
+	VMOVUPS      576(R10), Y4
+	VMOVUPS      608(R10), Y5
 	VSUBPS       Y2, Y4, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y6, Y0, Y5
@@ -17848,40 +17852,40 @@ TEXT ·winoUpOutputAVX2(SB), NOSPLIT, $8-8
 	CMPQ   16(AX), $+0
 	JEQ    found
 	MOVQ   R11, R10
-	MOVQ   R10, 640(AX)
+	MOVQ   R10, 776(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 648(AX)
+	MOVQ   DX, 784(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 656(AX)
+	MOVQ   DX, 792(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 664(AX)
+	MOVQ   DX, 800(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 672(AX)
+	MOVQ   R10, 808(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 680(AX)
+	MOVQ   DX, 816(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 688(AX)
+	MOVQ   DX, 824(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 696(AX)
+	MOVQ   DX, 832(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 704(AX)
+	MOVQ   R10, 840(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 712(AX)
+	MOVQ   DX, 848(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 720(AX)
+	MOVQ   DX, 856(AX)
 	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 728(AX)
+	MOVQ   DX, 864(AX)
 	ADDQ   DI, R11
 	MOVQ   R11, R10
-	MOVQ   R10, 736(AX)
+	MOVQ   R10, 872(AX)
 	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 744(AX)
+	MOVQ   DX, 880(AX)
 	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 752(AX)
+	MOVQ   DX, 888(AX)
 	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 760(AX)
+	MOVQ   CX, 896(AX)
 	JMP    found
 
 border:
@@ -17900,7 +17904,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 640(AX)
+	MOVQ    BP, 776(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -17911,7 +17915,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 648(AX)
+	MOVQ    BP, 784(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -17922,7 +17926,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 656(AX)
+	MOVQ    BP, 792(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -17933,7 +17937,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 664(AX)
+	MOVQ    BP, 800(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -17949,7 +17953,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 672(AX)
+	MOVQ    BP, 808(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -17960,7 +17964,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 680(AX)
+	MOVQ    BP, 816(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -17971,7 +17975,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 688(AX)
+	MOVQ    BP, 824(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -17982,7 +17986,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 696(AX)
+	MOVQ    BP, 832(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -17998,7 +18002,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 704(AX)
+	MOVQ    BP, 840(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -18009,7 +18013,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 712(AX)
+	MOVQ    BP, 848(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -18020,7 +18024,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 720(AX)
+	MOVQ    BP, 856(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, BP
@@ -18031,7 +18035,7 @@ border:
 	LEAQ    (R10)(R11*1), BP
 	CMPQ    R15, R14
 	CMOVQCC R12, BP
-	MOVQ    BP, 728(AX)
+	MOVQ    BP, 864(AX)
 	ADDQ    DI, R9
 	INCQ    CX
 	MOVQ    SI, R14
@@ -18047,7 +18051,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 736(AX)
+	MOVQ    CX, 872(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -18058,7 +18062,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 744(AX)
+	MOVQ    CX, 880(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -18069,7 +18073,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 752(AX)
+	MOVQ    CX, 888(AX)
 	ADDQ    R8, R10
 	INCQ    R15
 	MOVQ    R10, CX
@@ -18080,7 +18084,7 @@ border:
 	LEAQ    (R10)(R11*1), CX
 	CMPQ    R15, R14
 	CMOVQCC R12, CX
-	MOVQ    CX, 760(AX)
+	MOVQ    CX, 896(AX)
 
 found:
 	MOVQ         80(AX), CX
@@ -18103,131 +18107,133 @@ loop:
 	LEAQ        64(SI), R9
 	CMPQ        BX, $+1
 	CMOVQEQ     112(AX), R9
-	MOVQ        CX, R11
-	MOVQ        R11, R10
-	VMOVUPS     (R10), Y3
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y4
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y5
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y6
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y7
+	LEAQ        1351(AX), R10
+	ANDQ        $-64, R10
+	MOVQ        CX, R12
+	MOVQ        R12, R11
+	VMOVUPS     (R11), Y3
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y4
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y5
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y6
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y7
 	VADDPS      Y6, Y4, Y8
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
 	VADDPS      Y7, Y3, Y3
-	VMOVUPS     Y3, 928(AX)
+	VMOVUPS     Y3, (R10)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1088(AX)
+	VMOVUPS     Y3, 160(R10)
 	VFMADD231PS Y7, Y1, Y8
-	VMOVUPS     Y8, 1248(AX)
+	VMOVUPS     Y8, 320(R10)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
-	VMOVUPS     Y3, 1408(AX)
-	ADDQ        DX, R11
-	MOVQ        R11, R10
-	VMOVUPS     (R10), Y3
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y4
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y5
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y6
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y7
+	VMOVUPS     Y3, 480(R10)
+	ADDQ        DX, R12
+	MOVQ        R12, R11
+	VMOVUPS     (R11), Y3
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y4
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y5
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y6
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y7
 	VADDPS      Y6, Y4, Y8
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
 	VADDPS      Y7, Y3, Y3
-	VMOVUPS     Y3, 960(AX)
+	VMOVUPS     Y3, 32(R10)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1120(AX)
+	VMOVUPS     Y3, 192(R10)
 	VFMADD231PS Y7, Y1, Y8
-	VMOVUPS     Y8, 1280(AX)
+	VMOVUPS     Y8, 352(R10)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
-	VMOVUPS     Y3, 1440(AX)
-	ADDQ        DX, R11
-	MOVQ        R11, R10
-	VMOVUPS     (R10), Y3
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y4
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y5
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y6
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y7
+	VMOVUPS     Y3, 512(R10)
+	ADDQ        DX, R12
+	MOVQ        R12, R11
+	VMOVUPS     (R11), Y3
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y4
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y5
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y6
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y7
 	VADDPS      Y6, Y4, Y8
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
 	VADDPS      Y7, Y3, Y3
-	VMOVUPS     Y3, 1056(AX)
+	VMOVUPS     Y3, 128(R10)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1216(AX)
+	VMOVUPS     Y3, 288(R10)
 	VFMADD231PS Y7, Y1, Y8
-	VMOVUPS     Y8, 1376(AX)
+	VMOVUPS     Y8, 448(R10)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
-	VMOVUPS     Y3, 1536(AX)
-	ADDQ        DX, R11
-	MOVQ        R11, R10
-	VMOVUPS     (R10), Y3
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y4
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y5
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y6
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y7
+	VMOVUPS     Y3, 608(R10)
+	ADDQ        DX, R12
+	MOVQ        R12, R11
+	VMOVUPS     (R11), Y3
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y4
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y5
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y6
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y7
 	VADDPS      Y6, Y4, Y8
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
 	VADDPS      Y7, Y3, Y3
-	VMOVUPS     Y3, 992(AX)
+	VMOVUPS     Y3, 64(R10)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1152(AX)
+	VMOVUPS     Y3, 224(R10)
 	VFMADD231PS Y7, Y1, Y8
-	VMOVUPS     Y8, 1312(AX)
+	VMOVUPS     Y8, 384(R10)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
-	VMOVUPS     Y3, 1472(AX)
-	ADDQ        DX, R11
-	MOVQ        R11, R10
-	VMOVUPS     (R10), Y3
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y4
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y5
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y6
-	ADDQ        R8, R10
-	VMOVUPS     (R10), Y7
+	VMOVUPS     Y3, 544(R10)
+	ADDQ        DX, R12
+	MOVQ        R12, R11
+	VMOVUPS     (R11), Y3
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y4
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y5
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y6
+	ADDQ        R8, R11
+	VMOVUPS     (R11), Y7
 	VADDPS      Y6, Y4, Y8
 	VSUBPS      Y6, Y4, Y4
 	VADDPS      Y8, Y3, Y3
 	VADDPS      Y7, Y3, Y3
-	VMOVUPS     Y3, 1024(AX)
+	VMOVUPS     Y3, 96(R10)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y7, Y0, Y3
-	VMOVUPS     Y3, 1184(AX)
+	VMOVUPS     Y3, 256(R10)
 	VFMADD231PS Y7, Y1, Y8
-	VMOVUPS     Y8, 1344(AX)
+	VMOVUPS     Y8, 416(R10)
 	VFMADD231PS Y7, Y2, Y4
 	VADDPS      Y5, Y4, Y3
-	VMOVUPS     Y3, 1504(AX)
-	VMOVUPS     928(AX), Y3
-	VMOVUPS     960(AX), Y4
-	VMOVUPS     992(AX), Y5
-	VMOVUPS     1024(AX), Y6
-	VMOVUPS     1056(AX), Y7
+	VMOVUPS     Y3, 576(R10)
+	VMOVUPS     (R10), Y3
+	VMOVUPS     32(R10), Y4
+	VMOVUPS     64(R10), Y5
+	VMOVUPS     96(R10), Y6
+	VMOVUPS     128(R10), Y7
 	VADDPS      Y5, Y4, Y8
 	VSUBPS      Y5, Y4, Y4
 	VADDPS      Y8, Y3, Y3
@@ -18235,57 +18241,57 @@ loop:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        640(AX), R10
-	PREFETCHT0  (R10)(R9*1)
-	VADDPS      (R10)(SI*1), Y3, Y3
+	MOVQ        776(AX), R11
+	PREFETCHT0  (R11)(R9*1)
+	VADDPS      (R11)(SI*1), Y3, Y3
 
 store0:
-	MOVQ        128(AX), R10
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
-	VMOVUPS     Y3, (R10)(SI*1)
+	MOVQ        128(AX), R11
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
+	VMOVUPS     Y3, (R11)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        648(AX), R10
-	PREFETCHT0  (R10)(R9*1)
-	VADDPS      (R10)(SI*1), Y3, Y3
+	MOVQ        784(AX), R11
+	PREFETCHT0  (R11)(R9*1)
+	VADDPS      (R11)(SI*1), Y3, Y3
 
 store1:
-	MOVQ        136(AX), R10
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
-	VMOVUPS     Y3, (R10)(SI*1)
+	MOVQ        136(AX), R11
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
+	VMOVUPS     Y3, (R11)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        656(AX), R10
-	PREFETCHT0  (R10)(R9*1)
-	VADDPS      (R10)(SI*1), Y8, Y8
+	MOVQ        792(AX), R11
+	PREFETCHT0  (R11)(R9*1)
+	VADDPS      (R11)(SI*1), Y8, Y8
 
 store2:
-	MOVQ        144(AX), R10
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
-	VMOVUPS     Y8, (R10)(SI*1)
+	MOVQ        144(AX), R11
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
+	VMOVUPS     Y8, (R11)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y7, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        664(AX), R10
-	PREFETCHT0  (R10)(R9*1)
-	VADDPS      (R10)(SI*1), Y3, Y3
+	MOVQ        800(AX), R11
+	PREFETCHT0  (R11)(R9*1)
+	VADDPS      (R11)(SI*1), Y3, Y3
 
 store3:
-	MOVQ       152(AX), R10
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
-	VMOVUPS    Y3, (R10)(SI*1)
-	VMOVUPS    1088(AX), Y3
-	VMOVUPS    1120(AX), Y4
-	VMOVUPS    1152(AX), Y5
-	VMOVUPS    1184(AX), Y6
-	VMOVUPS    1216(AX), Y7
+	MOVQ       152(AX), R11
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
+	VMOVUPS    Y3, (R11)(SI*1)
+	VMOVUPS    160(R10), Y3
+	VMOVUPS    192(R10), Y4
+	VMOVUPS    224(R10), Y5
+	VMOVUPS    256(R10), Y6
+	VMOVUPS    288(R10), Y7
 	VADDPS     Y5, Y4, Y8
 	VSUBPS     Y5, Y4, Y4
 	VADDPS     Y8, Y3, Y3
@@ -18293,57 +18299,57 @@ store3:
 	VADDPS     (DI)(SI*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       672(AX), R10
-	PREFETCHT0 (R10)(R9*1)
-	VADDPS     (R10)(SI*1), Y3, Y3
+	MOVQ       808(AX), R11
+	PREFETCHT0 (R11)(R9*1)
+	VADDPS     (R11)(SI*1), Y3, Y3
 
 store4:
-	MOVQ        160(AX), R10
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
-	VMOVUPS     Y3, (R10)(SI*1)
+	MOVQ        160(AX), R11
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
+	VMOVUPS     Y3, (R11)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        680(AX), R10
-	PREFETCHT0  (R10)(R9*1)
-	VADDPS      (R10)(SI*1), Y3, Y3
+	MOVQ        816(AX), R11
+	PREFETCHT0  (R11)(R9*1)
+	VADDPS      (R11)(SI*1), Y3, Y3
 
 store5:
-	MOVQ        168(AX), R10
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
-	VMOVUPS     Y3, (R10)(SI*1)
+	MOVQ        168(AX), R11
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
+	VMOVUPS     Y3, (R11)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        688(AX), R10
-	PREFETCHT0  (R10)(R9*1)
-	VADDPS      (R10)(SI*1), Y8, Y8
+	MOVQ        824(AX), R11
+	PREFETCHT0  (R11)(R9*1)
+	VADDPS      (R11)(SI*1), Y8, Y8
 
 store6:
-	MOVQ        176(AX), R10
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
-	VMOVUPS     Y8, (R10)(SI*1)
+	MOVQ        176(AX), R11
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
+	VMOVUPS     Y8, (R11)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y7, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        696(AX), R10
-	PREFETCHT0  (R10)(R9*1)
-	VADDPS      (R10)(SI*1), Y3, Y3
+	MOVQ        832(AX), R11
+	PREFETCHT0  (R11)(R9*1)
+	VADDPS      (R11)(SI*1), Y3, Y3
 
 store7:
-	MOVQ       184(AX), R10
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
-	VMOVUPS    Y3, (R10)(SI*1)
-	VMOVUPS    1248(AX), Y3
-	VMOVUPS    1280(AX), Y4
-	VMOVUPS    1312(AX), Y5
-	VMOVUPS    1344(AX), Y6
-	VMOVUPS    1376(AX), Y7
+	MOVQ       184(AX), R11
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
+	VMOVUPS    Y3, (R11)(SI*1)
+	VMOVUPS    320(R10), Y3
+	VMOVUPS    352(R10), Y4
+	VMOVUPS    384(R10), Y5
+	VMOVUPS    416(R10), Y6
+	VMOVUPS    448(R10), Y7
 	VADDPS     Y5, Y4, Y8
 	VSUBPS     Y5, Y4, Y4
 	VADDPS     Y8, Y3, Y3
@@ -18351,57 +18357,57 @@ store7:
 	VADDPS     (DI)(SI*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       704(AX), R10
-	PREFETCHT0 (R10)(R9*1)
-	VADDPS     (R10)(SI*1), Y3, Y3
+	MOVQ       840(AX), R11
+	PREFETCHT0 (R11)(R9*1)
+	VADDPS     (R11)(SI*1), Y3, Y3
 
 store8:
-	MOVQ        192(AX), R10
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
-	VMOVUPS     Y3, (R10)(SI*1)
+	MOVQ        192(AX), R11
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
+	VMOVUPS     Y3, (R11)(SI*1)
 	VMOVAPS     Y4, Y3
 	VFMADD231PS Y6, Y0, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        712(AX), R10
-	PREFETCHT0  (R10)(R9*1)
-	VADDPS      (R10)(SI*1), Y3, Y3
+	MOVQ        848(AX), R11
+	PREFETCHT0  (R11)(R9*1)
+	VADDPS      (R11)(SI*1), Y3, Y3
 
 store9:
-	MOVQ        200(AX), R10
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
-	VMOVUPS     Y3, (R10)(SI*1)
+	MOVQ        200(AX), R11
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
+	VMOVUPS     Y3, (R11)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        720(AX), R10
-	PREFETCHT0  (R10)(R9*1)
-	VADDPS      (R10)(SI*1), Y8, Y8
+	MOVQ        856(AX), R11
+	PREFETCHT0  (R11)(R9*1)
+	VADDPS      (R11)(SI*1), Y8, Y8
 
 store10:
-	MOVQ        208(AX), R10
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
-	VMOVUPS     Y8, (R10)(SI*1)
+	MOVQ        208(AX), R11
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
+	VMOVUPS     Y8, (R11)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
 	VADDPS      Y7, Y4, Y3
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        728(AX), R10
-	PREFETCHT0  (R10)(R9*1)
-	VADDPS      (R10)(SI*1), Y3, Y3
+	MOVQ        864(AX), R11
+	PREFETCHT0  (R11)(R9*1)
+	VADDPS      (R11)(SI*1), Y3, Y3
 
 store11:
-	MOVQ       216(AX), R10
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
-	VMOVUPS    Y3, (R10)(SI*1)
-	VMOVUPS    1408(AX), Y3
-	VMOVUPS    1440(AX), Y4
-	VMOVUPS    1472(AX), Y5
-	VMOVUPS    1504(AX), Y6
-	VMOVUPS    1536(AX), Y7
+	MOVQ       216(AX), R11
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
+	VMOVUPS    Y3, (R11)(SI*1)
+	VMOVUPS    480(R10), Y3
+	VMOVUPS    512(R10), Y4
+	VMOVUPS    544(R10), Y5
+	VMOVUPS    576(R10), Y6
+	VMOVUPS    608(R10), Y7
 	VADDPS     Y5, Y4, Y8
 	VSUBPS     Y5, Y4, Y4
 	VADDPS     Y8, Y3, Y3
@@ -18409,7 +18415,7 @@ store11:
 	VADDPS     (DI)(SI*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       736(AX), R10
+	MOVQ       872(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Y3, Y3
 
@@ -18422,7 +18428,7 @@ store12:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        744(AX), R10
+	MOVQ        880(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
@@ -18434,7 +18440,7 @@ store13:
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        752(AX), R10
+	MOVQ        888(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y8, Y8
 
@@ -18447,7 +18453,7 @@ store14:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        760(AX), R10
+	MOVQ        896(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
@@ -18657,117 +18663,119 @@ loop:
 	LEAQ        64(SI), DI
 	CMPQ        BX, $+1
 	CMOVQEQ     112(AX), DI
-	MOVQ        128(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y2
-	MOVQ        160(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y3
-	MOVQ        192(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y4
-	MOVQ        224(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y5
-	VMOVUPS     Y2, 928(AX)
-	VMOVUPS     Y5, 1440(AX)
+	LEAQ        1351(AX), R8
+	ANDQ        $-64, R8
+	MOVQ        128(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y2
+	MOVQ        160(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y3
+	MOVQ        192(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y4
+	MOVQ        224(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y5
+	VMOVUPS     Y2, (R8)
+	VMOVUPS     Y5, 512(R8)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 1056(AX)
+	VMOVUPS     Y8, 128(R8)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 1184(AX)
+	VMOVUPS     Y6, 256(R8)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
-	VMOVUPS     Y2, 1312(AX)
-	MOVQ        136(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y2
-	MOVQ        168(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y3
-	MOVQ        200(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y4
-	MOVQ        232(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y5
-	VMOVUPS     Y2, 960(AX)
-	VMOVUPS     Y5, 1472(AX)
+	VMOVUPS     Y2, 384(R8)
+	MOVQ        136(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y2
+	MOVQ        168(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y3
+	MOVQ        200(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y4
+	MOVQ        232(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y5
+	VMOVUPS     Y2, 32(R8)
+	VMOVUPS     Y5, 544(R8)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 1088(AX)
+	VMOVUPS     Y8, 160(R8)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 1216(AX)
+	VMOVUPS     Y6, 288(R8)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
-	VMOVUPS     Y2, 1344(AX)
-	MOVQ        144(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y2
-	MOVQ        176(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y3
-	MOVQ        208(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y4
-	MOVQ        240(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y5
-	VMOVUPS     Y2, 992(AX)
-	VMOVUPS     Y5, 1504(AX)
+	VMOVUPS     Y2, 416(R8)
+	MOVQ        144(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y2
+	MOVQ        176(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y3
+	MOVQ        208(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y4
+	MOVQ        240(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y5
+	VMOVUPS     Y2, 64(R8)
+	VMOVUPS     Y5, 576(R8)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 1120(AX)
+	VMOVUPS     Y8, 192(R8)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 1248(AX)
+	VMOVUPS     Y6, 320(R8)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
-	VMOVUPS     Y2, 1376(AX)
-	MOVQ        152(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y2
-	MOVQ        184(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y3
-	MOVQ        216(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y4
-	MOVQ        248(AX), R8
-	PREFETCHT0  (R8)(DI*1)
-	VMOVUPS     (R8)(SI*1), Y5
-	VMOVUPS     Y2, 1024(AX)
-	VMOVUPS     Y5, 1536(AX)
+	VMOVUPS     Y2, 448(R8)
+	MOVQ        152(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y2
+	MOVQ        184(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y3
+	MOVQ        216(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y4
+	MOVQ        248(AX), R9
+	PREFETCHT0  (R9)(DI*1)
+	VMOVUPS     (R9)(SI*1), Y5
+	VMOVUPS     Y2, 96(R8)
+	VMOVUPS     Y5, 608(R8)
 	VADDPS      Y4, Y2, Y6
 	VADDPS      Y5, Y3, Y7
 	VADDPS      Y7, Y6, Y8
-	VMOVUPS     Y8, 1152(AX)
+	VMOVUPS     Y8, 224(R8)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, 1280(AX)
+	VMOVUPS     Y6, 352(R8)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
-	VMOVUPS     Y2, 1408(AX)
+	VMOVUPS     Y2, 480(R8)
 	MOVQ        CX, DI
-	IMUL3Q      $+3, DX, R8
-	IMUL3Q      $+5, DX, R9
-	VMOVUPS     928(AX), Y2
-	VMOVUPS     960(AX), Y3
-	VMOVUPS     992(AX), Y4
-	VMOVUPS     1024(AX), Y5
+	IMUL3Q      $+3, DX, R9
+	IMUL3Q      $+5, DX, R10
+	VMOVUPS     (R8), Y2
+	VMOVUPS     32(R8), Y3
+	VMOVUPS     64(R8), Y4
+	VMOVUPS     96(R8), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(DX*2)
 	VADDPS      Y4, Y2, Y6
@@ -18775,18 +18783,18 @@ loop:
 	VADDPS      Y7, Y6, Y8
 	VMOVUPS     Y8, (DI)(DX*1)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, (DI)(R8*1)
+	VMOVUPS     Y6, (DI)(R9*1)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
 	VMOVUPS     Y2, (DI)(DX*4)
-	ADDQ        R9, DI
-	VMOVUPS     1056(AX), Y2
-	VMOVUPS     1088(AX), Y3
-	VMOVUPS     1120(AX), Y4
-	VMOVUPS     1152(AX), Y5
+	ADDQ        R10, DI
+	VMOVUPS     128(R8), Y2
+	VMOVUPS     160(R8), Y3
+	VMOVUPS     192(R8), Y4
+	VMOVUPS     224(R8), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(DX*2)
 	VADDPS      Y4, Y2, Y6
@@ -18794,18 +18802,18 @@ loop:
 	VADDPS      Y7, Y6, Y8
 	VMOVUPS     Y8, (DI)(DX*1)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, (DI)(R8*1)
+	VMOVUPS     Y6, (DI)(R9*1)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
 	VMOVUPS     Y2, (DI)(DX*4)
-	ADDQ        R9, DI
-	VMOVUPS     1440(AX), Y2
-	VMOVUPS     1472(AX), Y3
-	VMOVUPS     1504(AX), Y4
-	VMOVUPS     1536(AX), Y5
+	ADDQ        R10, DI
+	VMOVUPS     512(R8), Y2
+	VMOVUPS     544(R8), Y3
+	VMOVUPS     576(R8), Y4
+	VMOVUPS     608(R8), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(DX*2)
 	VADDPS      Y4, Y2, Y6
@@ -18813,18 +18821,18 @@ loop:
 	VADDPS      Y7, Y6, Y8
 	VMOVUPS     Y8, (DI)(DX*1)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, (DI)(R8*1)
+	VMOVUPS     Y6, (DI)(R9*1)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
 	VMOVUPS     Y2, (DI)(DX*4)
-	ADDQ        R9, DI
-	VMOVUPS     1184(AX), Y2
-	VMOVUPS     1216(AX), Y3
-	VMOVUPS     1248(AX), Y4
-	VMOVUPS     1280(AX), Y5
+	ADDQ        R10, DI
+	VMOVUPS     256(R8), Y2
+	VMOVUPS     288(R8), Y3
+	VMOVUPS     320(R8), Y4
+	VMOVUPS     352(R8), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(DX*2)
 	VADDPS      Y4, Y2, Y6
@@ -18832,18 +18840,18 @@ loop:
 	VADDPS      Y7, Y6, Y8
 	VMOVUPS     Y8, (DI)(DX*1)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, (DI)(R8*1)
+	VMOVUPS     Y6, (DI)(R9*1)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
 	VMOVUPS     Y2, (DI)(DX*4)
-	ADDQ        R9, DI
-	VMOVUPS     1312(AX), Y2
-	VMOVUPS     1344(AX), Y3
-	VMOVUPS     1376(AX), Y4
-	VMOVUPS     1408(AX), Y5
+	ADDQ        R10, DI
+	VMOVUPS     384(R8), Y2
+	VMOVUPS     416(R8), Y3
+	VMOVUPS     448(R8), Y4
+	VMOVUPS     480(R8), Y5
 	VMOVUPS     Y2, (DI)
 	VMOVUPS     Y5, (DI)(DX*2)
 	VADDPS      Y4, Y2, Y6
@@ -18851,7 +18859,7 @@ loop:
 	VADDPS      Y7, Y6, Y8
 	VMOVUPS     Y8, (DI)(DX*1)
 	VSUBPS      Y7, Y6, Y6
-	VMOVUPS     Y6, (DI)(R8*1)
+	VMOVUPS     Y6, (DI)(R9*1)
 	VMOVAPS     Y2, Y2
 	VFMADD231PS Y4, Y1, Y2
 	VMOVAPS     Y3, Y3
@@ -18888,202 +18896,204 @@ TEXT ·winoUpFilter00AVX2(SB), NOSPLIT, $0-8
 	LEAQ         (CX)(BX*8), R10
 
 loop:
-	IMUL3Q     $+0, DX, R11
-	VMOVUPS    (CX)(R11*1), Y3
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+3, DX, R11
-	VMOVUPS    (CX)(R11*1), Y4
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+6, DX, R11
-	VMOVUPS    (CX)(R11*1), Y5
-	PREFETCHT0 (R10)(R11*1)
+	LEAQ       1351(AX), R11
+	ANDQ       $-64, R11
+	IMUL3Q     $+0, DX, R12
+	VMOVUPS    (CX)(R12*1), Y3
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+3, DX, R12
+	VMOVUPS    (CX)(R12*1), Y4
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+6, DX, R12
+	VMOVUPS    (CX)(R12*1), Y5
+	PREFETCHT0 (R10)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	VMOVUPS    Y6, 1024(AX)
+	VMOVUPS    Y6, 96(R11)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1216(AX)
+	VMOVUPS    Y5, 288(R11)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1120(AX)
+	VMOVUPS    Y5, 192(R11)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 928(AX)
-	VMOVUPS    Y4, 1312(AX)
-	IMUL3Q     $+1, DX, R11
-	VMOVUPS    (CX)(R11*1), Y3
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+4, DX, R11
-	VMOVUPS    (CX)(R11*1), Y4
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+7, DX, R11
-	VMOVUPS    (CX)(R11*1), Y5
-	PREFETCHT0 (R10)(R11*1)
+	VMOVUPS    Y3, (R11)
+	VMOVUPS    Y4, 384(R11)
+	IMUL3Q     $+1, DX, R12
+	VMOVUPS    (CX)(R12*1), Y3
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+4, DX, R12
+	VMOVUPS    (CX)(R12*1), Y4
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+7, DX, R12
+	VMOVUPS    (CX)(R12*1), Y5
+	PREFETCHT0 (R10)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	VMOVUPS    Y6, 1056(AX)
+	VMOVUPS    Y6, 128(R11)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1248(AX)
+	VMOVUPS    Y5, 320(R11)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1152(AX)
+	VMOVUPS    Y5, 224(R11)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 960(AX)
-	VMOVUPS    Y4, 1344(AX)
-	IMUL3Q     $+2, DX, R11
-	VMOVUPS    (CX)(R11*1), Y3
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+5, DX, R11
-	VMOVUPS    (CX)(R11*1), Y4
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+8, DX, R11
-	VMOVUPS    (CX)(R11*1), Y5
-	PREFETCHT0 (R10)(R11*1)
+	VMOVUPS    Y3, 32(R11)
+	VMOVUPS    Y4, 416(R11)
+	IMUL3Q     $+2, DX, R12
+	VMOVUPS    (CX)(R12*1), Y3
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+5, DX, R12
+	VMOVUPS    (CX)(R12*1), Y4
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+8, DX, R12
+	VMOVUPS    (CX)(R12*1), Y5
+	PREFETCHT0 (R10)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	VMOVUPS    Y6, 1088(AX)
+	VMOVUPS    Y6, 160(R11)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1280(AX)
+	VMOVUPS    Y5, 352(R11)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1184(AX)
+	VMOVUPS    Y5, 256(R11)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 992(AX)
-	VMOVUPS    Y4, 1376(AX)
-	VMOVUPS    928(AX), Y3
-	VMOVUPS    960(AX), Y4
-	VMOVUPS    992(AX), Y5
+	VMOVUPS    Y3, 64(R11)
+	VMOVUPS    Y4, 448(R11)
+	VMOVUPS    (R11), Y3
+	VMOVUPS    32(R11), Y4
+	VMOVUPS    64(R11), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	IMUL3Q     $+1, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+1, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+4, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+4, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+3, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+3, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+0, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+2, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1024(AX), Y3
-	VMOVUPS    1056(AX), Y4
-	VMOVUPS    1088(AX), Y5
+	IMUL3Q     $+0, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+2, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    96(R11), Y3
+	VMOVUPS    128(R11), Y4
+	VMOVUPS    160(R11), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	IMUL3Q     $+6, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+6, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+9, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+9, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+8, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+8, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+5, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+7, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1120(AX), Y3
-	VMOVUPS    1152(AX), Y4
-	VMOVUPS    1184(AX), Y5
+	IMUL3Q     $+5, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+7, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    192(R11), Y3
+	VMOVUPS    224(R11), Y4
+	VMOVUPS    256(R11), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	IMUL3Q     $+16, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+16, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+19, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+19, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+18, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+18, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+15, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+17, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1216(AX), Y3
-	VMOVUPS    1248(AX), Y4
-	VMOVUPS    1280(AX), Y5
+	IMUL3Q     $+15, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+17, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    288(R11), Y3
+	VMOVUPS    320(R11), Y4
+	VMOVUPS    352(R11), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	IMUL3Q     $+21, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+21, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+24, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+24, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+23, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+23, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+20, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+22, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1312(AX), Y3
-	VMOVUPS    1344(AX), Y4
-	VMOVUPS    1376(AX), Y5
+	IMUL3Q     $+20, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+22, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    384(R11), Y3
+	VMOVUPS    416(R11), Y4
+	VMOVUPS    448(R11), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	IMUL3Q     $+11, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+11, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+14, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+14, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+13, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+13, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+10, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+12, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+10, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+12, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	ADDQ       BX, R10
 	ADDQ       BX, CX
 	ADDQ       R8, SI
@@ -19115,202 +19125,204 @@ TEXT ·winoUpFilter01AVX2(SB), NOSPLIT, $0-8
 	LEAQ         (CX)(BX*8), R10
 
 loop:
-	IMUL3Q     $+0, DX, R11
-	VMOVUPS    (CX)(R11*1), Y3
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+3, DX, R11
-	VMOVUPS    (CX)(R11*1), Y4
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+6, DX, R11
-	VMOVUPS    (CX)(R11*1), Y5
-	PREFETCHT0 (R10)(R11*1)
+	LEAQ       1351(AX), R11
+	ANDQ       $-64, R11
+	IMUL3Q     $+0, DX, R12
+	VMOVUPS    (CX)(R12*1), Y3
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+3, DX, R12
+	VMOVUPS    (CX)(R12*1), Y4
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+6, DX, R12
+	VMOVUPS    (CX)(R12*1), Y5
+	PREFETCHT0 (R10)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	VMOVUPS    Y6, 1024(AX)
+	VMOVUPS    Y6, 96(R11)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1216(AX)
+	VMOVUPS    Y5, 288(R11)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1120(AX)
+	VMOVUPS    Y5, 192(R11)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 928(AX)
-	VMOVUPS    Y4, 1312(AX)
-	IMUL3Q     $+1, DX, R11
-	VMOVUPS    (CX)(R11*1), Y3
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+4, DX, R11
-	VMOVUPS    (CX)(R11*1), Y4
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+7, DX, R11
-	VMOVUPS    (CX)(R11*1), Y5
-	PREFETCHT0 (R10)(R11*1)
+	VMOVUPS    Y3, (R11)
+	VMOVUPS    Y4, 384(R11)
+	IMUL3Q     $+1, DX, R12
+	VMOVUPS    (CX)(R12*1), Y3
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+4, DX, R12
+	VMOVUPS    (CX)(R12*1), Y4
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+7, DX, R12
+	VMOVUPS    (CX)(R12*1), Y5
+	PREFETCHT0 (R10)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	VMOVUPS    Y6, 1056(AX)
+	VMOVUPS    Y6, 128(R11)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1248(AX)
+	VMOVUPS    Y5, 320(R11)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1152(AX)
+	VMOVUPS    Y5, 224(R11)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 960(AX)
-	VMOVUPS    Y4, 1344(AX)
-	IMUL3Q     $+2, DX, R11
-	VMOVUPS    (CX)(R11*1), Y3
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+5, DX, R11
-	VMOVUPS    (CX)(R11*1), Y4
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+8, DX, R11
-	VMOVUPS    (CX)(R11*1), Y5
-	PREFETCHT0 (R10)(R11*1)
+	VMOVUPS    Y3, 32(R11)
+	VMOVUPS    Y4, 416(R11)
+	IMUL3Q     $+2, DX, R12
+	VMOVUPS    (CX)(R12*1), Y3
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+5, DX, R12
+	VMOVUPS    (CX)(R12*1), Y4
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+8, DX, R12
+	VMOVUPS    (CX)(R12*1), Y5
+	PREFETCHT0 (R10)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	VMOVUPS    Y6, 1088(AX)
+	VMOVUPS    Y6, 160(R11)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1280(AX)
+	VMOVUPS    Y5, 352(R11)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	VMOVUPS    Y5, 1184(AX)
+	VMOVUPS    Y5, 256(R11)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 992(AX)
-	VMOVUPS    Y4, 1376(AX)
-	VMOVUPS    928(AX), Y3
-	VMOVUPS    960(AX), Y4
-	VMOVUPS    992(AX), Y5
+	VMOVUPS    Y3, 64(R11)
+	VMOVUPS    Y4, 448(R11)
+	VMOVUPS    (R11), Y3
+	VMOVUPS    32(R11), Y4
+	VMOVUPS    64(R11), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	IMUL3Q     $+1, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+1, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+4, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+4, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+3, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+3, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+0, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+2, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1024(AX), Y3
-	VMOVUPS    1056(AX), Y4
-	VMOVUPS    1088(AX), Y5
+	IMUL3Q     $+0, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+2, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    96(R11), Y3
+	VMOVUPS    128(R11), Y4
+	VMOVUPS    160(R11), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	IMUL3Q     $+6, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+6, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+9, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+9, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+8, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+8, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+5, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+7, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1120(AX), Y3
-	VMOVUPS    1152(AX), Y4
-	VMOVUPS    1184(AX), Y5
+	IMUL3Q     $+5, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+7, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    192(R11), Y3
+	VMOVUPS    224(R11), Y4
+	VMOVUPS    256(R11), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	IMUL3Q     $+16, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+16, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+19, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+19, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+18, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+18, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+15, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+17, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1216(AX), Y3
-	VMOVUPS    1248(AX), Y4
-	VMOVUPS    1280(AX), Y5
+	IMUL3Q     $+15, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+17, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    288(R11), Y3
+	VMOVUPS    320(R11), Y4
+	VMOVUPS    352(R11), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	IMUL3Q     $+21, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+21, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+24, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+24, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+23, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+23, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+20, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+22, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1312(AX), Y3
-	VMOVUPS    1344(AX), Y4
-	VMOVUPS    1376(AX), Y5
+	IMUL3Q     $+20, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+22, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    384(R11), Y3
+	VMOVUPS    416(R11), Y4
+	VMOVUPS    448(R11), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	IMUL3Q     $+11, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+11, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+14, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+14, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+13, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+13, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+10, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+12, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+10, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+12, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	ADDQ       BX, R10
 	ADDQ       BX, CX
 	ADDQ       R8, SI
@@ -19342,202 +19354,204 @@ TEXT ·winoUpFilter10AVX2(SB), NOSPLIT, $0-8
 	LEAQ         (CX)(BX*8), R10
 
 loop:
-	IMUL3Q     $+0, DX, R11
-	VMOVUPS    (CX)(R11*1), Y3
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+3, DX, R11
-	VMOVUPS    (CX)(R11*1), Y4
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+6, DX, R11
-	VMOVUPS    (CX)(R11*1), Y5
-	PREFETCHT0 (R10)(R11*1)
+	LEAQ       1351(AX), R11
+	ANDQ       $-64, R11
+	IMUL3Q     $+0, DX, R12
+	VMOVUPS    (CX)(R12*1), Y3
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+3, DX, R12
+	VMOVUPS    (CX)(R12*1), Y4
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+6, DX, R12
+	VMOVUPS    (CX)(R12*1), Y5
+	PREFETCHT0 (R10)(R12*1)
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	VMOVUPS    Y6, 1024(AX)
+	VMOVUPS    Y6, 96(R11)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1216(AX)
+	VMOVUPS    Y4, 288(R11)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1120(AX)
+	VMOVUPS    Y4, 192(R11)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 928(AX)
-	VMOVUPS    Y5, 1312(AX)
-	IMUL3Q     $+1, DX, R11
-	VMOVUPS    (CX)(R11*1), Y3
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+4, DX, R11
-	VMOVUPS    (CX)(R11*1), Y4
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+7, DX, R11
-	VMOVUPS    (CX)(R11*1), Y5
-	PREFETCHT0 (R10)(R11*1)
+	VMOVUPS    Y3, (R11)
+	VMOVUPS    Y5, 384(R11)
+	IMUL3Q     $+1, DX, R12
+	VMOVUPS    (CX)(R12*1), Y3
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+4, DX, R12
+	VMOVUPS    (CX)(R12*1), Y4
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+7, DX, R12
+	VMOVUPS    (CX)(R12*1), Y5
+	PREFETCHT0 (R10)(R12*1)
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	VMOVUPS    Y6, 1056(AX)
+	VMOVUPS    Y6, 128(R11)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1248(AX)
+	VMOVUPS    Y4, 320(R11)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1152(AX)
+	VMOVUPS    Y4, 224(R11)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 960(AX)
-	VMOVUPS    Y5, 1344(AX)
-	IMUL3Q     $+2, DX, R11
-	VMOVUPS    (CX)(R11*1), Y3
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+5, DX, R11
-	VMOVUPS    (CX)(R11*1), Y4
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+8, DX, R11
-	VMOVUPS    (CX)(R11*1), Y5
-	PREFETCHT0 (R10)(R11*1)
+	VMOVUPS    Y3, 32(R11)
+	VMOVUPS    Y5, 416(R11)
+	IMUL3Q     $+2, DX, R12
+	VMOVUPS    (CX)(R12*1), Y3
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+5, DX, R12
+	VMOVUPS    (CX)(R12*1), Y4
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+8, DX, R12
+	VMOVUPS    (CX)(R12*1), Y5
+	PREFETCHT0 (R10)(R12*1)
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	VMOVUPS    Y6, 1088(AX)
+	VMOVUPS    Y6, 160(R11)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1280(AX)
+	VMOVUPS    Y4, 352(R11)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1184(AX)
+	VMOVUPS    Y4, 256(R11)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 992(AX)
-	VMOVUPS    Y5, 1376(AX)
-	VMOVUPS    928(AX), Y3
-	VMOVUPS    960(AX), Y4
-	VMOVUPS    992(AX), Y5
+	VMOVUPS    Y3, 64(R11)
+	VMOVUPS    Y5, 448(R11)
+	VMOVUPS    (R11), Y3
+	VMOVUPS    32(R11), Y4
+	VMOVUPS    64(R11), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	IMUL3Q     $+1, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+1, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+4, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+4, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+3, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+3, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+0, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+2, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1024(AX), Y3
-	VMOVUPS    1056(AX), Y4
-	VMOVUPS    1088(AX), Y5
+	IMUL3Q     $+0, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+2, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    96(R11), Y3
+	VMOVUPS    128(R11), Y4
+	VMOVUPS    160(R11), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	IMUL3Q     $+6, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+6, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+9, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+9, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+8, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+8, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+5, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+7, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1120(AX), Y3
-	VMOVUPS    1152(AX), Y4
-	VMOVUPS    1184(AX), Y5
+	IMUL3Q     $+5, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+7, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    192(R11), Y3
+	VMOVUPS    224(R11), Y4
+	VMOVUPS    256(R11), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	IMUL3Q     $+16, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+16, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+19, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+19, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+18, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+18, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+15, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+17, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1216(AX), Y3
-	VMOVUPS    1248(AX), Y4
-	VMOVUPS    1280(AX), Y5
+	IMUL3Q     $+15, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+17, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    288(R11), Y3
+	VMOVUPS    320(R11), Y4
+	VMOVUPS    352(R11), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	IMUL3Q     $+21, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+21, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+24, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+24, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+23, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+23, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+20, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+22, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1312(AX), Y3
-	VMOVUPS    1344(AX), Y4
-	VMOVUPS    1376(AX), Y5
+	IMUL3Q     $+20, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+22, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    384(R11), Y3
+	VMOVUPS    416(R11), Y4
+	VMOVUPS    448(R11), Y5
 	VADDPS     Y5, Y4, Y4
 	VADDPS     Y4, Y3, Y5
 	VMULPS     Y5, Y1, Y6
-	IMUL3Q     $+11, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+11, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y4, Y5, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+14, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+14, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y4, Y5
 	VMULPS     Y5, Y2, Y5
-	IMUL3Q     $+13, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+13, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+10, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+12, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+10, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+12, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	ADDQ       BX, R10
 	ADDQ       BX, CX
 	ADDQ       R8, SI
@@ -19569,202 +19583,204 @@ TEXT ·winoUpFilter11AVX2(SB), NOSPLIT, $0-8
 	LEAQ         (CX)(BX*8), R10
 
 loop:
-	IMUL3Q     $+0, DX, R11
-	VMOVUPS    (CX)(R11*1), Y3
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+3, DX, R11
-	VMOVUPS    (CX)(R11*1), Y4
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+6, DX, R11
-	VMOVUPS    (CX)(R11*1), Y5
-	PREFETCHT0 (R10)(R11*1)
+	LEAQ       1351(AX), R11
+	ANDQ       $-64, R11
+	IMUL3Q     $+0, DX, R12
+	VMOVUPS    (CX)(R12*1), Y3
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+3, DX, R12
+	VMOVUPS    (CX)(R12*1), Y4
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+6, DX, R12
+	VMOVUPS    (CX)(R12*1), Y5
+	PREFETCHT0 (R10)(R12*1)
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	VMOVUPS    Y6, 1024(AX)
+	VMOVUPS    Y6, 96(R11)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1216(AX)
+	VMOVUPS    Y4, 288(R11)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1120(AX)
+	VMOVUPS    Y4, 192(R11)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 928(AX)
-	VMOVUPS    Y5, 1312(AX)
-	IMUL3Q     $+1, DX, R11
-	VMOVUPS    (CX)(R11*1), Y3
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+4, DX, R11
-	VMOVUPS    (CX)(R11*1), Y4
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+7, DX, R11
-	VMOVUPS    (CX)(R11*1), Y5
-	PREFETCHT0 (R10)(R11*1)
+	VMOVUPS    Y3, (R11)
+	VMOVUPS    Y5, 384(R11)
+	IMUL3Q     $+1, DX, R12
+	VMOVUPS    (CX)(R12*1), Y3
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+4, DX, R12
+	VMOVUPS    (CX)(R12*1), Y4
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+7, DX, R12
+	VMOVUPS    (CX)(R12*1), Y5
+	PREFETCHT0 (R10)(R12*1)
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	VMOVUPS    Y6, 1056(AX)
+	VMOVUPS    Y6, 128(R11)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1248(AX)
+	VMOVUPS    Y4, 320(R11)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1152(AX)
+	VMOVUPS    Y4, 224(R11)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 960(AX)
-	VMOVUPS    Y5, 1344(AX)
-	IMUL3Q     $+2, DX, R11
-	VMOVUPS    (CX)(R11*1), Y3
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+5, DX, R11
-	VMOVUPS    (CX)(R11*1), Y4
-	PREFETCHT0 (R10)(R11*1)
-	IMUL3Q     $+8, DX, R11
-	VMOVUPS    (CX)(R11*1), Y5
-	PREFETCHT0 (R10)(R11*1)
+	VMOVUPS    Y3, 32(R11)
+	VMOVUPS    Y5, 416(R11)
+	IMUL3Q     $+2, DX, R12
+	VMOVUPS    (CX)(R12*1), Y3
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+5, DX, R12
+	VMOVUPS    (CX)(R12*1), Y4
+	PREFETCHT0 (R10)(R12*1)
+	IMUL3Q     $+8, DX, R12
+	VMOVUPS    (CX)(R12*1), Y5
+	PREFETCHT0 (R10)(R12*1)
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	VMOVUPS    Y6, 1088(AX)
+	VMOVUPS    Y6, 160(R11)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1280(AX)
+	VMOVUPS    Y4, 352(R11)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	VMOVUPS    Y4, 1184(AX)
+	VMOVUPS    Y4, 256(R11)
 	VMULPS     Y3, Y0, Y3
-	VMOVUPS    Y3, 992(AX)
-	VMOVUPS    Y5, 1376(AX)
-	VMOVUPS    928(AX), Y3
-	VMOVUPS    960(AX), Y4
-	VMOVUPS    992(AX), Y5
+	VMOVUPS    Y3, 64(R11)
+	VMOVUPS    Y5, 448(R11)
+	VMOVUPS    (R11), Y3
+	VMOVUPS    32(R11), Y4
+	VMOVUPS    64(R11), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	IMUL3Q     $+1, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+1, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+4, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+4, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+3, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+3, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+0, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+2, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1024(AX), Y3
-	VMOVUPS    1056(AX), Y4
-	VMOVUPS    1088(AX), Y5
+	IMUL3Q     $+0, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+2, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    96(R11), Y3
+	VMOVUPS    128(R11), Y4
+	VMOVUPS    160(R11), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	IMUL3Q     $+6, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+6, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+9, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+9, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+8, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+8, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+5, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+7, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1120(AX), Y3
-	VMOVUPS    1152(AX), Y4
-	VMOVUPS    1184(AX), Y5
+	IMUL3Q     $+5, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+7, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    192(R11), Y3
+	VMOVUPS    224(R11), Y4
+	VMOVUPS    256(R11), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	IMUL3Q     $+16, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+16, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+19, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+19, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+18, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+18, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+15, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+17, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1216(AX), Y3
-	VMOVUPS    1248(AX), Y4
-	VMOVUPS    1280(AX), Y5
+	IMUL3Q     $+15, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+17, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    288(R11), Y3
+	VMOVUPS    320(R11), Y4
+	VMOVUPS    352(R11), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	IMUL3Q     $+21, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+21, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+24, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+24, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+23, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+23, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+20, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+22, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	VMOVUPS    1312(AX), Y3
-	VMOVUPS    1344(AX), Y4
-	VMOVUPS    1376(AX), Y5
+	IMUL3Q     $+20, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+22, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	VMOVUPS    384(R11), Y3
+	VMOVUPS    416(R11), Y4
+	VMOVUPS    448(R11), Y5
 	VADDPS     Y4, Y3, Y3
 	VADDPS     Y5, Y3, Y4
 	VMULPS     Y4, Y1, Y6
-	IMUL3Q     $+11, DI, R11
-	VMOVUPS    Y6, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+11, DI, R12
+	VMOVUPS    Y6, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VADDPS     Y5, Y4, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+14, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+14, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VSUBPS     Y3, Y5, Y4
 	VMULPS     Y4, Y2, Y4
-	IMUL3Q     $+13, DI, R11
-	VMOVUPS    Y4, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+13, DI, R12
+	VMOVUPS    Y4, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	VMULPS     Y3, Y0, Y3
-	IMUL3Q     $+10, DI, R11
-	VMOVUPS    Y3, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
-	IMUL3Q     $+12, DI, R11
-	VMOVUPS    Y5, (SI)(R11*1)
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x1e; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R11*1)
+	IMUL3Q     $+10, DI, R12
+	VMOVUPS    Y3, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
+	IMUL3Q     $+12, DI, R12
+	VMOVUPS    Y5, (SI)(R12*1)
+	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x26; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(SI)(R12*1)
 	ADDQ       BX, R10
 	ADDQ       BX, CX
 	ADDQ       R8, SI
@@ -19795,165 +19811,167 @@ TEXT ·winoUpFilterGradientAVX2(SB), NOSPLIT, $0-8
 	VPBROADCASTD X2, Y2
 
 loop:
-	IMUL3Q       $+0, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y3
-	IMUL3Q       $+5, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y4
-	IMUL3Q       $+15, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y5
-	IMUL3Q       $+20, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y6
-	IMUL3Q       $+10, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y7
+	LEAQ         1351(AX), R10
+	ANDQ         $-64, R10
+	IMUL3Q       $+0, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y3
+	IMUL3Q       $+5, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y4
+	IMUL3Q       $+15, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y5
+	IMUL3Q       $+20, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y6
+	IMUL3Q       $+10, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y7
 	VSUBPS       Y5, Y6, Y8
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VFMADD231PS  Y8, Y1, Y3
-	VMOVUPS      Y3, 928(AX)
+	VMOVUPS      Y3, (R10)
 	VMOVAPS      Y7, Y3
 	VFNMADD231PS Y4, Y0, Y3
 	VFMADD231PS  Y5, Y1, Y3
 	VFMADD231PS  Y6, Y2, Y3
-	VMOVUPS      Y3, 1088(AX)
-	IMUL3Q       $+1, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y3
-	IMUL3Q       $+6, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y4
-	IMUL3Q       $+16, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y5
-	IMUL3Q       $+21, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y6
-	IMUL3Q       $+11, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y7
+	VMOVUPS      Y3, 160(R10)
+	IMUL3Q       $+1, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y3
+	IMUL3Q       $+6, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y4
+	IMUL3Q       $+16, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y5
+	IMUL3Q       $+21, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y6
+	IMUL3Q       $+11, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y7
 	VSUBPS       Y5, Y6, Y8
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VFMADD231PS  Y8, Y1, Y3
-	VMOVUPS      Y3, 960(AX)
+	VMOVUPS      Y3, 32(R10)
 	VMOVAPS      Y7, Y3
 	VFNMADD231PS Y4, Y0, Y3
 	VFMADD231PS  Y5, Y1, Y3
 	VFMADD231PS  Y6, Y2, Y3
-	VMOVUPS      Y3, 1120(AX)
-	IMUL3Q       $+3, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y3
-	IMUL3Q       $+8, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y4
-	IMUL3Q       $+18, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y5
-	IMUL3Q       $+23, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y6
-	IMUL3Q       $+13, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y7
+	VMOVUPS      Y3, 192(R10)
+	IMUL3Q       $+3, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y3
+	IMUL3Q       $+8, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y4
+	IMUL3Q       $+18, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y5
+	IMUL3Q       $+23, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y6
+	IMUL3Q       $+13, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y7
 	VSUBPS       Y5, Y6, Y8
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VFMADD231PS  Y8, Y1, Y3
-	VMOVUPS      Y3, 992(AX)
+	VMOVUPS      Y3, 64(R10)
 	VMOVAPS      Y7, Y3
 	VFNMADD231PS Y4, Y0, Y3
 	VFMADD231PS  Y5, Y1, Y3
 	VFMADD231PS  Y6, Y2, Y3
-	VMOVUPS      Y3, 1152(AX)
-	IMUL3Q       $+4, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y3
-	IMUL3Q       $+9, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y4
-	IMUL3Q       $+19, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y5
-	IMUL3Q       $+24, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y6
-	IMUL3Q       $+14, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y7
+	VMOVUPS      Y3, 224(R10)
+	IMUL3Q       $+4, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y3
+	IMUL3Q       $+9, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y4
+	IMUL3Q       $+19, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y5
+	IMUL3Q       $+24, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y6
+	IMUL3Q       $+14, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y7
 	VSUBPS       Y5, Y6, Y8
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VFMADD231PS  Y8, Y1, Y3
-	VMOVUPS      Y3, 1024(AX)
+	VMOVUPS      Y3, 96(R10)
 	VMOVAPS      Y7, Y3
 	VFNMADD231PS Y4, Y0, Y3
 	VFMADD231PS  Y5, Y1, Y3
 	VFMADD231PS  Y6, Y2, Y3
-	VMOVUPS      Y3, 1184(AX)
-	IMUL3Q       $+2, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y3
-	IMUL3Q       $+7, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y4
-	IMUL3Q       $+17, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y5
-	IMUL3Q       $+22, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y6
-	IMUL3Q       $+12, DI, R10
-	PREFETCHT0   256(SI)(R10*1)
-	VMOVUPS      (SI)(R10*1), Y7
+	VMOVUPS      Y3, 256(R10)
+	IMUL3Q       $+2, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y3
+	IMUL3Q       $+7, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y4
+	IMUL3Q       $+17, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y5
+	IMUL3Q       $+22, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y6
+	IMUL3Q       $+12, DI, R11
+	PREFETCHT0   256(SI)(R11*1)
+	VMOVUPS      (SI)(R11*1), Y7
 	VSUBPS       Y5, Y6, Y8
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VFMADD231PS  Y8, Y1, Y3
-	VMOVUPS      Y3, 1056(AX)
+	VMOVUPS      Y3, 128(R10)
 	VMOVAPS      Y7, Y3
 	VFNMADD231PS Y4, Y0, Y3
 	VFMADD231PS  Y5, Y1, Y3
 	VFMADD231PS  Y6, Y2, Y3
-	VMOVUPS      Y3, 1216(AX)
-	VMOVUPS      928(AX), Y3
-	VMOVUPS      960(AX), Y4
-	VMOVUPS      992(AX), Y5
-	VMOVUPS      1024(AX), Y6
-	VMOVUPS      1056(AX), Y7
+	VMOVUPS      Y3, 288(R10)
+	VMOVUPS      (R10), Y3
+	VMOVUPS      32(R10), Y4
+	VMOVUPS      64(R10), Y5
+	VMOVUPS      96(R10), Y6
+	VMOVUPS      128(R10), Y7
 	VSUBPS       Y5, Y6, Y8
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VFMADD231PS  Y8, Y1, Y3
-	IMUL3Q       $+0, DX, R10
-	VMOVUPS      Y3, (CX)(R10*1)
+	IMUL3Q       $+0, DX, R11
+	VMOVUPS      Y3, (CX)(R11*1)
 	VMOVAPS      Y7, Y3
 	VFNMADD231PS Y4, Y0, Y3
 	VFMADD231PS  Y5, Y1, Y3
 	VFMADD231PS  Y6, Y2, Y3
-	IMUL3Q       $+1, DX, R10
-	VMOVUPS      Y3, (CX)(R10*1)
-	VMOVUPS      1088(AX), Y3
-	VMOVUPS      1120(AX), Y4
-	VMOVUPS      1152(AX), Y5
-	VMOVUPS      1184(AX), Y6
-	VMOVUPS      1216(AX), Y7
+	IMUL3Q       $+1, DX, R11
+	VMOVUPS      Y3, (CX)(R11*1)
+	VMOVUPS      160(R10), Y3
+	VMOVUPS      192(R10), Y4
+	VMOVUPS      224(R10), Y5
+	VMOVUPS      256(R10), Y6
+	VMOVUPS      288(R10), Y7
 	VSUBPS       Y5, Y6, Y8
 	VSUBPS       Y4, Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VFMADD231PS  Y8, Y1, Y3
-	IMUL3Q       $+2, DX, R10
-	VMOVUPS      Y3, (CX)(R10*1)
+	IMUL3Q       $+2, DX, R11
+	VMOVUPS      Y3, (CX)(R11*1)
 	VMOVAPS      Y7, Y3
 	VFNMADD231PS Y4, Y0, Y3
 	VFMADD231PS  Y5, Y1, Y3
 	VFMADD231PS  Y6, Y2, Y3
-	IMUL3Q       $+3, DX, R10
-	VMOVUPS      Y3, (CX)(R10*1)
+	IMUL3Q       $+3, DX, R11
+	VMOVUPS      Y3, (CX)(R11*1)
 	ADDQ         BX, CX
 	ADDQ         R8, SI
 	DECQ         R9

@@ -12,7 +12,7 @@ import "unsafe"
 // left at the edges is computed by F(m, 2) in that dimension, m = 2 or 3, at the first m+1 of the points, as that of F(4, 3).
 
 // winoUpInput1 is B^T d for m outputs.
-func winoUpInput1(m int, d [8]float32) (r [8]float32) {
+func winoUpInput1(m int, d line) (r line) {
 	switch m {
 	case 2:
 		r[0], r[1], r[2] = float32(2*(d[0]-d[1])), float32(-2*d[1]), d[2]-d[1]
@@ -26,7 +26,7 @@ func winoUpInput1(m int, d [8]float32) (r [8]float32) {
 }
 
 // winoUpOutput1 is A^T v for m outputs.
-func winoUpOutput1(m int, v [8]float32) (y [8]float32) {
+func winoUpOutput1(m int, v line) (y line) {
 	switch m {
 	case 2:
 		y[0], y[1] = v[0]+v[1], v[1]+v[2]
@@ -41,7 +41,7 @@ func winoUpOutput1(m int, v [8]float32) (y [8]float32) {
 }
 
 // winoUpGradient1 is A y for m outputs.
-func winoUpGradient1(m int, y [8]float32) (r [8]float32) {
+func winoUpGradient1(m int, y line) (r line) {
 	four := winoUpGradientRow([4]float32(y[:4])) // it ends with zeros
 	copy(r[:], four[:])
 	r[2] = y[m-1]
@@ -51,10 +51,10 @@ func winoUpGradient1(m int, y [8]float32) (r [8]float32) {
 // genericWinoUp is the set of transforms in plain Go, but for the filter's.
 func genericWinoUp() transforms {
 	t := transforms{
-		size: 4, taps: 2, input: whole(4, genericWinoUpInput), output: whole(4, genericWinoUpOutput),
+		size: 4, geometry: twoTaps, input: whole(4, genericWinoUpInput), output: whole(4, genericWinoUpOutput),
 		gradient: whole(4, genericWinoUpGradient), filterGradient: genericWinoUpFilterGradient,
 	}
-	t.mix(algorithm{1, 5, winoUpInput1, winoUpOutput1, winoUpGradient1}, 2, 3, 4)
+	t.mix(algorithm{twoTaps, 5, winoUpInput1, winoUpOutput1, winoUpGradient1}, 2, 3, 4)
 	return t
 }
 

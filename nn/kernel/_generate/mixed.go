@@ -14,18 +14,23 @@ import (
 // dimension.
 type algorithm struct {
 	name                    string
-	reach                   int // r-1
-	side                    int // points in each dimension
+	points, window, results extent // for patches of m positions
+	side                    int    // points in each dimension
 	input, output, gradient func(t *mixed, m int, d func(i int) vec, put func(i int, v vec))
 	inputs, outputs         map[int][]float32 // the constants of input, and of output and gradient, by m
 }
+
+// extent is winograd_transform.go's.
+type extent struct{ each, more int }
+
+func (e extent) of(m int) int { return e.each*m + e.more }
 
 // mixed is a transform of a patch of one size.
 type mixed struct {
 	*transform
 	algorithm
-	plane [9]reg.GPVirtual // multiples of the step between planes, where they are needed
-	c     map[float32]Op   // constants
+	plane [10]reg.GPVirtual // multiples of the step between planes, where they are needed
+	c     map[float32]Op    // constants
 }
 
 func (a algorithm) begin(s isa, name string) *mixed {
@@ -69,7 +74,7 @@ func (t *mixed) at(base reg.GPVirtual, n int) Mem {
 	m := Mem{Base: base}
 	switch n {
 	case 0:
-	case 2, 4:
+	case 2, 4, 8:
 		m.Index, m.Scale = t.plane[1], uint8(n)
 	case 6:
 		m.Index, m.Scale = t.plane[3], 2
@@ -79,11 +84,9 @@ func (t *mixed) at(base reg.GPVirtual, n int) Mem {
 	return m
 }
 
-// temporary is the matrix between the two passes.
-func (t *mixed) temporary() (set func(i, j int, v vec), get func(i, j int) vec) {
-	base := GP64()
-	LEAQ(Mem{Base: t.p, Disp: patchTemp + 63}, base)
-	ANDQ(I8(-64), base)
+// between is the matrix between the two passes.
+func (t *mixed) between() (set func(i, j int, v vec), get func(i, j int) vec) {
+	base := t.temporary()
 	at := func(i, j int) Mem { return Mem{Base: base, Disp: (t.side*i + j) * t.bytes()} }
 	return func(i, j int, v vec) { t.store(v, at(i, j)) }, func(i, j int) vec { return t.load(at(i, j)) }
 }
@@ -96,19 +99,20 @@ func (t *mixed) next(pointer reg.GPVirtual, off, count reg.GPVirtual) {
 
 func (a algorithm) patchInput(s isa, rows, cols int) {
 	t := a.begin(s, fmt.Sprintf("Input%dx%d", rows, cols))
-	t.findPixels(rows+t.reach, cols+t.reach, false)
+	height, width := t.window.of(rows), t.window.of(cols)
+	t.findPixels(height, width, false)
 	v, count, off, q := t.field(patchData), t.field(patchCount), GP64(), GP64()
 	t.steps()
-	set, get := t.temporary()
+	set, get := t.between()
 	t.constants(append(append([]float32{}, t.inputs[rows]...), t.inputs[cols]...)...)
 	XORQ(off, off)
 	Label("loop")
 	ahead := t.ahead(off, count)
-	for j := range cols + t.reach {
-		t.input(t, rows, func(i int) vec { return t.loadPixel((cols+t.reach)*i+j, off, ahead) }, func(i int, v vec) { set(i, j, v) })
+	for j := range width {
+		t.input(t, rows, func(i int) vec { return t.loadPixel(width*i+j, off, ahead) }, func(i int, v vec) { set(i, j, v) })
 	}
 	MOVQ(v, q)
-	for i := 0; i < rows+t.reach; i++ {
+	for i := range t.points.of(rows) {
 		t.input(t, cols, func(j int) vec { return get(i, j) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
 		ADDQ(t.plane[t.side], q)
 	}
@@ -117,40 +121,41 @@ func (a algorithm) patchInput(s isa, rows, cols int) {
 
 func (a algorithm) patchOutput(s isa, rows, cols int) {
 	t := a.begin(s, fmt.Sprintf("Output%dx%d", rows, cols))
-	t.findPixels(rows, cols, true)
+	height, width, points := t.results.of(rows), t.results.of(cols), t.points.of(cols)
+	t.findPixels(height, width, true)
 	m, count, off, column, q := t.field(patchData), t.field(patchCount), GP64(), GP64(), GP64()
 	init := t.field(patchInit)
 	plane := t.field(patchPlane)
 	planeRow := times(t.side, plane)
 	planeRow3 := times(3, planeRow)
-	set, get := t.temporary()
+	set, get := t.between()
 	t.constants(append(append([]float32{}, t.outputs[rows]...), t.outputs[cols]...)...)
 	XORQ(off, off)
 	Label("loop")
 	ahead := t.ahead(off, count)
 	MOVQ(m, column)
-	for j := 0; j < cols+t.reach; j++ {
+	for j := range points {
 		// rows of planes 0 to 3 and those from 4 on from two base registers
 		LEAQ(Mem{Base: column, Index: planeRow, Scale: 4}, q)
 		t.output(t, rows, func(i int) vec {
-			at := Mem{Base: column}
+			at, n := Mem{Base: column}, i
 			if i >= 4 {
-				at.Base = q
+				at.Base, n = q, i-4
 			}
-			switch i % 4 {
-			case 1, 2:
-				at.Index, at.Scale = planeRow, uint8(i%4)
+			switch n {
+			case 1, 2, 4:
+				at.Index, at.Scale = planeRow, uint8(n)
 			case 3:
 				at.Index, at.Scale = planeRow3, 1
 			}
 			return t.load(at)
 		}, func(i int, v vec) { set(i, j, v) })
-		if j < cols+t.reach-1 {
+		if j < points-1 {
 			ADDQ(plane, column)
 		}
 	}
-	for i := 0; i < rows; i++ {
-		t.output(t, cols, func(j int) vec { return get(i, j) }, func(j int, y vec) { t.putPixel(cols*i+j, y, init, off, ahead) })
+	for i := range height {
+		t.output(t, cols, func(j int) vec { return get(i, j) }, func(j int, y vec) { t.putPixel(width*i+j, y, init, off, ahead) })
 	}
 	t.next(m, off, count)
 }
@@ -160,7 +165,7 @@ func (a algorithm) patchGradient(s isa, rows, cols int) {
 	t.findPixels(rows, cols, false)
 	w, count, off, q := t.field(patchData), t.field(patchCount), GP64(), GP64()
 	t.steps()
-	set, get := t.temporary()
+	set, get := t.between()
 	t.constants(append(append([]float32{}, t.outputs[rows]...), t.outputs[cols]...)...)
 	XORQ(off, off)
 	Label("loop")
@@ -169,7 +174,7 @@ func (a algorithm) patchGradient(s isa, rows, cols int) {
 		t.gradient(t, rows, func(i int) vec { return t.loadPixel(cols*i+j, off, ahead) }, func(i int, v vec) { set(i, j, v) })
 	}
 	MOVQ(w, q)
-	for i := 0; i < rows+t.reach; i++ {
+	for i := range t.points.of(rows) {
 		t.gradient(t, cols, func(j int) vec { return get(i, j) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
 		ADDQ(t.plane[t.side], q)
 	}

@@ -17,7 +17,7 @@ const (
 	patchRow, patchPixel, patchCount       = 56, 64, 72
 	patchData, patchPlane, patchStep       = 80, 88, 96
 	patchInit, patchNext, patchSquares     = 104, 112, 120
-	patchPixels, patchAddPixels, patchTemp = 128, 640, 928
+	patchPixels, patchAddPixels, patchTemp = 128, 776, 1288
 )
 
 const panelWidth = 32 // gemm_tile.go's
@@ -58,17 +58,30 @@ type matrix struct {
 	t         *transform
 	registers bool
 	v         [36]vec
+	base      reg.GPVirtual
 }
 
 func (t *transform) matrix(size int) *matrix {
-	return &matrix{t: t, registers: t.lanes == 16 && size <= 24}
+	m := &matrix{t: t, registers: t.lanes == 16 && size <= 24}
+	if !m.registers {
+		m.base = t.temporary()
+	}
+	return m
+}
+
+// temporary is the first whole line of the patch's temp.
+func (t *transform) temporary() reg.GPVirtual {
+	base := GP64()
+	LEAQ(Mem{Base: t.p, Disp: patchTemp + 63}, base)
+	ANDQ(I8(-64), base)
+	return base
 }
 
 func (m *matrix) set(i int, v vec) {
 	if m.registers {
 		m.v[i] = v
 	} else {
-		m.t.store(v, Mem{Base: m.t.p, Disp: patchTemp + i*m.t.bytes()})
+		m.t.store(v, Mem{Base: m.base, Disp: i * m.t.bytes()})
 	}
 }
 
@@ -76,7 +89,7 @@ func (m *matrix) get(i int) vec {
 	if m.registers {
 		return m.v[i]
 	}
-	return m.t.load(Mem{Base: m.t.p, Disp: patchTemp + i*m.t.bytes()})
+	return m.t.load(Mem{Base: m.base, Disp: i * m.t.bytes()})
 }
 
 // findPixels writes the addresses of the patch's rows x cols pixels to its table; those

@@ -246,14 +246,12 @@ func winoGradient(s isa) {
 	t.end(count)
 }
 
-// winoFilter: U = G g G^T, one vector of output channels of count input channels.
+// winoFilter: U = G g G^T of F(4x4, 3x3).
 func winoFilter(s isa) {
 	t := newTransform(s, "winoFilter")
-	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
-	u, plane, step, count := t.field(patchData), t.field(patchPlane), t.field(patchStep), t.field(patchCount)
 	quarter, sixth, part := s.constant(0.25), s.constant(-1./6), s.constant(1./24)
 	four := s.constant(4)
-	row := func(g [3]vec, put func(i int, v vec)) {
+	t.sixFilter(fourPlane, func(g [3]vec, put func(i int, v vec)) {
 		put(0, s.mul(quarter, g[0]))
 		put(5, g[2])
 		e := s.add(g[0], g[2])
@@ -263,7 +261,14 @@ func winoFilter(s isa) {
 		o := s.add(g[1], g[1])
 		put(3, s.mul(part, s.add(e, o)))
 		put(4, s.mul(part, s.sub(e, o)))
-	}
+	})
+}
+
+// sixFilter writes the transform of a filter to 6x6 planes, one vector of output channels of count input channels. row is that of
+// one dimension, with its results in the order that planes has places for.
+func (t *transform) sixFilter(planes [6]int, row func(g [3]vec, put func(i int, v vec))) {
+	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
+	u, plane, step, count := t.field(patchData), t.field(patchPlane), t.field(patchStep), t.field(patchCount)
 	// The taps of a channel are far apart, and so are channels: the hardware foresees neither.
 	ahead := GP64()
 	LEAQ(Mem{Base: w, Index: channel, Scale: 8}, ahead)
@@ -274,7 +279,7 @@ func winoFilter(s isa) {
 		var g [3]vec
 		for i := range g {
 			IMUL3Q(I8(3*i+j), tap, q)
-			g[i] = s.load(Mem{Base: w, Index: q, Scale: 1})
+			g[i] = t.load(Mem{Base: w, Index: q, Scale: 1})
 			PREFETCHT0(Mem{Base: ahead, Index: q, Scale: 1})
 		}
 		row(g, func(i int, v vec) { c.set(3*i+j, v) })
@@ -285,7 +290,7 @@ func winoFilter(s isa) {
 			g[j] = c.get(3*i + j)
 		}
 		row(g, func(j int, v vec) {
-			IMUL3Q(I8(6*fourPlane[i]+fourPlane[j]), plane, q)
+			IMUL3Q(I8(6*planes[i]+planes[j]), plane, q)
 			t.storeU(v, Mem{Base: u, Index: q, Scale: 1})
 		})
 	}
@@ -295,34 +300,46 @@ func winoFilter(s isa) {
 	t.end(count)
 }
 
-// winoFilterGradient: dg = G^T dU G, one vector of output channels of count input
-// channels. With stream it is written past the caches, to whole lines.
+// winoFilterGradient: dg = G^T dU G of F(4x4, 3x3). With stream it is written past the caches, to whole lines.
 func winoFilterGradient(s isa, stream bool) {
-	name, store := "winoFilterGradient", s.store
-	if stream {
-		name, store = "winoFilterGradientStream", func(v vec, m Mem) { VMOVNTPS(v, m) }
-	}
-	t := newTransform(s, name)
-	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
-	u, plane, step, count := t.field(patchData), t.field(patchPlane), t.field(patchStep), t.field(patchCount)
+	t := newTransform(s, streamed("winoFilterGradient", stream))
 	quarter, minus, part := s.constant(0.25), s.constant(-1./6), s.constant(1./24)
 	sixth, twelfth := s.constant(1./6), s.constant(1./12)
-	row := func(u [6]vec, put func(i int, v vec)) {
+	t.sixFilterGradient(stream, fourPlane, func(u [6]vec, put func(i int, v vec)) {
 		s1, e1 := s.add(u[1], u[2]), s.sub(u[2], u[1])
 		s2, e2 := s.add(u[3], u[4]), s.sub(u[3], u[4])
 		low := s.mul(minus, s1)
 		put(0, s.fma(quarter, u[0], s.fma(part, s2, s.copy(low))))
 		put(1, s.fma(twelfth, e2, s.mul(sixth, e1)))
 		put(2, s.add(u[5], s.fma(sixth, s2, low)))
+	})
+}
+
+// streamed is the name of a function that may write past the caches.
+func streamed(name string, stream bool) string {
+	if stream {
+		return name + "Stream"
 	}
-	squares := s.zero()
+	return name
+}
+
+// sixFilterGradient writes the transform of 6x6 planes of a filter's gradient to the gradient and its squares, one vector of output
+// channels of count input channels, past the caches with stream. row is that of one dimension, planes the places of what it reads.
+func (t *transform) sixFilterGradient(stream bool, planes [6]int, row func(u [6]vec, put func(i int, v vec))) {
+	store := t.store
+	if stream {
+		store = func(v vec, m Mem) { VMOVNTPS(v, m) }
+	}
+	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
+	u, plane, step, count := t.field(patchData), t.field(patchPlane), t.field(patchStep), t.field(patchCount)
+	squares := t.zero()
 	Label("loop")
 	c := t.matrix(18)
 	q := GP64()
 	for j := 0; j < 6; j++ {
 		var d [6]vec
 		for i := range d {
-			IMUL3Q(I8(6*fourPlane[i]+fourPlane[j]), plane, q)
+			IMUL3Q(I8(6*planes[i]+planes[j]), plane, q)
 			d[i] = t.loadD(Mem{Base: u, Index: q, Scale: 1})
 		}
 		row(d, func(i int, v vec) { c.set(6*i+j, v) })
@@ -334,7 +351,7 @@ func winoFilterGradient(s isa, stream bool) {
 		}
 		row(d, func(j int, v vec) {
 			IMUL3Q(I8(3*i+j), tap, q)
-			s.fma(v, v, squares)
+			t.fma(v, v, squares)
 			store(v, Mem{Base: w, Index: q, Scale: 1})
 		})
 	}

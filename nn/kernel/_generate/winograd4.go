@@ -22,7 +22,7 @@ func winograd4() {
 
 // wino4 has the points, in this order, 0, 1, -1, infinity, 2, -2: F(m, 3) takes the first m+2 of them.
 var wino4 = algorithm{
-	name: "wino4", reach: 2, side: 6, input: fourInput, output: fourOutput, gradient: fourGradient,
+	name: "wino4", points: extent{1, 2}, window: extent{1, 2}, results: extent{1, 0}, side: 6, input: fourInput, output: fourOutput, gradient: fourGradient,
 	inputs:  map[int][]float32{2: {-3, 4}, 3: {2, 3, 4}, 4: {2, 4, 5}},
 	outputs: map[int][]float32{3: {2, 4}, 4: {2, 4, 8}},
 }

@@ -27,7 +27,7 @@ func winograd6() {
 
 // wino6 has the points, in this order, 0, 1, -1, infinity, 2, -2, 1/2, -1/2: F(m, 3) takes the first m+2 of them.
 var wino6 = algorithm{
-	name: "wino6", reach: 2, side: 8, input: sixInput, output: sixOutput, gradient: sixGradient,
+	name: "wino6", points: extent{1, 2}, window: extent{1, 2}, results: extent{1, 0}, side: 8, input: sixInput, output: sixOutput, gradient: sixGradient,
 	inputs:  map[int][]float32{2: {-2.25}, 4: {3, 0.75, 3.75, 7.5, 0.25, 1.25, 4, 5}, 6: {4.25, 0.25, 1.25, 0.5, 2.5, 2, 4, 5, 5.25}},
 	outputs: map[int][]float32{4: {2, 4, 8}, 6: {0.5, 2, 0.25, 4, 0.125, 8, 1. / 16, 16, 1. / 32, 32}},
 }
@@ -144,7 +144,7 @@ func wino6Filter(s isa) {
 	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
 	u, step, count, q := t.field(patchData), t.field(patchStep), t.field(patchCount), GP64()
 	t.steps()
-	set, get := t.temporary()
+	set, get := t.between()
 	t.constants(-2./9, 1./90, 8./45, 4)
 	ahead := GP64() // as in winoFilter
 	LEAQ(Mem{Base: w, Index: channel, Scale: 8}, ahead)
@@ -179,7 +179,7 @@ func wino6FilterGradient(s isa, stream bool) {
 	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
 	u, step, count, q := t.field(patchData), t.field(patchStep), t.field(patchCount), GP64()
 	t.steps()
-	set, get := t.temporary()
+	set, get := t.between()
 	t.constants(-2./9, 1./90, 32./45, 1./45, 16./45, 2./45, 8./45)
 	squares := s.zero()
 	Label("loop")

@@ -45,7 +45,7 @@ var (
 
 // winoUp has the points, in this order, 0, 1, infinity, -1, 2: F(m, 2) takes the first m+1 of them.
 var winoUp = algorithm{
-	name: "winoUp", reach: 1, side: 5, input: upInput, output: upOutput, gradient: upGradient,
+	name: "winoUp", points: extent{1, 1}, window: extent{1, 1}, results: extent{1, 0}, side: 5, input: upInput, output: upOutput, gradient: upGradient,
 	inputs:  map[int][]float32{2: {2, -2}, 3: {2, -1, 3}, 4: {2}},
 	outputs: map[int][]float32{4: {2, 4, 8}},
 }
