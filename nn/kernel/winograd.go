@@ -135,7 +135,7 @@ func newPhase(s ConvShape, f *transforms, l layout, transposed, far bool, worker
 	g.zeros = aligned(make([]float32, padded(max(g.src, g.dst))+panelWidth+16))
 	g.workers = newWinogradWorkers(workers, is)
 	for i := range g.workers {
-		g.workers[i].sorted.list = make([]int, 0, g.block)
+		g.workers[i].sorted.list = make([]place, 0, g.block)
 	}
 	if transposed || g.dst%16 != 0 {
 		for i := range g.workers {
@@ -338,32 +338,32 @@ func (g *winograd) transformPatches(w *winogradWorker, v []float32, vPlane, t0, 
 	w.sorted.sort(&g.patchGrid, t0, t1)
 	p := &w.patch
 	p.outside, p.plane = &g.zeros[0], uintptr(4*vPlane)
-	for i, t := range w.sorted.list {
-		n, rows, cols := g.locate(p, g.from, t)
+	for i, at := range w.sorted.list {
+		rows, cols := g.locate(p, g.from, at)
 		p.y += g.top
 		p.x += g.left
-		image := g.from.view(p, g.srcData, n, g.src)
-		g.fetchNext(p, g.from, t, w.sorted.after(i))
+		image := g.from.view(p, g.srcData, at.image, g.src)
+		g.fetchNext(p, g.from, at, w.sorted.after(i))
 		w.transform(image, v[i*g.vRow:], g.src, g.transforms.input[rows][cols], g.window.of(rows), g.window.of(cols))
 	}
 }
 
 // output transforms the patch at m back and writes it to channels k to k+cols of
-// output patch t, next before patch next.
-func (g *winograd) output(w *winogradWorker, m []float32, t, next, k, cols int) {
+// the output patch at a place, next before the one at next.
+func (g *winograd) output(w *winogradWorker, m []float32, at, next place, k, cols int) {
 	p := &w.patch
-	n, rows, columns := g.locate(p, g.to, t)
+	rows, columns := g.locate(p, g.to, at)
 	f := g.transforms.output[rows][columns]
 	rows, columns = g.results.of(rows), g.results.of(columns)
-	image := g.to.view(p, g.dstData, n, g.dst)[k:]
+	image := g.to.view(p, g.dstData, at.image, g.dst)[k:]
 	add := g.add
 	if add != nil {
-		add = g.to.view(p, add, n, g.dst)[k:]
+		add = g.to.view(p, add, at.image, g.dst)[k:]
 	}
-	g.fetchNext(p, g.to, t, next)
+	g.fetchNext(p, g.to, at, next)
 	p.init, p.add = &g.zeros[0], nil
 	if g.bias != nil || g.temb != nil {
-		p.init = &g.inits[n*padded(g.dst)+k]
+		p.init = &g.inits[at.image*padded(g.dst)+k]
 	}
 	whole := cols &^ 15
 	if whole > 0 {
@@ -388,12 +388,12 @@ func (g *winograd) output(w *winogradWorker, m []float32, t, next, k, cols int) 
 		if y >= g.to.h || x >= g.to.w {
 			continue
 		}
-		at := y*int(p.row/4) + x*int(p.pixel/4) + whole
+		first := y*int(p.row/4) + x*int(p.pixel/4) + whole
 		for c, v := range w.tail[16*i : 16*i+cols] {
 			if add != nil {
-				v += add[at+c]
+				v += add[first+c]
 			}
-			image[at+c] = v
+			image[first+c] = v
 		}
 	}
 }

@@ -12,7 +12,7 @@ func TestStridedConvTakesFewerProducts(t *testing.T) {
 		suit bool
 	}{
 		{down3x3(1, 32, 32, 128, 128, 0), true}, {down3x3(1, 16, 16, 256, 256, 1), true}, {down3x3(1, 28, 28, 32, 32, 1), true}, {down3x3(1, 14, 14, 64, 64, 0), true},
-		{fixed(down3x3(1, 32, 32, 64, 64, 1)), true}, {fixed(down3x3(1, 16, 16, 256, 256, 0)), true}, {fixed(down3x3(1, 16, 16, 128, 128, 1)), false}, {fixed(down3x3(1, 28, 28, 32, 32, 1)), false},
+		{fixed(down3x3(1, 32, 32, 64, 64, 1)), true}, {fixed(down3x3(1, 16, 16, 256, 256, 0)), true}, {fixed(down3x3(1, 28, 28, 32, 32, 1)), true},
 		{down3x3(1, 8, 8, 256, 256, 0), false},                                  // few pixels
 		{down3x3(1, 28, 28, 31, 64, 1), false},                                  // few channels
 		{down3x3(1, 18, 18, 64, 64, 1), false},                                  // edges

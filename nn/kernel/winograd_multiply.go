@@ -129,8 +129,8 @@ func (g *winograd) multiplyPlanes(w *winogradWorker, v, m, dump, last []float32,
 func (g *winograd) outputs(w *winogradWorker, m, dump []float32, mPlane, j int) {
 	p := &w.patch
 	p.outside, p.plane = &dump[0], uintptr(4*mPlane)
-	for i, t := range w.sorted.list {
-		g.output(w, m[i*panelWidth:], t, w.sorted.after(i), j*panelWidth, g.panelCols(j))
+	for i, at := range w.sorted.list {
+		g.output(w, m[i*panelWidth:], at, w.sorted.after(i), j*panelWidth, g.panelCols(j))
 	}
 }
 

@@ -109,33 +109,49 @@ func (g *patchGrid) products() int {
 	return (g.side*(g.rows-1) + g.points.of(g.lastRows)) * (g.side*(g.cols-1) + g.points.of(g.lastCols))
 }
 
-// locate sets p's position to that of patch t in l and returns the patch's image and size.
-func (g *patchGrid) locate(p *patch, l lattice, t int) (n, rows, cols int) {
-	y, x := t/g.cols%g.rows, t%g.cols
-	p.y, p.x, rows, cols = l.each*g.size*y, l.each*g.size*x, g.size, g.size
-	if y == g.rows-1 {
+// place is where a patch is: its image, and its row and column of patches. To divide for every patch takes a percent of a step.
+type place struct{ image, row, col int }
+
+func (g *patchGrid) place(t int) place {
+	return place{t / g.perImage(), t / g.cols % g.rows, t % g.cols}
+}
+
+// next is the place of the patch that is numbered after a's.
+func (g *patchGrid) next(a place) place {
+	if a.col++; a.col == g.cols {
+		a.col = 0
+		if a.row++; a.row == g.rows {
+			a.row = 0
+			a.image++
+		}
+	}
+	return a
+}
+
+// locate sets p's position to that of patch a in l and returns the patch's size.
+func (g *patchGrid) locate(p *patch, l lattice, a place) (rows, cols int) {
+	p.y, p.x, rows, cols = l.each*g.size*a.row, l.each*g.size*a.col, g.size, g.size
+	if a.row == g.rows-1 {
 		rows = g.lastRows
 	}
-	if x == g.cols-1 {
+	if a.col == g.cols-1 {
 		cols = g.lastCols
 	}
-	return t / g.perImage(), rows, cols
+	return rows, cols
 }
 
-// row is the first row of patch t in l, counted through all images.
-func (g *patchGrid) row(l lattice, t int) int {
-	return t/g.perImage()*l.h + l.each*g.size*(t/g.cols%g.rows)
-}
+// row is the first row of patch a in l, counted through all images.
+func (g *patchGrid) row(l lattice, a place) int { return a.image*l.h + l.each*g.size*a.row }
 
-// fetchNext has the transform of patch t, at p's view of l, fetch patch next's first channels.
-func (g *patchGrid) fetchNext(p *patch, l lattice, t, next int) {
-	p.next = uintptr(g.row(l, next)-g.row(l, t))*p.row + uintptr(l.each*g.size*(next%g.cols-t%g.cols))*p.pixel
+// fetchNext has the transform of patch a, at p's view of l, fetch patch b's first channels.
+func (g *patchGrid) fetchNext(p *patch, l lattice, a, b place) {
+	p.next = uintptr(g.row(l, b)-g.row(l, a))*p.row + uintptr(l.each*g.size*(b.col-a.col))*p.pixel
 }
 
 // memory is the part of images of c channels, with l's pixels in them, that patches t0 to t1 are the first to use.
 func (g *patchGrid) memory(images []float32, l lattice, c, t0, t1 int) []float32 {
 	floats := l.step * l.step * l.w * c // of a row
-	return images[g.row(l, t0)*floats : min(g.row(l, t1-1)+l.each*g.size+1, g.n*l.h)*floats]
+	return images[g.row(l, g.place(t0))*floats : min(g.row(l, g.place(t1-1))+l.each*g.size+1, g.n*l.h)*floats]
 }
 
 // lattice is h x w pixels, so many for each of a grid's positions in each dimension. In memory they lie in an image that has step
@@ -162,7 +178,7 @@ func (l lattice) view(p *patch, images []float32, n, c int) []float32 {
 // only narrower, those that are whole, those that are only lower, and those that are both.
 type patchBlock struct {
 	first, end        int // as they are numbered
-	list              []int
+	list              []place
 	whole, low, small int // where the second, third and fourth kind begin
 }
 
@@ -170,20 +186,28 @@ type patchBlock struct {
 func (b *patchBlock) sort(g *patchGrid, t0, t1 int) {
 	b.first, b.end, b.list = t0, t1, b.list[:0]
 	begin := [4]int{}
-	for kind := range 4 {
+	for kind := range begin {
 		begin[kind] = len(b.list)
-		for t := t0; t < t1; t++ {
-			narrow := g.lastCols < g.size && t%g.cols == g.cols-1
-			low := g.lastRows < g.size && t/g.cols%g.rows == g.rows-1
-			if kind == kindOf(low, narrow) {
-				b.list = append(b.list, t)
+		if kind != wholePatch && !g.uneven() {
+			continue
+		}
+		at := g.place(t0)
+		for range t1 - t0 {
+			if g.kindOf(at) == kind {
+				b.list = append(b.list, at)
 			}
+			at = g.next(at)
 		}
 	}
 	b.whole, b.low, b.small = begin[1], begin[2], begin[3]
 }
 
-func kindOf(low, narrow bool) int {
+const wholePatch = 1
+
+// kindOf is the number of the patch's kind in a block.
+func (g *patchGrid) kindOf(a place) int {
+	narrow := g.lastCols < g.size && a.col == g.cols-1
+	low := g.lastRows < g.size && a.row == g.rows-1
 	switch {
 	case low && narrow:
 		return 3
@@ -192,11 +216,11 @@ func kindOf(low, narrow bool) int {
 	case narrow:
 		return 0
 	}
-	return 1
+	return wholePatch
 }
 
 // after is the patch behind the i-th of the block, or the last one itself.
-func (b *patchBlock) after(i int) int { return b.list[min(i+1, len(b.list)-1)] }
+func (b *patchBlock) after(i int) place { return b.list[min(i+1, len(b.list)-1)] }
 
 // part is the range of the block that takes part in a run's products.
 func (b *patchBlock) part(r planeRun) (first, end int) {

@@ -15,8 +15,9 @@ func TestNextPatchIsFetched(t *testing.T) {
 			for _, l := range []lattice{dense(s.H, s.W, 1), dense(2*s.H, 2*s.W-1, 2), parity(s.H, s.W, 0, 1), parity(s.H, s.W, 1, 0)} {
 				images := make([]float32, s.N*l.step*l.h*l.step*l.w*channels)
 				first := func(p *patch, patch int) uintptr {
-					n, _, _ := g.locate(p, l, patch)
-					image := l.view(p, images, n, channels)
+					at := g.place(patch)
+					g.locate(p, l, at)
+					image := l.view(p, images, at.image, channels)
 					return uintptr(unsafe.Pointer(&image[0])) + uintptr(p.y)*p.row + uintptr(p.x)*p.pixel
 				}
 				var p patch
@@ -24,7 +25,7 @@ func TestNextPatchIsFetched(t *testing.T) {
 					for to := range s.N * g.perImage() {
 						want := first(&p, to)
 						want -= first(&p, from)
-						if g.fetchNext(&p, l, from, to); p.next != want {
+						if g.fetchNext(&p, l, g.place(from), g.place(to)); p.next != want {
 							t.Fatalf("%+v by F(%d), %+v: from patch %d to %d are %d bytes, not %d", s, f.size, l, from, to, int(want), int(p.next))
 						}
 					}

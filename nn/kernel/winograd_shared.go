@@ -11,7 +11,7 @@ type sharedPatches struct {
 	vPlane, wPlane int
 	v, w           []float32
 	order          []patchBlock
-	list           []int // of all patches, in this order
+	list           []place // of all patches, in this order
 	part           func(worker, i int)
 }
 
@@ -56,14 +56,14 @@ func (p *sharedPatches) run(mem []float32) {
 func (p *sharedPatches) transform(worker, i int) {
 	b := weightsBlock{winogradWeights: p.winogradWeights, winogradWorker: &p.workers[worker], vPlane: p.vPlane, wPlane: p.wPlane}
 	for t := i * sharedBlock; t < min((i+1)*sharedBlock, len(p.list)); t++ {
-		patch, next := p.list[t], p.list[min(t+1, len(p.list)-1)]
+		at, next := p.list[t], p.list[min(t+1, len(p.list)-1)]
 		for j := range p.blocks {
 			b.c0, b.c1 = j*p.chans, min((j+1)*p.chans, p.s.C)
-			b.transformX(p.v[j*p.planes()*p.vPlane+t*p.vRow:], patch, next)
+			b.transformX(p.v[j*p.planes()*p.vPlane+t*p.vRow:], at, next)
 		}
 		for j := range p.groups {
 			b.k0, b.k1 = j*p.width*panelWidth, min((j+1)*p.width*panelWidth, p.s.K)
-			b.transformDY(p.w[j*p.planes()*p.wPlane+t*p.wRow:], patch, next)
+			b.transformDY(p.w[j*p.planes()*p.wPlane+t*p.wRow:], at, next)
 		}
 	}
 }

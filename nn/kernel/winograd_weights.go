@@ -263,33 +263,33 @@ func (b *weightsBlock) dPlane() int { return b.width*b.chans*panelWidth + 16 }
 
 // transformPatches transforms some patches of x and dy.
 func (b *weightsBlock) transformPatches(at *patchBlock) {
-	for i, t := range at.list {
-		b.transformDY(b.w[i*b.wRow:], t, at.after(i))
+	for i, a := range at.list {
+		b.transformDY(b.w[i*b.wRow:], a, at.after(i))
 	}
-	for i, t := range at.list {
-		b.transformX(b.v[i*b.vRow:], t, at.after(i))
+	for i, a := range at.list {
+		b.transformX(b.v[i*b.vRow:], a, at.after(i))
 	}
 }
 
-// transformX transforms patch t of x to v, next before patch next.
-func (b *weightsBlock) transformX(v []float32, t, next int) {
+// transformX transforms patch a of x to v, next before patch next.
+func (b *weightsBlock) transformX(v []float32, a, next place) {
 	s, p, ph := &b.s, &b.patch, &b.winogradWeights.phases[b.phase]
-	n, rows, cols := b.locate(p, ph.x, t)
+	rows, cols := b.locate(p, ph.x, a)
 	p.y += ph.top
 	p.x += ph.left
-	image := ph.x.view(p, b.x, n, s.C)
+	image := ph.x.view(p, b.x, a.image, s.C)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.vPlane)
-	b.fetchNext(p, ph.x, t, next)
+	b.fetchNext(p, ph.x, a, next)
 	b.winogradWorker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input[rows][cols], b.window.of(rows), b.window.of(cols))
 }
 
 // transformDY is transformX for dy.
-func (b *weightsBlock) transformDY(w []float32, t, next int) {
+func (b *weightsBlock) transformDY(w []float32, a, next place) {
 	s, p, dy := &b.s, &b.patch, b.winogradWeights.phases[b.phase].dy
-	n, rows, cols := b.locate(p, dy, t)
-	image := dy.view(p, b.dy, n, s.K)
+	rows, cols := b.locate(p, dy, a)
+	image := dy.view(p, b.dy, a.image, s.K)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.wPlane)
-	b.fetchNext(p, dy, t, next)
+	b.fetchNext(p, dy, a, next)
 	b.winogradWorker.transform(image[b.k0:], w, b.k1-b.k0, b.transforms.gradient[rows][cols], rows, cols)
 }
 
@@ -362,12 +362,11 @@ func (b *weightsBlock) imageSums(n int) []float32 {
 // sumImages adds the sums of dy of some patches, from the t-th of w on, to those of their images.
 func (b *weightsBlock) sumImages(at *patchBlock, t int) {
 	p := &b.mul
-	per := b.perImage()
 	plane := b.side + 1 // of point (1, 1): the sums of dy
 	p.a, p.aRow, p.aCol = &one[0], 4, 0
 	for i := 0; i < len(at.list); {
-		n, end := at.list[i]/per, i+1
-		for end < len(at.list) && at.list[end]/per == n {
+		n, end := at.list[i].image, i+1
+		for end < len(at.list) && at.list[end].image == n {
 			end++
 		}
 		p.segLen = end - i
