@@ -61,50 +61,16 @@ const (
 )
 
 func newWinograd(s ConvShape, transposed, far bool, workers int, is *isa) *winograd {
-	if s.Upsample {
-		return newUpsampledWinograd(s, transposed, far, workers, is)
+	layouts := s.layouts()
+	if transposed {
+		layouts = s.dataLayouts()
 	}
-	f, l := s.winogradOf(is), layout{s.H, s.W, dense(s.H, s.W, 1), dense(s.H, s.W, 1), -1, -1}
-	if s.Stride == 2 {
-		f, l = s.downLayout(transposed, is)
-	}
-	g := newPhase(s, f, l, transposed, far, workers, is)
-	g.phases = []*winograd{g}
-	return g
-}
-
-// newUpsampledWinograd makes a phase of each parity of the large image's rows and columns, by F(4x4, 2x2).
-func newUpsampledWinograd(s ConvShape, transposed, far bool, workers int, is *isa) *winograd {
 	var phases []*winograd
-	for i := range 4 {
-		y, x := i/2, i%2
-		l := layout{s.H, s.W, dense(s.H, s.W, 1), parity(s.H, s.W, y, x), y - 1, x - 1}
-		// The gradient of the small image has the filter turned by 180 degrees, which makes the taps of one parity those of
-		// the other.
-		if transposed {
-			l.from, l.to = parity(s.H, s.W, 1-y, 1-x), dense(s.H, s.W, 1)
-		}
-		phases = append(phases, newPhase(s, &is.winoUp[y][x], l, transposed, far, workers, is))
+	for i, l := range layouts {
+		phases = append(phases, newPhase(s, s.transformsOf(i, transposed, is), l, transposed, far, workers, is))
 	}
 	phases[0].phases = phases
 	return phases[0]
-}
-
-// layout is a grid of h x w positions, the pixels that are read and those that are written, and where the first patch's window
-// begins.
-type layout struct {
-	h, w      int
-	from, to  lattice
-	top, left int
-}
-
-// downLayout is the transforms and the layout of a convolution of stride 2 or its input's gradient.
-func (s ConvShape) downLayout(transposed bool, is *isa) (*transforms, layout) {
-	small, large := dense(s.OutH(), s.OutW(), 1), dense(s.H, s.W, 2)
-	if transposed {
-		return &is.winoDownData[s.PadTop], layout{(s.H + 1) / 2, (s.W + 1) / 2, small, large, s.PadTop - 1, s.PadLeft - 1}
-	}
-	return &is.winoDown, layout{s.OutH(), s.OutW(), large, small, -s.PadTop, -s.PadLeft}
 }
 
 // newPhase makes a winograd without phases.

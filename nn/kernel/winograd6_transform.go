@@ -1,7 +1,5 @@
 package kernel
 
-import "unsafe"
-
 // Winograd's F(6x6, 3x3), with the points 0, 1, -1, infinity, 2, -2, 1/2 and -1/2 in this order, takes 64
 // multiplications for 36 outputs: 1.78 each, where F(4x4, 3x3) takes 2.25. Its patches are too large for many images: 32
 // pixels are five patches and a third of one. So what is left at the right and lower edges is computed by F(m, 3) in that
@@ -89,38 +87,7 @@ func wino6FilterGradient1(u line) (g line) {
 
 // genericWino6 is the set of transforms in plain Go.
 func genericWino6() transforms {
-	t := transforms{size: 6, geometry: threeTaps, filter: genericWino6Filter, filterGradient: genericWino6FilterGradient}
+	t := transforms{size: 6, geometry: threeTaps, filter: mixedFilter(8, wino6Filter1), filterGradient: mixedFilterGradient(8, wino6FilterGradient1)}
 	t.mix(algorithm{threeTaps, 8, wino6Input1, wino6Output1, wino6Gradient1}, 2, 4, 6)
 	return t
-}
-
-func genericWino6Filter(t *byte) {
-	p := (*patch)(unsafe.Pointer(t))
-	for c := uintptr(0); c < uintptr(p.count); c++ {
-		var m [9]line
-		for i := range 9 {
-			m[i/3][i%3] = read(p.image, c*p.pixel+uintptr(i)*p.row)
-		}
-		r := both(&m, 3, 8, wino6Filter1, wino6Filter1)
-		for i := range 64 {
-			*p.planeAt(i, c*p.step) = r[i/8][i%8]
-		}
-	}
-}
-
-func genericWino6FilterGradient(t *byte) {
-	p := (*patch)(unsafe.Pointer(t))
-	*p.squares = 0
-	for c := uintptr(0); c < uintptr(p.count); c++ {
-		var m [9]line
-		for i := range 64 {
-			m[i/8][i%8] = *p.planeAt(i, c*p.step)
-		}
-		r := both(&m, 8, 3, wino6FilterGradient1, wino6FilterGradient1)
-		for i := range 9 {
-			v := r[i/3][i%3]
-			*move(p.image, c*p.pixel+uintptr(i)*p.row) = v
-			*p.squares += float32(v * v)
-		}
-	}
 }

@@ -37,7 +37,20 @@ func (s ConvShape) suitsUpsampled(is *isa) bool {
 	return 4*small.products() < l.wholeFours()
 }
 
-// winogradOf chooses the algorithm, by the shape of an image and of the filter only, as was measured (Zen 4 and an Intel Xeon,
+// transformsOf is those of a phase of the convolution, or of its input's gradient.
+func (s ConvShape) transformsOf(phase int, transposed bool, is *isa) *transforms {
+	switch {
+	case s.Upsample:
+		return &is.winoUp[phase/2][phase%2]
+	case s.Stride == 2 && transposed:
+		return &is.winoDownData[s.PadTop]
+	case s.Stride == 2:
+		return &is.winoDown
+	}
+	return s.winogradOf(is)
+}
+
+// winogradOf chooses the algorithm of stride 1, by the shape of an image and of the filter only, as was measured (Zen 4 and an Intel Xeon,
 // AVX-512). F(6x6, 3x3) has fewer products, but more to transform: too much where there are few channels. Where there are few
 // pixels for the channels, to make and to read the filter's 64 planes takes longer than the products that they save; one that
 // was made once, only for one image. At 16x16 pixels with 256 channels 16 and 64 images then take 0.82 to 0.89 of the time, one

@@ -2,7 +2,7 @@ package kernel
 
 import "unsafe"
 
-// The plain Go transforms of patches of different sizes: whole ones and those at an image's right and lower edges.
+// The plain Go transforms of patches of different sizes, whole ones and those at an image's right and lower edges, and of their filters.
 
 // algorithm is Winograd's F(m x n, r x r), m and n of some sizes, at the first m+r-1 and n+r-1 of the same points: B^T d, A^T v
 // and A y in one dimension.
@@ -95,6 +95,43 @@ func (a *algorithm) out(p *patch, rows, cols int) {
 					v += read(p.at(p.add, i, j), c)
 				}
 				*move(p.at(p.image, i, j), c) = v
+			}
+		}
+	}
+}
+
+// mixedFilter is the transform of 3x3 taps to side x side planes, f that of one dimension.
+func mixedFilter(side int, f func(g line) line) func(t *byte) {
+	return func(t *byte) {
+		p := (*patch)(unsafe.Pointer(t))
+		for c := uintptr(0); c < uintptr(p.count); c++ {
+			var m [9]line
+			for i := range 9 {
+				m[i/3][i%3] = read(p.image, c*p.pixel+uintptr(i)*p.row)
+			}
+			r := both(&m, 3, side, f, f)
+			for i := range side * side {
+				*p.planeAt(i, c*p.step) = r[i/side][i%side]
+			}
+		}
+	}
+}
+
+// mixedFilterGradient is the transpose of mixedFilter, with f that of one dimension, and the squares of its results.
+func mixedFilterGradient(side int, f func(u line) line) func(t *byte) {
+	return func(t *byte) {
+		p := (*patch)(unsafe.Pointer(t))
+		*p.squares = 0
+		for c := uintptr(0); c < uintptr(p.count); c++ {
+			var m [9]line
+			for i := range side * side {
+				m[i/side][i%side] = *p.planeAt(i, c*p.step)
+			}
+			r := both(&m, side, 3, f, f)
+			for i := range 9 {
+				v := r[i/3][i%3]
+				*move(p.image, c*p.pixel+uintptr(i)*p.row) = v
+				*p.squares += float32(v * v)
 			}
 		}
 	}

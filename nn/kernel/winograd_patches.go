@@ -12,6 +12,7 @@ type patchGrid struct {
 	size               int // of a whole patch
 	lastRows, lastCols int // of a patch in the last row, column
 	side               int // points in each dimension
+	filterSide         int // the transformed filter's planes in each dimension
 	runs               []planeRun
 	unit               int // patches that are not parted: a row, where its last one is narrower, or 1
 }
@@ -27,6 +28,9 @@ type planeRun struct {
 
 func newPatchGrid(n, h, w int, f *transforms) patchGrid {
 	g := patchGrid{geometry: f.geometry, n: n, h: h, w: w, size: f.size, side: f.points.of(f.size)}
+	if g.filterSide = g.side; g.filter1 != nil {
+		g.filterSide = slices.Max(g.filter1) + 1
+	}
 	g.rows, g.lastRows = f.cutSide(h)
 	g.cols, g.lastCols = f.cutSide(w)
 	order := make([]int, g.planes())
@@ -69,18 +73,10 @@ func (g *patchGrid) filterPlane(k int) int {
 	if g.filter1 == nil {
 		return k
 	}
-	return g.filter1[k/g.side]*g.filterSide() + g.filter1[k%g.side]
+	return g.filter1[k/g.side]*g.filterSide + g.filter1[k%g.side]
 }
 
-// filterSide is the number of the transformed filter's planes in each dimension.
-func (g *patchGrid) filterSide() int {
-	if g.filter1 == nil {
-		return g.side
-	}
-	return slices.Max(g.filter1) + 1
-}
-
-func (g *patchGrid) filterPlanes() int { return g.filterSide() * g.filterSide() }
+func (g *patchGrid) filterPlanes() int { return g.filterSide * g.filterSide }
 
 // blockOf is the largest number of patches, up to most, that makes a block.
 func (g *patchGrid) blockOf(most int) int { return max(1, most/g.unit) * g.unit }
@@ -109,7 +105,8 @@ func (g *patchGrid) products() int {
 	return (g.side*(g.rows-1) + g.points.of(g.lastRows)) * (g.side*(g.cols-1) + g.points.of(g.lastCols))
 }
 
-// place is where a patch is: its image, and its row and column of patches. To divide for every patch takes a percent of a step.
+// place is where a patch is: its image, and its row and column of patches. To divide for every patch and panel took up to
+// a percent of a training step.
 type place struct{ image, row, col int }
 
 func (g *patchGrid) place(t int) place {
@@ -152,26 +149,6 @@ func (g *patchGrid) fetchNext(p *patch, l lattice, a, b place) {
 func (g *patchGrid) memory(images []float32, l lattice, c, t0, t1 int) []float32 {
 	floats := l.step * l.step * l.w * c // of a row
 	return images[g.row(l, g.place(t0))*floats : min(g.row(l, g.place(t1-1))+l.each*g.size+1, g.n*l.h)*floats]
-}
-
-// lattice is h x w pixels, so many for each of a grid's positions in each dimension. In memory they lie in an image that has step
-// times the rows and columns: pixel (i, j) is the image's pixel (step i + y, step j + x).
-type lattice struct {
-	h, w, each int
-	step, y, x int
-}
-
-// dense is a lattice of all of an image's pixels.
-func dense(h, w, each int) lattice { return lattice{h: h, w: w, each: each, step: 1} }
-
-// parity is every second pixel of an image that has twice the rows and columns, from row y and column x on.
-func parity(h, w, y, x int) lattice { return lattice{h, w, 1, 2, y, x} }
-
-// view points p's view at the pixels, of c channels, and returns the memory of image n from the first of them on.
-func (l lattice) view(p *patch, images []float32, n, c int) []float32 {
-	p.h, p.w = l.h, l.w
-	p.row, p.pixel = uintptr(4*l.step*l.step*l.w*c), uintptr(4*l.step*c)
-	return images[((n*l.step*l.h+l.y)*l.step*l.w+l.x)*c:]
 }
 
 // patchBlock is some patches in an order in which those that take part in a product follow each other: those that are

@@ -17,9 +17,9 @@ type winogradWeights struct {
 	s ConvShape
 	patchGrid
 	transforms       *transforms
-	phases           []weightsPhase
-	chans, blocks    int // input channels of a block, a multiple of 16; blocks
-	width, groups    int // panels of a group; groups
+	phases           []layout // from x to dy
+	chans, blocks    int      // input channels of a block, a multiple of 16; blocks
+	width, groups    int      // panels of a group; groups
 	pieces           *pieces
 	block            int            // most patches at a time
 	order            [][]patchBlock // the patches of each piece
@@ -36,25 +36,9 @@ type winogradWeights struct {
 	sumTap                     func(i int)
 }
 
-// weightsPhase is where the patches of x begin, and which of x's and dy's pixels meet.
-type weightsPhase struct {
-	top, left int
-	x, dy     lattice
-}
-
 func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
-	f, phases, h, w := s.winogradOfGradient(is), []weightsPhase{{-1, -1, dense(s.H, s.W, 1), dense(s.H, s.W, 1)}}, s.H, s.W
-	switch {
-	case s.Upsample:
-		phases = nil
-		for i := range 4 {
-			phases = append(phases, weightsPhase{i/2 - 1, i%2 - 1, dense(s.H, s.W, 1), parity(s.H, s.W, i/2, i%2)})
-		}
-	case s.Stride == 2:
-		_, l := s.downLayout(false, is)
-		phases, h, w = []weightsPhase{{l.top, l.left, l.from, l.to}}, l.h, l.w
-	}
-	g := &winogradWeights{s: s, patchGrid: newPatchGrid(s.N, h, w, f), transforms: f, phases: phases}
+	f, phases := s.winogradOfGradient(is), s.layouts()
+	g := &winogradWeights{s: s, patchGrid: newPatchGrid(s.N, phases[0].h, phases[0].w, f), transforms: f, phases: phases}
 	panels := padded(s.K) / panelWidth
 	// The number of pieces is part of the result, so it comes from the shape. The
 	// blocks are not: they are made smaller when there are many threads.
@@ -274,18 +258,18 @@ func (b *weightsBlock) transformPatches(at *patchBlock) {
 // transformX transforms patch a of x to v, next before patch next.
 func (b *weightsBlock) transformX(v []float32, a, next place) {
 	s, p, ph := &b.s, &b.patch, &b.winogradWeights.phases[b.phase]
-	rows, cols := b.locate(p, ph.x, a)
+	rows, cols := b.locate(p, ph.from, a)
 	p.y += ph.top
 	p.x += ph.left
-	image := ph.x.view(p, b.x, a.image, s.C)
+	image := ph.from.view(p, b.x, a.image, s.C)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.vPlane)
-	b.fetchNext(p, ph.x, a, next)
+	b.fetchNext(p, ph.from, a, next)
 	b.winogradWorker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input[rows][cols], b.window.of(rows), b.window.of(cols))
 }
 
 // transformDY is transformX for dy.
 func (b *weightsBlock) transformDY(w []float32, a, next place) {
-	s, p, dy := &b.s, &b.patch, b.winogradWeights.phases[b.phase].dy
+	s, p, dy := &b.s, &b.patch, b.winogradWeights.phases[b.phase].to
 	rows, cols := b.locate(p, dy, a)
 	image := dy.view(p, b.dy, a.image, s.K)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.wPlane)
@@ -298,13 +282,13 @@ func (b *weightsBlock) prefetch(at *patchBlock, c *weightsChunk) {
 	p := &b.mul
 	steps := b.planes() * p.tiles(b.c1-b.c0, b.k1-b.k0)
 	ph := &b.winogradWeights.phases[c.phase]
-	x := b.memory(b.x, ph.x, b.s.C, at.first, at.end)
+	x := b.memory(b.x, ph.from, b.s.C, at.first, at.end)
 	if b.dLen >= tuned.fetchD { // D takes the place of columns
 		p.fetchRuns(0, x, b.s.C, c.c0, c.c1, steps)
 	} else {
 		p.fetchColumns(0, x, b.s.C, c.c0, c.c1, steps, at.end-at.first)
 	}
-	p.fetchColumns(1, b.memory(b.dy, ph.dy, b.s.K, at.first, at.end), b.s.K, c.k0, c.k1, steps, at.end-at.first)
+	p.fetchColumns(1, b.memory(b.dy, ph.to, b.s.K, at.first, at.end), b.s.K, c.k0, c.k1, steps, at.end-at.first)
 }
 
 // multiply adds the products of some patches to D, or writes them when first: there are whole patches among the first, which

@@ -1,7 +1,5 @@
 package kernel
 
-import "unsafe"
-
 // A 3x3 convolution of stride 2 sees, in one dimension, the pixels d0, d1, ... of its padded input as those of even and those of
 // odd index: output i is g0 d[2i] + g2 d[2i+2], a convolution of the even ones with two taps, and g1 d[2i+1], a product with the
 // odd ones. For 4 outputs Winograd's F(4, 2) of the first and the 4 products of the second are 9 multiplications instead of 12;
@@ -104,47 +102,16 @@ func winoDownFilterGradient1(u line) (g line) {
 
 // genericWinoDown is the set of transforms in plain Go.
 func genericWinoDown() transforms {
-	t := transforms{size: 4, geometry: downWindows, filter: genericWinoDownFilter, filterGradient: genericWinoDownFilterGradient}
+	t := transforms{size: 4, geometry: downWindows, filter: mixedFilter(6, winoDownFilter1), filterGradient: mixedFilterGradient(6, winoDownFilterGradient1)}
 	t.mix(algorithm{downWindows, 9, winoDownInput1, winoDownOutput1, winoDownGradient1}, 2, 3, 4)
 	return t
 }
 
 // genericWinoDownData is that of the input's gradient.
 func genericWinoDownData(pad int) transforms {
-	t := transforms{size: 4, geometry: downData, filter: genericWinoDownFilter}
+	t := transforms{size: 4, geometry: downData, filter: mixedFilter(6, winoDownFilter1)}
 	input := func(m int, d line) line { return winoDownDataInput1(pad, m, d) }
 	output := func(m int, v line) line { return winoDownDataOutput1(pad, m, v) }
 	t.mix(algorithm{downData, 9, input, output, nil}, 2, 3, 4)
 	return t
-}
-
-func genericWinoDownFilter(t *byte) {
-	p := (*patch)(unsafe.Pointer(t))
-	for c := uintptr(0); c < uintptr(p.count); c++ {
-		var m [9]line
-		for i := range 9 {
-			m[i/3][i%3] = read(p.image, c*p.pixel+uintptr(i)*p.row)
-		}
-		r := both(&m, 3, 6, winoDownFilter1, winoDownFilter1)
-		for i := range 36 {
-			*p.planeAt(i, c*p.step) = r[i/6][i%6]
-		}
-	}
-}
-
-func genericWinoDownFilterGradient(t *byte) {
-	p := (*patch)(unsafe.Pointer(t))
-	*p.squares = 0
-	for c := uintptr(0); c < uintptr(p.count); c++ {
-		var m [9]line
-		for i := range 36 {
-			m[i/6][i%6] = *p.planeAt(i, c*p.step)
-		}
-		r := both(&m, 6, 3, winoDownFilterGradient1, winoDownFilterGradient1)
-		for i := range 9 {
-			v := r[i/3][i%3]
-			*move(p.image, c*p.pixel+uintptr(i)*p.row) = v
-			*p.squares += float32(v * v)
-		}
-	}
 }
