@@ -4,8 +4,8 @@ import "unsafe"
 
 // The plain Go transforms of patches of different sizes, whole ones and those at an image's right and lower edges, and of their filters.
 
-// algorithm is Winograd's F(m x n, r x r), m and n of some sizes, at the first m+r-1 and n+r-1 of the same points: B^T d, A^T v
-// and A y in one dimension.
+// algorithm is Winograd's F(m x n, r x r), m and n of some sizes, at the first of the same points, as many as its geometry says
+// (m+r-1 and n+r-1, but with stride 2): B^T d, A^T v and A y in one dimension.
 type algorithm struct {
 	geometry
 	side                    int // points in each dimension

@@ -10,8 +10,8 @@ import (
 
 // The transforms of patches of different sizes: whole ones and those at an image's right and lower edges.
 
-// algorithm is Winograd's F(m x n, r x r), m and n of some sizes, at the first m+r-1 and n+r-1 of the same points, each in one
-// dimension.
+// algorithm is Winograd's F(m x n, r x r), m and n of some sizes, at the first of the same points (m+r-1 and n+r-1 of them, but
+// with stride 2), each in one dimension.
 type algorithm struct {
 	name                    string
 	points, window, results extent // for patches of m positions
