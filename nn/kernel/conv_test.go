@@ -120,12 +120,11 @@ func (d *convData) check() error {
 		rms := math.Sqrt(squares / float64(len(c.want)))
 		for i, x := range c.got {
 			bound := float64(c.terms+4) * 0x1p-24 * c.abs[i]
-			if !c.sum && s.R == 3 && !directOnly.Load() {
-				of := 2e-4
-				if s.Stride == 2 {
-					of = 6e-5
-				}
-				bound = max(bound, of*rms)
+			if !c.sum && s.R == 3 && s.Stride == 1 && !directOnly.Load() {
+				bound = max(bound, 2e-4*rms)
+			}
+			if !c.sum && s.Stride == 2 && s.suitsDown() {
+				bound = max(bound, 6e-5*rms)
 			}
 			if e := math.Abs(float64(x) - c.want[i]); !(e <= bound) {
 				return fmt.Errorf("%+v: %s[%d] = %v, want %v within %.1e", s, c.name, i, x, c.want[i], bound)
@@ -173,9 +172,12 @@ func convShapes(r *rand.Rand) []ConvShape {
 		same3x3(2, 7, 7, 16, 32), same3x3(1, 14, 14, 32, 16), same3x3(1, 5, 9, 8, 20), same3x3(3, 4, 4, 20, 48),
 		same3x3(1, 28, 28, 1, 16), same3x3(1, 16, 16, 3, 32), same3x3(1, 28, 28, 16, 1), same3x3(2, 8, 8, 32, 3),
 		same3x3(2, 8, 8, 130, 70), same3x3(1, 1, 1, 4, 4), same3x3(1, 2, 3, 33, 17),
-		same3x3(1, 4, 3, 256, 260),                                                                                                                                                               // F(2, 3)
-		down3x3(2, 16, 16, 33, 36, 1), down3x3(1, 16, 24, 40, 50, 0), down3x3(3, 14, 14, 32, 36, 1), down3x3(1, 15, 22, 33, 32, 0), down3x3(2, 13, 15, 36, 33, 1), down3x3(1, 14, 22, 48, 70, 1), // F(4, 2) of some taps
+		same3x3(1, 4, 3, 256, 260), // F(2, 3)
+
+		// F(4, 2) of some taps
+		down3x3(2, 16, 16, 33, 36, 1), down3x3(1, 16, 24, 40, 50, 0), down3x3(3, 14, 14, 32, 36, 1), down3x3(1, 15, 22, 33, 32, 0), down3x3(2, 13, 15, 36, 33, 1), down3x3(1, 14, 22, 48, 70, 1),
 		fixed(down3x3(1, 32, 32, 70, 64, 0)),
+
 		{2, 28, 28, 16, 32, 3, 2, 1, 1, 1, 1, false, false}, {2, 14, 14, 20, 48, 3, 2, 0, 0, 1, 1, false, false}, {1, 7, 7, 32, 32, 3, 2, 1, 1, 1, 1, false, false},
 		{2, 8, 8, 48, 20, 1, 1, 0, 0, 0, 0, false, false}, {37, 1, 1, 64, 128, 1, 1, 0, 0, 0, 0, false, false}, {1, 1, 1, 5, 300, 1, 1, 0, 0, 0, 0, false, false},
 		{3, 6, 5, 7, 9, 1, 2, 0, 0, 0, 0, false, false}, {1, 5, 5, 3, 4, 3, 1, 0, 0, 0, 0, false, false}, {1, 4, 4, 3, 4, 3, 1, 2, 1, 0, 3, false, false},

@@ -1,7 +1,7 @@
 package kernel
 
 // winograd is the engine for 3x3 convolutions of stride 1 with one row and column of
-// padding on each side, by F(2x2, 3x3), F(4x4, 3x3) or F(6x6, 3x3), of those of stride 2 by F(4x4, 2x2) of the even rows and
+// padding on each side, by F(2x2, 3x3), F(4x4, 3x3) or F(6x6, 3x3), for those of stride 2 by F(4x4, 2x2) of the even rows and
 // columns of taps (winograddown_transform.go), and behind an upsampling by F(4x4, 2x2), in a phase for
 // each parity of the large image's rows and columns. A chunk of work transforms a block
 // of patches to V [planes][patches][src.c] and then, for each panel of output channels,

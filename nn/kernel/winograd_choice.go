@@ -14,8 +14,8 @@ func (s ConvShape) suitsWinograd(src, dst int) bool {
 
 // suitsDown tells whether F(4x4, 2x2) of the even rows and columns of taps applies to the shape of stride 2, and was measured to be
 // faster than the direct algorithm (Zen 4, AVX-512 and AVX2): where there are channels and pixels enough, and not many of the
-// products are at the edges. The layers of the benchmarks' models take 0.62 to 0.95 of the time with many images; one image takes
-// 1.2 to 1.3 times as long in the mnist model, up to 1.4 times in the second such layer of rgb32, 0.6 to 1 in the others.
+// products are at the edges. The layers of the benchmarks' models take 0.62 to 0.95 of the time with the images of a training
+// step; one image takes 1.2 to 1.3 times as long in the mnist model, up to 1.4 times in the second such layer of rgb32, 0.6 to 1 in the others.
 func (s ConvShape) suitsDown() bool {
 	channels, pixels := min(s.C, s.K), s.OutH()*s.OutW()
 	if s.R != 3 || s.PadTop != s.PadLeft || s.PadTop > 1 || s.PadBottom != 1 || s.PadRight != 1 || channels < 32 || pixels < 48 || directOnly.Load() {
