@@ -91,7 +91,7 @@ func (p *Pipeline) Sample(ctx context.Context, o SampleOptions) (*Samples, error
 		batch = defaultBatch
 	}
 	batch = min(batch, o.N)
-	q, err := p.predictor(batch)
+	q, err := p.predictor(batch, o.N)
 	if err != nil {
 		return nil, err
 	}

@@ -55,8 +55,9 @@ func (p *Pipeline) Shape() (c, h, w int) { return p.model.Config.InChannels, p.h
 // maxIdle is how many predictors, whose memory grows with their batch, are kept for the next calls.
 const maxIdle = 4
 
-// predictor takes a predictor for a batch from those that are idle, or plans one.
-func (p *Pipeline) predictor(batch int) (*unet.Predictor, error) {
+// predictor takes a predictor for a batch from those that are idle, or plans one, if there is memory for it and for so
+// many images that are returned.
+func (p *Pipeline) predictor(batch, images int) (*unet.Predictor, error) {
 	p.mu.Lock()
 	for i := len(p.idle) - 1; i >= 0; i-- {
 		if q := p.idle[i]; q.Batch() == batch {
@@ -66,6 +67,9 @@ func (p *Pipeline) predictor(batch int) (*unet.Predictor, error) {
 		}
 	}
 	p.mu.Unlock()
+	if err := p.fit(batch, images); err != nil {
+		return nil, err
+	}
 	return unet.NewPredictor(p.model, batch, p.h, p.w)
 }
 
@@ -94,7 +98,7 @@ func (p *Pipeline) Predict(ctx context.Context, x []float32, t []int, labels []i
 	case labels != nil && len(labels) != len(t):
 		return nil, fmt.Errorf("unstir: %d labels for %d images", len(labels), len(t))
 	}
-	q, err := p.predictor(max(1, min(len(t), defaultBatch)))
+	q, err := p.predictor(max(1, min(len(t), defaultBatch)), len(t))
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,10 @@ type run struct {
 	ts      []int     // [N]
 }
 
+// BytesPerValue bounds the memory that a sampler takes for each number of a batch's images: in float64 the images, the
+// model's outputs, the guesses of x_0 and, for heun, three more.
+const BytesPerValue = 6 * 8
+
 // newRun checks the batch; noisy says that the sampler draws noise.
 func newRun(name string, total int, noisy bool, ctx context.Context, m Model, b *Batch, z Noise, observe func(Step) error) (*run, error) {
 	switch {

@@ -117,6 +117,7 @@ func (s Scope) folded(x, residual *G.Node, fold func(w, b []float32, params [][]
 	if err != nil {
 		return s.fail("%s: %v", s.prefix, err)
 	}
+	s.kept += plan.PreparedLen() + c
 	var u, b []float32
 	in := append(G.Nodes{x}, params...)
 	op := &engine.Op{Name: s.prefix, Shape: result, Scratch: plan.Scratch(), FLOPs: 2 * flops(shape)}

@@ -144,6 +144,7 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 	}
 	if s.Filters != nil && prepared > 0 {
 		op.Kernel = c.prepared
+		s.kept += prepared
 	}
 	return s.apply(op, in...)
 }

@@ -14,6 +14,7 @@ type Filters struct {
 	mu   sync.Mutex
 	list map[filterKey][]float32
 	left int // floats that may still be allocated
+	kept int // floats that are allocated
 }
 
 // filterKey tells apart all forms that a filter can have: they depend on the convolution's shape, but never on
@@ -27,6 +28,13 @@ type filterKey struct {
 // NewFilters keeps up to limit bytes. Filters beyond are transformed at every run.
 func NewFilters(limit int) *Filters {
 	return &Filters{list: map[filterKey][]float32{}, left: limit / 4}
+}
+
+// Bytes is the memory of what is kept.
+func (f *Filters) Bytes() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return 4 * int64(f.kept)
 }
 
 // get returns the transformed filter of a part of a layer, or nil where the limit is reached.
@@ -65,6 +73,7 @@ func (f *Filters) keep(key filterKey, n int, fill func(u []float32)) []float32 {
 	u, ok := f.list[key]
 	if !ok {
 		f.left -= n
+		f.kept += n
 		u = engine.AlignedFloats(n)
 		fill(u)
 		f.list[key] = u

@@ -24,6 +24,7 @@ type Graph struct {
 	wanted  map[*G.Node]bool // inputs that have a gradient
 	squares map[*G.Node]int  // gradients that come with sums of their squares, and how many
 	layers  int              // dropout layers so far
+	kept    int              // floats of transformed filters that the graph's runs would have in Filters
 	err     error
 }
 
@@ -69,6 +70,9 @@ func (g *Graph) Squares(gradient *G.Node) *G.Node {
 	}
 	return nil
 }
+
+// FilterBytes is the memory of the transformed filters that the graph's runs ask Filters to keep.
+func (g *Graph) FilterBytes() int64 { return 4 * int64(g.kept) }
 
 // Input makes a node that data is written into before a run. Its memory is zero until then.
 func (g *Graph) Input(name string, shape ...int) *G.Node {

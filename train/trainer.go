@@ -120,9 +120,12 @@ func prepare(s Setup) (*Trainer, error) {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 	n := t.params.Len()
+	if err := t.fitModel(); err != nil {
+		return nil, err
+	}
 	t.weights, t.ema = engine.AlignedFloats(n), engine.AlignedFloats(n)
 	t.expAvg, t.expAvgSq = engine.AlignedFloats(n), engine.AlignedFloats(n)
-	return t, nil
+	return t, t.fitStep()
 }
 
 // Slice is the number of images that run through the model at a time.

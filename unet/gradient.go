@@ -55,23 +55,40 @@ func NewGradient(c Config, params *nn.Params, weights []float32, o GradientOptio
 	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W}
 	d.perImage = make([]float32, o.Slice)
 	d.grad = engine.AlignedFloats(params.Len())
+	err := retry(func(attempt int) error {
+		outputs, options, err := d.build(weights, o, attempt)
+		if err != nil {
+			return err
+		}
+		d.machine, err = engine.New(outputs, options)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// retry builds a training graph again where the hashes of its nodes collide.
+func retry(build func(attempt int) error) error {
 	for attempt := 0; ; attempt++ {
-		err := d.build(weights, o, attempt)
+		err := build(attempt)
 		if err == nil {
-			return d, nil
+			return nil
 		}
 		if !errors.Is(err, nn.ErrHashCollision) || attempt+1 == attempts {
-			return nil, fmt.Errorf("unet: build the training graph: %w", err)
+			return fmt.Errorf("unet: build the training graph: %w", err)
 		}
 	}
 }
 
-func (d *Gradient) build(weights []float32, o GradientOptions, attempt int) (err error) {
+// build makes the graph and says how it is to be run.
+func (d *Gradient) build(weights []float32, o GradientOptions, attempt int) (G.Nodes, engine.Options, error) {
 	g := nn.NewGraph(d.params, weights, !o.NoDropout, attempt)
 	d.run = g.Run
 	in, out, err := d.config.forward(g, d.slice, d.h, d.w, o.InputGrad)
 	if err != nil {
-		return err
+		return nil, engine.Options{}, err
 	}
 	d.in = in
 	target := g.Input("target", d.slice, d.h, d.w, d.config.OutChannels)
@@ -84,7 +101,7 @@ func (d *Gradient) build(weights []float32, o GradientOptions, attempt int) (err
 	}
 	grads, err := g.Grad(d.loss, extra...)
 	if err != nil {
-		return err
+		return nil, engine.Options{}, err
 	}
 	pin := map[*G.Node][]float32{}
 	for i := range d.params.List {
@@ -101,11 +118,7 @@ func (d *Gradient) build(weights []float32, o GradientOptions, attempt int) (err
 			outputs = append(outputs, q)
 		}
 	}
-	if err := g.Err(); err != nil {
-		return err
-	}
-	d.machine, err = engine.New(outputs, engine.Options{Pin: pin, Accumulate: true})
-	return err
+	return outputs, engine.Options{Pin: pin, Accumulate: true}, g.Err()
 }
 
 // Slice is the number of images that run through the graph at a time.

@@ -30,9 +30,7 @@ func NewPredictor(m *Model, batch, h, w int) (*Predictor, error) {
 	if err := m.Config.CheckSize(h, w); err != nil {
 		return nil, err
 	}
-	g := nn.NewGraph(m.Params, m.flat, false, 0)
-	g.Filters = m.sharedFilters()
-	in, out, err := m.Config.forward(g, batch, h, w, false)
+	in, out, _, err := m.build(batch, h, w)
 	if err != nil {
 		return nil, fmt.Errorf("unet: build the graph: %w", err)
 	}
@@ -41,6 +39,13 @@ func NewPredictor(m *Model, batch, h, w int) (*Predictor, error) {
 		return nil, fmt.Errorf("unet: plan the graph: %w", err)
 	}
 	return &Predictor{model: m, batch: batch, h: h, w: w, in: in, out: out, machine: machine}, nil
+}
+
+func (m *Model) build(batch, h, w int) (in inputs, out *G.Node, g *nn.Graph, err error) {
+	g = nn.NewGraph(m.Params, m.flat, false, 0)
+	g.Filters = m.sharedFilters()
+	in, out, err = m.Config.forward(g, batch, h, w, false)
+	return in, out, g, err
 }
 
 // Batch is the largest number of images that one run takes; Predict cuts longer inputs.

@@ -199,6 +199,10 @@ func benchSample(c *cobra.Command, cfg *configs.Config, info data.Info, steps in
 	if err != nil {
 		return nil, 0, err
 	}
+	err = machine.Fit(r.Batch, func(n int) (int64, error) { return unet.PredictorMemory(m, n, info.Height, info.Width) })
+	if err != nil {
+		return nil, 0, fmt.Errorf("--batch %d: %w", r.Batch, err)
+	}
 	q, err := unet.NewPredictor(m, r.Batch, info.Height, info.Width)
 	if err != nil {
 		return nil, 0, err

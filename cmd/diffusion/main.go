@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"unstir/internal/machine"
 	"unstir/nn/kernel"
 )
 
@@ -25,6 +26,7 @@ const (
 )
 
 func main() {
+	machine.BoundHeap()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() { // a second Ctrl-C ends the program at once
 		<-ctx.Done()
@@ -65,6 +67,9 @@ func newRoot() *cobra.Command {
 		Args:          cobra.NoArgs,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if err := kernel.CheckEnvironment(); err != nil {
+				return usage(err)
+			}
+			if _, _, err := machine.Memory(); err != nil {
 				return usage(err)
 			}
 			return nil

@@ -44,8 +44,35 @@ type Stats struct {
 	FLOPs      float64
 }
 
-// New plans the graph for the given outputs. Inputs must have values bound to them.
-func New(outputs G.Nodes, opt Options) (*Machine, error) {
+// Measure plans the graph as New does and says what the plan would need, without allocating it. The number of steps and
+// of operations is left at zero.
+func Measure(outputs G.Nodes, opt Options) (Stats, error) {
+	l, err := layOut(outputs, opt)
+	if err != nil {
+		return Stats{}, err
+	}
+	return l.stats(), nil
+}
+
+// layout is a plan before its memory is allocated.
+type layout struct {
+	*planner
+	kids    map[*G.Node][]*G.Node
+	scratch map[*G.Node]*span  // memory of a step's kernel that its workers share
+	own     kernel.ScratchSize // memory of each worker, the same in all steps
+	total   int                // floats of the arena
+}
+
+func (l *layout) stats() Stats {
+	return Stats{
+		Arena:      4 * (l.total + l.own.OwnLen()),
+		Naive:      4 * l.naive,
+		LowerBound: 4 * (peak(l.all, len(l.order)) + l.own.OwnLen()),
+	}
+}
+
+// layOut decides where in the arena each value lies, and when.
+func layOut(outputs G.Nodes, opt Options) (*layout, error) {
 	p := &planner{
 		opt: opt, index: map[*G.Node]int{}, last: map[*G.Node]int{}, output: map[*G.Node]bool{},
 		fixed: map[*G.Node][]float32{}, spans: map[*G.Node]*span{}, adds: map[*G.Node]bool{}, done: map[*G.Node]bool{},
@@ -57,22 +84,31 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 	if err := p.lifetimes(kids); err != nil {
 		return nil, err
 	}
-	scratch := map[*G.Node]*span{}
-	var most kernel.ScratchSize
+	l := &layout{planner: p, kids: kids, scratch: map[*G.Node]*span{}}
 	for i, n := range p.order {
 		if op, ok := n.Op().(*Op); ok {
-			most = most.Max(op.Scratch)
+			l.own = l.own.Max(op.Scratch)
 			if op.Scratch.Shared > 0 {
 				s := &span{from: i, to: i, size: op.Scratch.Shared}
-				scratch[n] = s
+				l.scratch[n] = s
 				p.all = append(p.all, s)
 			}
 		}
 	}
-	m := &Machine{values: map[*G.Node][]float32{}, vec: kernel.NewVec()}
-	total := place(p.all)
-	m.arena = AlignedFloats(total)
-	own := kernel.CutOwn(AlignedFloats(most.OwnLen()), most)
+	l.total = place(p.all)
+	return l, nil
+}
+
+// New plans the graph for the given outputs. Inputs must have values bound to them.
+func New(outputs G.Nodes, opt Options) (*Machine, error) {
+	p, err := layOut(outputs, opt)
+	if err != nil {
+		return nil, err
+	}
+	kids, scratch := p.kids, p.scratch
+	m := &Machine{values: map[*G.Node][]float32{}, vec: kernel.NewVec(), stats: p.stats()}
+	m.arena = AlignedFloats(p.total)
+	own := kernel.CutOwn(AlignedFloats(p.own.OwnLen()), p.own)
 	at := func(s *span) []float32 { return m.arena[s.offset : s.offset+s.size : s.offset+s.size] }
 	for n, v := range p.fixed {
 		m.values[n] = v
@@ -114,9 +150,6 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 		m.steps = append(m.steps, s)
 	}
 	m.stats.Steps = len(m.steps)
-	m.stats.Arena = 4 * (total + most.OwnLen())
-	m.stats.Naive = 4 * p.naive
-	m.stats.LowerBound = 4 * (peak(p.all, len(p.order)) + most.OwnLen())
 	return m, nil
 }
 

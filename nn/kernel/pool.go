@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"unstir/internal/machine"
 )
 
 // The worker pool. A parallel section publishes a function and a number of chunks;
@@ -70,7 +72,7 @@ type worker struct {
 	wake chan struct{}
 }
 
-var thePool = newPool(runtime.GOMAXPROCS(0))
+var thePool = newPool(machine.Threads())
 
 func newPool(threads int) *pool {
 	p := new(pool)
@@ -82,8 +84,8 @@ func newPool(threads int) *pool {
 // section uses at most.
 func Threads() int { return int(thePool.threads.Load()) }
 
-// SetThreads sets Threads; n below 1 means 1. It starts at GOMAXPROCS. The results
-// of no kernel depend on it. It waits for a running section to end, so it must not
+// SetThreads sets Threads; n below 1 means 1. It starts at GOMAXPROCS, or at a
+// container's CPU quota where that is less. The results of no kernel depend on it. It waits for a running section to end, so it must not
 // be called from inside one.
 func SetThreads(n int) { thePool.setThreads(n) }
 

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+// fitting is the number that a message says is the largest that fits.
+func fitting(t *testing.T, what, message string) int {
+	t.Helper()
+	found := regexp.MustCompile(what + ` that fits is (\d+)`).FindStringSubmatch(message)
+	if found == nil {
+		t.Fatalf("the message names no %s that fits: %s", what, message)
+	}
+	n, err := strconv.Atoi(found[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A run that would not fit into memory ends before it has written anything, and names the largest slice that fits:
+// that one runs, and the next does not.
+func TestTrainForeseesMemory(t *testing.T) {
+	workspace(t)
+	args := func(slice int) []string {
+		return []string{"train", "--config", "tiny.toml", "--steps", "1", "--set", "train.batch_size=64", "--set", fmt.Sprintf("train.slice=%d", slice)}
+	}
+	t.Setenv("UNSTIR_MEMORY", "3000000")
+	r := call(args(64)...)
+	has(t, "stderr", r.stderr, "does not fit into memory", "with slices of 64 images", "3 MB are available (UNSTIR_MEMORY)")
+	if r.code != exitFailed || exists(filepath.Join("runs", "tiny")) {
+		t.Errorf("exit code %d, and a run's directory is there: %v", r.code, exists(filepath.Join("runs", "tiny")))
+	}
+	slice := fitting(t, "train.slice", r.stderr)
+	if r := call(args(slice + 1)...); r.code != exitFailed || fitting(t, "train.slice", r.stderr) != slice {
+		t.Errorf("a slice of %d: exit code %d, %s", slice+1, r.code, r.stderr)
+	}
+	must(t, args(slice)...)
+
+	t.Setenv("UNSTIR_MEMORY", "1200000")
+	r = call(append(args(64), "--out", "other")...)
+	has(t, "stderr", r.stderr, "even with train.slice = 1")
+	t.Setenv("UNSTIR_MEMORY", "40000")
+	r = call(append(args(64), "--out", "other")...)
+	has(t, "stderr", r.stderr, "parameters of the model with their moments and gradient alone")
+	if r.code != exitFailed || exists("other") {
+		t.Errorf("exit code %d, and a run's directory is there: %v", r.code, exists("other"))
+	}
+}
+
+// So does sampling, which names the largest batch; encode and predict go the same way.
+func TestSampleForeseesMemory(t *testing.T) {
+	workspaceWithRun(t)
+	sample := func(batch int) []string {
+		return []string{"sample", "--sampler", "ddim", "--steps", "2", "--n", "64", "--batch", strconv.Itoa(batch), "--out", "x.npy"}
+	}
+	t.Setenv("UNSTIR_MEMORY", "3000000")
+	r := call(sample(64)...)
+	has(t, "stderr", r.stderr, "a batch of 64 images does not fit into memory")
+	if r.code != exitFailed || exists("x.npy") {
+		t.Errorf("exit code %d, and x.npy is there: %v", r.code, exists("x.npy"))
+	}
+	batch := fitting(t, "batch", r.stderr)
+	if r := call(sample(batch + 1)...); r.code != exitFailed || fitting(t, "batch", r.stderr) != batch {
+		t.Errorf("a batch of %d: exit code %d, %s", batch+1, r.code, r.stderr)
+	}
+	must(t, sample(batch)...)
+
+	t.Setenv("UNSTIR_MEMORY", "1000")
+	for _, args := range [][]string{
+		sample(1),
+		{"predict", "--x", "x.npy", "--t", "3", "--out", "y.npy"},
+		{"encode", "--images", "x.npy", "--out", "y.npy"},
+		{"interpolate", "--from", "1", "--to", "2", "--out", "y.npy"},
+	} {
+		r := call(args...)
+		has(t, args[0], r.stderr, "even one image at a time does not fit into memory")
+		if r.code != exitFailed || exists("y.npy") {
+			t.Errorf("%s: exit code %d", args[0], r.code)
+		}
+	}
+}
+
+func TestMemoryMustBeANumberOfBytes(t *testing.T) {
+	t.Setenv("UNSTIR_MEMORY", "2GB")
+	r := call("presets")
+	has(t, "stderr", r.stderr, "UNSTIR_MEMORY=2GB", "a whole number of bytes")
+	if r.code != exitUsage {
+		t.Errorf("exit code %d, want %d", r.code, exitUsage)
+	}
+}

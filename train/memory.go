@@ -1,0 +1,68 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+
+	"unstir/diffusion"
+	"unstir/internal/machine"
+	"unstir/unet"
+)
+
+// ErrMemory is wrapped by New's and Resume's error when the run would need more memory than there is. Nothing is
+// written then.
+var ErrMemory = errors.New("the run does not fit into memory")
+
+// parameterCopies are the weights, their moving average and Adam's two moments.
+const parameterCopies = 4
+
+// fitModel checks that there is memory for the weights and what is kept beside them, before they are allocated.
+func (t *Trainer) fitModel() error {
+	err := machine.Fit(1, func(int) (int64, error) {
+		return (parameterCopies + 1) * 4 * int64(t.params.Len()), nil // and the gradient
+	})
+	if err != nil {
+		return fmt.Errorf("train: %w: the %d parameters of the model with their moments and gradient alone: %w; a smaller model fits",
+			ErrMemory, t.params.Count(), err)
+	}
+	return nil
+}
+
+// fitStep checks that there is memory for a step and a preview. The error names the largest slice that fits.
+func (t *Trainer) fitStep() error {
+	err := machine.Fit(t.Slice(), t.memory)
+	var short *machine.Shortage
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &short):
+		return fmt.Errorf("train: foresee the memory of the run: %w", err)
+	case short.Fits > 0:
+		return fmt.Errorf("train: %w: with slices of %d images %w; the largest train.slice that fits is %d (a run that goes on keeps its slice)",
+			ErrMemory, t.Slice(), short, short.Fits)
+	}
+	return fmt.Errorf("train: %w: even with train.slice = 1 more is needed than there is (with slices of %d images %w); a smaller model, data.size or train.batch_size may fit",
+		ErrMemory, t.Slice(), short)
+}
+
+// memory is what the run takes with a number of images at a time, beside the data: the parameters, a step's graph, the
+// batches on their way to it, and the larger preview.
+func (t *Trainer) memory(slice int) (int64, error) {
+	h, w := t.info.Height, t.info.Width
+	dim := int64(t.info.Channels) * int64(h) * int64(w)
+	step, err := unet.GradientMemory(t.Model, t.params, t.weights, unet.GradientOptions{Slice: slice, H: h, W: w})
+	if err != nil {
+		return 0, err
+	}
+	const batches = 3 + 3 // x_t, eps and the target; the loader's: being filled, ready, and in use
+	total := step + parameterCopies*4*int64(t.params.Len()) + 4*batches*int64(t.Train.BatchSize)*dim
+	if t.Preview.Every == 0 {
+		return total, nil
+	}
+	m, err := unet.FromFlat(t.Model, t.params, t.weights)
+	if err != nil {
+		return 0, err
+	}
+	preview, err := unet.PredictorMemory(m, min(t.Preview.Images, slice), h, w)
+	return total + preview + diffusion.BytesPerValue*int64(t.Preview.Images)*dim, err
+}

@@ -1,0 +1,56 @@
+package unet
+
+import (
+	"fmt"
+
+	G "gorgonia.org/gorgonia"
+
+	"unstir/nn"
+	"unstir/nn/engine"
+)
+
+// GradientMemory is how many bytes NewGradient takes with these settings: the gradient of every weight and the memory
+// of the plan. Nothing of it is allocated. The weights are only looked at for their number.
+func GradientMemory(c Config, params *nn.Params, weights []float32, o GradientOptions) (int64, error) {
+	if o.Slice < 1 {
+		return 0, fmt.Errorf("unet: slices of %d images; they must have at least 1", o.Slice)
+	}
+	if err := c.CheckSize(o.H, o.W); err != nil {
+		return 0, err
+	}
+	// The gradient's memory is named only as where the plan's results go, and so the weights can stand for it.
+	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W, perImage: make([]float32, o.Slice), grad: weights}
+	var plan engine.Stats
+	err := retry(func(attempt int) error {
+		outputs, options, err := d.build(weights, o, attempt)
+		if err == nil {
+			plan, err = engine.Measure(outputs, options)
+		}
+		return err
+	})
+	images := int64(o.Slice) * int64(o.H) * int64(o.W) * int64(c.InChannels+c.OutChannels)
+	return int64(plan.Arena) + 4*int64(params.Len()) + 4*images, err
+}
+
+// PredictorMemory is how many bytes NewPredictor takes, and its first run, for batches of that many images of h rows
+// and w columns: the memory of the plan, and the transformed filters that the model's predictors share as far as they
+// are not there yet. Nothing of it is allocated.
+func PredictorMemory(m *Model, batch, h, w int) (int64, error) {
+	if batch < 1 {
+		return 0, fmt.Errorf("unet: a predictor for a batch of %d images; it must be at least 1", batch)
+	}
+	if err := m.Config.CheckSize(h, w); err != nil {
+		return 0, err
+	}
+	_, out, g, err := m.build(batch, h, w)
+	if err != nil {
+		return 0, fmt.Errorf("unet: build the graph: %w", err)
+	}
+	plan, err := engine.Measure(G.Nodes{out}, engine.Options{})
+	if err != nil {
+		return 0, fmt.Errorf("unet: plan the graph: %w", err)
+	}
+	filters := max(0, min(g.FilterBytes(), filterLimit)-m.filters.Bytes())
+	images := int64(batch) * int64(h) * int64(w) * int64(m.Config.InChannels)
+	return int64(plan.Arena) + filters + 4*images, nil
+}
