@@ -162,7 +162,7 @@ func TestNoLabelsAreLeftBehind(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v, want context.Canceled", err)
 	}
-	q, err := p.predictor(2)
+	q, err := p.predictor(2, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
