@@ -23,8 +23,8 @@ import (
 // asks for the eps of the clipped x_0.
 //
 // The previous timestep is t - T/S (whole-number division) for the spacings
-// that diffusers knows, and the next entry of the list for quad and for an
-// explicit list. Below 0, alphaBar is 1, or alphaBar_0 where the config's
+// that diffusers knows, and the next entry of the list for quad, for an
+// explicit list and with PairNext, which also sets RederiveEps. Below 0, alphaBar is 1, or alphaBar_0 where the config's
 // set_alpha_to_one is false.
 type DDIM struct {
 	schedule *Schedule
@@ -51,7 +51,7 @@ func NewDDIM(s *Schedule, o Options) (*DDIM, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DDIM{schedule: s, clip: s.clipper(o), rederive: o.RederiveEps, path: path}
+	d := &DDIM{schedule: s, clip: s.clipper(o), rederive: o.RederiveEps || o.Pairing == PairNext, path: path}
 	for k, p := range path {
 		step := ddimStep{alphaBar: s.AlphaBar[p.t], alphaBarPrev: s.ddimAlphaBar(p.prev)}
 		sigma1 := ddimSigma(step.alphaBar, step.alphaBarPrev)
@@ -73,10 +73,10 @@ func NewDDIM(s *Schedule, o Options) (*DDIM, error) {
 func newDDIM(s *Schedule, o Options) (Sampler, error) { return NewDDIM(s, o) }
 
 // ddimPath is path with diffusers' previous timestep t - T/S, where the
-// spacing is one of diffusers'.
+// spacing is one of diffusers' and the pairing too.
 func (s *Schedule) ddimPath(o Options) ([]transition, error) {
 	path, err := s.path(o)
-	if err == nil && o.Timesteps == nil && s.spacing(o) != Quad {
+	if err == nil && o.Timesteps == nil && o.Pairing != PairNext && s.spacing(o) != Quad {
 		for k := range path {
 			path[k].prev = path[k].t - s.T/o.Steps
 		}

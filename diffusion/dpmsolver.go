@@ -91,8 +91,18 @@ func dpmSolver(order int, heun bool) func(*Schedule, Options) (Sampler, error) {
 
 // sigma is sqrt((1-alphaBar_t)/alphaBar_t), the noise of x_t/sqrt(alphaBar_t).
 func (s *Schedule) sigma(t int) float64 {
-	a := max(s.AlphaBar[t], zeroSNRAlphaBar)
+	a := s.solverAlphaBar(t)
 	return math.Sqrt((1 - a) / a)
+}
+
+// solverAlphaBar is alphaBar_t, or what stands for it where it is 0. Below
+// that number but above 0, as at the end of squaredcos_cap_v2, it is alphaBar_t
+// itself: a model's eps gives x_0 only by the alphaBar that it was trained on.
+func (s *Schedule) solverAlphaBar(t int) float64 {
+	if a := s.AlphaBar[t]; a > 0 {
+		return a
+	}
+	return zeroSNRAlphaBar
 }
 
 // dpmTimesteps spreads S timesteps over those whose lambda is at least
@@ -100,13 +110,18 @@ func (s *Schedule) sigma(t int) float64 {
 // run ends below its last timestep.
 func (s *Schedule) dpmTimesteps(o Options) ([]int, error) {
 	spacing := s.spacing(o)
-	if o.Timesteps != nil || spacing == Quad {
+	if o.Timesteps != nil || spacing == Quad && o.Pairing != PairNext {
 		return s.timesteps(o)
 	}
 	T, S := s.T, o.Steps
 	top := T
 	if o.LambdaMin != nil {
 		top = sort.Search(T, func(t int) bool { return -math.Log(s.sigma(t)) < *o.LambdaMin })
+	}
+	if o.Pairing == PairNext && S <= top {
+		ts := s.spread(o, top, true)
+		slices.Reverse(ts)
+		return ts, nil
 	}
 	var ts []int
 	switch spacing {

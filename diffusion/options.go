@@ -14,6 +14,7 @@ type Options struct {
 	Steps       int      // 1 to T; the number of updates
 	Timesteps   []int    // in place of Steps and Spacing: where to call the model, falling, in 0..T-1
 	Spacing     Spacing  // how Steps timesteps are spread
+	Pairing     Pairing  // where each step ends: as in diffusers, or at the next timestep of the list
 	Clip        Clip     // what is done to each guess of x_0
 	Eta         float64  // ddim: 0 deterministic .. 1 as noisy as ddpm
 	SigmaHat    bool     // ddim: the DDIM paper's larger noise sigma-hat, in place of Eta
@@ -144,6 +145,9 @@ func (o Options) check(T int, has use) error {
 	if _, err := ParseSpacing(string(o.Spacing)); err != nil && o.Spacing != "" {
 		return err
 	}
+	if _, err := ParsePairing(string(o.Pairing)); err != nil && o.Pairing != "" {
+		return err
+	}
 	switch {
 	case !(o.Eta >= 0 && o.Eta <= 1):
 		return fmt.Errorf("eta = %v is not possible: legal is 0 to 1", o.Eta)
@@ -177,6 +181,8 @@ func (o Options) checkTimesteps(T int) error {
 	switch {
 	case o.Spacing != "":
 		return errors.New("a list of timesteps and a spacing exclude each other")
+	case o.Pairing == PairStride:
+		return errors.New("a list of timesteps and pairing stride exclude each other: a list is always paired with its next entry")
 	case o.LambdaMin != nil:
 		return errors.New("a list of timesteps and the least lambda exclude each other")
 	case o.Steps != 0 && o.Steps != len(o.Timesteps):

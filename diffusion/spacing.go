@@ -34,6 +34,11 @@ func (s *Schedule) timesteps(o Options) ([]int, error) {
 		return slices.Clone(o.Timesteps), nil
 	}
 	T, S := s.T, o.Steps
+	if o.Pairing == PairNext {
+		ts := s.spread(o, T, false)
+		slices.Reverse(ts)
+		return ts, nil
+	}
 	var ts []int
 	switch s.spacing(o) {
 	case Leading:
@@ -47,7 +52,7 @@ func (s *Schedule) timesteps(o Options) ([]int, error) {
 	}
 	slices.Reverse(ts)
 	if err := falling(ts, T); err != nil {
-		return nil, fmt.Errorf("%d steps, spacing %s, steps_offset %d: %w", S, s.spacing(o), s.Config.StepsOffset, err)
+		return nil, fmt.Errorf("%d steps, spacing %s, steps_offset %d: %w; or pairing next, which fits any number of steps", S, s.spacing(o), s.Config.StepsOffset, err)
 	}
 	return ts, nil
 }

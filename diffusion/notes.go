@@ -1,0 +1,265 @@
+package diffusion
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Note is something about a sampler's settings that is no error, but that the
+// images will show.
+type Note struct {
+	Problem string // what happens
+	Steps   []int  // the nearest numbers of steps, below and above, of which this is not true; may be empty
+	Next    bool   // Options.Pairing = PairNext helps
+}
+
+// Text is the note in one line. option is how the caller is told to pair with
+// the next timestep, such as "--pairing next"; "" where that cannot be chosen.
+func (n Note) Text(option string) string {
+	var helps []string
+	switch len(n.Steps) {
+	case 1:
+		helps = append(helps, fmt.Sprintf("take %d steps", n.Steps[0]))
+	case 2:
+		helps = append(helps, fmt.Sprintf("take %d or %d steps", n.Steps[0], n.Steps[1]))
+	}
+	if n.Next && option != "" {
+		helps = append(helps, option+", which draws clean images with any number of steps")
+	}
+	if len(helps) == 0 {
+		return n.Problem
+	}
+	return n.Problem + "; " + strings.Join(helps, ", or ")
+}
+
+// String is Text for users of this package.
+func (n Note) String() string { return n.Text("Options.Pairing = PairNext") }
+
+// The limits above which Notes speaks. Noise is measured as the angle phi of
+// x_t = cos(phi) x_0 + sin(phi) eps, alphaBar = cos(phi)^2, which goes from 0,
+// the data, to pi/2, pure noise. What the steps leave out of that arc stays in
+// the images as noise of about that standard deviation, where the images'
+// range is from -1 to 1: measured, 0.6 to 0.9 of it, for steps that leave out
+// 4 to 50 % of the arc.
+const (
+	arcLimit = 0.05 // 6 of 255 gray levels
+	// A sampler that draws as much noise as ddpm forgets where it began: this
+	// share of what is missing at the beginning is seen.
+	forgetful = 0.2
+	// Leading begins a stride below T by definition: up to this share of T,
+	// that is no news.
+	usualStart = 0.1
+	// What Heun's first correction adds beyond a bounded one, in standard
+	// deviations of the noise that is left, for a guess of x_0 that changes by
+	// 1. Measured, images are speckled from 6 on and gone at 20.
+	heunLimit = 5
+)
+
+// walk is what a sampler's steps do to the noise, from the noise down, for
+// Notes: of each step the alphaBar where it begins and where it ends.
+type walk struct {
+	ts         []int
+	begin, end []float64
+	last       float64 // alphaBar that the run is meant to end at
+	noisy      float64 // share of ddpm's noise that the steps draw, 0 to 1
+}
+
+// walker is a sampler that Notes knows.
+type walker interface{ walk() walk }
+
+// Notes says what the images will show of the settings of the sampler that New
+// makes of the same arguments: steps that leave a gap in the noise between
+// them or overlap (see PairStride), a list of timesteps that begins too far
+// below the pure noise x_T, or a step that the sampler's order does not bear.
+// It decides by the schedule's noise levels; with PairNext and with the usual
+// numbers of steps it is empty. It is also where New returns an error.
+func Notes(name string, s *Schedule, o Options) []Note {
+	sampler, err := New(name, s, o)
+	if err != nil {
+		return nil
+	}
+	if o.Steps == 0 {
+		o.Steps = len(o.Timesteps)
+	}
+	var notes []Note
+	if problem := s.mismatch(name, sampler, o); problem != "" {
+		notes = append(notes, Note{problem, s.tiling(name, o), o.Timesteps == nil})
+	}
+	first := sampler.(walker).walk().ts[0]
+	if s.Config.RescaleZeroSNR && first < s.T-1 && o.LambdaMin == nil {
+		notes = append(notes, Note{fmt.Sprintf("the model has rescale_betas_zero_snr, for runs that begin at pure noise, t = %d, but %s begins at t = %d: dark and bright images come out paler",
+			s.T-1, settings(name, s, o), first), nil, o.Timesteps == nil})
+	}
+	if h, ok := sampler.(*Heun); ok && h.overshoot() > heunLimit {
+		p := h.path[0]
+		notes = append(notes, Note{fmt.Sprintf("the first step of %s, from t = %d to %d, divides the noise sigma by %.0f, which is too far for its correction: the images will be speckled",
+			settings(name, s, o), p.t, p.prev, h.sigma(p.t)/h.sigma(p.prev)), s.tiling(name, o), true})
+	}
+	return notes
+}
+
+// settings names a run.
+func settings(name string, s *Schedule, o Options) string {
+	if o.Timesteps != nil {
+		return fmt.Sprintf("%s with this list of %d timesteps", name, len(o.Timesteps))
+	}
+	return fmt.Sprintf("%s with %d steps and spacing %s", name, o.Steps, s.spacing(o))
+}
+
+// phi is the angle of alphaBar.
+func phi(alphaBar float64) float64 { return math.Acos(math.Sqrt(alphaBar)) }
+
+// arcs measures what a walk leaves out of the noise's arc: above its first
+// step, between its steps, and below its last.
+func (s *Schedule) arcs(w walk, o Options) (above, between, below float64) {
+	n := len(w.ts)
+	if o.LambdaMin == nil {
+		first := w.ts[0]
+		if o.Timesteps == nil && s.spacing(o) == Leading {
+			stride := s.T
+			if n > 1 {
+				stride = first - w.ts[1]
+			}
+			stride = max(1, min(stride, int(usualStart*float64(s.T))))
+			first = min(first+stride-1, s.T-1)
+		}
+		above = phi(s.AlphaBar[s.T-1]) - phi(s.AlphaBar[first])
+		above *= 1 - (1-forgetful)*w.noisy
+	}
+	for k := range n - 1 {
+		between += math.Abs(phi(w.end[k]) - phi(w.begin[k+1]))
+	}
+	return above, between, phi(w.end[n-1]) - phi(w.last)
+}
+
+// mismatch says where the noise of the sampler's steps does not fit together;
+// "" where that does not matter.
+func (s *Schedule) mismatch(name string, sampler Sampler, o Options) string {
+	w := sampler.(walker).walk()
+	above, between, below := s.arcs(w, o)
+	total := above + between + below
+	if total <= arcLimit {
+		return ""
+	}
+	result := "the images keep noise"
+	if name == "ddim-inverse" {
+		result = "x_T has less than the noise of N(0, I)"
+	}
+	var what []string
+	if above > total/4 {
+		what = append(what, fmt.Sprintf("covers the timesteps up to t = %d of %d, though x_T is pure noise", w.ts[0], s.T-1))
+	}
+	if between > total/4 {
+		what = append(what, fmt.Sprintf("pairs each timestep with the one %d below, though the next of its list lies %.3g below on average",
+			s.T/o.Steps, float64(w.ts[0]-w.ts[len(w.ts)-1])/float64(len(w.ts)-1)))
+	}
+	if below > total/4 {
+		what = append(what, fmt.Sprintf("ends above the data, its last timestep being t = %d", w.ts[len(w.ts)-1]))
+	}
+	return fmt.Sprintf("%s %s: %s", settings(name, s, o), strings.Join(what, " and "), result)
+}
+
+// tiling is the nearest numbers of steps below and above the options' whose
+// strides tile the schedule and that leave nothing to note.
+func (s *Schedule) tiling(name string, o Options) []int {
+	if o.Timesteps != nil {
+		return nil
+	}
+	more := 0 // strides that the list has beyond its steps
+	if strings.HasPrefix(name, "dpm++") && s.spacing(o) != Trailing {
+		more = 1
+	}
+	fits := func(steps int) bool {
+		if s.T%(steps+more) != 0 {
+			return false
+		}
+		o := o
+		o.Steps = steps
+		sampler, err := New(name, s, o)
+		if err != nil {
+			return false
+		}
+		h, heun := sampler.(*Heun)
+		return s.mismatch(name, sampler, o) == "" && !(heun && h.overshoot() > heunLimit)
+	}
+	var found []int
+	for steps := o.Steps - 1; steps >= 1; steps-- {
+		if fits(steps) {
+			found = append(found, steps)
+			break
+		}
+	}
+	for steps := o.Steps + 1; steps <= s.T; steps++ {
+		if fits(steps) {
+			return append(found, steps)
+		}
+	}
+	return found
+}
+
+// overshoot is how far Heun's first correction goes beyond what a bounded one
+// would: see heunLimit.
+func (d *Heun) overshoot() float64 {
+	p := d.path[0]
+	if p.prev < 0 {
+		return 0
+	}
+	sigma, next := d.sigma(p.t), d.sigma(p.prev)
+	return (d.weight(sigma, next) - min(0.5, next/sigma)) * (sigma/next - 1) / max(next, 1)
+}
+
+func (d *DDIM) walk() walk {
+	w := walk{ts: calls(d.path), last: d.schedule.ddimAlphaBar(-1)}
+	for _, s := range d.steps {
+		w.begin, w.end = append(w.begin, s.alphaBar), append(w.end, s.alphaBarPrev)
+	}
+	first := d.steps[0] // eta is the same in all
+	if full := ddimSigma(first.alphaBar, first.alphaBarPrev); full > 0 {
+		w.noisy = min(first.noise/full, 1)
+	}
+	return w
+}
+
+func (d *DDIMInverse) walk() walk {
+	w := walk{last: d.schedule.ddimAlphaBar(-1)}
+	for k := len(d.path) - 1; k >= 0; k-- {
+		p := d.path[k]
+		w.ts = append(w.ts, p.t)
+		w.begin, w.end = append(w.begin, d.schedule.AlphaBar[p.t]), append(w.end, d.schedule.ddimAlphaBar(p.prev))
+	}
+	return w
+}
+
+func (d *DDPM) walk() walk {
+	path := make([]transition, len(d.steps))
+	for k, s := range d.steps {
+		path[k] = s.transition
+	}
+	w := d.schedule.walkOf(path)
+	w.noisy = 1
+	return w
+}
+
+func (d *Heun) walk() walk { return d.schedule.walkOf(d.path) }
+
+func (d *DPMSolver) walk() walk {
+	path := make([]transition, len(d.ts))
+	for k, t := range d.ts {
+		path[k] = transition{t, -1}
+		if k > 0 {
+			path[k-1].prev = t
+		}
+	}
+	return d.schedule.walkOf(path)
+}
+
+// walkOf is the walk of a list whose steps end where the next begins, and the
+// last as the sampler means it.
+func (s *Schedule) walkOf(path []transition) walk {
+	w := walk{ts: calls(path), last: 1}
+	for _, p := range path {
+		w.begin, w.end = append(w.begin, s.AlphaBar[p.t]), append(w.end, s.AlphaBarAt(p.prev))
+	}
+	return w
+}
