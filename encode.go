@@ -16,6 +16,7 @@ type EncodeOptions struct {
 	Steps   int               // of the inversion and of the DDIM run that decodes; default 50
 	Refine  int               // fixed-point iterations of each step; default DefaultRefine, negative: none
 	Spacing diffusion.Spacing // of the timesteps; default: the model's
+	Pairing diffusion.Pairing // of the timesteps; default: diffusion.PairStride
 	Labels  []int             // [N] classes, for a class-conditional model
 	Batch   int               // images that are encoded together; it changes the speed and the memory only
 
@@ -23,9 +24,9 @@ type EncodeOptions struct {
 	OnStep func(SampleStep) error
 }
 
-// Encode turns images x [N, C, H, W] in [-1, 1] into the x_T from which DDIM with eta = 0, as many steps and without
-// clipping makes them again: Sample with Sampler "ddim", this XT, and Settings.Clip = diffusion.ClipNone. (A clipped
-// step forgets what it cut off.) The plain inversion (Song, Meng and Ermon, 2021, section 4.3) takes the model's
+// Encode turns images x [N, C, H, W] in [-1, 1] into the x_T from which DDIM with eta = 0, as many steps, the same
+// spacing and pairing, and without clipping makes them again: Sample with Sampler "ddim", this XT, and Settings.Clip =
+// diffusion.ClipNone. (A clipped step forgets what it cut off.) The plain inversion (Song, Meng and Ermon, 2021, section 4.3) takes the model's
 // guess one step too early, so images come back changed, less with more steps; Refine solves each step for where
 // DDIM must have begun, with one more call of the model each, and needs far fewer steps. docs/interchange.md has
 // figures.
@@ -40,7 +41,7 @@ func (p *Pipeline) Encode(ctx context.Context, x []float32, o EncodeOptions) (*S
 	}
 	return p.Sample(ctx, SampleOptions{
 		N: len(x) / dim, Sampler: "ddim-inverse", Steps: o.Steps, Batch: o.Batch, Labels: o.Labels, XT: x,
-		Settings: diffusion.Options{Spacing: o.Spacing, Refine: max(0, o.Refine)}, OnStep: o.OnStep,
+		Settings: diffusion.Options{Spacing: o.Spacing, Pairing: o.Pairing, Refine: max(0, o.Refine)}, OnStep: o.OnStep,
 	})
 }
 

@@ -3,6 +3,7 @@ package unstir
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"unstir/diffusion"
 	"unstir/unet"
@@ -24,7 +25,7 @@ type SampleOptions struct {
 	Labels   []int     // [N] classes, for a class-conditional model
 	XT       []float32 // [N, C, H, W] to start from, in place of the seed's noise
 
-	// Settings are the sampler's own: eta, variance, clipping, spacing ... What is not set follows the scheduler
+	// Settings are the sampler's own: eta, variance, clipping, spacing, pairing ... What is not set follows the scheduler
 	// configuration that the model came with. Steps above takes the place of Settings.Steps.
 	Settings diffusion.Options
 
@@ -40,6 +41,19 @@ type SampleStep struct {
 
 // NewSampler is the sampler that Sample uses for these options.
 func (p *Pipeline) NewSampler(o SampleOptions) (diffusion.Sampler, error) {
+	name, settings := p.settings(o)
+	return diffusion.New(name, p.Schedule, settings)
+}
+
+// Notes is what the images will show of the steps that the options ask for, such as noise that a number of steps
+// leaves which does not tile the schedule; empty where all is well, and where NewSampler returns an error.
+func (p *Pipeline) Notes(o SampleOptions) []diffusion.Note {
+	name, settings := p.settings(o)
+	return diffusion.Notes(name, p.Schedule, settings)
+}
+
+// settings are the sampler and its options with the defaults filled in.
+func (p *Pipeline) settings(o SampleOptions) (string, diffusion.Options) {
 	name, settings := o.Sampler, o.Settings
 	if name == "" {
 		name = "ddpm"
@@ -50,16 +64,24 @@ func (p *Pipeline) NewSampler(o SampleOptions) (diffusion.Sampler, error) {
 	if settings.Steps == 0 && settings.Timesteps == nil {
 		settings.Steps = DefaultSteps(name, p.Schedule)
 	}
-	return diffusion.New(name, p.Schedule, settings)
+	return name, settings
 }
 
 // DefaultSteps is the number of steps of a sampler when none is given: every step of the schedule for ddpm, 50
-// for the others, which need fewer than the schedule has.
+// for the others, which need fewer than the schedule has; but no more than the steps_offset of leading timesteps and,
+// for dpm++, its own lists leave room for.
 func DefaultSteps(sampler string, s *diffusion.Schedule) int {
-	if sampler == "ddpm" {
-		return s.T
+	room := s.T
+	if s.Config.TimestepSpacing == string(diffusion.Leading) {
+		room -= s.Config.StepsOffset
 	}
-	return min(50, max(1, s.T-1))
+	switch {
+	case strings.HasPrefix(sampler, "dpm++"):
+		room = min(50, room-1)
+	case sampler != "ddpm":
+		room = min(50, room)
+	}
+	return max(1, room)
 }
 
 // maxValues bounds the numbers of one call's images: 4 GB of float32.

@@ -27,8 +27,16 @@ import (
 //	     - sqrt(alphaBar_t (1-alphaBar_{t-1})/alphaBar_{t-1})) eps(x_t, t)
 //
 // (Pan et al., "Effective Real Image Editing with Accelerated Iterative
-// Diffusion Inversion", 2023), so that the unclipped DDIM run undoes it to
-// within what is left of the iteration, whatever the number of steps.
+// Diffusion Inversion", 2023). Where the two noise levels are high, x_t hardly
+// changes a model's guess of x_0 while eps follows x_t: there the same equation
+// is iterated as
+//
+//	x_t <- sqrt((1-alphaBar_t)/(1-alphaBar_{t-1})) x_{t-1} + (sqrt(alphaBar_t)
+//	     - sqrt(alphaBar_{t-1} (1-alphaBar_t)/(1-alphaBar_{t-1}))) x_0(x_t, t)
+//
+// which converges at once, unless the model predicts eps, whose errors it would
+// magnify. The unclipped DDIM run then undoes the inversion to within what is
+// left of the iteration, whatever the number of steps.
 type DDIMInverse struct {
 	schedule *Schedule
 	clip     clipper
@@ -115,6 +123,11 @@ func (d *DDIMInverse) solve(p transition, x, prev, out, x0, eps []float64) {
 	alphaBarPrev, alphaBar := d.schedule.ddimAlphaBar(p.prev), d.schedule.AlphaBar[p.t]
 	x0Of(predicts, alphaBar, x0, x, out)
 	epsOf(predicts, alphaBar, eps, x, out)
+	if predicts != Epsilon && alphaBar*alphaBarPrev < (1-alphaBar)*(1-alphaBarPrev) {
+		ratio := math.Sqrt((1 - alphaBar) / (1 - alphaBarPrev))
+		combine(x, ratio, prev, math.Sqrt(alphaBar)-ratio*math.Sqrt(alphaBarPrev), x0)
+		return
+	}
 	ratio := math.Sqrt(alphaBar / alphaBarPrev)
 	combine(x, ratio, prev, math.Sqrt(1-alphaBar)-ratio*math.Sqrt(1-alphaBarPrev), eps)
 }

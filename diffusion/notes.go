@@ -184,7 +184,7 @@ func (s *Schedule) tiling(name string, o Options) []int {
 		return s.mismatch(name, sampler, o) == "" && !(heun && h.overshoot() > heunLimit)
 	}
 	var found []int
-	for steps := o.Steps - 1; steps >= 1; steps-- {
+	for steps := o.Steps - 1; steps > 1; steps-- { // one step is no walk
 		if fits(steps) {
 			found = append(found, steps)
 			break

@@ -1,9 +1,6 @@
 package diffusion
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // Pairing says where the step from a timestep ends. The zero value is
 // PairStride.
@@ -58,15 +55,15 @@ func (s *Schedule) spread(o Options, top int, inner bool) []int {
 	switch s.spacing(o) {
 	case Leading:
 		for i := range ts {
-			ts[i] = offset + i*(top-offset)/n
+			ts[i] = offset + int(int64(i)*int64(top-offset)/int64(n))
 		}
 	case Trailing:
 		ts, skip = trailing(top, top, S), 0
 	case Linspace:
 		ts = rounded(linspace(0, float64(top-1), n))
 	case Quad:
-		for i, v := range linspace(0, math.Sqrt(float64(top-1)), n) {
-			ts[i] = int(v * v)
+		for i := range ts {
+			ts[i] = int(int64(i) * int64(i) * int64(top-1) / max(int64(n-1)*int64(n-1), 1))
 		}
 	}
 	return distinct(ts[skip:], top)

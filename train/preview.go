@@ -67,5 +67,15 @@ func (t *Trainer) preview(ctx context.Context) (string, error) {
 	})
 }
 
+// notePreviews says what the previews of the run will show of their number of steps.
+func (t *Trainer) notePreviews() {
+	if t.Preview.Every == 0 {
+		return
+	}
+	for _, n := range diffusion.Notes(t.Preview.Sampler, t.schedule, diffusion.Options{Steps: t.Preview.Steps}) {
+		t.note("note: preview.steps = %d: %s", t.Preview.Steps, n.Text(""))
+	}
+}
+
 // scaleFor enlarges small images so that a person sees them.
 func scaleFor(height int) int { return max(1, 64/max(height, 1)) }

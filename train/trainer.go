@@ -150,6 +150,7 @@ func (s *Stopped) Error() string {
 // a *Stopped. A step that ctx cuts short is not counted: it is done again, with the same numbers, on resuming.
 func (t *Trainer) Run(ctx context.Context) error {
 	defer t.Close()
+	t.notePreviews()
 	var err error
 	t.gradient, err = unet.NewGradient(t.Model, t.params, t.weights, unet.GradientOptions{
 		Slice: t.Slice(), H: t.info.Height, W: t.info.Width,

@@ -21,9 +21,9 @@ import (
 )
 
 type encodeFlags struct {
-	model, images, spacing, label, out string
-	ema, check                         bool
-	steps, refine, batch, threads      int
+	model, images, spacing, pairing, label, out string
+	ema, check                                  bool
+	steps, refine, batch, threads               int
 }
 
 func newEncode() *cobra.Command {
@@ -35,7 +35,7 @@ func newEncode() *cobra.Command {
 A picture, or the pictures of a directory in the order of their names, are cropped and resized to the model's images;
 a .npy file holds images [N, C, H, W] in [-1, 1] of the model's shape. The images come back from
   diffusion sample --noise FILE.npy --sampler ddim --steps S --clip none
-with the same number of steps, and with the same --label where the model has classes: a step that clips cannot be run
+with the same number of steps, --spacing and --pairing, and with the same --label where the model has classes: a step that clips cannot be run
 backwards.`,
 		Example: `  diffusion encode --model runs/mnist --images seven.png --out seven.npy --check
   diffusion sample --model runs/mnist --noise seven.npy --sampler ddim --steps 50 --clip none --out again.png`,
@@ -49,6 +49,7 @@ backwards.`,
 	p.IntVar(&f.steps, "steps", 0, "steps of the inversion, and of the DDIM run that decodes (default 50)")
 	p.IntVar(&f.refine, "refine", unstir.DefaultRefine, "rounds that correct each step, for a more faithful encoding; 0: the plain inversion")
 	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
+	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
 	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, such as 3 or 0,1,2 or cat,dog; repeated over the images")
 	p.IntVar(&f.batch, "batch", 0, "images encoded together; changes speed and memory, not the encodings")
 	p.StringVar(&f.out, "out", "", "the encodings: a .npy `FILE`")
@@ -92,6 +93,11 @@ func runEncode(c *cobra.Command, f encodeFlags) error {
 			return usagef("--%w", err)
 		}
 	}
+	if f.pairing != "" {
+		if o.Pairing, err = diffusion.ParsePairing(f.pairing); err != nil {
+			return usagef("--%w", err)
+		}
+	}
 	p, err := openModel(c, f.model, f.ema)
 	if err != nil {
 		return err
@@ -106,6 +112,9 @@ func runEncode(c *cobra.Command, f encodeFlags) error {
 	if o.Labels, err = labelsFor(p, f.label, x.Shape[0]); err != nil {
 		return err
 	}
+	printNotes(c, p, unstir.SampleOptions{
+		Sampler: "ddim-inverse", Steps: o.Steps, Settings: diffusion.Options{Spacing: o.Spacing, Pairing: o.Pairing},
+	})
 	encoded, err := encodeImages(c, p, x, o)
 	if err != nil {
 		return err
@@ -153,7 +162,7 @@ func encodeImages(c *cobra.Command, p *unstir.Pipeline, x npy.Array[float32], o 
 func checkEncoding(c *cobra.Command, p *unstir.Pipeline, x npy.Array[float32], encoded *unstir.Samples, o unstir.EncodeOptions) error {
 	back, err := p.Sample(c.Context(), unstir.SampleOptions{
 		N: encoded.N, Sampler: "ddim", Steps: o.Steps, XT: encoded.Data, Labels: o.Labels, Batch: o.Batch,
-		Settings: diffusion.Options{Clip: diffusion.ClipNone, Spacing: o.Spacing},
+		Settings: diffusion.Options{Clip: diffusion.ClipNone, Spacing: o.Spacing, Pairing: o.Pairing},
 	})
 	if err != nil {
 		return err

@@ -20,9 +20,9 @@ import (
 )
 
 type interpolateFlags struct {
-	model, from, to, sampler, clip, spacing, label, out string
-	ema                                                 bool
-	frames, steps, batch, threads                       int
+	model, from, to, sampler, clip, spacing, pairing, label, out string
+	ema                                                          bool
+	frames, steps, batch, threads                                int
 }
 
 // walkers are the samplers that draw no noise: with one that does, each frame would go its own way.
@@ -52,6 +52,7 @@ a walk, .npy the images [N, C, H, W] in [-1, 1].`,
 	p.IntVar(&f.steps, "steps", 0, "sampling steps, and steps of the encoding of a picture (default 50)")
 	p.StringVar(&f.clip, "clip", "", "clipping of the guess of x_0: static, dynamic or none (default: none from a picture or a file, else the model's)")
 	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
+	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
 	p.StringVar(&f.label, "label", "", "class for a class-conditional model, or the two ends' classes, as 3,7: a frame is of the nearer end's")
 	p.IntVar(&f.batch, "batch", 0, "images sampled together; changes speed and memory, not the images")
 	p.StringVar(&f.out, "out", "strip.png", "`FILE` to write")
@@ -89,6 +90,11 @@ func (f interpolateFlags) options() (o unstir.SampleOptions, err error) {
 			return o, usagef("--%w", err)
 		}
 	}
+	if f.pairing != "" {
+		if o.Settings.Pairing, err = diffusion.ParsePairing(f.pairing); err != nil {
+			return o, usagef("--%w", err)
+		}
+	}
 	if f.clip != "" {
 		if o.Settings.Clip, err = diffusion.ParseClip(f.clip); err != nil {
 			return o, usagef("--%w", err)
@@ -122,6 +128,11 @@ func runInterpolate(c *cobra.Command, f interpolateFlags) error {
 	}
 	if o.Labels, err = labelsFor(p, f.label, 2); err != nil {
 		return err
+	}
+	printNotes(c, p, o)
+	if f.sampler != "ddim" && (isPicture(f.from) || isPicture(f.to)) {
+		encoding := diffusion.Options{Spacing: o.Settings.Spacing, Pairing: o.Settings.Pairing}
+		printNotes(c, p, unstir.SampleOptions{Sampler: "ddim-inverse", Steps: o.Steps, Settings: encoding})
 	}
 	var ends [2][]float32
 	for i, end := range []struct{ flag, value string }{{"--from", f.from}, {"--to", f.to}} {
@@ -158,6 +169,15 @@ func isSeed(value string) (uint64, bool) {
 	return seed, err == nil
 }
 
+// isPicture says whether an end is a picture, which is encoded.
+func isPicture(end string) bool {
+	if _, seed := isSeed(end); seed {
+		return false
+	}
+	path, _ := splitIndex(end)
+	return !strings.EqualFold(filepath.Ext(path), ".npy")
+}
+
 // end is the x_T of one end of the walk, of the class in labels if there is one.
 func (f interpolateFlags) end(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions, labels []int, flag, value string) ([]float32, error) {
 	if seed, ok := isSeed(value); ok {
@@ -184,7 +204,7 @@ func (f interpolateFlags) end(c *cobra.Command, p *unstir.Pipeline, o unstir.Sam
 	if err != nil {
 		return nil, err
 	}
-	e, err := encodeImages(c, p, x, unstir.EncodeOptions{Steps: o.Steps, Batch: f.batch, Spacing: o.Settings.Spacing, Labels: labels})
+	e, err := encodeImages(c, p, x, unstir.EncodeOptions{Steps: o.Steps, Batch: f.batch, Spacing: o.Settings.Spacing, Pairing: o.Settings.Pairing, Labels: labels})
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +252,7 @@ func (f interpolateFlags) write(p *unstir.Pipeline, s *unstir.Samples, steps int
 	texts := []images.Text{{Key: "Software", Value: "unstir " + version()}}
 	for _, kv := range [][2]string{
 		{"model", filepath.ToSlash(p.Source.Dir)}, {"from", f.from}, {"to", f.to},
-		{"sampler", f.sampler}, {"steps", strconv.Itoa(steps)}, {"label", f.label},
+		{"sampler", f.sampler}, {"steps", strconv.Itoa(steps)}, {"spacing", f.spacing}, {"pairing", f.pairing}, {"label", f.label},
 	} {
 		if kv[1] != "" {
 			texts = append(texts, images.Text{Key: kv[0], Value: strings.ToValidUTF8(kv[1], "\uFFFD")})

@@ -17,10 +17,10 @@ import (
 )
 
 type sampleFlags struct {
-	model, sampler, compare, eta, variance, clip, spacing, noise, out, label string
-	ema, rederive                                                            bool
-	steps, n, batch, threads                                                 int
-	seed, stepSeed                                                           uint64
+	model, sampler, compare, eta, variance, clip, spacing, pairing, noise, out, label string
+	ema, rederive                                                                     bool
+	steps, n, batch, threads                                                          int
+	seed, stepSeed                                                                    uint64
 }
 
 func newSample() *cobra.Command {
@@ -50,6 +50,7 @@ The output's name says what is written: .png a grid, .gif the walk from noise to
 	p.StringVar(&f.clip, "clip", "", "what is done to each guess of x_0, a `KIND` of static, dynamic or none (default: as the model says)")
 	p.BoolVar(&f.rederive, "rederive-eps", false, "ddim: take eps from the clipped x_0")
 	p.StringVar(&f.spacing, "spacing", "", "how fewer than all steps are spread, a `KIND` of leading, trailing, linspace or quad (default: as the model says)")
+	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
 	p.IntVar(&f.n, "n", 64, "number of images")
 	p.IntVar(&f.batch, "batch", 0, "images sampled together (default 16); changes speed and memory, not the images")
 	p.Uint64Var(&f.seed, "seed", 0, "seed of the noise (default 0)")
@@ -92,6 +93,7 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 		if _, err := p.NewSampler(optionsFor(name, options)); err != nil {
 			return usage(err)
 		}
+		printNotes(c, p, optionsFor(name, options))
 	}
 	for _, name := range names {
 		if err := sampleOne(ctx, p, optionsFor(name, options), out, c.ErrOrStderr()); err != nil {
@@ -104,6 +106,16 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	}
 	_, err = fmt.Fprintln(c.OutOrStdout(), path)
 	return err
+}
+
+// pairingUsage describes --pairing.
+const pairingUsage = "where each step ends, a `KIND`: stride (default), as in diffusers, or next, at the next timestep of the list, which draws clean images in any number of steps"
+
+// printNotes says on stderr what the images will show of the steps that were asked for.
+func printNotes(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions) {
+	for _, n := range p.Notes(o) {
+		fmt.Fprintf(c.ErrOrStderr(), "note: %s\n", n.Text("--pairing next"))
+	}
 }
 
 // takers are the flags that only one sampler has a use for.
@@ -157,7 +169,7 @@ func (f sampleFlags) options(c *cobra.Command) (unstir.SampleOptions, error) {
 	if c.Flags().Changed("step-seed") {
 		o.StepSeed = &f.stepSeed
 	}
-	var errs [4]error // each begins with the name of what is wrong, which is the flag's
+	var errs [5]error // each begins with the name of what is wrong, which is the flag's
 	if f.eta != "" {
 		s.Eta, s.SigmaHat, errs[0] = diffusion.ParseEta(f.eta)
 	}
@@ -169,6 +181,9 @@ func (f sampleFlags) options(c *cobra.Command) (unstir.SampleOptions, error) {
 	}
 	if f.spacing != "" {
 		s.Spacing, errs[3] = diffusion.ParseSpacing(f.spacing)
+	}
+	if f.pairing != "" {
+		s.Pairing, errs[4] = diffusion.ParsePairing(f.pairing)
 	}
 	for _, err := range errs {
 		if err != nil {
@@ -284,7 +299,7 @@ func (f sampleFlags) provenance(p *unstir.Pipeline, samplers []string, o unstir.
 	if o.StepSeed != nil {
 		kv = append(kv, [2]string{"step seed", strconv.FormatUint(*o.StepSeed, 10)})
 	}
-	for _, s := range [][2]string{{"eta", f.eta}, {"variance", f.variance}, {"clip", f.clip}, {"spacing", f.spacing}, {"label", f.label}} {
+	for _, s := range [][2]string{{"eta", f.eta}, {"variance", f.variance}, {"clip", f.clip}, {"spacing", f.spacing}, {"pairing", f.pairing}, {"label", f.label}} {
 		if s[1] != "" {
 			kv = append(kv, s)
 		}
