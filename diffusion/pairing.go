@@ -16,7 +16,8 @@ const (
 	PairStride Pairing = "stride"
 
 	// PairNext makes every step end where the next one begins, and the last at
-	// the data, for every number of steps from 1 to T:
+	// the data (ddim's at alphaBar_0 where set_alpha_to_one is false), for every
+	// number of steps from 1 to T:
 	//
 	//   - the list begins at T-1 and has S different timesteps, spread over all
 	//     T: leading has steps_offset plus the whole parts of multiples of
