@@ -4,9 +4,9 @@
 // [Open] opens a set by name: "mnist", "fashion-mnist" and "cifar10" come from
 // a directory, from the user's cache or from the network; "mnist-10k", the
 // first 10,000 training images of MNIST, is embedded in the program; "folder"
-// is a directory of PNG and JPEG files. [NewMemory] and [FromImages] make a set
-// from what a program already has, and any type with the methods of [Dataset]
-// can be trained on.
+// is a directory of pictures. [ReadPicture] reads one. [NewMemory] and
+// [FromImages] make a set from what a program already has, and any type with the
+// methods of [Dataset] can be trained on.
 //
 // [NewLoader] cuts a Dataset into batches. The order of the images is a pure
 // function of the seed and the position in the run, so a run that goes on from
@@ -27,7 +27,7 @@ const (
 	FashionMNIST = "fashion-mnist"
 	CIFAR10      = "cifar10"
 	MNIST10K     = "mnist-10k" // first 10,000 training images of MNIST, embedded in the program
-	Folder       = "folder"    // PNG and JPEG files below a directory
+	Folder       = "folder"    // pictures below a directory: PNG, JPEG, WebP, GIF and BMP
 )
 
 // Names returns the names that data.dataset may have.
@@ -119,6 +119,17 @@ func (o *Options) logf(format string, args ...any) {
 //   - the network: files are downloaded into the cache once and checked;
 //   - for "mnist" without a network or without a cache that can be written: the
 //     embedded first 10,000 training images, with a line to o.Log that says why.
+//
+// "folder" reads every picture below its directory, each as [ReadPicture] does,
+// in the order of their paths. The directories of the first level are classes,
+// in alphabetical order. What has a picture's name (*.png, *.jpg, ...) or a name
+// without an ending is looked at, and its content decides; names that begin with
+// a dot are passed over. Links are followed: one to a file is a picture of its
+// own, as a copy is, and a directory is read once, however many links lead to
+// it. What is left out (other files, formats that are not read, animations,
+// links that lead nowhere) is counted and named to o.Log; a picture that is
+// damaged or cannot be opened is an error, and so are two classes whose names
+// are one in Unicode's form NFC.
 //
 // A bad setting is a [*ConfigError], a file that is not what it should be a
 // [*FileError]. The context stops downloads and the reading of files.

@@ -1,37 +1,33 @@
 package data
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
-	"image"
-	_ "image/jpeg" // decoders of the folder's files
-	_ "image/png"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"golang.org/x/text/unicode/norm"
 )
 
-// maxImagePixels is the largest image that is decoded: 16384 x 4096.
-const maxImagePixels = 1 << 26
-
-// folder is the images below a directory, in the order of their paths.
+// folder is the pictures below a directory, in the order of their paths.
 type folder struct {
 	root    string
 	paths   []string
+	left    leftOut
+	turned  int     // pictures whose EXIF orientation is not upright
 	labels  []int32 // nil: no subdirectories
 	classes []string
 }
 
-// openFolder decodes every PNG and JPEG file below the directory. Its first
-// level of subdirectories are the classes, in alphabetical order.
+// openFolder decodes every picture below the directory. Its first level of
+// subdirectories are the classes, in alphabetical order.
 func openFolder(ctx context.Context, c Config, o Options) (*Memory, error) {
 	if o.Dir == "" {
-		return nil, &ConfigError{"data.dir", `""`, `dataset "folder" needs a directory of PNG or JPEG files (data.dir or --data-dir)`}
+		return nil, &ConfigError{"data.dir", `""`, `dataset "folder" needs a directory of pictures (data.dir or --data-dir)`}
 	}
 	f, err := listFolder(ctx, o)
 	if err != nil {
@@ -47,6 +43,15 @@ func openFolder(ctx context.Context, c Config, o Options) (*Memory, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := f.label(); err != nil {
+		return nil, err
+	}
+	for _, line := range f.left.lines() {
+		o.logf("data: %s: left out %s", f.root, line)
+	}
+	if f.turned > 0 {
+		o.logf("data: %s: %d of %d pictures are turned upright, as their EXIF orientation says", f.root, f.turned, len(f.paths))
+	}
 	info := Info{Name: c.Dataset, Split: Train, Source: "directory " + f.root, Classes: f.classes}
 	return newMemory(info, sh, pixels, f.labels, hashSet(sh, len(f.paths), f.labels, sums)), nil
 }
@@ -55,53 +60,32 @@ func listFolder(ctx context.Context, o Options) (*folder, error) {
 	if err := checkDir(o.Dir); err != nil {
 		return nil, err
 	}
-	// WalkDir does not follow a link, not even at its root.
 	root, err := filepath.EvalSymlinks(o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	f := &folder{root: root}
-	skipped := 0
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if path != root && strings.HasPrefix(d.Name(), ".") {
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		switch strings.ToLower(filepath.Ext(path)) {
-		case ".png", ".jpg", ".jpeg":
-			if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() {
-				f.paths = append(f.paths, path)
-			}
-		default:
-			if !d.IsDir() {
-				skipped++
-			}
-		}
-		return nil
-	})
+	l := &lister{ctx: ctx, root: root, left: leftOut{root: root}}
+	paths, err := l.list()
 	if err != nil {
-		return nil, fmt.Errorf("listing images: %w", err)
+		return nil, fmt.Errorf("listing pictures: %w", err)
 	}
-	if len(f.paths) == 0 {
-		return nil, &FileError{Path: root, Want: "files *.png, *.jpg or *.jpeg in it or below", Got: fmt.Sprintf("none among %d files", skipped)}
+	f := &folder{root: root, paths: paths, left: l.left}
+	return f, f.notEmpty()
+}
+
+func (f *folder) notEmpty() error {
+	if len(f.paths) > 0 {
+		return nil
 	}
-	if skipped > 0 {
-		o.logf("data: %s: %d files that are neither PNG nor JPEG are left out", root, skipped)
+	got := "none"
+	if lines := f.left.lines(); len(lines) > 0 {
+		got += "; left out " + strings.Join(lines, "; ")
 	}
-	f.label()
-	return f, nil
+	return &FileError{Path: f.root, Want: "pictures (*" + strings.Join(pictureExtensions, ", *") + ") in it or below", Got: got}
 }
 
 // label sets classes and labels from the first part of each path below root.
-func (f *folder) label() {
+func (f *folder) label() error {
 	class := func(path string) string {
 		rel, err := filepath.Rel(f.root, path)
 		if err != nil {
@@ -120,87 +104,139 @@ func (f *folder) label() {
 	// The paths are sorted, directory by directory, so the classes are, too.
 	if f.classes = slices.Compact(f.classes); len(f.classes) == 0 {
 		f.classes = nil
-		return
+		return nil
+	}
+	number, spelled := map[string]int{}, map[string]string{}
+	for i, c := range f.classes {
+		nfc := norm.NFC.String(c)
+		if other, ok := spelled[nfc]; ok {
+			return &FileError{Path: f.root, Want: "class directories that read differently",
+				Got: fmt.Sprintf("%q twice, spelled %+q and %+q in Unicode; rename one or join them", nfc, other, c)}
+		}
+		number[c], spelled[nfc] = i, c
 	}
 	f.labels = make([]int32, len(f.paths))
 	for i, p := range f.paths {
-		f.labels[i] = int32(slices.Index(f.classes, class(p)))
+		f.labels[i] = -1
+		if n, ok := number[class(p)]; ok {
+			f.labels[i] = int32(n)
+		}
 	}
+	return nil
 }
 
-// commonSize is the size that all images have.
-func (f *folder) commonSize(ctx context.Context) (h, w int, err error) {
+// keep drops the pictures that are of a kind that is not read: unread[i] is nil
+// for the others.
+func (f *folder) keep(unread []*unread) error {
+	kept := f.paths[:0]
 	for i, p := range f.paths {
+		if unread[i] != nil {
+			f.left.add(unread[i].reason(), p)
+			continue
+		}
+		kept = append(kept, p)
+	}
+	f.paths = kept
+	return f.notEmpty()
+}
+
+// lookAt reads a picture's file and header. Of a kind that is not read it returns
+// just that.
+func lookAt(path string) (*picture, *unread, error) {
+	b, err := readPictureFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := look(path, b)
+	var u *unread
+	if errors.As(err, &u) {
+		return nil, u, nil
+	}
+	return p, nil, err
+}
+
+// commonSize is the size that all pictures have.
+func (f *folder) commonSize(ctx context.Context) (h, w int, err error) {
+	unread := make([]*unread, len(f.paths))
+	first := ""
+	for i, path := range f.paths {
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err
 		}
-		b, err := os.ReadFile(p)
-		if err != nil {
+		var p *picture
+		if p, unread[i], err = lookAt(path); err != nil {
 			return 0, 0, err
 		}
-		c, err := checkImage(p, b)
-		if err != nil {
-			return 0, 0, err
+		if p == nil {
+			continue
 		}
-		if i == 0 {
-			h, w = c.Height, c.Width
+		s := p.size()
+		if first == "" {
+			first, h, w = path, s.Y, s.X
 		}
-		if c.Height != h || c.Width != w {
-			return 0, 0, &FileError{Path: p, Want: fmt.Sprintf("an image of %d x %d like %s (or set data.size to resize them all)", h, w, f.paths[0]),
-				Got: fmt.Sprintf("%d x %d", c.Height, c.Width)}
+		if s.Y != h || s.X != w {
+			return 0, 0, &FileError{Path: path, Want: fmt.Sprintf("an image of %d x %d like %s (or set data.size to resize them all)", h, w, first),
+				Got: fmt.Sprintf("%d x %d", s.Y, s.X)}
 		}
 		if h > MaxSide || w > MaxSide {
-			return 0, 0, &FileError{Path: p, Want: fmt.Sprintf("an image of at most %d x %d (or set data.size to resize it)", MaxSide, MaxSide),
+			return 0, 0, &FileError{Path: path, Want: fmt.Sprintf("an image of at most %d x %d (or set data.size to resize it)", MaxSide, MaxSide),
 				Got: fmt.Sprintf("%d x %d", h, w)}
 		}
 	}
-	return h, w, nil
+	return h, w, f.keep(unread)
 }
 
-// checkImage looks at an image's header before anything of its size is
-// allocated: a header may promise any size.
-func checkImage(path string, b []byte) (image.Config, error) {
-	c, format, err := image.DecodeConfig(bytes.NewReader(b))
-	if err != nil {
-		return c, &FileError{Path: path, Want: "a PNG or JPEG image", Got: fmt.Sprintf("%d bytes that do not decode (%v)", len(b), err), Err: err}
-	}
-	// Deflate's best is 1032, and a byte holds eight pixels of one bit.
-	n := int64(c.Width) * int64(c.Height)
-	if c.Width < 1 || c.Height < 1 || n > maxImagePixels || n > 8*deflateRatio*int64(len(b)) {
-		return c, &FileError{Path: path, Want: fmt.Sprintf("an image of 1 to %d pixels that its bytes can hold", maxImagePixels),
-			Got: fmt.Sprintf("%d x %d in the header of a %s file of %d bytes", c.Height, c.Width, format, len(b))}
-	}
-	return c, nil
-}
-
-// decode returns the images as planes and the SHA-256 of each file.
+// decode returns the pictures as planes and a SHA-256 of each.
 func (f *folder) decode(ctx context.Context, sh shape, o Options) (pixels, sums []byte, err error) {
 	if pixels, err = sh.alloc(len(f.paths)); err != nil {
 		return nil, nil, err
 	}
 	sums = make([]byte, sha256.Size*len(f.paths))
+	unread := make([]*unread, len(f.paths))
 	report := newReporter(&o, "reading "+f.root, "images", int64(len(f.paths)))
-	var done atomic.Int64
+	var done, turned atomic.Int64
 	err = forEach(ctx, len(f.paths), func() func(int) error {
 		fit := newFitter(sh)
 		return func(i int) error {
-			b, err := os.ReadFile(f.paths[i])
-			if err != nil {
-				return err
+			p, u, err := lookAt(f.paths[i])
+			if unread[i] = u; p != nil {
+				var sum [sha256.Size]byte
+				if sum, err = p.fit(fit, pixels[i*sh.dim():(i+1)*sh.dim()]); p.orientation != upright {
+					turned.Add(1)
+				}
+				copy(sums[i*sha256.Size:], sum[:])
 			}
-			if _, err := checkImage(f.paths[i], b); err != nil {
-				return err
-			}
-			img, format, err := image.Decode(bytes.NewReader(b))
-			if err != nil {
-				return &FileError{Path: f.paths[i], Want: "a whole " + format + " image", Got: fmt.Sprintf("%d bytes that do not decode (%v)", len(b), err), Err: err}
-			}
-			fit.fit(pixels[i*sh.dim():(i+1)*sh.dim()], img)
-			sum := sha256.Sum256(b)
-			copy(sums[i*sha256.Size:], sum[:])
 			report.at(done.Add(1))
-			return nil
+			return err
 		}
 	})
-	return pixels, sums, err
+	if err != nil {
+		return nil, nil, err
+	}
+	n := 0
+	for i, u := range unread {
+		if u == nil {
+			copy(pixels[n*sh.dim():], pixels[i*sh.dim():(i+1)*sh.dim()])
+			copy(sums[n*sha256.Size:], sums[i*sha256.Size:(i+1)*sha256.Size])
+			n++
+		}
+	}
+	f.turned = int(turned.Load())
+	return pixels[:n*sh.dim()], sums[:n*sha256.Size], f.keep(unread)
+}
+
+// fit decodes the picture to planes. Its sum is the file's SHA-256; where the
+// picture is turned, the orientation goes in, too: its pixels are others than
+// those that the file holds.
+func (p *picture) fit(f *fitter, dst []byte) (sum [sha256.Size]byte, err error) {
+	img, err := p.decode()
+	if err != nil {
+		return sum, err
+	}
+	f.fit(dst, img)
+	sum = sha256.Sum256(p.bytes)
+	if p.orientation != upright {
+		sum = sha256.Sum256(fmt.Appendf(sum[:], "EXIF orientation %d", p.orientation))
+	}
+	return sum, nil
 }

@@ -67,7 +67,7 @@ func TestFolderIsReadRecursivelyWithLabels(t *testing.T) {
 			}
 		}
 	}
-	if !strings.Contains(log.String(), "1 files that are neither PNG nor JPEG") {
+	if !strings.Contains(log.String(), "left out 1 file ("+filepath.Join("empty", "notes.txt")+"): no picture\n") {
 		t.Errorf("log %q does not speak of notes.txt", log.String())
 	}
 	if len(seen) == 0 || seen[len(seen)-1].Done != 4 || seen[0].Total != 4 || seen[0].Unit != "images" {
@@ -143,12 +143,12 @@ func TestBadImagesAreNamed(t *testing.T) {
 		bytes []byte
 		parts []string
 	}{
-		{"m.png", nil, []string{"a PNG or JPEG image", "0 bytes that do not decode"}},
-		{"m.jpg", []byte("GIF89a"), []string{"a PNG or JPEG image", "6 bytes that do not decode"}},
-		{"m.png", good[:len(good)-30], []string{"a whole png image", "do not decode"}},
-		{"m.jpg", photo[:len(photo)-20], []string{"a whole jpeg image", "do not decode"}},
+		{"m.png", nil, []string{wantPicture, "an empty file"}},
+		{"m.jpg", []byte("GIF89a"), []string{"a whole GIF picture", "6 bytes that do not decode"}},
+		{"m.png", good[:len(good)-30], []string{"a whole PNG picture", "do not decode"}},
+		{"m.jpg", photo[:len(photo)-20], []string{"a whole JPEG picture", "do not decode"}},
 		{"m.png", append(pngHeader(9000, 8000), make([]byte, 10000)...), []string{"1 to 67108864 pixels", "8000 x 9000 in the header"}},
-		{"m.png", pngHeader(1000, 1000), []string{"1000 x 1000 in the header of a png file of 33 bytes"}},
+		{"m.png", pngHeader(1000, 1000), []string{"1000 x 1000 in the header of a PNG file of 33 bytes"}},
 	}
 	for _, tt := range tests {
 		for _, size := range []Size{{}, {16, 16}} {
@@ -178,7 +178,7 @@ func TestFolderErrors(t *testing.T) {
 		{"", Train, []string{"data.dir", "--data-dir"}},
 		{filepath.Join(dir, "none"), Train, []string{"none", "--data-dir"}},
 		{file, Train, []string{file, "a directory"}},
-		{dir, Train, []string{dir, "*.png", "none among 1 files"}},
+		{dir, Train, []string{dir, "*.png", "none; left out 1 file (" + filepath.Join("sub", "x.txt") + "): no picture"}},
 		{dir, Test, []string{"no test split"}},
 	} {
 		_, err := Open(context.Background(), Config{Dataset: Folder, Size: Size{4, 4}}, Options{Dir: tt.dir, Split: tt.split})

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	_ "image/jpeg" // decoders of --images
-	_ "image/png"
+	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -105,7 +103,7 @@ func runEncode(c *cobra.Command, f encodeFlags) error {
 	if o.Steps, err = stepsFor(p, f.steps); err != nil {
 		return err
 	}
-	x, err := imagesFor(c.Context(), "--images", f.images, p)
+	x, err := imagesFor(c, "--images", f.images, p)
 	if err != nil {
 		return err
 	}
@@ -179,17 +177,17 @@ func checkEncoding(c *cobra.Command, p *unstir.Pipeline, x npy.Array[float32], e
 }
 
 // imagesFor reads what a flag names as images [N, C, H, W] in [-1, 1] of the model's shape.
-func imagesFor(ctx context.Context, flag, path string, p *unstir.Pipeline) (npy.Array[float32], error) {
+func imagesFor(c *cobra.Command, flag, path string, p *unstir.Pipeline) (npy.Array[float32], error) {
 	if strings.EqualFold(filepath.Ext(path), ".npy") && !isDir(path) {
 		return readImages(flag, path, p)
 	}
-	c, h, w := p.Shape()
-	set, err := pictures(ctx, path, c, h, w)
+	ch, h, w := p.Shape()
+	set, err := pictures(c.Context(), path, ch, data.Size{H: h, W: w}, c.ErrOrStderr())
 	if err != nil {
 		return npy.Array[float32]{}, fmt.Errorf("%s %s: %w", flag, path, withoutPath(err))
 	}
-	n, dim := set.Info().Count, c*h*w
-	x := npy.Array[float32]{Shape: []int{n, c, h, w}, Data: make([]float32, n*dim)}
+	n, dim := set.Info().Count, ch*h*w
+	x := npy.Array[float32]{Shape: []int{n, ch, h, w}, Data: make([]float32, n*dim)}
 	pixels := make([]byte, dim)
 	for i := range n {
 		set.Image(i, pixels)
@@ -200,34 +198,18 @@ func imagesFor(ctx context.Context, flag, path string, p *unstir.Pipeline) (npy.
 	return x, nil
 }
 
-// pictures are those of a directory, or the one of a file, cropped and resized.
-func pictures(ctx context.Context, path string, c, h, w int) (data.Dataset, error) {
-	size := data.Size{H: h, W: w}
+// pictures are those of a directory, or the one of a file, cropped and resized. The log hears what is left out.
+func pictures(ctx context.Context, path string, channels int, size data.Size, log io.Writer) (data.Dataset, error) {
 	if isDir(path) {
-		return data.Open(ctx, data.Config{Dataset: data.Folder, Dir: path, Size: size, Channels: c}, data.Options{Offline: true})
+		return data.Open(ctx, data.Config{Dataset: data.Folder, Dir: path, Size: size, Channels: channels}, data.Options{Offline: true, Log: log})
 	}
-	f, err := os.Open(path)
+	m, err := data.ReadPicture(path)
+	var wrong *data.FileError
+	if errors.As(err, &wrong) { // the message has the path already
+		return nil, fmt.Errorf("expected %s, found %s", wrong.Want, wrong.Got)
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	const largest = 1 << 26 // pixels: a header may promise any size
-	head, format, err := image.DecodeConfig(f)
-	if err == nil && format != "png" && format != "jpeg" { // the program writes GIFs, and so can read them
-		err = fmt.Errorf("this is a %s", format)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("a PNG or JPEG picture, a directory of such or a .npy file is wanted: %w", err)
-	}
-	if int64(head.Width)*int64(head.Height) > largest {
-		return nil, fmt.Errorf("a picture of %d x %d; at most %d pixels are read", head.Width, head.Height, largest)
-	}
-	if _, err := f.Seek(0, 0); err != nil {
-		return nil, err
-	}
-	m, _, err := image.Decode(f)
-	if err != nil {
-		return nil, err
-	}
-	return data.FromImages(filepath.Base(path), []image.Image{m}, nil, size, c)
+	return data.FromImages(filepath.Base(path), []image.Image{m}, nil, size, channels)
 }

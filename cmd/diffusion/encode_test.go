@@ -133,6 +133,7 @@ func TestExport(t *testing.T) {
 func TestBadEncodings(t *testing.T) {
 	workspaceWithRun(t)
 	writeFile(t, "text.png", []byte("no picture"))
+	writeFile(t, "phone.jpg", []byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00"))
 	must(t, strings.Fields("sample --n 1 --sampler ddim --steps 2 --out walk.gif")...)
 	if err := os.Mkdir("full", 0o755); err != nil {
 		t.Fatal(err)
@@ -153,8 +154,10 @@ func TestBadEncodings(t *testing.T) {
 		{"encode --images images --refine -1 --out o.npy", 2, "--refine -1"},
 		{"encode --images images --label 1 --out o.npy", 2, "not class-conditional"},
 		{"encode --images none.png --out o.npy", 1, "none.png"},
-		{"encode --images text.png --out o.npy", 1, "a PNG or JPEG picture"},
-		{"encode --images walk.gif --out o.npy", 1, "wanted: this is a gif"},
+		{"encode --images text.png --out o.npy", 1, `expected a picture (PNG, JPEG, WebP, GIF or BMP), found 10 bytes that begin with "no pictu"`},
+		{"encode --images walk.gif --out o.npy", 1, "found an animated GIF; save the frames that are wanted as PNG"},
+		{"encode --images phone.jpg --out o.npy", 1, "--images phone.jpg: expected a picture (PNG, JPEG, WebP, GIF or BMP), found a HEIC picture; convert to PNG or JPEG"},
+		{"interpolate --from 1 --to phone.jpg --steps 5 --out o.png", 1, "--to phone.jpg: expected a picture (PNG, JPEG, WebP, GIF or BMP), found a HEIC picture"},
 		{"encode --images images --spacing odd --out o.npy", 2, "legal is leading, trailing, linspace, quad"},
 		{"interpolate --from 1", 2, "--from and --to are needed"},
 		{"interpolate --from 1 --to 2 --sampler ddpm", 2, "draw no noise"},

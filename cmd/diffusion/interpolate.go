@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -200,7 +199,7 @@ func (f interpolateFlags) end(c *cobra.Command, p *unstir.Pipeline, o unstir.Sam
 		dim := len(x.Data) / n
 		return x.Data[index*dim : (index+1)*dim], nil
 	}
-	x, err := onePicture(c.Context(), flag, value, p)
+	x, err := onePicture(c, flag, value, p)
 	if err != nil {
 		return nil, err
 	}
@@ -221,11 +220,11 @@ func splitIndex(value string) (path string, index int) {
 	return value, -1
 }
 
-func onePicture(ctx context.Context, flag, path string, p *unstir.Pipeline) (npy.Array[float32], error) {
+func onePicture(c *cobra.Command, flag, path string, p *unstir.Pipeline) (npy.Array[float32], error) {
 	if isDir(path) {
 		return npy.Array[float32]{}, usagef("%s %s: it is a directory; a seed, a picture or a .npy file is wanted", flag, path)
 	}
-	return imagesFor(ctx, flag, path, p)
+	return imagesFor(c, flag, path, p)
 }
 
 // write writes the walk in the form that the name asks for.
