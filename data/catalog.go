@@ -119,7 +119,7 @@ var catalog = map[string]*spec{
 		name: FashionMNIST, dirs: []string{"", FashionMNIST}, files: fashionFiles,
 		classes: []string{"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"},
 		mirrors: []string{
-			"http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+			"https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
 			"https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
 		},
 		read: readIDXSet,

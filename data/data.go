@@ -81,10 +81,10 @@ type Options struct {
 	// os.UserCacheDir().
 	CacheDir string
 	// Mirrors, if not nil, take the place of the dataset's own list: URLs to
-	// which a file's name is added, tried in order.
+	// which a file's name is added, tried in order. They must begin with https.
 	Mirrors []string
 	// Client fetches; nil: a client that gives up on a connection after 10
-	// seconds and follows redirects.
+	// seconds and follows redirects. No client follows one to what is not https.
 	Client *http.Client
 	// StallTimeout is how long a download may stay without a byte; 0: 30 s.
 	StallTimeout time.Duration

@@ -28,6 +28,8 @@ const (
 	// maxResumes is how often a transfer that was cut goes on at one mirror; it
 	// goes on only where it came further than before.
 	maxResumes = 50
+	// maxRedirects is how often a request is sent elsewhere, as net/http has it.
+	maxRedirects = 10
 )
 
 // downloader fetches published files into a directory.
@@ -54,7 +56,25 @@ func newDownloader(s *spec, o Options) *downloader {
 		t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 		d.client = &http.Client{Transport: t}
 	}
+	d.client = tlsOnly(d.client)
 	return d
+}
+
+// tlsOnly is the client, but for redirects to what is not https.
+func tlsOnly(c *http.Client) *http.Client {
+	only, ask := *c, c.CheckRedirect
+	only.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		switch {
+		case r.URL.Scheme != "https":
+			return refusedError{fmt.Errorf("it redirects to %s, which is not https", r.URL.Redacted())}
+		case ask != nil:
+			return ask(r, via)
+		case len(via) >= maxRedirects:
+			return refusedError{fmt.Errorf("it redirects more than %d times", maxRedirects)}
+		}
+		return nil
+	}
+	return &only
 }
 
 // The ways in which a mirror can fail.
@@ -62,6 +82,7 @@ type (
 	unreachableError struct{ err error } // no answer at all
 	cutError         struct{ err error } // the transfer stopped on the way
 	localError       struct{ err error } // the disk, not the mirror
+	refusedError     struct{ err error } // it leads away from TLS, or in a circle
 )
 
 func (e unreachableError) Error() string { return e.err.Error() }
@@ -70,6 +91,8 @@ func (e localError) Error() string       { return e.err.Error() }
 func (e unreachableError) Unwrap() error { return e.err }
 func (e cutError) Unwrap() error         { return e.err }
 func (e localError) Unwrap() error       { return e.err }
+func (e refusedError) Error() string     { return e.err.Error() }
+func (e refusedError) Unwrap() error     { return e.err }
 
 // file downloads f into dir. It returns what fetch does.
 func (d *downloader) file(ctx context.Context, dir string, f file) (string, error) {
@@ -124,7 +147,10 @@ func (d *downloader) archive(ctx context.Context, dir string, s *spec) (string, 
 	for _, f := range files {
 		names = append(names, f.name)
 	}
-	err := walkArchive(ctx, path, names, func(i int, _ int64, in *input) error {
+	err := walkArchive(ctx, path, names, func(i int, size int64, in *input) error {
+		if size != files[i].size {
+			return &FileError{Path: in.path, Want: fmt.Sprintf("%d bytes", files[i].size), Got: fmt.Sprintf("%d", size)}
+		}
 		return unpack(filepath.Join(dir, names[i]), files[i], in)
 	})
 	if err != nil {
@@ -145,7 +171,7 @@ func unpack(path string, f file, in *input) error {
 	defer os.Remove(out.Name())
 	defer out.Close()
 	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(out, h), io.LimitReader(in.r, f.size+1)); err != nil {
+	if _, err := io.Copy(io.MultiWriter(out, h), io.LimitReader(in.r, f.size)); err != nil {
 		return in.readError(fmt.Sprintf("%d bytes", f.size), 0, err)
 	}
 	if sum := hex.EncodeToString(h.Sum(nil)); sum != f.sha256 {
@@ -286,8 +312,12 @@ func (d *downloader) get(ctx context.Context, p partialFile, from string, f file
 	have := p.size()
 	resp, err := d.request(reqCtx, from, have)
 	if err != nil {
-		if context.Cause(reqCtx) == stalled {
+		var refused refusedError
+		switch {
+		case context.Cause(reqCtx) == stalled:
 			err = stalled
+		case errors.As(err, &refused):
+			return err // there is a network
 		}
 		return unreachableError{err}
 	}
@@ -343,6 +373,9 @@ func (d *downloader) request(ctx context.Context, from string, have int64) (*htt
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return nil, err
+	}
+	if req.URL.Scheme != "https" {
+		return nil, refusedError{errors.New("it is not https, and downloads use TLS only")}
 	}
 	// The file as it is: its own gzip must not be undone on the way.
 	req.Header.Set("Accept-Encoding", "identity")

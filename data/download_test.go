@@ -32,7 +32,7 @@ type mirror struct {
 
 func newMirror(t *testing.T, files map[string][]byte) *mirror {
 	m := &mirror{files: files}
-	m.Server = httptest.NewServer(http.HandlerFunc(m.serve))
+	m.Server = httptest.NewTLSServer(http.HandlerFunc(m.serve))
 	t.Cleanup(m.Close)
 	return m
 }
@@ -75,7 +75,7 @@ func download(t *testing.T, s *spec, cache string, mirrors ...*mirror) (*rawSet,
 	t.Helper()
 	o := Options{CacheDir: cache, Split: Train, Mirrors: []string{}}
 	for _, m := range mirrors {
-		o.Mirrors = append(o.Mirrors, m.URL+"/data/")
+		o.Mirrors, o.Client = append(o.Mirrors, m.URL+"/data/"), m.Client() // which trusts every such server
 	}
 	return s.open(context.Background(), o)
 }
@@ -130,7 +130,7 @@ func TestDownloadReportsProgress(t *testing.T) {
 	s, files := small(t)
 	m := newMirror(t, files)
 	var seen []Progress
-	_, _, err := s.open(context.Background(), Options{CacheDir: t.TempDir(), Split: Train, Mirrors: []string{m.URL},
+	_, _, err := s.open(context.Background(), Options{CacheDir: t.TempDir(), Split: Train, Mirrors: []string{m.URL}, Client: m.Client(),
 		Progress: func(p Progress) { seen = append(seen, p) }})
 	if err != nil {
 		t.Fatal(err)
@@ -366,7 +366,7 @@ func TestAServerThatStallsIsLeft(t *testing.T) {
 		<-r.Context().Done()
 		return true
 	}
-	o := Options{CacheDir: t.TempDir(), Split: Train, Mirrors: []string{m.URL}, StallTimeout: 50 * time.Millisecond}
+	o := Options{CacheDir: t.TempDir(), Split: Train, Mirrors: []string{m.URL}, Client: m.Client(), StallTimeout: 50 * time.Millisecond}
 	_, _, err := s.open(context.Background(), o)
 	wantError(t, err, m.URL, "no byte for 50ms")
 }
@@ -413,7 +413,7 @@ func TestAStallIsWaitedForAsLongAsItSays(t *testing.T) {
 			return resp, nil
 		})}
 		began := time.Now()
-		o := Options{CacheDir: dir, Split: Train, Client: client, Mirrors: []string{"http://silent", "http://stalls", "http://good"}}
+		o := Options{CacheDir: dir, Split: Train, Client: client, Mirrors: []string{"https://silent", "https://stalls", "https://good"}}
 		if _, _, err := s.open(context.Background(), o); err != nil {
 			t.Fatal(err)
 		}
@@ -456,7 +456,7 @@ func TestASlowTransferIsNoStall(t *testing.T) {
 			return &http.Response{StatusCode: 200, Request: r, ContentLength: int64(len(body)), Header: http.Header{},
 				Body: slowBody{bytes.NewReader(body), r.Context()}}, nil
 		})}
-		o := Options{CacheDir: dir, Split: Train, Client: client, Mirrors: []string{"http://slow"}}
+		o := Options{CacheDir: dir, Split: Train, Client: client, Mirrors: []string{"https://slow"}}
 		if _, _, err := s.open(context.Background(), o); err != nil || n != 2 {
 			t.Errorf("%d requests, %v", n, err)
 		}
@@ -478,9 +478,9 @@ func TestAMirrorThatFallsSilentIsAnError(t *testing.T) {
 			return &http.Response{StatusCode: 200, Request: r, ContentLength: int64(len(body)), Header: http.Header{},
 				Body: stallingBody{bytes.NewReader(body[:50]), r.Context()}}, nil
 		})}
-		o := Options{CacheDir: dir, Split: Train, Client: client, Mirrors: []string{"http://m"}}
+		o := Options{CacheDir: dir, Split: Train, Client: client, Mirrors: []string{"https://m"}}
 		_, _, err := s.open(context.Background(), o)
-		wantError(t, err, "http://m/"+imagesName, "connection refused", "50 of", "are kept")
+		wantError(t, err, "https://m/"+imagesName, "connection refused", "50 of", "are kept")
 	})
 }
 
@@ -496,7 +496,7 @@ func TestCancellingKeepsWhatWasDownloaded(t *testing.T) {
 		return true
 	}
 	cache := t.TempDir()
-	o := Options{CacheDir: cache, Split: Train, Mirrors: []string{m.URL}, Progress: func(p Progress) {
+	o := Options{CacheDir: cache, Split: Train, Mirrors: []string{m.URL}, Client: m.Client(), Progress: func(p Progress) {
 		if p.Done == 100 {
 			cancel()
 		}
@@ -579,7 +579,7 @@ func TestADownloadedArchiveIsUnpackedAndChecked(t *testing.T) {
 	s, packed, members := smallCIFAR(t)
 	m := newMirror(t, map[string][]byte{s.archive.name: packed})
 	cache := t.TempDir()
-	o := Options{CacheDir: cache, Split: Train, Mirrors: []string{m.URL}}
+	o := Options{CacheDir: cache, Split: Train, Mirrors: []string{m.URL}, Client: m.Client()}
 	r, _, err := s.open(context.Background(), o)
 	if err != nil || r.count() != 10 {
 		t.Fatal(err)
@@ -598,7 +598,7 @@ func TestADownloadedArchiveIsUnpackedAndChecked(t *testing.T) {
 
 	// A member that is not the published one never gets its name.
 	s.files[Train][2].sha256 = hexSum(nil)
-	o = Options{CacheDir: t.TempDir(), Split: Train, Mirrors: []string{m.URL}}
+	o = Options{CacheDir: t.TempDir(), Split: Train, Mirrors: []string{m.URL}, Client: m.Client()}
 	_, _, err = s.open(context.Background(), o)
 	wantError(t, err, "data_batch_3.bin", "SHA-256 "+hexSum(nil), hexSum(members["data_batch_3.bin"]))
 	if _, err := os.Stat(filepath.Join(o.CacheDir, CIFAR10, "data_batch_3.bin")); err == nil {
@@ -620,7 +620,7 @@ func TestADownloadedArchiveIsUnpackedAndChecked(t *testing.T) {
 func TestADownloadIsKeptUntilItIsUnpacked(t *testing.T) {
 	s, packed, _ := smallCIFAR(t)
 	m := newMirror(t, map[string][]byte{s.archive.name: packed})
-	o := Options{CacheDir: t.TempDir(), Split: Train, Mirrors: []string{m.URL}}
+	o := Options{CacheDir: t.TempDir(), Split: Train, Mirrors: []string{m.URL}, Client: m.Client()}
 	dir := filepath.Join(o.CacheDir, CIFAR10)
 	obstacle := filepath.Join(dir, "data_batch_3.bin.partial") // a directory where a file is to be written
 	if err := os.MkdirAll(obstacle, 0o755); err != nil {

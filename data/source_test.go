@@ -84,7 +84,7 @@ func TestTheCacheIsReadBeforeTheNetwork(t *testing.T) {
 	for n, b := range files {
 		write(t, filepath.Join(cache, MNIST, n), b)
 	}
-	o := Options{CacheDir: cache, Split: Train, Mirrors: []string{"http://127.0.0.1:1/"}}
+	o := Options{CacheDir: cache, Split: Train, Mirrors: []string{"https://127.0.0.1:1/"}}
 	r, from, err := s.open(context.Background(), o)
 	if err != nil || r.count() != 400 || from != "cache "+filepath.Join(cache, MNIST) {
 		t.Fatalf("%q, %v", from, err)
@@ -105,7 +105,7 @@ func TestTheCacheIsReadBeforeTheNetwork(t *testing.T) {
 }
 
 func TestMNISTWithoutNetworkIsTheEmbeddedSetAndSaysSo(t *testing.T) {
-	gone := []string{"http://127.0.0.1:1/", "http://[::1]:1/"}
+	gone := []string{"https://127.0.0.1:1/", "https://[::1]:1/"}
 	for _, o := range []Options{{Offline: true}, {Mirrors: gone}} {
 		var log bytes.Buffer
 		o.CacheDir, o.Log = t.TempDir(), &log
@@ -203,6 +203,11 @@ func TestTheCatalogIsWhole(t *testing.T) {
 				if len(f.sha256) != 64 || f.size == 0 {
 					t.Errorf("%s: %+v", name, f)
 				}
+			}
+		}
+		for _, m := range s.mirrors {
+			if !strings.HasPrefix(m, "https://") || !strings.HasSuffix(m, "/") {
+				t.Errorf("%s has the mirror %s, want one with TLS", name, m)
 			}
 		}
 		if name != MNIST10K && len(s.mirrors) < 2 {
