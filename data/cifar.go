@@ -8,6 +8,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strings"
 )
 
 // The binary version of CIFAR-10 is records of one label byte and 32 x 32 bytes
@@ -92,8 +93,17 @@ func openCIFAR(ctx context.Context, paths []string, classes int) (*rawSet, error
 
 // openCIFARArchive reads a set from the files of that name in a .tar.gz.
 func openCIFARArchive(ctx context.Context, archive string, names []string, classes int) (*rawSet, error) {
+	in, err := openInput(ctx, archive)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	return readCIFARArchive(in, names, classes)
+}
+
+func readCIFARArchive(in *input, names []string, classes int) (*rawSet, error) {
 	parts := make([]*rawSet, len(names))
-	err := walkArchive(ctx, archive, names, func(i int, size int64, in *input) error {
+	err := walkArchive(in, names, func(i int, size int64, in *input) error {
 		if err := cifarSize(in.path, size, nil); err != nil {
 			return err
 		}
@@ -120,12 +130,7 @@ func openCIFARArchive(ctx context.Context, archive string, names []string, class
 // walkArchive calls f with each member of a .tar.gz whose base name is
 // names[i], and fails where one is missing. Of two with one name the later one
 // counts, as when tar unpacks them.
-func walkArchive(ctx context.Context, archive string, names []string, f func(i int, size int64, in *input) error) error {
-	in, err := openInput(ctx, archive)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
+func walkArchive(in *input, names []string, f func(i int, size int64, in *input) error) error {
 	seen := make([]bool, len(names))
 	tr := tar.NewReader(in.r)
 	for {
@@ -141,15 +146,33 @@ func walkArchive(ctx context.Context, archive string, names []string, f func(i i
 			continue
 		}
 		seen[i] = true
-		member := &input{path: archive + ": " + h.Name, r: tr, size: in.size, gz: in.gz}
+		member := &input{path: in.path + ": " + h.Name, r: tr, size: in.size, gz: in.gz}
+		if err := memberSize(member, h); err != nil {
+			return err
+		}
 		if err := f(i, h.Size, member); err != nil {
 			return err
 		}
 	}
 	for i, ok := range seen {
 		if !ok {
-			return &FileError{Path: archive, Want: "a member " + names[i], Got: "none of that name"}
+			return &FileError{Path: in.path, Want: "a member " + names[i], Got: "none of that name"}
 		}
+	}
+	return nil
+}
+
+// memberSize checks that the archive can hold what a member's header promises. A
+// sparse member's holes are in no file: they may have any size.
+func memberSize(in *input, h *tar.Header) error {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return &FileError{Path: in.path, Want: "a plain member", Got: "a sparse one"}
+		}
+	}
+	if h.Size > in.limit() {
+		return &FileError{Path: in.path, Want: fmt.Sprintf("a member of at most %d bytes, as an archive of %d can hold", in.limit(), in.size),
+			Got: fmt.Sprintf("%d bytes in its header", h.Size)}
 	}
 	return nil
 }

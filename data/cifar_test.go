@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"unstir/internal/alloctest"
 )
 
 // cifarDir writes data_batch_1..5.bin of 2 records each and test_batch.bin of 3.
@@ -152,6 +155,57 @@ func TestBadArchiveNamesFileExpectedAndFound(t *testing.T) {
 	}
 }
 
+// tarHeader is a tar header of 512 bytes.
+func tarHeader(name string, kind byte, size int64) []byte {
+	h := make([]byte, 512)
+	copy(h, name)
+	copy(h[100:], "0000644\x000000000\x000000000\x00")
+	copy(h[124:], fmt.Sprintf("%011o\x0000000000000\x00        ", size))
+	h[156] = kind
+	copy(h[257:], "ustar\x0000")
+	sum := 0
+	for _, c := range h {
+		sum += int(c)
+	}
+	copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
+	return h
+}
+
+// sparseTar has a member of 100,000 records and not one of their bytes.
+func sparseTar() []byte {
+	body := ""
+	for _, kv := range []string{"GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=test_batch.bin", "GNU.sparse.realsize=307300000"} {
+		n := len(kv) + 4 // the length itself, a space and the end of the line
+		body += fmt.Sprintf("%d %s\n", n, kv)
+	}
+	b := append(tarHeader("pax", 'x', int64(len(body))), body...)
+	b = append(b, make([]byte, 512-len(body)%512)...)
+	b = append(b, tarHeader("GNUSparseFile.0/test_batch.bin", '0', 512)...)
+	b = append(b, "0\n"...)
+	return append(b, make([]byte, 510+1024)...)
+}
+
+// A member whose size is in its header only, far more than the archive can hold.
+func TestMembersThatPromiseTooMuchAreRefused(t *testing.T) {
+	for what, tt := range map[string]struct {
+		archive []byte
+		want    string
+	}{
+		"sparse":         {sparseTar(), "expected a plain member, found a sparse one"},
+		"sparse, packed": {gz(sparseTar()), "expected a plain member, found a sparse one"},
+		"empty":          {tarHeader("test_batch.bin", '0', 307300000), "found 307300000 bytes in its header"},
+		"empty, packed":  {gz(tarHeader("test_batch.bin", '0', 307300000)), "found 307300000 bytes in its header"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			path := write(t, filepath.Join(t.TempDir(), "a.tar.gz"), tt.archive)
+			alloctest.Parse(t, len(tt.archive), func() {
+				_, err := openCIFARArchive(context.Background(), path, []string{"test_batch.bin"}, 10)
+				wantError(t, err, path+": ", "test_batch.bin", tt.want)
+			})
+		})
+	}
+}
+
 func FuzzCIFAR(f *testing.F) {
 	f.Add(cifarBytes(1, 0), int64(cifarRecord))
 	f.Add(cifarBytes(2, 0), int64(cifarRecord))
@@ -163,7 +217,10 @@ func FuzzCIFAR(f *testing.F) {
 			return
 		}
 		r := newCIFAR()
-		err := r.readCIFAR(&input{path: "x", r: bytes.NewReader(b), size: int64(len(b))}, size, 10)
+		var err error
+		alloctest.Parse(t, len(b), func() {
+			err = r.readCIFAR(&input{path: "x", r: bytes.NewReader(b), size: int64(len(b))}, size, 10)
+		})
 		if err != nil {
 			return
 		}
@@ -182,11 +239,21 @@ func FuzzArchive(f *testing.F) {
 	whole := tarGz(map[string][]byte{"test_batch.bin": cifarBytes(1, 0)}, "batches.meta.txt", "test_batch.bin")
 	f.Add(whole)
 	f.Add(whole[:len(whole)-30])
+	f.Add(sparseTar())
+	f.Add(slices.Concat(tarHeader("test_batch.bin", '0', cifarRecord), cifarBytes(1, 0), make([]byte, 511+1024))) // not packed
 	f.Add([]byte("x"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		path := write(t, filepath.Join(t.TempDir(), "a.tar.gz"), b)
-		r, err := openCIFARArchive(context.Background(), path, []string{"test_batch.bin"}, 10)
-		if err == nil && (r.count() == 0 || len(r.labels) != r.count()) {
+		var r *rawSet
+		alloctest.Within(t, alloctest.Limit(len(b))+8*unpacked(b), func() {
+			in, err := newInput(context.Background(), "a.tar.gz", bytes.NewReader(b), int64(len(b)))
+			if err != nil {
+				return
+			}
+			if r, err = readCIFARArchive(in, []string{"test_batch.bin"}, 10); err != nil {
+				r = nil
+			}
+		})
+		if r != nil && (r.count() == 0 || len(r.labels) != r.count()) {
 			t.Fatalf("%d images and %d labels", r.count(), len(r.labels))
 		}
 	})

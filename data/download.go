@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -142,24 +143,32 @@ func (d *downloader) archive(ctx context.Context, dir string, s *spec) (string, 
 		}
 		from, fetched = downloaded(url, dir), true
 	}
-	files := append(append([]file(nil), s.files[Train]...), s.files[Test]...)
-	var names []string
-	for _, f := range files {
-		names = append(names, f.name)
-	}
-	err := walkArchive(ctx, path, names, func(i int, size int64, in *input) error {
-		if size != files[i].size {
-			return &FileError{Path: in.path, Want: fmt.Sprintf("%d bytes", files[i].size), Got: fmt.Sprintf("%d", size)}
-		}
-		return unpack(filepath.Join(dir, names[i]), files[i], in)
-	})
-	if err != nil {
+	if err := unpackArchive(ctx, dir, path, slices.Concat(s.files[Train], s.files[Test])); err != nil {
 		return "", fmt.Errorf("unpacking %s: %w", s.archive.name, err)
 	}
 	if fetched {
 		os.Remove(path)
 	}
 	return from, nil
+}
+
+// unpackArchive writes files from an archive into dir, under their own names.
+func unpackArchive(ctx context.Context, dir, archive string, files []file) error {
+	in, err := openInput(ctx, archive)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	var names []string
+	for _, f := range files {
+		names = append(names, f.name)
+	}
+	return walkArchive(in, names, func(i int, size int64, in *input) error {
+		if size != files[i].size {
+			return &FileError{Path: in.path, Want: fmt.Sprintf("%d bytes", files[i].size), Got: fmt.Sprintf("%d", size)}
+		}
+		return unpack(filepath.Join(dir, names[i]), files[i], in)
+	})
 }
 
 // unpack writes a member of an archive to path, once its SHA-256 is right.

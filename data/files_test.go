@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,16 @@ func gz(b []byte) []byte {
 	w.Write(b)
 	w.Close()
 	return out.Bytes()
+}
+
+// unpacked is how many bytes a gzip file really has, 0 for any other file.
+func unpacked(b []byte) uint64 {
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return 0
+	}
+	n, _ := io.Copy(io.Discard, z)
+	return uint64(n)
 }
 
 func write(t testing.TB, path string, b []byte) string {
