@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // reason is why something in a folder is left out, for one and for several.
@@ -15,6 +17,7 @@ var (
 	misnamed     = reason{"file", "a picture, and its name does not end as one's; rename to have it read", "pictures, and their names do not end as such; rename to have them read"}
 	notRegular   = reason{"file", "a pipe, socket or device", "pipes, sockets or devices"}
 	readAlready  = reason{"link", "its directory is read already", "their directories are read already"}
+	readTwice    = reason{"folder", "it is read already, through a link", "they are read already, through links"}
 	leadsUp      = reason{"link", "it leads to a directory that it lies in", "they lead to directories that they lie in"}
 	leadsNowhere = reason{"link", "it leads nowhere", "they lead nowhere"}
 	unreadable   = reason{"file", "it cannot be read", "they cannot be read"}
@@ -50,6 +53,9 @@ func (l *leftOut) lines() []string {
 		for _, p := range paths[:min(len(paths), named)] {
 			if rel, err := filepath.Rel(l.root, p); err == nil {
 				p = rel
+			}
+			if strings.ContainsFunc(p, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				p = strconv.Quote(p)
 			}
 			names = append(names, p)
 		}

@@ -107,7 +107,7 @@ func (l *lister) entry(path string, e fs.DirEntry) error {
 	if l.first(st) {
 		return l.dir(path)
 	}
-	l.left.add(readAlready, path) // met on the way through a link
+	l.left.add(readTwice, path)
 	return nil
 }
 

@@ -129,7 +129,7 @@ func TestADirectoryBehindTwoLinksIsReadOnce(t *testing.T) {
 	link(t, filepath.Join("..", "far"), filepath.Join(root, "b"))
 	ds, log := openPictures(t, root)
 	wantSet(t, ds, []string{"a", "b"}, 2, 1)
-	if want := "left out 1 link (" + filepath.Join("b", "near") + "): its directory is read already"; !strings.Contains(log, want) {
+	if want := "left out 1 folder (" + filepath.Join("b", "near") + "): it is read already, through a link"; !strings.Contains(log, want) {
 		t.Errorf("log %q lacks %q", log, want)
 	}
 }
@@ -160,7 +160,8 @@ func TestLinksThatLeadNowhereAreNamed(t *testing.T) {
 		t.Errorf("%d images, log %q, want 3 and %q", ds.Info().Count, log, want)
 	}
 	link(t, "round", filepath.Join(root, "round"))
-	if _, log = openPictures(t, root); !strings.Contains(log, "left out 2 links (gone.png, round): they lead nowhere\n") {
+	link(t, "nowhere", filepath.Join(root, "two\nlines"))
+	if _, log = openPictures(t, root); !strings.Contains(log, `left out 3 links (gone.png, round, "two\nlines"): they lead nowhere`+"\n") {
 		t.Errorf("log %q", log)
 	}
 	// Alone they are the error's reason.
