@@ -41,7 +41,7 @@ var formats = []*format{
 	{name: "JPEG", magic: "\xff\xd8\xff", config: jpeg.DecodeConfig, decode: jpeg.Decode, holds: perByte(512), exif: jpegEXIF},
 	// A code of LZW has 12 bits at the most and stands for fewer than 4096 pixels.
 	{name: "GIF", magic: "GIF8?a", config: gif.DecodeConfig, decode: decodeGIF, holds: perByte(4096 * 8 / 12), frames: gifFrames},
-	{name: "WebP", magic: "RIFF????WEBPVP8", config: webp.DecodeConfig, decode: webp.Decode, holds: webpHolds, frames: webpFrames, exif: webpEXIF},
+	{name: "WebP", magic: "RIFF????WEBPVP8", config: webp.DecodeConfig, decode: decodeWebP, holds: webpHolds, frames: webpFrames, exif: webpEXIF},
 	{name: "BMP", magic: "BM????\x00\x00\x00\x00", config: bmp.DecodeConfig, decode: bmp.Decode, holds: bmpHolds},
 }
 

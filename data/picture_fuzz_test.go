@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -17,12 +18,16 @@ import (
 func pictureSeeds(t testing.TB) [][]byte {
 	m := drawn("ABC/DEF", 1)
 	exif := tiffOf(binary.LittleEndian, 6)
+	var lossy [2][]byte
+	for i, b := range lossyWebP {
+		lossy[i], _ = base64.StdEncoding.DecodeString(b)
+	}
 	wide := image.NewNRGBA(image.Rect(0, 0, 16000, 1000))
 	return [][]byte{
 		pngBytes(t, m), pngBytes(t, paletted(m)), withChunk(pngBytes(t, m), "eXIf", exif, true), animatedPNG(pngBytes(t, m), 2), pngHeader(4000, 4000),
 		jpegBytes(t, m), withSegment(jpegBytes(t, plain(9, 9, red)), 0xe1, slices.Concat(exifHead, exif)),
 		gifBytes(t, paletted(m)), gifBytes(t, paletted(m), paletted(m)), bmpBytes(t, m), bmpBytes(t, paletted(m)),
-		webpOf(m, nil), webpOf(m, exif), animatedWebP(), webpOf(wide, nil)[:200],
+		webpOf(m, nil), webpOf(m, exif), animatedWebP(), webpOf(wide, nil)[:200], lossy[0], lossy[1],
 		[]byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00"), []byte("<?xml version='1.0'?><svg/>"), nil,
 	}
 }

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -427,6 +428,34 @@ func TestReadPictureErrors(t *testing.T) {
 	}
 	_, err = ReadPicture(huge)
 	wantError(t, err, huge, fmt.Sprintf("at most %d bytes", maxPictureBytes))
+}
+
+// lossyWebP are four squares of 16 pixels a side, black, white, red and blue, as
+// lossy WebP of Pillow 13.0 (quality=90, method=6), opaque and with alpha 128.
+var lossyWebP = []string{
+	"UklGRmQAAABXRUJQVlA4IFgAAADQBACdASogACAAPjEUiEKiISEYBAAgAwSgCADBCeAfgB+wH9A5ALsB+wAGSsZSAAD+/4/Yf/3s6f+y1r//67NbDGZ///4Vwyxj0D/6kY+8GnNko8PGxqAA",
+	"UklGRoQAAABXRUJQVlA4WAoAAAAQAAAAHwAAHwAAQUxQSAUAAAABKGBEBABWUDggWAAAANAEAJ0BKiAAIAA+MRSIQqIhIRgEACADBKAIAMEJ4B+AH7Af0DkAuwH7AAZKxlIAAP7/j9h//ezp/7LWv//rs1sMZn///hXDLGPQP/qRj7wac2Sjw8bGoAA=",
+}
+
+// Black is black and white is white, though a lossy WebP codes them as 16 and 235.
+func TestLossyWebPHasItsColours(t *testing.T) {
+	for i, alpha := range []byte{255, 128} {
+		b, err := base64.StdEncoding.DecodeString(lossyWebP[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := DecodePicture("x", b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at, want := range map[image.Point]color.NRGBA{
+			{8, 8}: {0, 0, 0, alpha}, {24, 8}: {255, 255, 255, alpha}, {8, 24}: {255, 1, 0, alpha}, {24, 24}: {0, 0, 255, alpha},
+		} {
+			if got := color.NRGBAModel.Convert(m.At(at.X, at.Y)); got != want {
+				t.Errorf("alpha %d: %v is %v, want %v", alpha, at, got, want)
+			}
+		}
+	}
 }
 
 // A header that promises more pixels than its file can hold is refused before
