@@ -29,8 +29,6 @@ const (
 	// maxResumes is how often a transfer that was cut goes on at one mirror; it
 	// goes on only where it came further than before.
 	maxResumes = 50
-	// maxRedirects is how often a request is sent elsewhere, as net/http has it.
-	maxRedirects = 10
 )
 
 // downloader fetches published files into a directory.
@@ -59,23 +57,6 @@ func newDownloader(s *spec, o Options) *downloader {
 	}
 	d.client = tlsOnly(d.client)
 	return d
-}
-
-// tlsOnly is the client, but for redirects to what is not https.
-func tlsOnly(c *http.Client) *http.Client {
-	only, ask := *c, c.CheckRedirect
-	only.CheckRedirect = func(r *http.Request, via []*http.Request) error {
-		switch {
-		case r.URL.Scheme != "https":
-			return refusedError{fmt.Errorf("it redirects to %s, which is not https", r.URL.Redacted())}
-		case ask != nil:
-			return ask(r, via)
-		case len(via) >= maxRedirects:
-			return refusedError{fmt.Errorf("it redirects more than %d times", maxRedirects)}
-		}
-		return nil
-	}
-	return &only
 }
 
 // The ways in which a mirror can fail.
