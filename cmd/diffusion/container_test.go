@@ -74,12 +74,12 @@ func inGroup(t *testing.T, group string, args ...string) result {
 // In a container with too little memory the program says so and ends; with the slice that it names it runs there to
 // the end, and the system does not kill it.
 func TestAContainersMemory(t *testing.T) {
-	const bytes = "90000000"
+	const bytes = "300000000"
 	group := controlGroup(t, limit{"memory", "memory.limit_in_bytes", bytes, "memory.max", bytes})
 	workspace(t)
-	args := []string{"train", "--config", "tiny.toml", "--steps", "1", "--set", "train.batch_size=64", "--set", "data.size=32",
+	args := []string{"train", "--config", "tiny.toml", "--steps", "1", "--set", "train.batch_size=96", "--set", "data.size=32",
 		"--set", "model.block_out_channels=[32,32]"}
-	r := inGroup(t, group, append(args, "--set", "train.slice=64", "--out", "large")...)
+	r := inGroup(t, group, append(args, "--set", "train.slice=96", "--out", "large")...)
 	has(t, "stderr", r.stderr, "does not fit into memory", "the memory limit of the control group", filepath.Base(group))
 	if r.code != exitFailed || exists("large") {
 		t.Errorf("exit code %d, and the run's directory is there: %v", r.code, exists("large"))
