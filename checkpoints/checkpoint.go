@@ -51,22 +51,27 @@ type Checkpoint struct {
 // StateVersion is the version of state.json that this package writes and reads.
 const StateVersion = 1
 
+// LRVersion is the version of the learning-rate schedule of new runs, whose cosine ends at 0 one step after the last.
+// In version 0, of runs that older programs began, it is 0 at the last step itself.
+const LRVersion = 1
+
 // State is training/state.json: where a run stands, and what has to be the same
 // for it to go on.
 type State struct {
-	Version       int     `json:"version"`        // StateVersion; Save sets it
-	Program       string  `json:"program"`        // the program's version that wrote it
-	Step          int     `json:"step"`           // steps done, which is the number of the last one, counted from 1
-	Steps         int     `json:"steps"`          // length of the run, which the learning-rate schedule sees
-	ImagesSeen    int64   `json:"images_seen"`    // images trained on, repetitions counted
-	Seed          uint64  `json:"seed"`           // of all randomness
-	BatchSize     int     `json:"batch_size"`     // images a step
-	Slice         int     `json:"slice"`          // images whose gradients are computed at once; part of the bits
-	OptimizerStep int     `json:"optimizer_step"` // updates by AdamW, for its bias correction
-	EMAUpdates    int     `json:"ema_updates"`    // updates of the average, for its warm-up
-	Loss          float64 `json:"loss"`           // of the last step
-	TrainSeconds  float64 `json:"train_seconds"`  // spent on training so far, all starts together
-	CPU           string  `json:"cpu"`            // kernels: avx512, avx2 or generic, and "direct" where convolutions were
+	Version       int     `json:"version"`              // StateVersion; Save sets it
+	Program       string  `json:"program"`              // the program's version that wrote it
+	Step          int     `json:"step"`                 // steps done, which is the number of the last one, counted from 1
+	Steps         int     `json:"steps"`                // length of the run, which the learning-rate schedule sees
+	ImagesSeen    int64   `json:"images_seen"`          // images trained on, repetitions counted
+	Seed          uint64  `json:"seed"`                 // of all randomness
+	BatchSize     int     `json:"batch_size"`           // images a step
+	Slice         int     `json:"slice"`                // images whose gradients are computed at once; part of the bits
+	OptimizerStep int     `json:"optimizer_step"`       // updates by AdamW, for its bias correction
+	EMAUpdates    int     `json:"ema_updates"`          // updates of the average, for its warm-up
+	Loss          float64 `json:"loss"`                 // of the last step
+	TrainSeconds  float64 `json:"train_seconds"`        // spent on training so far, all starts together
+	LRVersion     int     `json:"lr_version,omitempty"` // of the learning-rate schedule that the run began with; absent: 0
+	CPU           string  `json:"cpu"`                  // kernels: avx512, avx2 or generic, and "direct" where convolutions were
 	Data          Data    `json:"data"`
 }
 
@@ -92,6 +97,8 @@ func (s *State) validate() error {
 		return errors.New("a count is negative")
 	case s.BatchSize < 1 || s.Slice < 1:
 		return fmt.Errorf("batch_size %d and slice %d have to be 1 or more", s.BatchSize, s.Slice)
+	case s.LRVersion < 0 || s.LRVersion > LRVersion:
+		return fmt.Errorf("lr_version %d is not known, only 0 to %d: it was written by another version of the program", s.LRVersion, LRVersion)
 	case math.IsNaN(s.Loss) || math.IsInf(s.Loss, 0) || math.IsNaN(s.TrainSeconds) || math.IsInf(s.TrainSeconds, 0):
 		return fmt.Errorf("loss %g and train_seconds %g have to be finite", s.Loss, s.TrainSeconds)
 	}

@@ -268,6 +268,8 @@ func TestStateIsReadStrictly(t *testing.T) {
 		"version 2":            strings.Replace(string(good), `"version":1`, `"version":2,"later":true`, 1),
 		"version 0":            `{"step":1}`,
 		"negative":             strings.Replace(string(good), `"step":0`, `"step":-1`, 1),
+		"lr_version 2":         strings.Replace(string(good), `"batch_size":1`, `"batch_size":1,"lr_version":2`, 1),
+		"lr_version -1":        strings.Replace(string(good), `"batch_size":1`, `"batch_size":1,"lr_version":-1`, 1),
 		"batch_size 0":         strings.Replace(string(good), `"batch_size":1`, `"batch_size":0`, 1),
 		"after top-level":      string(good) + "{}",
 		"state.json":           "{",

@@ -175,7 +175,7 @@ func (t *Trainer) restore(c *checkpoints.Model) error {
 			return err
 		}
 	}
-	t.step, t.seconds, t.saved = c.State.Step, c.State.TrainSeconds, c.Dir
+	t.step, t.seconds, t.saved, t.lrVersion = c.State.Step, c.State.TrainSeconds, c.Dir, c.State.LRVersion
 	t.last = Progress{Step: t.step, Steps: t.Train.Steps, Images: c.State.ImagesSeen, Loss: c.State.Loss}
 	return nil
 }
@@ -185,7 +185,7 @@ func (t *Trainer) state() checkpoints.State {
 	return checkpoints.State{
 		Program: t.Version, Step: t.step, Steps: t.Train.Steps, ImagesSeen: int64(t.step) * int64(t.Train.BatchSize),
 		Seed: t.Seed, BatchSize: t.Train.BatchSize, Slice: t.Slice(), OptimizerStep: t.step, EMAUpdates: t.step,
-		Loss: t.last.Loss, TrainSeconds: t.seconds, CPU: kernelsInUse(),
+		Loss: t.last.Loss, TrainSeconds: t.seconds, CPU: kernelsInUse(), LRVersion: t.lrVersion,
 		Data: checkpoints.Data{
 			Name: t.info.Name, Source: t.info.Source, Hash: t.info.Hash, Count: t.info.Count,
 			Channels: t.info.Channels, Height: t.info.Height, Width: t.info.Width, Flip: t.Flip, Classes: t.info.Classes,

@@ -2,15 +2,26 @@ package train
 
 import "math"
 
-// LearningRate is the learning rate of step n = 1, 2, ...: it rises linearly to c.LR at step c.WarmupSteps, and
-// then stays or falls as half a cosine wave to zero at step c.Steps. A run that is shorter than the warm-up ends
-// during it.
+// LearningRate is the learning rate of step n = 1, 2, ..., c.Steps: it rises linearly to c.LR at step c.WarmupSteps,
+// and then stays or falls as half a cosine wave, to zero at step c.Steps + 1, the first that is not done. So no step
+// has a learning rate of zero. A run that is no longer than the warm-up ends during it.
 func (c Config) LearningRate(n int) float64 {
 	if n < c.WarmupSteps {
 		return c.LR * float64(n) / float64(c.WarmupSteps)
 	}
 	if c.LRSchedule == "constant" || c.Steps <= c.WarmupSteps {
 		return c.LR
+	}
+	left := max(0, float64(c.Steps+1-n)/float64(c.Steps+1-c.WarmupSteps))
+	root := math.Sin(math.Pi / 2 * left) // sin^2(x/2) = (1-cos x)/2, which rounding does not make zero
+	return c.LR * root * root
+}
+
+// learningRate is that of step n in a version of the schedule, as checkpoints.State has it. In version 0, of runs that
+// older programs began, the cosine is zero at the last step itself.
+func (c Config) learningRate(n, version int) float64 {
+	if version != 0 || n < c.WarmupSteps || c.LRSchedule == "constant" || c.Steps <= c.WarmupSteps {
+		return c.LearningRate(n)
 	}
 	progress := min(1, float64(n-c.WarmupSteps)/float64(c.Steps-c.WarmupSteps))
 	return c.LR * 0.5 * (1 + math.Cos(math.Pi*progress))

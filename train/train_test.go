@@ -298,15 +298,6 @@ func TestCancelSaves(t *testing.T) {
 }
 
 func TestSchedules(t *testing.T) {
-	c := Config{Steps: 100, LR: 2, WarmupSteps: 10, LRSchedule: "cosine"}
-	for _, x := range []struct {
-		n    int
-		want float64
-	}{{1, 0.2}, {5, 1}, {10, 2}, {55, 1}, {100, 0}} {
-		if got := c.LearningRate(x.n); math.Abs(got-x.want) > 1e-12 {
-			t.Errorf("learning rate of step %d is %g, want %g", x.n, got, x.want)
-		}
-	}
 	e := EMAConfig{Decay: 0.9, Warmup: true}
 	for n, want := range map[int]float64{1: 0, 2: 2.0 / 11, 9: 0.5, 81: 0.9, 1000: 0.9} {
 		if got := e.At(n); math.Abs(got-want) > 1e-12 {

@@ -58,6 +58,7 @@ type Trainer struct {
 	weights, ema     []float32 // ema: average brings it up to date
 	expAvg, expAvgSq []float32
 	step             int // steps done
+	lrVersion        int // of the learning-rate schedule
 	last             Progress
 	seconds          float64 // trained so far, over all starts
 	saved            string  // the newest checkpoint of this run
@@ -92,7 +93,7 @@ const maxValues = 1 << 30
 
 // prepare builds what New and Resume share.
 func prepare(s Setup) (*Trainer, error) {
-	t := &Trainer{Setup: s, info: s.Data.Info(), adam: kernel.NewAdamW()}
+	t := &Trainer{Setup: s, info: s.Data.Info(), adam: kernel.NewAdamW(), lrVersion: checkpoints.LRVersion}
 	for _, err := range []error{s.Train.Validate(), s.EMA.Validate(), s.Checkpoint.Validate(), s.Preview.Validate()} {
 		if err != nil {
 			return nil, fmt.Errorf("train: %w", err)
@@ -233,7 +234,7 @@ func (t *Trainer) update(ctx context.Context, e unet.Example) error {
 	if math.IsNaN(loss+norm) || math.IsInf(loss+norm, 0) {
 		return t.diverged(n, loss, norm)
 	}
-	lr := t.Train.LearningRate(n)
+	lr := t.Train.learningRate(n, t.lrVersion)
 	t.adam.Step(t.weights, t.expAvg, t.expAvgSq, t.ema, grad, kernel.AdamWStep{
 		LR: lr, Beta1: t.Train.Beta1, Beta2: t.Train.Beta2, Eps: t.Train.Eps, WeightDecay: t.Train.WeightDecay,
 		EMADecay: t.EMA.At(n), GradScale: clipScale(norm, t.Train.GradClip), Step: n,
