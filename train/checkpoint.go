@@ -177,6 +177,9 @@ func (t *Trainer) restore(c *checkpoints.Model) error {
 	}
 	t.step, t.seconds, t.saved, t.lrVersion = c.State.Step, c.State.TrainSeconds, c.Dir, c.State.LRVersion
 	t.last = Progress{Step: t.step, Steps: t.Train.Steps, Images: c.State.ImagesSeen, Loss: c.State.Loss}
+	if fault := t.firstFault(); fault != "" {
+		return fmt.Errorf("%s: %w; an older checkpoint can be named instead", fault, ErrNotFinite)
+	}
 	return nil
 }
 
@@ -201,6 +204,9 @@ func (t *Trainer) save(ctx context.Context) error {
 	there := filepath.Join(checkpoints.Dir(t.Dir), fmt.Sprintf("step-%08d", t.step))
 	if t.saved != "" && filepath.Clean(t.saved) == there { // no step was done since, so a configuration that has changed has changed nothing
 		return nil
+	}
+	if fault := t.firstFault(); fault != "" {
+		return t.diverged(t.step, fault)
 	}
 	model, err := t.Model.JSON()
 	if err != nil {

@@ -72,19 +72,22 @@ func first(checks []check) error {
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// Validate checks the values; an error names the key, the value and the legal ones.
+// Validate checks the values; an error names the key, the value and the legal ones. What weights are multiplied and
+// divided by has to be finite in float32, and not 0: a smaller train.eps makes 0/0 of a weight that has no gradient.
 func (c Config) Validate() error {
 	return first([]check{
 		{"train.steps", c.Steps, c.Steps >= 1, "at least 1: the number of training steps has no default"},
 		{"train.batch_size", c.BatchSize, c.BatchSize >= 1, "at least 1"},
 		{"train.slice", c.Slice, c.Slice >= 0, "at least 1, or 0 to choose by the model's shape"},
 		{"train.lr", c.LR, c.LR > 0 && finite(c.LR), "a positive number"},
+		{"train.lr", c.LR, c.LR <= 1e20, "at most 1e20"},
 		{"train.lr_schedule", fmt.Sprintf("%q", c.LRSchedule), c.LRSchedule == "constant" || c.LRSchedule == "cosine", `"constant" or "cosine"`},
 		{"train.warmup_steps", c.WarmupSteps, c.WarmupSteps >= 0, "at least 0"},
 		{"train.weight_decay", c.WeightDecay, c.WeightDecay >= 0 && finite(c.WeightDecay), "0 or a positive number"},
 		{"train.beta1", c.Beta1, c.Beta1 >= 0 && c.Beta1 < 1, "in [0, 1)"},
 		{"train.beta2", c.Beta2, c.Beta2 >= 0 && c.Beta2 < 1, "in [0, 1)"},
 		{"train.eps", c.Eps, c.Eps > 0 && finite(c.Eps), "a positive number"},
+		{"train.eps", c.Eps, c.Eps >= 1e-20 && c.Eps <= 1e20, "a number from 1e-20 to 1e20"},
 		{"train.grad_clip", c.GradClip, c.GradClip >= 0 && finite(c.GradClip), "a positive number, or 0 for none"},
 		{"train.min_snr_gamma", c.MinSNRGamma, c.MinSNRGamma >= 0 && finite(c.MinSNRGamma), "a positive number, or 0 for none"},
 		{"train.log_every", c.LogEvery, c.LogEvery >= 1, "at least 1"},

@@ -261,7 +261,7 @@ func TestRefusals(t *testing.T) {
 // A run that diverges stops at once, names the step and keeps the last good checkpoint.
 func TestDivergenceStops(t *testing.T) {
 	s := tinySetup(t)
-	s.Train.LR, s.Train.GradClip, s.Train.WarmupSteps, s.Train.Steps, s.Checkpoint.Every = 1e30, 0, 0, 20, 1
+	s.Train.LR, s.Train.GradClip, s.Train.WarmupSteps, s.Train.Steps, s.Checkpoint.Every = 1e20, 0, 0, 20, 1
 	tr, err := New(s)
 	if err != nil {
 		t.Fatal(err)

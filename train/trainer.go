@@ -2,9 +2,9 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"math"
 	"time"
 
 	"unstir/checkpoints"
@@ -57,8 +57,10 @@ type Trainer struct {
 
 	weights, ema     []float32 // ema: average brings it up to date
 	expAvg, expAvgSq []float32
-	step             int // steps done
-	lrVersion        int // of the learning-rate schedule
+	step             int       // steps done
+	lrVersion        int       // of the learning-rate schedule
+	perImage         []float64 // losses of the batch's images, unweighted
+	images           []int     // of the dataset, in the batch
 	last             Progress
 	seconds          float64 // trained so far, over all starts
 	saved            string  // the newest checkpoint of this run
@@ -161,6 +163,7 @@ func (t *Trainer) Run(ctx context.Context) error {
 	}
 	dim := t.info.Channels * t.info.Height * t.info.Width
 	examples := newExamples(t.schedule, t.Seed, t.Train.MinSNRGamma, t.Train.BatchSize, dim)
+	t.perImage = make([]float64, t.Train.BatchSize)
 	loader := data.NewLoader(t.Data, t.Train.BatchSize, t.Seed, t.Flip, t.step)
 	defer loader.Close()
 
@@ -176,9 +179,10 @@ func (t *Trainer) Run(ctx context.Context) error {
 			return fmt.Errorf("train: step %d: %w", t.step+1, err)
 		}
 		start := time.Now()
+		t.images = batch.Index
 		err = t.update(ctx, examples.make(batch))
 		loader.Release(batch)
-		if ctx.Err() != nil && err != nil {
+		if ctx.Err() != nil && err != nil && !errors.Is(err, ErrNotFinite) {
 			return t.stop(ctx)
 		}
 		if err != nil {
@@ -224,21 +228,22 @@ func (t *Trainer) Close() {
 
 // update is one step: the gradient of the loss, clipped, and AdamW with the moving average.
 func (t *Trainer) update(ctx context.Context, e unet.Example) error {
-	loss, err := t.gradient.Run(ctx, e, nil)
+	loss, err := t.gradient.Run(ctx, e, t.perImage)
 	if err != nil {
 		return fmt.Errorf("train: step %d: %w", t.step+1, err)
 	}
-	grad := t.gradient.Grad()
-	norm := math.Sqrt(t.gradient.SumSquares(t.adam.SumSquares))
-	n := t.step + 1
-	if math.IsNaN(loss+norm) || math.IsInf(loss+norm, 0) {
-		return t.diverged(n, loss, norm)
+	n, norm := t.step+1, t.norm()
+	if err := t.checkGradient(n, loss, norm); err != nil {
+		return err
 	}
-	lr := t.Train.learningRate(n, t.lrVersion)
-	t.adam.Step(t.weights, t.expAvg, t.expAvgSq, t.ema, grad, kernel.AdamWStep{
+	lr, scale := t.Train.learningRate(n, t.lrVersion), clipScale(norm, t.Train.GradClip)
+	t.adam.Step(t.weights, t.expAvg, t.expAvgSq, t.ema, t.gradient.Grad(), kernel.AdamWStep{
 		LR: lr, Beta1: t.Train.Beta1, Beta2: t.Train.Beta2, Eps: t.Train.Eps, WeightDecay: t.Train.WeightDecay,
-		EMADecay: t.EMA.At(n), GradScale: clipScale(norm, t.Train.GradClip), Step: n,
+		EMADecay: t.EMA.At(n), GradScale: scale, Step: n,
 	})
+	if err := t.checkWeights(n, scale*norm); err != nil {
+		return err
+	}
 	t.step = n
 	t.last = Progress{
 		Step: n, Steps: t.Train.Steps, Images: int64(n) * int64(t.Train.BatchSize), Loss: loss, GradNorm: norm, LR: lr,
@@ -250,14 +255,4 @@ func (t *Trainer) update(ctx context.Context, e unet.Example) error {
 func (t *Trainer) average() []float32 {
 	t.adam.SettleEMA(t.ema, t.weights)
 	return t.ema
-}
-
-// diverged says where a run went wrong. The weights are those of the step before.
-func (t *Trainer) diverged(step int, loss, norm float64) error {
-	keep := "there is no checkpoint yet"
-	if t.saved != "" {
-		keep = "the last good checkpoint is " + t.saved
-	}
-	return fmt.Errorf("train: the loss of step %d is %g and the norm of its gradient %g: the run has diverged; %s. A lower train.lr, a longer train.warmup_steps or a smaller train.grad_clip may help",
-		step, loss, norm, keep)
 }

@@ -1,0 +1,118 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// ErrNotFinite is wrapped by Run's error when a loss, a gradient, a weight, a moment or a moving average is NaN or
+// infinite, and by Resume's when one of a checkpoint is. The error names the first tensor that is, in the order of
+// the model's parameters. The run's checkpoints are all from before: none is written that has such a value.
+var ErrNotFinite = errors.New("the run has diverged")
+
+// notFinite is the index of the first value that is NaN or infinite, or -1.
+func notFinite(x []float32) int {
+	for i, v := range x {
+		if v-v != 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// firstNotFinite says which parameter's values in a flat slice are the first that are not finite, as in "the gradient
+// of conv_in.weight is NaN"; "" where all are finite.
+func (t *Trainer) firstNotFinite(what string, flat []float32) string {
+	for i, p := range t.params.List {
+		view := t.params.View(flat, i)
+		if at := notFinite(view); at >= 0 {
+			return fmt.Sprintf("%s %s is %v", what, p.Name, view[at])
+		}
+	}
+	return ""
+}
+
+// norm is the norm of the gradient. It is finite where the gradient is: the kernels sum squares in float32, and
+// where that overflows they are summed again in float64.
+func (t *Trainer) norm() float64 {
+	sum := t.gradient.SumSquares(t.adam.SumSquares)
+	if !finite(sum) {
+		sum = t.adam.SumSquares(t.gradient.Grad())
+	}
+	return math.Sqrt(sum)
+}
+
+// largestSquared is a gradient whose square, and so the second moment, is far from overflowing.
+const largestSquared = 1e18
+
+// checkGradient finds what is not finite in step n before the weights are updated by it.
+func (t *Trainer) checkGradient(n int, loss, norm float64) error {
+	switch {
+	case !finite(loss):
+		return t.diverged(n, fmt.Sprintf("the loss is %g%s", loss, t.culprits()))
+	case !finite(norm):
+		return t.diverged(n, t.firstNotFinite("the gradient of", t.gradient.Grad()))
+	}
+	return nil
+}
+
+// culprits names the images of the batch whose own loss is not finite.
+func (t *Trainer) culprits() string {
+	var list []string
+	for i, loss := range t.perImage {
+		if !finite(loss) && i < len(t.images) {
+			list = append(list, fmt.Sprint(t.images[i]))
+		}
+	}
+	const shown = 5
+	switch n := len(list); {
+	case n == 0:
+		return ""
+	case n > shown:
+		list = append(list[:shown], fmt.Sprintf("and %d more", n-shown))
+	}
+	return fmt.Sprintf(", by images %s of %s", strings.Join(list, ", "), t.info.Name)
+}
+
+// checkWeights finds what the update of step n made of the weights and, where its gradient was so large that they
+// may have overflowed, of the moments. The sum is finite where all weights are, and reads them at memory's speed.
+func (t *Trainer) checkWeights(n int, scaled float64) error {
+	fault := ""
+	if !finite(t.adam.SumSquares(t.weights)) {
+		fault = t.firstNotFinite("the weight", t.weights)
+	} else if scaled > largestSquared {
+		fault = t.firstFault()
+	}
+	if fault == "" {
+		return nil
+	}
+	return t.diverged(n, fault)
+}
+
+// firstFault says what is not finite in what a checkpoint holds; "" where all is.
+func (t *Trainer) firstFault() string {
+	for _, part := range []struct {
+		what string
+		flat []float32
+	}{
+		{"the weight", t.weights}, {"the moving average of", t.average()},
+		{"the first moment of", t.expAvg}, {"the second moment of", t.expAvgSq},
+	} {
+		if fault := t.firstNotFinite(part.what, part.flat); fault != "" {
+			return fault
+		}
+	}
+	return ""
+}
+
+// diverged says what went wrong in a step, and what there is to go on from.
+func (t *Trainer) diverged(step int, fault string) error {
+	keep := "there is no checkpoint yet"
+	if t.saved != "" {
+		keep = "the last good checkpoint is " + t.saved
+	}
+	return fmt.Errorf("train: step %d: %s: %w; %s. A lower train.lr, a longer train.warmup_steps or a smaller train.grad_clip may help",
+		step, fault, ErrNotFinite, keep)
+}
