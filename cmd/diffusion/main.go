@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -27,12 +25,10 @@ const (
 
 func main() {
 	machine.BoundHeap()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	go func() { // a second Ctrl-C ends the program at once
-		<-ctx.Done()
-		stop()
-	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	stderr := newMessages(os.Stderr)
+	code := run(untilSignal(context.Background()), os.Args[1:], &results{os.Stdout, stderr}, stderr)
+	stderr.flush()
+	os.Exit(code)
 }
 
 // run runs the program: results go to stdout, everything else to stderr. It returns the exit code.

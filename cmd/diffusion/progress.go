@@ -3,13 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/cheggaaa/pb/v3"
-	"github.com/mattn/go-isatty"
 )
 
 // meter shows how far a piece of work is: a bar on a terminal, a plain line now and then elsewhere. Lines that are
@@ -39,8 +37,7 @@ func newMeter(w io.Writer, what string, from, total int) *meter {
 		out: &barWriter{w: w}, what: what, total: total, first: from, now: from,
 		start: start, shown: start.Add(plainFirst - plainEvery),
 	}
-	f, ok := w.(*os.File)
-	if !ok || !isatty.IsTerminal(f.Fd()) && !isatty.IsCygwinTerminal(f.Fd()) {
+	if t, ok := w.(interface{ terminal() bool }); !ok || !t.terminal() {
 		return m
 	}
 	m.drawBar()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ func newTrain() *cobra.Command {
 		Short: "Train a model",
 		Long: `Train a model on a dataset. The run's directory, by default runs/NAME, holds the resolved configuration, a log,
 previews, a plot of the loss and checkpoints, each of which is a pipeline that Python's diffusers opens too.
-Ctrl-C saves a checkpoint; --resume auto goes on from the newest one, with the same numbers.`,
+Ctrl-C, kill and a closed terminal save a checkpoint first; --resume auto goes on from the newest one, with the same numbers.`,
 		Example: `  diffusion train --config quickstart.toml
   diffusion train --config mnist.toml --data-dir ~/datasets --set train.lr=1e-4
   diffusion train --config mnist.toml --resume auto
@@ -152,15 +153,29 @@ func runTrain(c *cobra.Command, f trainFlags) error {
 			t.Step(), cfg.Train.Steps, t.Saved(), quote(dir))
 		return nil
 	}
+	if f.stopAt > 0 && t.Step() >= f.stopAt {
+		fmt.Fprintf(c.OutOrStdout(), "stopped at step %d already, and --stop-at is %d: there is nothing to do; saved %s\n%s\n",
+			t.Step(), f.stopAt, t.Saved(), goOn(dir))
+		return nil
+	}
 	start := time.Now()
 	lines.bar = newMeter(c.ErrOrStderr(), "train", t.Step(), cfg.Train.Steps)
 	told := context.AfterFunc(ctx, func() {
-		fmt.Fprintln(lines, "stopping: saving a checkpoint (Ctrl-C again: end at once, unsaved)")
+		fmt.Fprintln(lines, stopping(ctx))
 	})
 	err = t.Run(ctx)
 	told()
 	lines.bar.done()
 	return report(c.OutOrStdout(), err, dir, t, time.Since(start))
+}
+
+// stopping is what is said when ctx ends.
+func stopping(ctx context.Context) string {
+	var s stopSignal
+	if errors.As(context.Cause(ctx), &s) && s.Signal != os.Interrupt {
+		return fmt.Sprintf("stopping (%v): saving a checkpoint", s)
+	}
+	return "stopping: saving a checkpoint (Ctrl-C again: end at once, unsaved)"
 }
 
 func newTrainer(ctx context.Context, s train.Setup, resume string) (*train.Trainer, error) {
@@ -233,23 +248,26 @@ func describeRun(w io.Writer, dir string, cfg *configs.Config, info data.Info, t
 
 // report says what the run left, and how to go on when it was stopped or failed.
 func report(w io.Writer, err error, dir string, t *train.Trainer, took time.Duration) error {
-	goOn := fmt.Sprintf("go on with: diffusion train --out %s --resume auto", quote(dir))
 	took = took.Round(time.Second)
 	var stopped *train.Stopped
 	switch {
 	case errors.As(err, &stopped):
-		fmt.Fprintf(w, "stopped at step %d after %v; saved %s\n%s\n", stopped.Step, took, stopped.Checkpoint, goOn)
+		fmt.Fprintf(w, "stopped at step %d after %v; saved %s\n%s\n", stopped.Step, took, stopped.Checkpoint, goOn(dir))
 		return nil
 	case err != nil && strings.Contains(err.Error(), cmp.Or(t.Saved(), "no checkpoint")):
 		return err
 	case err != nil && t.Saved() == "":
 		return fmt.Errorf("%w; no checkpoint was saved before", err)
 	case err != nil:
-		return fmt.Errorf("%w; the newest checkpoint is %s, %s", err, t.Saved(), goOn)
+		return fmt.Errorf("%w; the newest checkpoint is %s, %s", err, t.Saved(), goOn(dir))
 	}
 	fmt.Fprintf(w, "step %d, loss %.4f, %v; saved %s\n", t.Last().Step, t.Last().Loss, took, t.Saved())
 	fmt.Fprintf(w, "sample with: diffusion sample --model %s --sampler ddim\n", quote(dir))
 	return nil
+}
+
+func goOn(dir string) string {
+	return fmt.Sprintf("go on with: diffusion train --out %s --resume auto", quote(dir))
 }
 
 // quote writes a path so that a shell takes it for one word.

@@ -6,12 +6,9 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"unstir/checkpoints"
 )
@@ -69,6 +66,21 @@ func TestStopAndResumeGiveTheNumbersOfAnUninterruptedRun(t *testing.T) {
 
 	out = must(t, "train", "--out", "cut", "--resume", "auto")
 	has(t, "the output of a complete run", out, "the run is complete: step 6 of 6")
+}
+
+// A run that is past the step to stop at has nothing to do, and says so.
+func TestStopAtAStepThatIsDone(t *testing.T) {
+	workspace(t)
+	must(t, "train", "--config", "tiny.toml", "--out", "a", "--stop-at", "3")
+	before := files(t, "a/checkpoints")
+	for _, stop := range []string{"3", "1"} {
+		out := must(t, "train", "--out", "a", "--resume", "auto", "--stop-at", stop)
+		has(t, "the output", out, "stopped at step 3 already, and --stop-at is "+stop+": there is nothing to do",
+			native("saved a/checkpoints/step-00000003"), "go on with: diffusion train --out a --resume auto")
+	}
+	if after := files(t, "a/checkpoints"); len(after) != len(before) {
+		t.Errorf("%d files were %d", len(after), len(before))
+	}
 }
 
 // --resume takes a run and a checkpoint as well, and an older checkpoint leads to the same end.
@@ -137,7 +149,7 @@ func TestInterruptSaves(t *testing.T) {
 	if _, _, err := checkpoints.Latest(t.Context(), "runs/tiny"); err != nil {
 		t.Error(err)
 	}
-	has(t, "stdout", must(t, "train", "--out", "runs/tiny", "--resume", "auto", "--stop-at", "1"), "stopped at step ")
+	has(t, "stdout", must(t, "train", "--out", "runs/tiny", "--resume", "auto", "--stop-at", "1"), "stopped at step ", " already, and --stop-at is 1: there is nothing to do; saved ")
 }
 
 // watch reads all that is written, and acts when it has the text.
@@ -157,38 +169,6 @@ func watch(t *testing.T, r io.Reader, text string, act func()) string {
 			return all.String()
 		}
 	}
-}
-
-// The program itself, killed by a signal, saves too.
-func TestSignalSaves(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("there is no interrupt to send to a process here")
-	}
-	workspace(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	c := exec.CommandContext(ctx, os.Args[0], "train", "--config", "tiny.toml", "--steps", "1000000", "--set", "preview.every=2",
-		"--set", "preview.steps=2", "--set", "preview.images=2")
-	c.Env = append(os.Environ(), asProgram+"=1")
-	var stdout bytes.Buffer
-	c.Stdout = &stdout
-	pipe, err := c.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stderr := watch(t, pipe, "preview ", func() {
-		if err := c.Process.Signal(os.Interrupt); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := c.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, stderr)
-	}
-	has(t, "stdout", stdout.String(), "stopped at step ", "--resume auto")
-	has(t, "stderr", stderr, "stopping: saving a checkpoint")
 }
 
 // Of a run whose newest checkpoint is damaged the one before is taken, and the end is the same; a run that has no
