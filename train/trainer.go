@@ -151,6 +151,7 @@ func (s *Stopped) Error() string {
 
 // Run trains to the last step, or until ctx is done or StopAt is reached; then it saves a checkpoint and returns
 // a *Stopped. A step that ctx cuts short is not counted: it is done again, with the same numbers, on resuming.
+// A number that is not finite ends the run by an error that wraps ErrNotFinite.
 func (t *Trainer) Run(ctx context.Context) error {
 	defer t.Close()
 	t.notePreviews()
