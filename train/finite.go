@@ -47,15 +47,19 @@ func (t *Trainer) norm() float64 {
 // largestSquared is a gradient whose square, and so the second moment, is far from overflowing.
 const largestSquared = 1e18
 
-// checkGradient finds what is not finite in step n before the weights are updated by it.
+// checkGradient finds what is not finite in step n before the weights are updated by it. Where it is a weight that made
+// it so, the step before, whose update overflowed, is the one to name.
 func (t *Trainer) checkGradient(n int, loss, norm float64) error {
-	switch {
-	case !finite(loss):
-		return t.diverged(n, fmt.Sprintf("the loss is %g%s", loss, t.culprits()))
-	case !finite(norm):
-		return t.diverged(n, t.firstNotFinite("the gradient of", t.gradient.Grad()))
+	if finite(loss) && finite(norm) {
+		return nil
 	}
-	return nil
+	if fault := t.firstNotFinite("the weight", t.weights); fault != "" {
+		return t.diverged(n-1, fault)
+	}
+	if !finite(loss) {
+		return t.diverged(n, fmt.Sprintf("the loss is %g%s", loss, t.culprits()))
+	}
+	return t.diverged(n, t.firstNotFinite("the gradient of", t.gradient.Grad()))
 }
 
 // culprits names the images of the batch whose own loss is not finite.
@@ -76,19 +80,17 @@ func (t *Trainer) culprits() string {
 	return fmt.Sprintf(", by images %s of %s", strings.Join(list, ", "), t.info.Name)
 }
 
-// checkWeights finds what the update of step n made of the weights and, where its gradient was so large that they
-// may have overflowed, of the moments. The sum is finite where all weights are, and reads them at memory's speed.
-func (t *Trainer) checkWeights(n int, scaled float64) error {
-	fault := ""
-	if !finite(t.adam.SumSquares(t.weights)) {
-		fault = t.firstNotFinite("the weight", t.weights)
-	} else if scaled > largestSquared {
-		fault = t.firstFault()
-	}
-	if fault == "" {
+// checkUpdate finds what the update of step n made of the weights and the moments where its gradient was so large that
+// they may have overflowed. Otherwise a weight that overflows shows in the next step's loss or gradient, or, where
+// nothing reads it, when it is saved: no step has to read all weights once more.
+func (t *Trainer) checkUpdate(n int, scaled float64) error {
+	if scaled <= largestSquared {
 		return nil
 	}
-	return t.diverged(n, fault)
+	if fault := t.firstFault(); fault != "" {
+		return t.diverged(n, fault)
+	}
+	return nil
 }
 
 // firstFault says what is not finite in what a checkpoint holds; "" where all is.

@@ -78,8 +78,8 @@ func TestANumberThatIsNotFiniteStopsTheRun(t *testing.T) {
 		put  func(tr *Trainer, at int)
 		says string
 	}{
-		{"weight", func(tr *Trainer, at int) { tr.weights[at] = nan }, "train: step 4: the loss is NaN, by images "},
-		{"infinite weight", func(tr *Trainer, at int) { tr.weights[at] = -inf }, "train: step 4: the loss is NaN, by images "},
+		{"weight", func(tr *Trainer, at int) { tr.weights[at] = nan }, "train: step 3: the weight " + name + " is NaN"},
+		{"infinite weight", func(tr *Trainer, at int) { tr.weights[at] = -inf }, "train: step 3: the weight " + name + " is -Inf"},
 		{"first moment", func(tr *Trainer, at int) { tr.expAvg[at] = nan }, "train: step 4: the weight " + name + " is NaN"},
 		{"second moment", func(tr *Trainer, at int) { tr.expAvgSq[at] = inf }, "train: step 4: the second moment of " + name + " is +Inf"},
 		{"moving average", func(tr *Trainer, at int) { tr.ema[at] = nan }, "train: step 4: the moving average of " + name + " is NaN"},

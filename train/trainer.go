@@ -242,7 +242,7 @@ func (t *Trainer) update(ctx context.Context, e unet.Example) error {
 		LR: lr, Beta1: t.Train.Beta1, Beta2: t.Train.Beta2, Eps: t.Train.Eps, WeightDecay: t.Train.WeightDecay,
 		EMADecay: t.EMA.At(n), GradScale: scale, Step: n,
 	})
-	if err := t.checkWeights(n, scale*norm); err != nil {
+	if err := t.checkUpdate(n, scale*norm); err != nil {
 		return err
 	}
 	t.step = n
