@@ -100,6 +100,32 @@ func ExamplePipeline_Sample_httpHandler() {
 	// 3 200 OK (16,16)
 }
 
+// Make more images than fit in memory: each is handed on as soon as its batch is done. What is missing of a set is
+// made by its numbers, with the bits that it would have had.
+func ExamplePipeline_SampleEach() {
+	ctx := context.Background()
+	p, err := unstir.Open(ctx, "unet/testdata/unet_tiny")
+	if err != nil {
+		log.Fatal(err)
+	}
+	options := unstir.SampleOptions{N: 3, Numbers: []int{12, 40, 99999}, Sampler: "ddim", Steps: 5, Seed: 1}
+	err = p.SampleEach(ctx, options, func(i int, s *unstir.Samples) error {
+		img, err := s.Image(0)
+		if err != nil {
+			return err
+		}
+		fmt.Println("image", i, "has", img.Bounds().Size(), "pixels") // and would be written to its file
+		return nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// image 12 has (16,16) pixels
+	// image 40 has (16,16) pixels
+	// image 99999 has (16,16) pixels
+}
+
 // twoPoints is the exact model of data that are -1 or 1, each as likely as the other: E[x_0 | x_t] is a tanh.
 type twoPoints struct{ schedule *diffusion.Schedule }
 

@@ -70,6 +70,7 @@ func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, er
 		return nil, fmt.Errorf("%s: %w", c.Dir, err)
 	}
 	p.Source = Source{Dir: c.Dir, Raw: o.raw, State: c.State, Skipped: c.Skipped}
+	p.configs = [][]byte{c.UNet, c.Scheduler}
 	return p, nil
 }
 

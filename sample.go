@@ -1,8 +1,10 @@
 package unstir
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"unstir/diffusion"
@@ -21,9 +23,10 @@ type SampleOptions struct {
 	Seed     uint64    // of x_T, and of the steps' noise unless StepSeed is set
 	StepSeed *uint64   // of the steps' noise: one x_T leads to many images
 	First    int       // number of the first image: image i of a seed is always the same one
+	Numbers  []int     // [N] numbers of the images, where they are not First, First+1, ...
 	Batch    int       // images that are sampled together; it changes the speed and the memory, not the images
 	Labels   []int     // [N] classes, for a class-conditional model
-	XT       []float32 // [N, C, H, W] to start from, in place of the seed's noise
+	XT       []float32 // [N, C, H, W] to start from, in place of the seed's noise of x_T
 
 	// Settings are the sampler's own: eta, variance, clipping, spacing, pairing ... What is not set follows the scheduler
 	// configuration that the model came with. Steps above takes the place of Settings.Steps.
@@ -36,7 +39,7 @@ type SampleOptions struct {
 // SampleStep is one update of one batch.
 type SampleStep struct {
 	diffusion.Step
-	First, N int // the batch's images
+	First, N int // the batch is images First to First+N-1 of the call, counted from 0
 }
 
 // NewSampler is the sampler that Sample uses for these options.
@@ -88,60 +91,147 @@ func DefaultSteps(sampler string, s *diffusion.Schedule) int {
 const maxValues = 1 << 30
 
 // Sample makes images in [-1, 1]: what a sampler leaves beyond is clamped, as diffusers' pipelines do, except the
-// x_T that an inversion makes. It stops when ctx is done.
+// x_T that an inversion makes. It stops when ctx is done. All images are held in memory, at most 2^30 values;
+// SampleEach hands them on one by one.
 func (p *Pipeline) Sample(ctx context.Context, o SampleOptions) (*Samples, error) {
 	c, h, w := p.Shape()
 	dim := c * h * w
-	switch {
-	case o.N < 1 || o.N > maxValues/dim:
+	if o.N < 1 || o.N > maxValues/dim {
 		return nil, fmt.Errorf("unstir: sample %d images; it must be from 1 to %d", o.N, maxValues/dim)
-	case o.Batch < 0 || o.First < 0:
-		return nil, fmt.Errorf("unstir: a batch of %d images from image %d on; neither may be negative", o.Batch, o.First)
-	case o.XT != nil && len(o.XT) != o.N*dim:
-		return nil, fmt.Errorf("unstir: x_T has %d values; %d images of %dx%dx%d have %d", len(o.XT), o.N, c, h, w, o.N*dim)
-	case o.Labels != nil && len(o.Labels) != o.N:
-		return nil, fmt.Errorf("unstir: %d labels for %d images", len(o.Labels), o.N)
-	case o.Labels == nil && p.model.Config.NumClassEmbeds > 0:
-		return nil, fmt.Errorf("unstir: the model is class-conditional: give each image a label from 0 to %d, in Labels", p.model.Config.NumClassEmbeds-1)
 	}
-	sampler, err := p.NewSampler(o)
-	if err != nil {
-		return nil, err
-	}
-	batch := o.Batch
-	if batch == 0 {
-		batch = defaultBatch
-	}
-	batch = min(batch, o.N)
-	q, err := p.predictor(batch, o.N)
-	if err != nil {
-		return nil, err
-	}
-	defer p.release(q)
-	out := &Samples{N: o.N, C: c, H: h, W: w, Data: make([]float32, o.N*dim)}
-	for first := 0; first < o.N; first += batch {
-		n := min(batch, o.N-first)
-		if err := p.sampleBatch(ctx, o, sampler, q, first, n, out.Data[first*dim:(first+n)*dim]); err != nil {
-			return nil, fmt.Errorf("unstir: sample images %d to %d: %w", o.First+first, o.First+first+n-1, err)
+	out := &Samples{N: o.N, C: c, H: h, W: w}
+	err := p.sampleEach(ctx, o, o.N, func(_ int, s *Samples) error {
+		if out.Data == nil { // which there is memory for, as was found out before the first batch
+			out.Data = make([]float32, 0, o.N*dim)
 		}
+		out.Data = append(out.Data, s.Data...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
 }
 
-func (p *Pipeline) sampleBatch(ctx context.Context, o SampleOptions, s diffusion.Sampler, q *unet.Predictor, first, n int, out []float32) error {
-	dim := len(out) / n
-	b := &diffusion.Batch{N: n, Dim: dim, First: o.First + first, X: make([]float64, n*dim)}
-	for i := range b.X {
-		if o.XT != nil {
-			b.X[i] = float64(o.XT[first*dim+i])
+// SampleEach makes the images that Sample makes and hands each to f as soon as its batch is done, so that any number
+// fits in memory: i is the image's number, from First on or of Numbers, and s is that image alone, [1, C, H, W], which
+// f may keep. An error of f stops the run and is returned, wrapped. When ctx is done the batch under way is given up;
+// f has then seen every image before it.
+func (p *Pipeline) SampleEach(ctx context.Context, o SampleOptions, f func(i int, s *Samples) error) error {
+	return p.sampleEach(ctx, o, 0, f)
+}
+
+// Prepare finds out whether SampleEach can begin with these options, and whether there is memory for it, and plans
+// what its batches need, so that it begins at once.
+func (p *Pipeline) Prepare(o SampleOptions) error {
+	_, q, err := p.prepare(o, 0)
+	if err != nil {
+		return err
+	}
+	p.release(q)
+	return nil
+}
+
+// prepare makes the sampler and the predictor of a call whose caller keeps so many images beside the batch.
+func (p *Pipeline) prepare(o SampleOptions, kept int) (diffusion.Sampler, *unet.Predictor, error) {
+	if err := p.checkSample(o); err != nil {
+		return nil, nil, err
+	}
+	sampler, err := p.NewSampler(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	batch := min(cmp.Or(o.Batch, defaultBatch), o.N)
+	q, err := p.predictor(batch, batch+kept)
+	return sampler, q, err
+}
+
+func (p *Pipeline) sampleEach(ctx context.Context, o SampleOptions, kept int, f func(i int, s *Samples) error) error {
+	sampler, q, err := p.prepare(o, kept)
+	if err != nil {
+		return err
+	}
+	defer p.release(q)
+	c, h, w := p.Shape()
+	dim, batch := c*h*w, q.Batch()
+	for first := 0; first < o.N; first += batch {
+		n := min(batch, o.N-first)
+		data, err := p.sampleBatch(ctx, o, sampler, q, first, n)
+		if err != nil {
+			return fmt.Errorf("unstir: sample %s: %w", o.inWords(first, n), err)
+		}
+		for k := range n {
+			s := &Samples{N: 1, C: c, H: h, W: w, Data: data[k*dim : (k+1)*dim : (k+1)*dim]}
+			if err := f(o.number(first+k), s); err != nil {
+				return fmt.Errorf("unstir: sample image %d: %w", o.number(first+k), err)
+			}
 		}
 	}
-	for i := 0; i < n && o.XT == nil; i++ {
-		diffusion.InitialNoise(b.X[i*dim:(i+1)*dim], o.Seed, b.First+i)
+	return nil
+}
+
+// checkSample finds what is wrong with the options, but for those of the sampler.
+func (p *Pipeline) checkSample(o SampleOptions) error {
+	c, h, w := p.Shape()
+	dim := c * h * w
+	switch {
+	case o.N < 1:
+		return fmt.Errorf("unstir: sample %d images; it must be at least 1", o.N)
+	case o.Batch < 0 || o.First < 0:
+		return fmt.Errorf("unstir: a batch of %d images from image %d on; neither may be negative", o.Batch, o.First)
+	case min(o.Batch, o.N) > maxValues/dim:
+		return fmt.Errorf("unstir: a batch of %d images; it must be at most %d", o.Batch, maxValues/dim)
+	case o.Numbers != nil && (len(o.Numbers) != o.N || o.First != 0):
+		return fmt.Errorf("unstir: %d numbers for %d images from image %d on; there must be one for each, and First must be 0", len(o.Numbers), o.N, o.First)
+	case o.Numbers != nil && slices.Min(o.Numbers) < 0:
+		return fmt.Errorf("unstir: image %d; a number must not be negative", slices.Min(o.Numbers))
+	case o.XT != nil && len(o.XT) != o.N*dim:
+		return fmt.Errorf("unstir: x_T has %d values; %d images of %dx%dx%d have %d", len(o.XT), o.N, c, h, w, o.N*dim)
+	case o.Labels != nil && len(o.Labels) != o.N:
+		return fmt.Errorf("unstir: %d labels for %d images", len(o.Labels), o.N)
+	case o.Labels == nil && p.model.Config.NumClassEmbeds > 0:
+		return fmt.Errorf("unstir: the model is class-conditional: give each image a label from 0 to %d, in Labels", p.model.Config.NumClassEmbeds-1)
+	}
+	return nil
+}
+
+// number is the number of the call's image k.
+func (o SampleOptions) number(k int) int {
+	if o.Numbers != nil {
+		return o.Numbers[k]
+	}
+	return o.First + k
+}
+
+// inWords names n of the call's images.
+func (o SampleOptions) inWords(first, n int) string {
+	if n == 1 {
+		return fmt.Sprintf("image %d", o.number(first))
+	}
+	return fmt.Sprintf("images %d to %d", o.number(first), o.number(first+n-1))
+}
+
+// sampleBatch makes the call's images first to first+n-1, [n, C, H, W].
+func (p *Pipeline) sampleBatch(ctx context.Context, o SampleOptions, s diffusion.Sampler, q *unet.Predictor, first, n int) ([]float32, error) {
+	c, h, w := p.Shape()
+	dim := c * h * w
+	b := &diffusion.Batch{N: n, Dim: dim, First: o.First + first, X: make([]float64, n*dim)}
+	if o.Numbers != nil {
+		b.First, b.Numbers = 0, o.Numbers[first:first+n]
+	}
+	for i := range n {
+		x := b.X[i*dim : (i+1)*dim]
+		if o.XT == nil {
+			diffusion.InitialNoise(x, o.Seed, o.number(first+i))
+			continue
+		}
+		for j := range x {
+			x[j] = float64(o.XT[(first+i)*dim+j])
+		}
 	}
 	if o.Labels != nil {
 		if err := q.SetLabels(o.Labels[first : first+n]); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	noise := o.Seed
@@ -153,14 +243,15 @@ func (p *Pipeline) sampleBatch(ctx context.Context, o SampleOptions, s diffusion
 		observe = func(st diffusion.Step) error { return o.OnStep(SampleStep{st, first, n}) }
 	}
 	if err := s.Sample(ctx, q.Float64(), b, diffusion.NormalNoise(noise), observe); err != nil {
-		return err
+		return nil, err
 	}
 	_, inverts := s.(*diffusion.DDIMInverse)
+	out := make([]float32, n*dim)
 	for i, v := range b.X {
 		if !inverts {
 			v = max(-1, min(1, v))
 		}
 		out[i] = float32(v)
 	}
-	return nil
+	return out, nil
 }

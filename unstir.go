@@ -33,6 +33,8 @@ type Pipeline struct {
 	model *unet.Model
 	h, w  int
 
+	configs [][]byte // of model and scheduler as their files have them; nil: not from files
+
 	mu   sync.Mutex
 	idle []*unet.Predictor // for the next calls, the one used last at the end
 }

@@ -33,6 +33,8 @@ func newRun(name string, total int, noisy bool, ctx context.Context, m Model, b 
 	switch {
 	case b.N < 1 || b.Dim < 1 || len(b.X) != b.N*b.Dim:
 		return nil, fmt.Errorf("%s: a batch of %d images of %d numbers cannot have %d numbers", name, b.N, b.Dim, len(b.X))
+	case b.Numbers != nil && len(b.Numbers) != b.N:
+		return nil, fmt.Errorf("%s: a batch of %d images cannot have %d numbers of images", name, b.N, len(b.Numbers))
 	case noisy && z == nil:
 		return nil, fmt.Errorf("%s: the sampler draws noise, and there is no source of it", name)
 	}
@@ -57,7 +59,7 @@ func (r *run) predict(k, t int, x []float64) error {
 	}
 	for j, v := range r.out {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			image := r.batch.First + j/r.batch.Dim
+			image := r.batch.number(j / r.batch.Dim)
 			return r.failed(k, t, fmt.Errorf("the model's output for image %d is %v", image, v))
 		}
 	}
@@ -75,7 +77,7 @@ func (r *run) draw(sigma float64, i, k int) []float64 {
 	if sigma == 0 {
 		return nil
 	}
-	r.noise(r.z, r.batch.First+i, k)
+	r.noise(r.z, r.batch.number(i), k)
 	return r.z
 }
 

@@ -29,9 +29,18 @@ type Noise func(dst []float64, image, step int)
 // influences another: image i of a batch with First = f has the same bits as
 // image 0 of a batch with First = f+i.
 type Batch struct {
-	N, Dim int
-	First  int       // index of the first image, for Noise
-	X      []float64 // [N, Dim]
+	N, Dim  int
+	First   int       // number of the first image, for Noise
+	Numbers []int     // [N] numbers of the images, where they are not First, First+1, ...
+	X       []float64 // [N, Dim]
+}
+
+// number is the number of the batch's image i.
+func (b *Batch) number(i int) int {
+	if b.Numbers != nil {
+		return b.Numbers[i]
+	}
+	return b.First + i
 }
 
 // Step is what an observer sees after an update. X and X0 belong to the
