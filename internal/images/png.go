@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"unstir/internal/atomicfile"
@@ -28,12 +29,25 @@ const (
 	maxText      = 1 << 20                            // bytes of a text chunk that ReadText accepts
 )
 
+// encoder keeps its buffers, which are far larger than a small image, for the
+// next one.
+var encoder = png.Encoder{BufferPool: new(bufferPool)}
+
+type bufferPool struct{ pool sync.Pool }
+
+func (p *bufferPool) Get() *png.EncoderBuffer {
+	b, _ := p.pool.Get().(*png.EncoderBuffer)
+	return b
+}
+
+func (p *bufferPool) Put(b *png.EncoderBuffer) { p.pool.Put(b) }
+
 // EncodePNG writes an image and its texts, as tEXt chunks where the value is
 // ASCII and as iTXt chunks otherwise, in front of the pixels. The same image and
 // texts give the same bytes.
 func EncodePNG(w io.Writer, m image.Image, texts []Text) error {
 	var file bytes.Buffer
-	if err := png.Encode(&file, m); err != nil {
+	if err := encoder.Encode(&file, m); err != nil {
 		return err
 	}
 	var chunks []byte
