@@ -22,7 +22,27 @@ const tempInfix = ".tmp-"
 // removed and what was at path stays as it was. Through a symbolic link the
 // link's target is replaced. A path that is neither a regular file nor absent
 // (a pipe, a terminal, /dev/null) is opened and written as it is.
-func Write(path string, fill func(w io.Writer) error) error {
+func Write(path string, fill func(w io.Writer) error) error { return write(path, fill, true) }
+
+// WriteUnsynced is Write without waiting for the disk: readers and a process that
+// is killed still leave the old file or the whole new one, but after a power cut
+// the new one may be missing, empty or cut until Sync has been called for it.
+func WriteUnsynced(path string, fill func(w io.Writer) error) error { return write(path, fill, false) }
+
+// Sync makes the contents of a file durable; SyncDir does the same for its name.
+func Sync(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // Windows syncs only what may be written
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("syncing %s: %w", path, err)
+	}
+	return nil
+}
+
+func write(path string, fill func(w io.Writer) error, sync bool) error {
 	if info, err := os.Stat(path); err == nil {
 		switch {
 		case info.IsDir():
@@ -48,8 +68,10 @@ func Write(path string, fill func(w io.Writer) error) error {
 	if err := fill(f); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+	if sync {
+		if err := f.Sync(); err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
 	}
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
@@ -58,6 +80,9 @@ func Write(path string, fill func(w io.Writer) error) error {
 		return err
 	}
 	done = true
+	if !sync {
+		return nil
+	}
 	return SyncDir(filepath.Dir(path))
 }
 
@@ -91,8 +116,19 @@ func createTemp(path string) (*os.File, error) {
 
 // IsTemp reports whether a file of this name is what an interrupted Write left.
 func IsTemp(name string) bool {
-	base := filepath.Base(name)
-	return strings.HasPrefix(base, ".") && strings.Contains(base, tempInfix)
+	_, ok := Target(name)
+	return ok
+}
+
+// Target is the name of the file that an interrupted Write was to replace, from
+// that of the temporary file that it left; false for a name of another kind.
+func Target(name string) (string, bool) {
+	base, hidden := strings.CutPrefix(filepath.Base(name), ".")
+	i := strings.LastIndex(base, tempInfix)
+	if !hidden || i < 0 {
+		return "", false
+	}
+	return base[:i], true
 }
 
 // SyncDir makes the names in dir durable, so that a rename survives a power

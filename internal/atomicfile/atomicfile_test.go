@@ -119,3 +119,45 @@ func TestIsTemp(t *testing.T) {
 		t.Error("IsTemp does not tell temporary files from others")
 	}
 }
+
+func TestTargetIsWhatAnInterruptedWriteWasFor(t *testing.T) {
+	f, err := createTemp(filepath.Join(t.TempDir(), "00012.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got, ok := Target(f.Name()); !ok || got != "00012.png" {
+		t.Errorf("the target of %s is %q, %v", f.Name(), got, ok)
+	}
+	if strings.HasSuffix(f.Name(), ".png") {
+		t.Errorf("%s looks like a finished file", f.Name())
+	}
+	for _, name := range []string{"00012.png", ".hidden", "a.tmp-1"} {
+		if got, ok := Target(name); ok {
+			t.Errorf("%s is taken for a temporary file of %s", name, got)
+		}
+	}
+}
+
+func TestWriteUnsyncedReplacesTheWholeFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a")
+	for _, s := range []string{"a longer first text", "short"} {
+		if err := WriteUnsynced(path, text(s)); err != nil {
+			t.Fatal(err)
+		}
+		if err := Sync(path); err != nil {
+			t.Fatal(err)
+		}
+		if got := contents(t, path); got != s {
+			t.Errorf("file holds %q, want %q", got, s)
+		}
+	}
+	if err := WriteUnsynced(path, func(io.Writer) error { return errors.New("boom") }); err == nil || contents(t, path) != "short" {
+		t.Errorf("error %v, and the file holds %q", err, contents(t, path))
+	}
+	onlyFile(t, dir, "a")
+	if err := Sync(filepath.Join(dir, "none")); err == nil {
+		t.Error("a file that is not there was synced")
+	}
+}
