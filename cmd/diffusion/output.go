@@ -14,7 +14,8 @@ import (
 	"unstir/internal/npy"
 )
 
-// output collects what samplers make and writes it in the form that its path's extension asks for.
+// output collects what samplers make and writes it in the form that its path's extension asks for. A directory is
+// filled by sampleDir.
 type output struct {
 	path  string
 	kind  string // .png, .gif, .npy, or "" for a directory
@@ -65,24 +66,6 @@ func checkFile(path string) error {
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
-
-// checkDir makes the directory, where the output is one, and refuses one with images of an earlier run that n new
-// ones would not all replace: the two would be taken for one set.
-func (o *output) checkDir(n int) error {
-	if o.kind != "" {
-		return nil
-	}
-	if err := os.MkdirAll(o.path, 0o755); err != nil {
-		return fmt.Errorf("--out %s: the directory cannot be made: %w", o.path, withoutPath(err))
-	}
-	if next := imageName(n); exists(filepath.Join(o.path, next)) {
-		return fmt.Errorf("--out %s: it has %s of an earlier run, which %d images would not replace; name another directory", o.path, next, n)
-	}
-	return checkFile(filepath.Join(o.path, imageName(0)))
-}
-
-// imageName is the name of image i in a directory.
-func imageName(i int) string { return fmt.Sprintf("%05d.png", i) }
 
 func exists(path string) bool {
 	_, err := os.Lstat(path)
@@ -153,8 +136,6 @@ func (o *output) write(texts [][2]string) (string, error) {
 	case ".npy":
 		s := o.walks[0].images
 		err = npy.WriteFile(o.path, npy.Array[float32]{Shape: []int{s.N, s.C, s.H, s.W}, Data: s.Data})
-	default:
-		err = o.writeDir(list)
 	}
 	if err != nil {
 		return "", fmt.Errorf("--out %s: %w", o.path, err)
@@ -231,23 +212,4 @@ func (o *output) writeGIF() error {
 	}
 	a.Delay, a.Hold = 80*time.Millisecond, 2*time.Second
 	return images.WriteGIF(o.path, a)
-}
-
-// writeDir writes one file an image, into a directory that is made where there is none.
-func (o *output) writeDir(texts []images.Text) error {
-	if err := os.MkdirAll(o.path, 0o755); err != nil {
-		return err
-	}
-	s := o.walks[0].images
-	for i := range s.N {
-		m, err := s.Image(i)
-		if err != nil {
-			return err
-		}
-		numbered := append(append([]images.Text(nil), texts...), images.Text{Key: "image", Value: fmt.Sprint(i)})
-		if err := images.WritePNG(filepath.Join(o.path, imageName(i)), m, numbered); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -31,11 +31,14 @@ func newSample() *cobra.Command {
 		Long: `Sample images from a training run, a checkpoint or a diffusers pipeline. Settings that are not given come from the
 model's scheduler_config.json, with diffusers' meaning. Image i depends on the seed and i only.
 The output's name says what is written: .png a grid, .gif the walk from noise to image (x_t and the guess of x_0),
-.npy the samples [N, C, H, W] in [-1, 1], and anything else a directory of PNG files.`,
+.npy the samples [N, C, H, W] in [-1, 1], and anything else a directory of PNG files, one an image. A directory's
+images are written as they are made, beside samples.json: the same command goes on with one that was cut short, and
+with a larger --n it adds the images that are lacking.`,
 		Example: `  diffusion sample --ema --sampler ddim
   diffusion sample --model runs/mnist --sampler ddpm --clip none --variance beta --n 16 --out plain.png
   diffusion sample --sampler ddim --steps 50 --n 16 --out walk.gif
-  diffusion sample --compare ddpm,ddim --n 4 --out walks.gif`,
+  diffusion sample --compare ddpm,ddim --n 4 --out walks.gif
+  diffusion sample --model runs/mnist --sampler ddim --n 50000 --out many`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runSample(c, f) },
 	}
@@ -86,14 +89,17 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	if err := f.complete(p, &options, out); err != nil {
 		return err
 	}
-	if err := out.checkDir(options.N); err != nil {
-		return usage(err)
+	if err := out.checkChannels(p); err != nil {
+		return err
 	}
 	for _, name := range names {
 		if _, err := p.NewSampler(optionsFor(name, options)); err != nil {
 			return usage(err)
 		}
 		printNotes(c, p, optionsFor(name, options))
+	}
+	if out.kind == "" {
+		return f.sampleDir(c, p, optionsFor(names[0], options), out.path)
 	}
 	for _, name := range names {
 		if err := sampleOne(ctx, p, optionsFor(name, options), out, c.ErrOrStderr()); err != nil {

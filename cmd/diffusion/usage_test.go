@@ -41,7 +41,7 @@ func gzipped(t *testing.T, data []byte) []byte {
 // badInputs makes the files that the cases below stumble on.
 func badInputs(t *testing.T) {
 	t.Helper()
-	for _, dir := range []string{"empty", "half", "cut", "corrupt", "mixed", "notimages", "many"} {
+	for _, dir := range []string{"empty", "half", "cut", "corrupt", "mixed", "notimages", "many", "broken"} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -68,6 +68,8 @@ func badInputs(t *testing.T) {
 	writeFile(t, "mixed/b.png", []byte("this is no image"))
 	writeFile(t, "notimages/readme.txt", []byte("text"))
 	writeFile(t, "many/00004.png", readFile(t, "images/0.png"))
+	writeFile(t, "broken/samples.json", []byte(`{"format": 1, `))
+	must(t, "sample", "--model", "runs/tiny", "--sampler", "ddim", "--steps", "2", "--n", "3", "--out", "set")
 
 	for name, shape := range map[string][]int{"rows.npy": {2, 1, 8, 9}, "flat.npy": {64}, "none.npy": {0, 1, 8, 8}, "x.npy": {2, 1, 8, 8}} {
 		n := 1
@@ -200,7 +202,14 @@ var badCases = []badCase{
 	{"sample --out no/a.png", 2, "--out no/a.png: there is no directory no"},
 	{"sample --out tiny.toml/a.png", 2, "--out tiny.toml/a.png: there is no directory tiny.toml"},
 	{"sample --compare ddpm,ddim --out a.npy", 2, "--out a.npy: samplers are compared in a .png or a .gif"},
-	{"sample --out many --n 4", 2, "--out many: it has 00004.png of an earlier run, which 4 images would not replace; name another directory"},
+	{"sample --out many --n 4", 2, "--out many: it has 00004.png, but no samples.json that says how it was made: name another directory with --out, or move the pictures away"},
+	{"sample --out many --n 5", 2, "--out many: it has 00004.png, but no samples.json that says how it was made: name another directory with --out, or move the pictures away"},
+	{"sample --out set --n 3 --sampler ddim --steps 3", 2, "--out set: its images are made with steps = 2, this command has 3: give the same settings, or name another directory with --out"},
+	{"sample --out set --n 3 --sampler ddpm", 2, "--out set: its images are made with sampler = ddim, this command has ddpm: give the same settings, or name another directory with --out"},
+	{"sample --out set --n 3 --sampler ddim --steps 2 --model runs/other", 2, "--out set: its images are made by another model, runs/tiny/checkpoints/step-00000006 (weights: ema, SHA-256 ..."},
+	{"sample --out set --n 2 --sampler ddim --steps 2", 2, "--out set: it is to have 3 images, this command asks for 2: give --n 3 or more, or name another directory with --out"},
+	{"sample --out tiny.toml/set", 2, "--out tiny.toml/set: it cannot be read: ENOTDIR"},
+	{"sample --out broken", 1, "--out broken: samples.json is corrupt: unexpected end of JSON input; the images beside it cannot be gone on with: move them and it away, or name another directory"},
 
 	// Sampling: the model and the noise.
 	{"sample --model nowhere", 1, "there is no directory nowhere; a model is the directory of a run, of a checkpoint or of a diffusers pipeline"},
@@ -252,7 +261,7 @@ func TestBadInput(t *testing.T) {
 		if r.code != c.code || r.out != "" {
 			t.Errorf("diffusion %s: exit code %d, want %d; output %q", c.args, r.code, c.code, r.out)
 		}
-		want := strings.NewReplacer("DIR/", filepath.ToSlash(dir)+"/", "ENOENT", syscall.ENOENT.Error()).Replace(c.want)
+		want := strings.NewReplacer("DIR/", filepath.ToSlash(dir)+"/", "ENOENT", syscall.ENOENT.Error(), "ENOTDIR", syscall.ENOTDIR.Error()).Replace(c.want)
 		got := said(r.stderr)
 		if open, ok := strings.CutSuffix(want, "..."); ok && strings.HasPrefix(got, open) {
 			continue

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"unstir"
+	"unstir/internal/npy"
+	"unstir/internal/samples"
+	"unstir/nn/kernel"
+)
+
+// sampleDir makes the images that a directory of samples lacks, one file each, written as soon as its batch is done.
+// The same command goes on where one was cut short, and one for more images extends the set.
+func (f sampleFlags) sampleDir(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions, path string) (err error) {
+	want, err := f.manifest(p, o)
+	if err != nil {
+		return err
+	}
+	dir, err := samples.Open(path, want)
+	if err == nil && len(dir.Missing()) > 0 {
+		if err := p.Prepare(only(dir.Missing(), o)); err != nil { // before anything is written
+			return err
+		}
+		err = dir.Begin()
+	}
+	if err != nil {
+		err = fmt.Errorf("--out %s: %w", path, err)
+		var other *samples.ConflictError
+		if errors.As(err, &other) {
+			return usage(err)
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	for _, note := range dir.Notes {
+		fmt.Fprintf(c.ErrOrStderr(), "--out %s: %s\n", path, note)
+	}
+	if err := fillDir(c, p, o, dir); err != nil {
+		return fmt.Errorf("--out %s: %w", path, err)
+	}
+	_, err = fmt.Fprintln(c.OutOrStdout(), path)
+	return err
+}
+
+// fillDir makes the images of o that the directory lacks.
+func fillDir(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions, dir *samples.Dir) error {
+	total := o.N
+	done := total - len(dir.Missing())
+	if done == total {
+		fmt.Fprintf(c.ErrOrStderr(), "nothing to do: all %d images are there\n", total)
+		return nil
+	}
+	if done > 0 {
+		fmt.Fprintf(c.ErrOrStderr(), "%d of %d images are there\n", done, total)
+	}
+	ctx := c.Context()
+	o = only(dir.Missing(), o)
+	const parts = 1000 // of the bar, for each image
+	bar := newMeter(c.ErrOrStderr(), o.Sampler, parts*done, parts*total)
+	o.OnStep = func(st unstir.SampleStep) error {
+		first := done + st.First
+		bar.set(parts*first+parts*st.N*(st.Index+1)/st.Total, fmt.Sprintf("%d of %d images written, t = %d", first, total, st.T))
+		return nil
+	}
+	written := done
+	var failed error // to write
+	err := p.SampleEach(ctx, o, func(i int, s *unstir.Samples) error {
+		m, err := s.Image(0)
+		if err == nil {
+			err = dir.Write(i, m)
+		}
+		if failed = err; err == nil {
+			written++
+		}
+		return err
+	})
+	bar.done()
+	switch {
+	case err == nil:
+		return dir.Finish()
+	case failed != nil:
+		err = failed
+	case ctx.Err() != nil:
+		err = errors.New("interrupted")
+	default: // which the same command would meet again
+		return fmt.Errorf("%w; %d of %d images are complete", err, written, total)
+	}
+	return fmt.Errorf("%w; %d of %d images are complete, and the same command goes on from there", err, written, total)
+}
+
+// only are the options for some of the images that o is for.
+func only(numbers []int, o unstir.SampleOptions) unstir.SampleOptions {
+	if len(numbers) == o.N {
+		return o
+	}
+	all := o
+	o.N, o.Numbers, o.Labels, o.XT = len(numbers), numbers, nil, nil
+	for _, i := range numbers {
+		if all.Labels != nil {
+			o.Labels = append(o.Labels, all.Labels[i])
+		}
+		if all.XT != nil {
+			dim := len(all.XT) / all.N
+			o.XT = append(o.XT, all.XT[i*dim:(i+1)*dim]...)
+		}
+	}
+	return o
+}
+
+// manifest says how the images are made: with every setting that changes one of their pixels, and none that does not.
+func (f sampleFlags) manifest(p *unstir.Pipeline, o unstir.SampleOptions) (samples.Manifest, error) {
+	settings, err := settingsOf(p, o)
+	if err != nil {
+		return samples.Manifest{}, err
+	}
+	if settings.Labels, err = f.labelRule(p); err != nil {
+		return samples.Manifest{}, err
+	}
+	m := samples.Manifest{N: o.N, Settings: settings, Origin: samples.Origin{Kernels: kernels()}}
+	for _, t := range f.provenance(p, []string{o.Sampler}, o) {
+		switch t[0] {
+		case "Software":
+			m.Origin.Program = t[1]
+			continue
+		case "model":
+			m.Origin.Model = t[1]
+		case "weights":
+			m.Origin.Weights = t[1]
+		}
+		m.Texts = append(m.Texts, t)
+	}
+	m.Texts = append(m.Texts, [2]string{"model SHA-256", settings.Model})
+	return m, nil
+}
+
+// settingsOf resolves the options, but for the labels.
+func settingsOf(p *unstir.Pipeline, o unstir.SampleOptions) (samples.Settings, error) {
+	sampler, err := p.NewSampler(o)
+	if err != nil {
+		return samples.Settings{}, usage(err)
+	}
+	model, err := p.Hash()
+	if err != nil {
+		return samples.Settings{}, err
+	}
+	ch, h, w := p.Shape()
+	r := p.Schedule.Resolve(o.Sampler, o.Settings)
+	s := samples.Settings{
+		Model: model, Channels: ch, Rows: h, Columns: w, TrainTimesteps: p.Schedule.T,
+		Sampler: o.Sampler, Steps: o.Steps, Spacing: string(r.Spacing), Pairing: string(r.Pairing), Timesteps: sampler.Timesteps(),
+		RederiveEps: r.RederiveEps, Variance: r.Variance.String(), Clip: string(r.Clip), Refine: r.Refine,
+		FinalSigmaMin: r.FinalSigmaMin, Seed: o.Seed, StepSeed: o.Seed,
+	}
+	if s.Steps == 0 {
+		s.Steps = unstir.DefaultSteps(o.Sampler, p.Schedule)
+	}
+	if o.Sampler == "ddim" {
+		if s.Eta = strconv.FormatFloat(r.Eta, 'g', -1, 64); r.SigmaHat {
+			s.Eta = "hat"
+		}
+	}
+	if r.LambdaMin != nil {
+		s.LambdaMin = strconv.FormatFloat(*r.LambdaMin, 'g', -1, 64)
+	}
+	if o.StepSeed != nil {
+		s.StepSeed = *o.StepSeed
+	}
+	if o.XT != nil {
+		hash := sha256.New()
+		if err := npy.Write(hash, npy.Array[float32]{Shape: []int{o.N, ch, h, w}, Data: o.XT}); err != nil {
+			return s, err
+		}
+		s.XT = hex.EncodeToString(hash.Sum(nil))
+	}
+	return s, nil
+}
+
+// labelRule is the shortest list of labels that, repeated, gives each image its own, however many there are.
+func (f sampleFlags) labelRule(p *unstir.Pipeline) ([]int, error) {
+	classes, _ := trainedClasses(p)
+	if classes == 0 {
+		return nil, nil
+	}
+	g := f
+	g.noise = ""
+	o := unstir.SampleOptions{N: 2 * max(classes, 1+strings.Count(f.label, ","))} // the list at least twice, whatever its length
+	if err := g.complete(p, &o, &output{}); err != nil {
+		return nil, err
+	}
+	return o.Labels[:period(o.Labels)], nil
+}
+
+// kernels names what decides the last bits of an image: AVX2 and AVX-512 give the same.
+func kernels() string {
+	name := kernel.ActiveLevel().String()
+	if kernel.ActiveLevel() != kernel.Generic {
+		name = kernel.AVX2.String()
+	}
+	if kernel.DirectConvolutions() {
+		name += ", direct convolutions"
+	}
+	return name
+}
+
+// checkChannels refuses images that cannot be shown, before they are made.
+func (o *output) checkChannels(p *unstir.Pipeline) error {
+	if ch, _, _ := p.Shape(); o.kind != ".npy" && ch != 1 && ch != 3 {
+		return usagef("--out %s: the model's images have %d channels, and pictures have 1 (gray) or 3 (RGB); name a .npy file", o.path, ch)
+	}
+	return nil
+}
