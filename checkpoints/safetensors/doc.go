@@ -7,7 +7,9 @@
 // anything is allocated by what it says: the limits of the reference
 // implementation, names that occur twice, byte ranges that overlap, leave a
 // hole, run past the end or do not match shape and dtype, shapes whose product
-// overflows. Whoever has a Reader can read every tensor it lists.
+// overflows. Whoever has a Reader can read every tensor it lists. A header takes
+// at most 64 MB and eight times its length of memory: a file may have some
+// 32,000 tensors, of at most 64 dimensions.
 //
 // Values are read straight into the caller's slices and written straight from a
 // callback, so that neither direction holds a copy of the file in memory. Equal

@@ -81,7 +81,7 @@ func parseHeader(header []byte) ([]*entry, map[string]string, error) {
 		}
 		e, err := p.tensor(name)
 		if err != nil {
-			return fmt.Errorf("tensor %q: %w", name, err)
+			return fmt.Errorf("tensor %.80q: %w", name, err)
 		}
 		entries = append(entries, e)
 		return nil
@@ -130,7 +130,7 @@ func (p *parser) tensor(name string) (*entry, error) {
 	case e.DType == "" || e.Shape == nil || offsets == nil:
 		return nil, errors.New("one of dtype, shape and data_offsets is missing")
 	case e.DType.Size() == 0:
-		return nil, fmt.Errorf("unknown dtype %q (known: F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL)", e.DType)
+		return nil, fmt.Errorf("unknown dtype %.80q (known: F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL)", e.DType)
 	case len(offsets) != 2:
 		return nil, fmt.Errorf("data_offsets %d are not two numbers, begin and end", offsets)
 	case offsets[0] > offsets[1]:
@@ -171,13 +171,13 @@ func checkRanges(entries []*entry, dataLen int64) error {
 	for _, e := range entries {
 		switch {
 		case e.end > dataLen:
-			return fmt.Errorf("tensor %q ends at byte %d of the data, but there are only %d (truncated?)", e.Name, e.end, dataLen)
+			return fmt.Errorf("tensor %.80q ends at byte %d of the data, but there are only %d (truncated?)", e.Name, e.end, dataLen)
 		case e.begin < at:
-			return fmt.Errorf("tensor %q begins at byte %d of the data and overlaps %s, which ends at %d", e.Name, e.begin, last, at)
+			return fmt.Errorf("tensor %.80q begins at byte %d of the data and overlaps %s, which ends at %d", e.Name, e.begin, last, at)
 		case e.begin > at:
-			return fmt.Errorf("tensor %q begins at byte %d of the data and leaves a hole after %s, which ends at %d", e.Name, e.begin, last, at)
+			return fmt.Errorf("tensor %.80q begins at byte %d of the data and leaves a hole after %s, which ends at %d", e.Name, e.begin, last, at)
 		}
-		at, last = e.end, strconv.Quote(e.Name)
+		at, last = e.end, fmt.Sprintf("%.80q", e.Name)
 	}
 	if at != dataLen {
 		return fmt.Errorf("%d bytes after the last tensor belong to none", dataLen-at)
@@ -197,9 +197,23 @@ func readFullAt(r io.ReaderAt, p []byte, off int64) error {
 	return err
 }
 
+const (
+	// maxNames bounds the names in all objects of a header or an index, for
+	// each of which there is some memory beside the text. A tensor has four, so
+	// a file may have some 32,000.
+	maxNames = 1 << 17
+	// maxPairs bounds the pairs of the metadata, and those of an index.
+	maxPairs = 1 << 15
+	// maxDims bounds the dimensions of a tensor.
+	maxDims = 64
+)
+
 // parser reads JSON token by token, because encoding/json drops what this
 // package has to refuse: a name that occurs twice.
-type parser struct{ dec *json.Decoder }
+type parser struct {
+	dec   *json.Decoder
+	names int // so far
+}
 
 // newParser checks that text is one JSON value.
 func newParser(text []byte) (*parser, error) {
@@ -209,7 +223,7 @@ func newParser(text []byte) (*parser, error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
-	return &parser{dec}, nil
+	return &parser{dec: dec}, nil
 }
 
 // object calls member once for each name, which has to read the value.
@@ -224,9 +238,12 @@ func (p *parser) object(member func(name string) error) error {
 			return err
 		}
 		if seen[name] {
-			return fmt.Errorf("the name %q occurs twice", name)
+			return fmt.Errorf("the name %.80q occurs twice", name)
 		}
 		seen[name] = true
+		if p.names++; p.names > maxNames {
+			return fmt.Errorf("there are more than %d names: so many tensors, or so much metadata, are not read", maxNames)
+		}
 		if err := member(name); err != nil {
 			return err
 		}
@@ -237,7 +254,7 @@ func (p *parser) object(member func(name string) error) error {
 func (p *parser) delim(want json.Delim) error {
 	tok, err := p.dec.Token()
 	if err == nil && tok != want {
-		err = fmt.Errorf("found %v, want '%v'", tok, want)
+		err = fmt.Errorf("found %s, want '%v'", show(tok), want)
 	}
 	return err
 }
@@ -246,9 +263,17 @@ func (p *parser) string() (string, error) {
 	tok, err := p.dec.Token()
 	s, ok := tok.(string)
 	if err == nil && !ok {
-		err = fmt.Errorf("found %v, want a string", tok)
+		err = fmt.Errorf("found %s, want a string", show(tok))
 	}
 	return s, err
+}
+
+// show is a token for an error.
+func show(tok json.Token) string {
+	if s, ok := tok.(string); ok {
+		return fmt.Sprintf("%.80q", s)
+	}
+	return fmt.Sprintf("%.80s", fmt.Sprint(tok))
 }
 
 // integers reads an array of integers from 0 to the largest int64.
@@ -265,7 +290,10 @@ func (p *parser) integers() ([]int64, error) {
 		num, ok := tok.(json.Number)
 		v, err := strconv.ParseUint(string(num), 10, 63)
 		if !ok || err != nil {
-			return nil, fmt.Errorf("found %v, want an integer that is not negative and fits 63 bits", tok)
+			return nil, fmt.Errorf("found %s, want an integer that is not negative and fits 63 bits", show(tok))
+		}
+		if len(list) == maxDims {
+			return nil, fmt.Errorf("there are more than %d numbers", maxDims)
 		}
 		list = append(list, int64(v))
 	}
@@ -275,6 +303,9 @@ func (p *parser) integers() ([]int64, error) {
 func (p *parser) stringMap() (map[string]string, error) {
 	m := map[string]string{}
 	err := p.object(func(name string) (err error) {
+		if len(m) == maxPairs {
+			return fmt.Errorf("there are more than %d names", maxPairs)
+		}
 		m[name], err = p.string()
 		return err
 	})

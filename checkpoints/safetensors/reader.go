@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // IndexSuffix ends the name of a file that lists the shards of a model.
@@ -79,7 +80,7 @@ func (r *Reader) add(src io.ReaderAt, size int64, name string) error {
 	}
 	for _, e := range entries {
 		if other := r.entries[e.Name]; other != nil {
-			return fmt.Errorf("%s: tensor %q is also in %s", name, e.Name, other.file)
+			return fmt.Errorf("%s: tensor %.80q is also in %s", name, e.Name, other.file)
 		}
 		r.entries[e.Name] = e
 	}
@@ -115,18 +116,21 @@ func openIndex(path string) (*Reader, error) {
 func (r *Reader) checkIndex(where map[string]string, dir string) error {
 	for _, name := range slices.Sorted(maps.Keys(where)) {
 		if e := r.entries[name]; e == nil {
-			return fmt.Errorf("tensor %q should be in %s and is not", name, where[name])
+			return fmt.Errorf("tensor %.80q should be in %s and is not", name, where[name])
 		} else if e.file != filepath.Join(dir, where[name]) {
-			return fmt.Errorf("tensor %q should be in %s, but is in %s", name, where[name], filepath.Base(e.file))
+			return fmt.Errorf("tensor %.80q should be in %s, but is in %s", name, where[name], filepath.Base(e.file))
 		}
 	}
 	for _, name := range r.names {
 		if _, ok := where[name]; !ok {
-			return fmt.Errorf("tensor %q of %s is not listed", name, filepath.Base(r.entries[name].file))
+			return fmt.Errorf("tensor %.80q of %s is not listed", name, filepath.Base(r.entries[name].file))
 		}
 	}
 	return nil
 }
+
+// maxFileName is the longest name, in bytes, that most file systems have.
+const maxFileName = 255
 
 func readIndex(path string) (map[string]string, error) {
 	f, err := os.Open(path)
@@ -161,8 +165,9 @@ func readIndex(path string) (map[string]string, error) {
 	}
 	for name, file := range where {
 		// A shard lies beside its index: a path could lead anywhere.
-		if file != filepath.Base(file) || !filepath.IsLocal(file) {
-			return nil, fmt.Errorf("tensor %q: shard %q is not the name of a file beside the index", name, file)
+		unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+		if file != filepath.Base(file) || !filepath.IsLocal(file) || len(file) > maxFileName || strings.ContainsFunc(file, unprintable) {
+			return nil, fmt.Errorf("tensor %.80q: shard %.80q is not the name of a file beside the index", name, file)
 		}
 	}
 	return where, nil
@@ -223,9 +228,9 @@ var chunks = sync.Pool{New: func() any { return new([chunkLen]byte) }}
 func (r *Reader) read(name string, length int, want string, accept func(DType) bool, decode func(at, n int, src []byte, d DType) error) error {
 	e, ok := r.entries[name]
 	if !ok {
-		return fmt.Errorf("%s: no tensor %q (%s)", r.name, name, r.nearby(name))
+		return fmt.Errorf("%s: no tensor %.80q (%s)", r.name, name, r.nearby(name))
 	}
-	fail := func(err error) error { return fmt.Errorf("%s: tensor %q: %w", e.file, name, err) }
+	fail := func(err error) error { return fmt.Errorf("%s: tensor %.80q: %w", e.file, name, err) }
 	if !accept(e.DType) {
 		return fail(fmt.Errorf("its dtype is %s, not %s", e.DType, want))
 	}
@@ -257,7 +262,7 @@ func (r *Reader) nearby(name string) string {
 	best := slices.MaxFunc(r.names, func(a, b string) int {
 		return cmp.Compare(commonPrefix(a, name), commonPrefix(b, name))
 	})
-	return fmt.Sprintf("of %d; the most alike is %q", len(r.names), best)
+	return fmt.Sprintf("of %d; the most alike is %.80q", len(r.names), best)
 }
 
 func commonPrefix(a, b string) int {

@@ -97,6 +97,9 @@ func makeHeader(tensors []Tensor, o Options) (header []byte, largest int, err er
 			return nil, 0, err
 		}
 	}
+	if most := (maxNames - len(o.Metadata)) / 4; len(tensors) > most || len(o.Metadata) > maxPairs {
+		return nil, 0, fmt.Errorf("%d tensors and %d pairs of metadata are more than the limits of %d and %d", len(tensors), len(o.Metadata), most, maxPairs)
+	}
 	offset := 0
 	for i, t := range tensors {
 		fail := func(format string, args ...any) ([]byte, int, error) {

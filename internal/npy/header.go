@@ -14,6 +14,9 @@ import (
 // headers are a few hundred bytes at most.
 const maxHeader = 1 << 16
 
+// maxDims is NumPy's own limit on an array's dimensions.
+const maxDims = 64
+
 type header struct {
 	descr string
 	shape []int
@@ -46,7 +49,7 @@ func readHeader(r io.Reader) (header, error) {
 	}
 	h, err := parseHeader(string(text))
 	if err != nil {
-		return header{}, fmt.Errorf("header %q: %w", strings.TrimSpace(string(text)), err)
+		return header{}, fmt.Errorf("header %.200q: %w", strings.TrimSpace(string(text)), err)
 	}
 	return h, nil
 }
@@ -63,7 +66,7 @@ func parseHeader(text string) (header, error) {
 		key := p.str()
 		p.expect(':')
 		if slices.Contains(seen, key) {
-			p.fail("the key %q occurs twice", key)
+			p.fail("the key %.40q occurs twice", key)
 		}
 		seen = append(seen, key)
 		switch key {
@@ -74,7 +77,7 @@ func parseHeader(text string) (header, error) {
 		case "shape":
 			h.shape = p.tuple()
 		default:
-			p.fail("unknown key %q", key)
+			p.fail("unknown key %.40q", key)
 		}
 		if !p.accept(',') {
 			p.expect('}')
@@ -82,7 +85,7 @@ func parseHeader(text string) (header, error) {
 		}
 	}
 	if rest := strings.TrimSpace(p.text); p.err == nil && rest != "" {
-		p.fail("%q follows the dict", rest)
+		p.fail("%.40q follows the dict", rest)
 	}
 	if p.err != nil {
 		return header{}, p.err
@@ -94,7 +97,7 @@ func parseHeader(text string) (header, error) {
 		return header{}, errors.New("the array is in Fortran order: save np.ascontiguousarray(x)")
 	}
 	if strings.HasPrefix(h.descr, ">") {
-		return header{}, fmt.Errorf("the elements %s are big endian: save x.astype(x.dtype.newbyteorder('<'))", h.descr)
+		return header{}, fmt.Errorf("the elements %.40q are big endian: save x.astype(x.dtype.newbyteorder('<'))", h.descr)
 	}
 	return h, nil
 }
@@ -173,6 +176,10 @@ func (p *literal) tuple() []int {
 		d, err := strconv.Atoi(p.text[:end])
 		if err != nil {
 			p.fail("found %.24q, want a dimension", p.text)
+			return nil
+		}
+		if len(shape) == maxDims {
+			p.fail("the shape has more than %d dimensions", maxDims)
 			return nil
 		}
 		shape, p.text = append(shape, d), p.text[end:]

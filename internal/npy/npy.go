@@ -140,7 +140,7 @@ func Read[T Element](r io.Reader) (Array[T], error) {
 			a.Data, err = narrow[T](wide)
 		}
 	default:
-		err = fmt.Errorf("the elements are %s, want %s (%s): convert with .astype('%s')", h.descr, want, typeName[want], want)
+		err = fmt.Errorf("the elements are %.40q, want %s (%s): convert with .astype('%s')", h.descr, want, typeName[want], want)
 	}
 	if err != nil {
 		return Array[T]{}, err
@@ -164,8 +164,8 @@ func narrow[T Element](wide []float64) ([]T, error) {
 	return data, nil
 }
 
-// readData reads piece by piece, so that a shape that lies about the file's
-// length allocates no more than about twice what is there.
+// readData reads piece by piece into memory that doubles, so that a shape that lies about the file's length allocates
+// no more than about four times what is there.
 func readData[T Element](r io.Reader, shape []int) ([]T, error) {
 	n, err := count(shape, binary.Size(*new(T)))
 	if err != nil {
@@ -173,10 +173,19 @@ func readData[T Element](r io.Reader, shape []int) ([]T, error) {
 	}
 	const piece = 1 << 16
 	data := make([]T, 0, min(n, piece))
+	buf := make([]byte, min(n, piece)*binary.Size(*new(T)))
 	for len(data) < n {
-		at := len(data)
-		data = append(data, make([]T, min(n-at, piece))...)
-		if err := binary.Read(r, binary.LittleEndian, data[at:]); err != nil {
+		if len(data) == cap(data) {
+			data = append(make([]T, 0, min(n, 2*cap(data))), data...)
+		}
+		at, end := len(data), min(cap(data), len(data)+piece)
+		part := buf[:(end-at)*binary.Size(*new(T))]
+		_, err := io.ReadFull(r, part)
+		if err == nil {
+			data = data[:end]
+			_, err = binary.Decode(part, binary.LittleEndian, data[at:])
+		}
+		if err != nil {
 			return nil, fmt.Errorf("shape %s takes %d elements, the file ends before (truncated?): %w", tuple(shape), n, err)
 		}
 	}
