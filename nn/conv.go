@@ -117,11 +117,14 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 	c.bias = c.input(&in, b)
 	c.perImage = c.input(&in, perImage)
 	c.residual = c.input(&in, residual)
+	switch {
+	case skip != nil && shape.R > 1:
+		return s.fail("%s: a convolution of two tensors has a filter of size 1, not %d", s.prefix, shape.R)
+	case s.collects():
+		return s.apply(&engine.Op{Name: s.prefix, Shape: result}, in...)
+	}
 	c.addPart(0, x)
 	if skip != nil {
-		if shape.R > 1 {
-			return s.fail("%s: a convolution of two tensors has a filter of size 1, not %d", s.prefix, shape.R)
-		}
 		c.addPart(c.input(&in, skip), skip)
 	}
 	if s.err != nil {

@@ -35,7 +35,8 @@ type RunState struct {
 	First uint64 // number, within the step, of the graph's first image
 }
 
-// NewCollector makes a graph that collects the parameters of a model. It cannot run.
+// NewCollector makes a graph that collects the parameters of a model. It cannot run: it has neither memory nor
+// convolutions' plans, so that what a configuration declares can be compared with a file before there is memory for it.
 func NewCollector() *Graph { return &Graph{G: G.NewGraph(), params: &Params{}, Run: &RunState{}} }
 
 // NewGraph makes a graph whose parameters are views into flat, laid out as params says. A graph made for
@@ -76,12 +77,23 @@ func (g *Graph) FilterBytes() int64 { return 4 * int64(g.kept) }
 
 // Input makes a node that data is written into before a run. Its memory is zero until then.
 func (g *Graph) Input(name string, shape ...int) *G.Node {
+	if g.collects() {
+		return G.NewTensor(g.G, tensor.Float32, len(shape), G.WithShape(shape...), G.WithName(name))
+	}
 	v := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(shape...))
 	return G.NewTensor(g.G, tensor.Float32, len(shape), G.WithShape(shape...), G.WithName(name+g.salt), G.WithValue(v))
 }
 
-// Data is the memory of an input or of a parameter.
-func Data(n *G.Node) []float32 { return n.Value().Data().([]float32) }
+// Data is the memory of an input or of a parameter; nil in a collector.
+func Data(n *G.Node) []float32 {
+	if n.Value() == nil {
+		return nil
+	}
+	return n.Value().Data().([]float32)
+}
+
+// collects tells whether the graph only collects parameters.
+func (g *Graph) collects() bool { return g.flat == nil }
 
 // Scope is a graph and the prefix of the names of the parameters made in it, like "down_blocks.0.resnets.1".
 type Scope struct {
@@ -107,7 +119,7 @@ func (s Scope) param(name string, kind Kind, init Init, shape ...int) *G.Node {
 		return nil
 	}
 	full := s.prefix + "." + name
-	if s.flat == nil {
+	if s.collects() {
 		if _, err := s.params.add(full, kind, shape, init); err != nil {
 			return s.fail("%v", err)
 		}

@@ -72,6 +72,15 @@ func TestConfigRefusals(t *testing.T) {
 		{`{` + ok + `, "sample_size": 33}`, `32 or 34 rows`},
 		{`{"block_out_channels": [32, 64], "down_block_types": ["SkipDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "UpBlock2D"]}`, `"SkipDownBlock2D"; supported: "DownBlock2D", "AttnDownBlock2D"`},
 		{`{"block_out_channels": [32], "down_block_types": ["DownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D"]}`, `it must have 1 entries`},
+		{`{` + ok + `, "in_channels": 1000000000}`, `in_channels is 1000000000; it must be from 1 to 65536`},
+		{`{` + ok + `, "out_channels": 0}`, `out_channels is 0; it must be from 1 to 65536`},
+		{`{` + ok + `, "layers_per_block": 1000000000}`, `layers_per_block is 1000000000; it must be from 1 to 16`},
+		{`{` + ok + `, "num_class_embeds": 1000000000}`, `num_class_embeds is 1000000000; it must be from 0 to 1048576`},
+		{`{` + ok + `, "time_embedding_dim": 1000000000}`, `time_embedding_dim is 1000000000; it must be from 0 to 262144`},
+		{`{` + ok + `, "sample_size": 1000000000}`, `sample_size is 1000000000x1000000000; each side must be at most 65536`},
+		{`{"block_out_channels": [1000000000], "down_block_types": ["DownBlock2D"], "up_block_types": ["UpBlock2D"]}`, `each must be at most 65536`},
+		{`{"block_out_channels": [` + strings.Repeat("32,", 1000) + `32]}`, `block_out_channels is a list of 1001; it must have one number of channels for each of 1 to 13 levels`},
+		{`{"a": "` + strings.Repeat("x", 1<<20) + `"}`, "more than the limit of 1048576"},
 		{`[1]`, "configuration"},
 	} {
 		if _, err := ParseConfig([]byte(x.text)); err == nil || !strings.Contains(err.Error(), x.want) {

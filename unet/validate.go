@@ -7,8 +7,17 @@ import (
 	"strings"
 )
 
-// maxLevels keeps the sides of images, which are multiples of 2^(levels-1), within reason.
-const maxLevels = 13
+// Limits of what a configuration may declare. They are far above every model that is known, and keep all sizes that
+// follow from them countable, and the list of parameters small beside the weights.
+const (
+	maxLevels   = 13      // the sides of images are multiples of 2^(levels-1)
+	maxLayers   = 16      // ResNet blocks by level
+	maxChannels = 1 << 16 // of any layer
+	maxTimeDim  = 1 << 18 // of the time embedding
+	maxClasses  = 1 << 20
+	maxSide     = 1 << 16 // rows or columns of an image
+	maxSteps    = 1e6     // num_train_timesteps, as in package diffusion
+)
 
 // Levels is the number of resolutions; an image must be divisible by 2^(Levels-1).
 func (c Config) Levels() int { return len(c.BlockOutChannels) }
@@ -41,31 +50,22 @@ func (c Config) Validate() error {
 	}
 	for _, k := range oneOf {
 		if !slices.Contains(k.legal, k.value) {
-			return bad(k.key, fmt.Sprintf("%q", k.value), "supported: %s", quoted(k.legal))
+			return bad(k.key, fmt.Sprintf("%.60q", k.value), "supported: %s", quoted(k.legal))
 		}
 	}
-	positive := []struct {
-		key   string
-		value int
+	ranges := []struct {
+		key                string
+		value, least, most int
 	}{
-		{"in_channels", c.InChannels}, {"out_channels", c.OutChannels},
-		{"layers_per_block", c.LayersPerBlock}, {"norm_num_groups", c.NormNumGroups},
+		{"in_channels", c.InChannels, 1, maxChannels}, {"out_channels", c.OutChannels, 1, maxChannels},
+		{"layers_per_block", c.LayersPerBlock, 1, maxLayers}, {"norm_num_groups", c.NormNumGroups, 1, maxChannels},
+		{"time_embedding_dim", c.TimeEmbeddingDim, 0, maxTimeDim}, {"attention_head_dim", c.AttentionHeadDim, 0, maxChannels},
+		{"attn_norm_num_groups", c.AttnNormNumGroups, 0, maxChannels}, {"num_class_embeds", c.NumClassEmbeds, 0, maxClasses},
+		{"num_train_timesteps", c.NumTrainTimesteps, 0, maxSteps},
 	}
-	for _, k := range positive {
-		if k.value < 1 {
-			return bad(k.key, k.value, "it must be at least 1")
-		}
-	}
-	atLeastZero := []struct {
-		key   string
-		value int
-	}{
-		{"time_embedding_dim", c.TimeEmbeddingDim}, {"attention_head_dim", c.AttentionHeadDim},
-		{"attn_norm_num_groups", c.AttnNormNumGroups}, {"num_class_embeds", c.NumClassEmbeds},
-	}
-	for _, k := range atLeastZero {
-		if k.value < 0 {
-			return bad(k.key, k.value, "it must not be negative")
+	for _, k := range ranges {
+		if k.value < k.least || k.value > k.most {
+			return bad(k.key, k.value, "it must be from %d to %d", k.least, k.most)
 		}
 	}
 	switch {
@@ -96,7 +96,7 @@ func quoted(values []string) string {
 
 func (c Config) validateBlocks(bad func(key string, value any, legal string, args ...any) error) error {
 	if c.Levels() < 1 || c.Levels() > maxLevels {
-		return bad("block_out_channels", c.BlockOutChannels, "it must have one number of channels for each of 1 to %d levels", maxLevels)
+		return bad("block_out_channels", fmt.Sprintf("a list of %d", c.Levels()), "it must have one number of channels for each of 1 to %d levels", maxLevels)
 	}
 	types := []struct {
 		key   string
@@ -108,11 +108,11 @@ func (c Config) validateBlocks(bad func(key string, value any, legal string, arg
 	}
 	for _, k := range types {
 		if len(k.value) != c.Levels() {
-			return bad(k.key, k.value, "it must have %d entries, as block_out_channels has", c.Levels())
+			return bad(k.key, fmt.Sprintf("a list of %d", len(k.value)), "it must have %d entries, as block_out_channels has", c.Levels())
 		}
 		for _, v := range k.value {
 			if !slices.Contains(k.legal, v) {
-				return bad(k.key, fmt.Sprintf("%q", v), "supported: %s", quoted(k.legal))
+				return bad(k.key, fmt.Sprintf("%.60q", v), "supported: %s", quoted(k.legal))
 			}
 		}
 	}
@@ -121,6 +121,9 @@ func (c Config) validateBlocks(bad func(key string, value any, legal string, arg
 		return bad("block_out_channels", c.BlockOutChannels, "the first must be even and more than twice freq_shift, for the time embedding's sines and cosines")
 	}
 	for i, ch := range c.BlockOutChannels {
+		if ch > maxChannels {
+			return bad("block_out_channels", c.BlockOutChannels, "each must be at most %d", maxChannels)
+		}
 		if ch < 1 || ch%c.NormNumGroups != 0 {
 			return bad("block_out_channels", c.BlockOutChannels, "each must be a multiple of norm_num_groups = %d", c.NormNumGroups)
 		}
@@ -142,6 +145,9 @@ func (c Config) validateBlocks(bad func(key string, value any, legal string, arg
 func (c Config) validateSize() error {
 	if c.SampleSize == (Size{}) {
 		return nil
+	}
+	if s := c.SampleSize; s.H > maxSide || s.W > maxSide {
+		return fmt.Errorf("unet: sample_size is %dx%d; each side must be at most %d", s.H, s.W, maxSide)
 	}
 	return c.CheckSize(c.SampleSize.H, c.SampleSize.W)
 }
