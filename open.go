@@ -9,6 +9,7 @@ import (
 	"unstir/checkpoints"
 	"unstir/checkpoints/safetensors"
 	"unstir/diffusion"
+	"unstir/internal/oneline"
 	"unstir/unet"
 )
 
@@ -49,39 +50,42 @@ func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, er
 	}
 	config, err := unet.ParseConfig(c.UNet)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Dir, err)
+		return nil, fmt.Errorf("%s: %w", c.UNetFile, err)
 	}
 	model, err := readModel(config, weights)
 	if err != nil {
-		return nil, fmt.Errorf("unstir: %s: %w", c.Dir, err)
+		return nil, oneline.Error(fmt.Errorf("unstir: %s: %w", c.Dir, err))
 	}
 	scheduler := diffusion.Defaults()
 	if c.Scheduler != nil {
 		if scheduler, err = diffusion.ParseConfig(c.Scheduler); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Dir, err)
+			return nil, fmt.Errorf("%s: %w", c.SchedulerFile, err)
 		}
 	}
 	schedule, err := diffusion.NewSchedule(scheduler)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Dir, err)
+		return nil, fmt.Errorf("%s: %w", c.SchedulerFile, err)
 	}
 	p, err := New(model, schedule)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Dir, err)
+		return nil, fmt.Errorf("%s: %w", c.UNetFile, err)
 	}
 	p.Source = Source{Dir: c.Dir, Raw: o.raw, State: c.State, Skipped: c.Skipped}
 	p.configs = [][]byte{c.UNet, c.Scheduler}
 	return p, nil
 }
 
-// readModel reads every parameter of the model, and refuses a file that holds others too.
+// readModel reads every parameter of the model, and refuses a file that holds others too. All are compared with the
+// file's before there is memory for them, which a configuration could ask for without end.
 func readModel(c unet.Config, r *safetensors.Reader) (*unet.Model, error) {
+	names := map[string]string{} // in the file, by the model's name
 	used := map[string]bool{}
-	m, err := unet.Load(c, func(name string, shape []int, dst []float32) error {
-		info, ok := r.Lookup(name)
+	err := unet.Check(c, func(name string, shape []int) error {
+		there := name
+		info, ok := r.Lookup(there)
 		if !ok {
-			if name, ok = unet.OlderName(name); ok {
-				info, ok = r.Lookup(name)
+			if there, ok = unet.OlderName(name); ok {
+				info, ok = r.Lookup(there)
 			}
 		}
 		if !ok {
@@ -90,18 +94,18 @@ func readModel(c unet.Config, r *safetensors.Reader) (*unet.Model, error) {
 		if got := trimOnes(info.Shape, shape); !slices.Equal(got, shape) {
 			return fmt.Errorf("its shape in %s is %v; this model's is %v", r.Name(), info.Shape, shape)
 		}
-		used[name] = true
-		return r.ReadFloat32(name, dst)
+		names[name], used[there] = there, true
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range r.Names() {
 		if !used[name] {
-			return nil, fmt.Errorf("%s has a tensor %q that this model does not have", r.Name(), name)
+			return nil, fmt.Errorf("%s has a tensor %.80q that this model does not have", r.Name(), name)
 		}
 	}
-	return m, nil
+	return unet.Load(c, func(name string, _ []int, dst []float32) error { return r.ReadFloat32(names[name], dst) })
 }
 
 // trimOnes drops the trailing dimensions of size 1 that older files have on attention's matrices.

@@ -106,7 +106,7 @@ func (s *State) validate() error {
 }
 
 func readState(path string) (*State, error) {
-	text, err := readSmall(path)
+	text, err := readUpTo(path, maxState)
 	if err != nil {
 		return nil, err
 	}
@@ -140,22 +140,41 @@ func decodeStrictly(text []byte, v any) error {
 	return nil
 }
 
-// maxSmall limits the JSON and TOML files, which are a few KB.
-const maxSmall = 16 << 20
+// Limits of the JSON and TOML files, in bytes. They are a few KB, but a state.json lists the classes, of which there
+// may be tens of thousands.
+const (
+	maxSmall    = 1 << 20
+	maxState    = 2 << 20
+	maxManifest = 1 << 16 // of eight files
+)
 
 // readSmall reads a file that is not tensors.
-func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
+func readSmall(path string) ([]byte, error) { return readUpTo(path, maxSmall) }
+
+func readUpTo(path string, limit int) ([]byte, error) {
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxSmall+1))
+	text, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > maxSmall {
-		return nil, fmt.Errorf("%s: longer than the limit of %d bytes", path, maxSmall)
+	if len(text) > limit {
+		return nil, fmt.Errorf("%s: longer than the limit of %d bytes", path, limit)
 	}
 	return text, nil
+}
+
+// openFile opens a file that is one: to open a named pipe would wait for its other end.
+func openFile(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a file", path)
+	}
+	return os.Open(path)
 }

@@ -51,7 +51,7 @@ func latest(ctx context.Context, parent string) (string, []Skipped, error) {
 		skipped = append(skipped, Skipped{dir, err})
 		reasons = append(reasons, err)
 	}
-	return "", skipped, fmt.Errorf("none of the %d checkpoints in %s holds: %w", len(steps), parent, errors.Join(reasons...))
+	return "", skipped, fmt.Errorf("none of the %d checkpoints in %s holds: %w", len(steps), parent, joined(reasons))
 }
 
 // Prune removes a run's older checkpoints until keep of them are left, and

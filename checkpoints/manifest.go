@@ -10,11 +10,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
+
+	"unstir/internal/oneline"
 )
 
 const manifestVersion = 1
@@ -43,7 +45,7 @@ func (m manifest) encode() []byte {
 // each file that is missing, has another size or other contents.
 func Verify(ctx context.Context, dir string) error {
 	if err := verify(ctx, dir); err != nil {
-		return fmt.Errorf("checkpoint %s does not hold: %w", dir, err)
+		return oneline.Error(fmt.Errorf("checkpoint %s does not hold: %w", dir, err))
 	}
 	return nil
 }
@@ -67,12 +69,34 @@ func verify(ctx context.Context, dir string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return errors.Join(errs...)
+	return joined(errs)
+}
+
+// faults are several errors in one line.
+type faults []error
+
+func (f faults) Error() string {
+	var list []string
+	for _, err := range f {
+		list = append(list, err.Error())
+	}
+	return strings.Join(list, "; ")
+}
+
+func (f faults) Unwrap() []error { return f }
+
+// joined is errors.Join in one line.
+func joined(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) == 0 {
+		return nil
+	}
+	return faults(errs)
 }
 
 // readManifest reads manifest.json, which has to be exactly what was written.
 func readManifest(dir string) (*manifest, error) {
-	text, err := readSmall(filepath.Join(dir, fileManifest))
+	text, err := readUpTo(filepath.Join(dir, fileManifest), maxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.New("it has no manifest.json, which is written last (an interrupted save or copy?)")
 	}
@@ -107,7 +131,7 @@ func readManifest(dir string) (*manifest, error) {
 }
 
 func verifyFile(ctx context.Context, dir string, want fileSum) error {
-	f, err := os.Open(in(dir, want.Path))
+	f, err := openFile(in(dir, want.Path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is missing", want.Path)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"unstir/checkpoints/safetensors"
+	"unstir/internal/oneline"
 )
 
 // Model is an opened checkpoint, diffusers pipeline or bare unet. The configs
@@ -22,6 +23,8 @@ type Model struct {
 	UNet      json.RawMessage     // unet/config.json
 	Scheduler json.RawMessage     // scheduler/scheduler_config.json; nil: there is none
 	Weights   *safetensors.Reader // of the unet; in a checkpoint, the EMA weights
+
+	UNetFile, SchedulerFile string // where the two configs were read
 
 	// Only in a checkpoint; State is nil elsewhere.
 	State     *State
@@ -36,6 +39,11 @@ type Model struct {
 // where there is nothing at path, and ErrNone where there is a directory without
 // any model; a model that is damaged is neither.
 func Open(ctx context.Context, path string) (*Model, error) {
+	m, err := open(ctx, path)
+	return m, oneline.Error(err)
+}
+
+func open(ctx context.Context, path string) (*Model, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no such directory (%s): %w", path, wanted, fs.ErrNotExist)
@@ -156,10 +164,9 @@ func openPipeline(dir string) (*Model, error) {
 	if !isDir(unet) {
 		return openFlat(dir)
 	}
-	m := &Model{Dir: dir}
+	m := &Model{Dir: dir, SchedulerFile: in(dir, fileScheduler)}
 	var err error
-	scheduler := in(dir, fileScheduler)
-	m.Scheduler, err = readConfig(scheduler, "")
+	m.Scheduler, err = readConfig(m.SchedulerFile, "")
 	if errors.Is(err, fs.ErrNotExist) {
 		if hasIndex {
 			return nil, fmt.Errorf("pipeline %s has no %s", dir, fileScheduler)
@@ -173,9 +180,9 @@ func openPipeline(dir string) (*Model, error) {
 // openFlat opens a directory that holds a unet's files, perhaps with a
 // scheduler's config beside them.
 func openFlat(dir string) (*Model, error) {
-	m := &Model{Dir: dir}
+	m := &Model{Dir: dir, SchedulerFile: filepath.Join(dir, schedulerName)}
 	var err error
-	m.Scheduler, err = readConfig(filepath.Join(dir, schedulerName), "")
+	m.Scheduler, err = readConfig(m.SchedulerFile, "")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -185,7 +192,8 @@ func openFlat(dir string) (*Model, error) {
 // openUNet adds the unet, which is the last part to be opened.
 func (m *Model) openUNet(dir string) (*Model, error) {
 	var err error
-	if m.UNet, err = readConfig(filepath.Join(dir, "config.json"), "UNet2DModel"); err != nil {
+	m.UNetFile = filepath.Join(dir, "config.json")
+	if m.UNet, err = readConfig(m.UNetFile, "UNet2DModel"); err != nil {
 		return nil, fmt.Errorf("the unet's config: %w", err)
 	}
 	path, err := findWeights(dir)

@@ -143,6 +143,9 @@ func (c *Checkpoint) files() ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n := len(stateJSON) + 1; n > maxState {
+		return nil, fmt.Errorf("state: with the names of %d classes it has %d bytes; it must have at most %d", len(state.Data.Classes), n, maxState)
+	}
 	unet, version, err := diffusersJSON(c.UNet, "UNet2DModel")
 	if err != nil {
 		return nil, fmt.Errorf("the unet's config: %w", err)

@@ -97,9 +97,15 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// maxTrainedBetas keeps a configuration that lists its betas below a megabyte.
+const maxTrainedBetas = 1 << 15
+
 // validateBetas checks what decides the noise schedule.
 func (c Config) validateBetas() error {
 	if c.TrainedBetas != nil {
+		if n := len(c.TrainedBetas); n > maxTrainedBetas {
+			return illegal("trained_betas", fmt.Sprintf("%d numbers", n), fmt.Sprintf("at most %d", maxTrainedBetas))
+		}
 		if len(c.TrainedBetas) != c.NumTrainTimesteps {
 			return illegal("trained_betas", fmt.Sprintf("%d numbers", len(c.TrainedBetas)),
 				fmt.Sprintf("num_train_timesteps = %d numbers", c.NumTrainTimesteps))

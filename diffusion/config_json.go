@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"unstir/internal/oneline"
 )
 
 // DiffusersVersion is written as _diffusers_version: the version whose files
@@ -41,6 +43,20 @@ func (c *Config) fields() map[string]any {
 // key that is not known is an error that names it; keys that begin with "_"
 // are diffusers' own notes.
 func ParseConfig(data []byte) (Config, error) {
+	if len(data) > maxConfig {
+		return Config{}, fmt.Errorf("scheduler config: %d bytes are more than the limit of %d", len(data), maxConfig)
+	}
+	c, err := parseConfig(data)
+	if err != nil {
+		return Config{}, oneline.Error(err)
+	}
+	return c, nil
+}
+
+// maxConfig bounds a scheduler_config.json, in bytes: that with the most trained betas is a little shorter.
+const maxConfig = 1 << 20
+
+func parseConfig(data []byte) (Config, error) {
 	c := Defaults()
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(data, &raw); err != nil {

@@ -120,7 +120,7 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 	switch {
 	case skip != nil && shape.R > 1:
 		return s.fail("%s: a convolution of two tensors has a filter of size 1, not %d", s.prefix, shape.R)
-	case s.collects():
+	case s.collect:
 		return s.apply(&engine.Op{Name: s.prefix, Shape: result}, in...)
 	}
 	c.addPart(0, x)

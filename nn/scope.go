@@ -18,7 +18,8 @@ type Graph struct {
 	Run     *RunState
 	Filters *Filters // for a graph whose weights do not change; nil: filters are transformed at every run
 	params  *Params
-	flat    []float32 // nil while the parameters are being collected
+	flat    []float32
+	collect bool // the parameters are being collected: there is no memory
 	train   bool
 	salt    string
 	wanted  map[*G.Node]bool // inputs that have a gradient
@@ -37,7 +38,9 @@ type RunState struct {
 
 // NewCollector makes a graph that collects the parameters of a model. It cannot run: it has neither memory nor
 // convolutions' plans, so that what a configuration declares can be compared with a file before there is memory for it.
-func NewCollector() *Graph { return &Graph{G: G.NewGraph(), params: &Params{}, Run: &RunState{}} }
+func NewCollector() *Graph {
+	return &Graph{G: G.NewGraph(), params: &Params{}, Run: &RunState{}, collect: true}
+}
 
 // NewGraph makes a graph whose parameters are views into flat, laid out as params says. A graph made for
 // training has dropout in it. Each attempt gives the nodes other hashes: see Grad.
@@ -77,7 +80,7 @@ func (g *Graph) FilterBytes() int64 { return 4 * int64(g.kept) }
 
 // Input makes a node that data is written into before a run. Its memory is zero until then.
 func (g *Graph) Input(name string, shape ...int) *G.Node {
-	if g.collects() {
+	if g.collect {
 		return G.NewTensor(g.G, tensor.Float32, len(shape), G.WithShape(shape...), G.WithName(name))
 	}
 	v := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(shape...))
@@ -91,9 +94,6 @@ func Data(n *G.Node) []float32 {
 	}
 	return n.Value().Data().([]float32)
 }
-
-// collects tells whether the graph only collects parameters.
-func (g *Graph) collects() bool { return g.flat == nil }
 
 // Scope is a graph and the prefix of the names of the parameters made in it, like "down_blocks.0.resnets.1".
 type Scope struct {
@@ -119,7 +119,7 @@ func (s Scope) param(name string, kind Kind, init Init, shape ...int) *G.Node {
 		return nil
 	}
 	full := s.prefix + "." + name
-	if s.collects() {
+	if s.collect {
 		if _, err := s.params.add(full, kind, shape, init); err != nil {
 			return s.fail("%v", err)
 		}

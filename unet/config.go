@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"unstir/internal/oneline"
 )
 
 // Config describes a UNet with the keys of diffusers' UNet2DModel, so that unet/config.json is the same file in
@@ -66,6 +68,11 @@ const maxConfig = 1 << 20
 // ParseConfig reads a diffusers unet/config.json. Keys that it leaves out take diffusers' defaults; a key that
 // UNet2DModel does not have, or a value that this package does not support, is an error that names it.
 func ParseConfig(data []byte) (Config, error) {
+	c, err := parseConfig(data)
+	return c, oneline.Error(err)
+}
+
+func parseConfig(data []byte) (Config, error) {
 	c := Defaults()
 	if len(data) > maxConfig {
 		return c, fmt.Errorf("unet: configuration: %d bytes are more than the limit of %d", len(data), maxConfig)
@@ -77,7 +84,7 @@ func ParseConfig(data []byte) (Config, error) {
 	var class string
 	if raw, ok := keys["_class_name"]; ok {
 		if err := json.Unmarshal(raw, &class); err != nil || class != "UNet2DModel" {
-			return c, fmt.Errorf("unet: configuration: _class_name is %.60q; only \"UNet2DModel\" can be read", raw)
+			return c, fmt.Errorf("unet: configuration: _class_name is %s; only \"UNet2DModel\" can be read", raw)
 		}
 	}
 	for k, v := range keys {
@@ -85,7 +92,7 @@ func ParseConfig(data []byte) (Config, error) {
 		case strings.HasPrefix(k, "_"):
 			delete(keys, k)
 		case string(v) == "null" && !slices.Contains(nullable, k):
-			return c, fmt.Errorf("unet: configuration: %s must not be null", strings.Trim(fmt.Sprintf("%.60q", k), `"`))
+			return c, fmt.Errorf("unet: configuration: %s must not be null", k)
 		case string(v) == "null":
 			delete(keys, k)
 			c.clear(k)
@@ -98,7 +105,7 @@ func ParseConfig(data []byte) (Config, error) {
 	d := json.NewDecoder(bytes.NewReader(rest))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
-		return c, fmt.Errorf("unet: configuration: %.300s", strings.TrimPrefix(err.Error(), "json: "))
+		return c, fmt.Errorf("unet: configuration: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return c, c.Validate()
 }
@@ -156,7 +163,7 @@ func (s *Size) UnmarshalJSON(data []byte) error {
 	}
 	var hw []int
 	if err := json.Unmarshal(data, &hw); err != nil || len(hw) != 2 {
-		return fmt.Errorf("sample_size is %.60q; it must be a number or [rows, columns]", data)
+		return fmt.Errorf("sample_size is %s; it must be a number or [rows, columns]", data)
 	}
 	s.H, s.W = hw[0], hw[1]
 	return nil

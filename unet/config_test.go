@@ -79,7 +79,7 @@ func TestConfigRefusals(t *testing.T) {
 		{`{` + ok + `, "time_embedding_dim": 1000000000}`, `time_embedding_dim is 1000000000; it must be from 0 to 262144`},
 		{`{` + ok + `, "sample_size": 1000000000}`, `sample_size is 1000000000x1000000000; each side must be at most 65536`},
 		{`{"block_out_channels": [1000000000], "down_block_types": ["DownBlock2D"], "up_block_types": ["UpBlock2D"]}`, `each must be at most 65536`},
-		{`{"block_out_channels": [` + strings.Repeat("32,", 1000) + `32]}`, `block_out_channels is a list of 1001; it must have one number of channels for each of 1 to 13 levels`},
+		{`{"block_out_channels": [` + strings.Repeat("32,", 1000) + `32]}`, `32 32]; it must have one number of channels for each of 1 to 13 levels`},
 		{`{"a": "` + strings.Repeat("x", 1<<20) + `"}`, "more than the limit of 1048576"},
 		{`[1]`, "configuration"},
 	} {

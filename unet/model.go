@@ -76,6 +76,21 @@ func Initialize(params *nn.Params, flat []float32, seed uint64) {
 	}
 }
 
+// Check calls have for every tensor of a configuration's model, with the name and the shape that files have, until it
+// fails. It takes no memory for the weights, so that a file can be compared before there is any.
+func Check(c Config, have func(name string, shape []int) error) error {
+	params, err := Layout(c)
+	if err != nil {
+		return err
+	}
+	for _, p := range params.List {
+		if err := have(p.Name, fileShape(p)); err != nil {
+			return fmt.Errorf("unet: tensor %q: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
 // Load makes a model from a source of tensors: read fills dst with the tensor of a name, which must have the
 // given shape, as files have it (OIHW filters, [out, in] linear weights).
 func Load(c Config, read func(name string, shape []int, dst []float32) error) (*Model, error) {

@@ -50,7 +50,7 @@ func (c Config) Validate() error {
 	}
 	for _, k := range oneOf {
 		if !slices.Contains(k.legal, k.value) {
-			return bad(k.key, fmt.Sprintf("%.60q", k.value), "supported: %s", quoted(k.legal))
+			return bad(k.key, fmt.Sprintf("%q", k.value), "supported: %s", quoted(k.legal))
 		}
 	}
 	ranges := []struct {
@@ -96,7 +96,7 @@ func quoted(values []string) string {
 
 func (c Config) validateBlocks(bad func(key string, value any, legal string, args ...any) error) error {
 	if c.Levels() < 1 || c.Levels() > maxLevels {
-		return bad("block_out_channels", fmt.Sprintf("a list of %d", c.Levels()), "it must have one number of channels for each of 1 to %d levels", maxLevels)
+		return bad("block_out_channels", c.BlockOutChannels, "it must have one number of channels for each of 1 to %d levels", maxLevels)
 	}
 	types := []struct {
 		key   string
@@ -108,11 +108,11 @@ func (c Config) validateBlocks(bad func(key string, value any, legal string, arg
 	}
 	for _, k := range types {
 		if len(k.value) != c.Levels() {
-			return bad(k.key, fmt.Sprintf("a list of %d", len(k.value)), "it must have %d entries, as block_out_channels has", c.Levels())
+			return bad(k.key, k.value, "it must have %d entries, as block_out_channels has", c.Levels())
 		}
 		for _, v := range k.value {
 			if !slices.Contains(k.legal, v) {
-				return bad(k.key, fmt.Sprintf("%.60q", v), "supported: %s", quoted(k.legal))
+				return bad(k.key, fmt.Sprintf("%q", v), "supported: %s", quoted(k.legal))
 			}
 		}
 	}

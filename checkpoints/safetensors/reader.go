@@ -58,6 +58,9 @@ func newReader(name string) *Reader {
 }
 
 func (r *Reader) addFile(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // to open a named pipe would wait for its other end
+		return fmt.Errorf("%s: not a file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -66,9 +69,6 @@ func (r *Reader) addFile(path string) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s: not a file", path)
 	}
 	return r.add(f, info.Size(), path)
 }

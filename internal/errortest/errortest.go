@@ -17,7 +17,7 @@ const MaxLen = 2000
 func OneLine(tb testing.TB, err error, names ...string) {
 	tb.Helper()
 	s := err.Error()
-	control := func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
+	control := func(r rune) bool { return !unicode.IsPrint(r) }
 	switch {
 	case s == "" || len(s) > MaxLen:
 		tb.Errorf("an error of %d bytes, %.100q...: it must have 1 to %d", len(s), s, MaxLen)
