@@ -12,6 +12,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 
 	"unstir/data"
 	"unstir/diffusion"
+	"unstir/internal/oneline"
 	"unstir/train"
 	"unstir/unet"
 )
@@ -58,14 +60,15 @@ type Error struct {
 	Msg  string // what is wrong and what would be right; names the key
 }
 
+// Error is one line of printable text, whatever the file has in it.
 func (e *Error) Error() string {
 	switch {
 	case e.File == "":
-		return e.Msg
+		return oneline.Text(e.Msg)
 	case e.Line == 0:
-		return e.File + ": " + e.Msg
+		return oneline.Text(e.File + ": " + e.Msg)
 	}
-	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Msg)
+	return oneline.Text(fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Msg))
 }
 
 // Default is what the keys that a file leaves out are. It is not complete: see
@@ -87,7 +90,7 @@ func Default() Config {
 func Load(fileOrPreset string, sets []string) (*Config, error) {
 	info, err := os.Stat(fileOrPreset)
 	if err == nil && !info.IsDir() {
-		text, err := os.ReadFile(fileOrPreset)
+		text, err := readFile(fileOrPreset)
 		if err != nil {
 			return nil, fmt.Errorf("read the config: %w", err)
 		}
@@ -105,6 +108,16 @@ func Load(fileOrPreset string, sets []string) (*Config, error) {
 		what = "it is a directory, and there is no such preset"
 	}
 	return nil, &Error{File: fileOrPreset, Msg: what + "; the presets are " + strings.Join(Presets(), ", ")}
+}
+
+// readFile reads a file, of one that is too long only so much that Parse refuses it.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxBytes+1))
 }
 
 // Parse reads a config from TOML. The name stands for the file in errors and,

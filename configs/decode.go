@@ -12,10 +12,14 @@ import (
 )
 
 const (
-	// maxBytes bounds a config's text: far more than a thousand trained_betas.
-	maxBytes = 1 << 20
+	// maxBytes bounds a config's text: 10,000 trained_betas fit. The library
+	// copies the text for each key whose line is asked for.
+	maxBytes = 1 << 18
 	// maxDepth bounds how deep brackets nest; a config needs 1.
 	maxDepth = 1000
+	// maxDotted bounds the sum of the squares of the parts of keys that have
+	// more than a table's name and their own.
+	maxDotted = 1 << 16
 	// maxErrors is how many wrong keys are told of at once.
 	maxErrors = 20
 )
@@ -25,9 +29,10 @@ const (
 // The keys are assigned here and not by the library, which ignores the case of
 // a key, reports one wrong type at a time, and in terms of Go.
 type document struct {
-	text string
-	meta toml.MetaData
-	top  map[string]toml.Primitive
+	text  string
+	lines []string // of text, once they were asked for
+	meta  toml.MetaData
+	top   map[string]toml.Primitive
 }
 
 func parseTOML(text string) (d *document, err error) {
@@ -38,15 +43,79 @@ func parseTOML(text string) (d *document, err error) {
 	}()
 	switch {
 	case len(text) > maxBytes:
-		return nil, fmt.Errorf("is %d bytes long; a config is at most %d", len(text), maxBytes)
+		return nil, fmt.Errorf("is longer than %d bytes, which is the most that a config may have", maxBytes)
 	case !utf8.ValidString(text):
 		return nil, errors.New("is not UTF-8 text")
 	case nesting(text) > maxDepth: // the parser recurses
 		return nil, fmt.Errorf("has brackets that nest more than %d deep", maxDepth)
+	case dotted(text) > maxDotted: // the parser's memory grows with the square
+		return nil, errors.New("has dotted keys of too many parts; a config's keys have two, such as train.lr")
+	}
+	for _, c := range maxCount {
+		if strings.Count(text, c.of) > c.most {
+			return nil, fmt.Errorf("has more than %d %s: it is not a config", c.most, c.what)
+		}
 	}
 	d = &document{text: text}
 	d.meta, err = toml.Decode(text, &d.top)
 	return d, err
+}
+
+// maxCount bounds what the parser keeps far more memory for than the text has
+// bytes: keys, tables and the elements of arrays, with what looks alike in
+// strings and comments.
+var maxCount = []struct {
+	of   string
+	most int
+	what string
+}{{"=", 1 << 14, "equals signs"}, {"[", 1 << 14, "brackets"}, {"{", 1 << 14, "braces"}, {",", 1 << 16, "commas"}, {"\n", 1 << 14, "lines"}}
+
+// dotted is the sum of the squares of the parts of all keys with more than two:
+// a bound from above, as it takes for a key whatever looks like one and stands
+// where one may begin, in strings and comments too.
+func dotted(text string) (sum int) {
+	for i := range len(text) + 1 {
+		if i > 0 && strings.IndexByte("\n\r[{,", text[i-1]) < 0 {
+			continue
+		}
+		if n := parts(text[i:]); n > 2 {
+			sum += n * n
+		}
+		if sum > maxDotted {
+			break
+		}
+	}
+	return sum
+}
+
+// parts is how many parts the key at the beginning of the text has, up to a
+// number that is too large.
+func parts(text string) int {
+	n := 1
+	for rest := text; n*n <= maxDotted; n++ {
+		rest = strings.TrimLeft(rest, " \t")
+		if rest == "" {
+			break
+		}
+		if quote := rest[0]; quote == '"' || quote == '\'' {
+			rest = rest[1:]
+			for rest != "" && rest[0] != quote && rest[0] != '\n' && rest[0] != '\r' {
+				if rest[0] == '\\' && quote == '"' && len(rest) > 1 {
+					rest = rest[1:]
+				}
+				rest = rest[1:]
+			}
+			rest = strings.TrimPrefix(rest, string(quote))
+		} else {
+			rest = strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+		}
+		rest = strings.TrimLeft(rest, " \t")
+		if !strings.HasPrefix(rest, ".") {
+			break
+		}
+		rest = rest[1:]
+	}
+	return n
 }
 
 // nesting is how deep brackets nest, with those in strings and comments: a
@@ -84,9 +153,11 @@ func (d *document) line(name string, p toml.Primitive) int {
 		return line
 	}
 	// Of a string of several lines, the parser keeps the last.
-	lines := strings.Split(d.text, "\n")
-	for l := min(line, len(lines)); l > 0; l-- {
-		if strings.HasPrefix(strings.TrimLeft(lines[l-1], " \t"), name) {
+	if d.lines == nil {
+		d.lines = strings.Split(d.text, "\n")
+	}
+	for l := min(line, len(d.lines)); l > 0; l-- {
+		if strings.HasPrefix(strings.TrimLeft(d.lines[l-1], " \t"), name) {
 			return l
 		}
 	}

@@ -82,7 +82,7 @@ func TestErrorsSayWhatWhereAndWhatWouldBeRight(t *testing.T) {
 		{"big seed", "seed = 18446744073709551615\n", "mnist.toml:1: not TOML: 18446744073709551615 is out of range for int64"},
 		{"binary", "name = '\xff'", "mnist.toml: the file is not UTF-8 text"},
 		{"deep", strings.Repeat("[", 1001), "mnist.toml: the file has brackets that nest more than 1000 deep"},
-		{"large", strings.Repeat("#", 1<<20+1), "mnist.toml: the file is 1048577 bytes long; a config is at most 1048576"},
+		{"large", strings.Repeat("#", 1<<18+1), "mnist.toml: the file is longer than 262144 bytes, which is the most that a config may have"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := Parse([]byte(tc.text), file, nil)
@@ -111,7 +111,7 @@ func TestSetErrorsNameTheFlag(t *testing.T) {
 		{"train.lr=fast", "--set train.lr=fast: train.lr is fast; it must be a finite number"},
 		{"train.lr=", "--set train.lr=: train.lr is empty; it must be a finite number"},
 		{`train.lr="1"`, `--set train.lr="1": train.lr is "1", a string; it must be a finite number`},
-		{"train.lr=1\neps=3", "--set train.lr=1\neps=3: train.lr is 1\neps=3; it must be a finite number"},
+		{"train.lr=1\neps=3", `--set train.lr=1\neps=3: train.lr is 1\neps=3; it must be a finite number`},
 		{"train.steps=1e4", "--set train.steps=1e4: train.steps is 10000.0, a floating-point number; it must be an integer: write 10000"},
 		{"train.steps=0", "--set train.steps=0: train.steps is 0; it must be at least 1: the number of training steps has no default"},
 		{"ema.warmup=yes", "--set ema.warmup=yes: ema.warmup is yes; it must be true or false"},
@@ -234,44 +234,11 @@ func TestLiteralIsTOML(t *testing.T) {
 
 func TestManyWrongKeysAreCutShort(t *testing.T) {
 	var b strings.Builder
-	for i := range 30000 {
+	for i := range 10000 {
 		fmt.Fprintf(&b, "k%d = %d\n", i, i)
 	}
 	_, err := Parse([]byte(b.String()), "many.toml", nil)
 	if n := len(strings.Split(err.Error(), "\n")); n != maxErrors {
 		t.Errorf("%d errors, want %d", n, maxErrors)
 	}
-}
-
-func FuzzParse(f *testing.F) {
-	for _, name := range Presets() {
-		text, _ := Preset(name)
-		f.Add(string(text), "train.lr=1")
-	}
-	for _, s := range []string{"", "=", "[", "[[", "a.b.c = 1", "[train]\n[train]", "train.lr = {a = [{}, [[]]]}", "\xef\xbb\xbfseed = 1",
-		"\xff\xfes\x00", "seed = 1e999", "seed = 0x_", "name = \"\\u12", "name = '''", "[data]\nsize = [1, {}]", "\"\" = 1", "[\"\"]\n\"\" = []",
-		"[model]\nblock_out_channels = []", "[model]\nblock_out_channels = [-2]", "[model]\nblock_out_channels = [9223372036854775807]",
-		"model = [{}]", "a = 1979-05-27T07:32:00Z", "[data]\nsize = -9223372036854775808", strings.Repeat("{a=", 500)} {
-		f.Add(s, s)
-		f.Add(small+s, "model.sample_size="+s)
-	}
-	f.Fuzz(func(t *testing.T, text, set string) {
-		for _, sets := range [][]string{nil, {set}} {
-			c, err := Parse([]byte(text), "fuzz.toml", sets)
-			if err != nil {
-				var e *Error
-				if !errors.As(err, &e) {
-					t.Errorf("%T is no *Error: %v", err, err)
-				}
-				continue
-			}
-			again, err := c.TOML()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c2, err := Parse(again, "again.toml", nil); err != nil || !c.Equal(*c2) {
-				t.Errorf("%v\n%s", err, again)
-			}
-		}
-	})
 }

@@ -97,8 +97,8 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// maxTrainedBetas keeps a configuration that lists its betas below a megabyte.
-const maxTrainedBetas = 1 << 15
+// maxTrainedBetas keeps a configuration that lists its betas to some 300 KB.
+const maxTrainedBetas = 10000
 
 // validateBetas checks what decides the noise schedule.
 func (c Config) validateBetas() error {

@@ -22,7 +22,15 @@ func Error(err error) error {
 	if isLine(msg) {
 		return err
 	}
-	return &wrapped{shorten(escape(msg)), err}
+	return &wrapped{Text(msg), err}
+}
+
+// Text is Error's message for that of an error.
+func Text(msg string) string {
+	if isLine(msg) {
+		return msg
+	}
+	return shorten(escape(msg))
 }
 
 func isLine(s string) bool {
