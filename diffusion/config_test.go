@@ -150,28 +150,3 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		}
 	}
 }
-
-// Whatever ParseConfig takes, it writes and reads back unchanged.
-func FuzzParseConfig(f *testing.F) {
-	f.Add([]byte(`{}`))
-	f.Add([]byte(`{"trained_betas": [0.1], "num_train_timesteps": 1, "_x": null}`))
-	data, _ := other().JSON()
-	f.Add(data)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := ParseConfig(data)
-		if err != nil {
-			return
-		}
-		out, err := c.JSON()
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, err := ParseConfig(out)
-		if err != nil {
-			t.Fatalf("%s: %v", out, err)
-		}
-		if d := cmp.Diff(c, again); d != "" {
-			t.Error(d)
-		}
-	})
-}

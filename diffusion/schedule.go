@@ -23,7 +23,8 @@ type Schedule struct {
 }
 
 // NewSchedule computes the tables of c. It returns an error where c is not
-// valid, or where the betas leave nothing of x_0 that float64 could hold.
+// valid, or where the betas add no noise, or leave nothing of x_0, that float64
+// could tell.
 func NewSchedule(c Config) (*Schedule, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("noise schedule: %w", err)
@@ -37,6 +38,9 @@ func NewSchedule(c Config) (*Schedule, error) {
 	for t, beta := range s.Beta {
 		alphaBar *= 1 - beta
 		s.AlphaBar[t] = alphaBar
+		if !(alphaBar < 1) {
+			return nil, fmt.Errorf("noise schedule: alphaBar is %v at t = %d of %d: take betas that float64 can tell from 0, 1e-15 or more", alphaBar, t, T)
+		}
 		if alphaBar < 1e-200 && !(c.RescaleZeroSNR && t == T-1) {
 			return nil, fmt.Errorf("noise schedule: alphaBar is %.3g at t = %d of %d: take smaller betas or fewer steps", alphaBar, t, T)
 		}

@@ -192,3 +192,20 @@ func TestMinSNRWeightsAgree(t *testing.T) {
 		near(t, "weight of v", weight[VPrediction]*(snr+1), weight[SampleX0], 1e-12)
 	}
 }
+
+// Betas that are lost beside 1 are refused: what is divided by 1 - alphaBar would not be a number.
+func TestBetasThatAddNoNoiseAreRefused(t *testing.T) {
+	for _, change := range []func(*Config){
+		func(c *Config) { c.BetaStart, c.BetaEnd = 1e-20, 0.02 },
+		func(c *Config) { c.NumTrainTimesteps, c.TrainedBetas = 2, []float64{1e-17, 0.5} },
+		func(c *Config) {
+			c.BetaStart, c.BetaEnd, c.RescaleZeroSNR, c.PredictionType = 5e-324, 5e-324, true, SampleX0
+		},
+	} {
+		c := Defaults()
+		change(&c)
+		if _, err := NewSchedule(c); err == nil || !strings.Contains(err.Error(), "1e-15 or more") {
+			t.Errorf("%+v: error %v", c, err)
+		}
+	}
+}

@@ -1,15 +1,16 @@
 package train
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"time"
 
 	"unstir/internal/atomicfile"
+	"unstir/internal/oneline"
 )
 
 // LogLine is one line of a run's log.jsonl.
@@ -23,26 +24,63 @@ type LogLine struct {
 	Seconds         float64 `json:"seconds_total"` // of training so far, over all starts
 }
 
+// maxLog bounds a log.jsonl, in bytes: a million lines are 150 MB.
+const maxLog = 1 << 30
+
 // ReadLog reads a log.jsonl. A last line that a crash cut short is left out.
 func ReadLog(path string) ([]LogLine, error) {
-	data, err := os.ReadFile(path)
+	info, err := os.Stat(path)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxLog) {
+		err = fmt.Errorf("%s: not a file of at most %d bytes", path, maxLog)
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("train: read the log: %w", err)
 	}
+	lines, err := parseLog(data)
+	if err != nil {
+		return nil, oneline.Error(fmt.Errorf("train: %s:%w", path, err))
+	}
+	return lines, nil
+}
+
+// parseLog reads the text of a log. Its errors begin with the line's number.
+func parseLog(data []byte) ([]LogLine, error) {
+	const shortest = len(`{"step":1}` + "\n")
 	var lines []LogLine
-	s := bufio.NewScanner(bytes.NewReader(data))
-	for n := 1; s.Scan(); n++ {
-		var l LogLine
-		if err := json.Unmarshal(s.Bytes(), &l); err != nil {
-			if bytes.HasSuffix(data, []byte("\n")) || !bytes.HasSuffix(data, s.Bytes()) {
-				return nil, fmt.Errorf("train: %s:%d: %w", path, n, err)
+	var l LogLine
+	dec := json.NewDecoder(bytes.NewReader(data))
+	for n, at := 1, 0; at < len(data); n++ {
+		end := len(data)
+		if i := bytes.IndexByte(data[at:], '\n'); i >= 0 {
+			end = at + i
+		}
+		l = LogLine{}
+		err := errors.New("it is empty")
+		if len(bytes.TrimSpace(data[at:end])) > 0 {
+			err = dec.Decode(&l)
+		}
+		switch {
+		case err != nil:
+		case dec.InputOffset() > int64(end) || len(bytes.TrimSpace(data[dec.InputOffset():end])) > 0:
+			err = errors.New("it is not one JSON object")
+		case l.Step < 1:
+			err = errors.New("it has no step, which counts from 1")
+		}
+		if err != nil {
+			if end == len(data) {
+				break
 			}
-			break
+			return nil, fmt.Errorf("%d: %w", n, err)
+		}
+		if lines == nil {
+			lines = make([]LogLine, 0, min(bytes.Count(data, []byte("\n")), len(data)/shortest)+1)
 		}
 		lines = append(lines, l)
-	}
-	if err := s.Err(); err != nil {
-		return nil, fmt.Errorf("train: read the log %s: %w", path, err)
+		at = end + 1
 	}
 	return lines, nil
 }

@@ -27,6 +27,7 @@ const (
 	pngSignature = "\x89PNG\r\n\x1a\n"
 	pngHead      = len(pngSignature) + 4 + 4 + 13 + 4 // the signature and the chunk IHDR
 	maxText      = 1 << 20                            // bytes of a text chunk that ReadText accepts
+	maxTexts     = 1 << 12                            // how many of them
 )
 
 // encoder keeps its buffers, which are far larger than a small image, for the
@@ -51,6 +52,9 @@ func EncodePNG(w io.Writer, m image.Image, texts []Text) error {
 		return err
 	}
 	var chunks []byte
+	if len(texts) > maxTexts {
+		return fmt.Errorf("%d texts are more than the %d that a PNG file may have", len(texts), maxTexts)
+	}
 	for _, t := range texts {
 		if err := t.check(); err != nil {
 			return err
@@ -72,7 +76,7 @@ func WritePNG(path string, m image.Image, texts []Text) error {
 
 func (t Text) check() error {
 	if n := len(t.Key); n < 1 || n > 79 || !isASCII(t.Key, false) || strings.TrimSpace(t.Key) != t.Key || strings.Contains(t.Key, "  ") {
-		return fmt.Errorf("%q is no key of a PNG text: 1 to 79 printable ASCII characters, single spaces inside only", t.Key)
+		return fmt.Errorf("%.80q is no key of a PNG text: 1 to 79 printable ASCII characters, single spaces inside only", t.Key)
 	}
 	if !utf8.ValidString(t.Value) || strings.ContainsRune(t.Value, 0) || len(t.Value) > maxText-200 {
 		return fmt.Errorf("the value of PNG text %q is not UTF-8, has a zero byte or is longer than 1 MB", t.Key)
@@ -121,6 +125,9 @@ func ReadText(r io.Reader) ([]Text, error) {
 		case "IEND":
 			return texts, nil
 		case "tEXt", "iTXt":
+			if len(texts) == maxTexts {
+				return nil, fmt.Errorf("the PNG file has more than %d texts", maxTexts)
+			}
 			t, ok, err := readChunk(r, kind, n)
 			if err != nil {
 				return nil, fmt.Errorf("PNG chunk %s: %w", kind, err)
@@ -170,11 +177,11 @@ func readChunk(r io.Reader, kind string, n int64) (t Text, ok bool, err error) {
 }
 
 func latin1(b []byte) string {
-	runes := make([]rune, len(b))
-	for i, c := range b {
-		runes[i] = rune(c)
+	s := make([]byte, 0, len(b))
+	for _, c := range b {
+		s = utf8.AppendRune(s, rune(c))
 	}
-	return string(runes)
+	return string(s)
 }
 
 // ReadTextFile is ReadText of a file.

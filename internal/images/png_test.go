@@ -109,14 +109,3 @@ func TestWritePNG(t *testing.T) {
 	_, err = ReadTextFile(path + "x")
 	wantError(t, err, "a.pngx")
 }
-
-// FuzzReadText: whatever the bytes, reading fails or gives texts.
-func FuzzReadText(f *testing.F) {
-	var b bytes.Buffer
-	if err := EncodePNG(&b, graySolid(1, 1, 0), provenance); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b.Bytes())
-	f.Add([]byte(pngSignature + "\x00\x00\x00\x01iTXta"))
-	f.Fuzz(func(t *testing.T, b []byte) { ReadText(bytes.NewReader(b)) })
-}
