@@ -19,8 +19,8 @@ func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(`{"trained_betas": [0.1], "num_train_timesteps": 1, "_x": null}`))
 	data, _ := other().JSON()
 	f.Add(data)
-	f.Add([]byte(`{"num_train_timesteps": 1000000, "beta_end": 0.0001}`))
-	f.Add([]byte(`{"num_train_timesteps": 1000000, "beta_schedule": "squaredcos_cap_v2"}`))
+	f.Add([]byte(`{"num_train_timesteps": 20000, "beta_end": 0.0001}`))
+	f.Add([]byte(`{"num_train_timesteps": 10000, "beta_schedule": "squaredcos_cap_v2"}`))
 	f.Add([]byte(`{"num_train_timesteps": 1e30}`))
 	f.Add([]byte(`{"rescale_betas_zero_snr": true, "prediction_type": "sample", "num_train_timesteps": 2, "beta_start": 5e-324, "beta_end": 5e-324}`))
 	f.Add([]byte(`{"beta_start": 1e-20, "beta_end": 1e-17}`))
@@ -115,4 +115,15 @@ func TestLongSchedulerConfigsTakeTheirShare(t *testing.T) {
 			t.Errorf("%.20s...: %v, want %q", test.text, err, test.says)
 		}
 	}
+}
+
+// The longest schedule takes the memory of a parser.
+func TestTheLongestScheduleTakesItsShare(t *testing.T) {
+	c := Defaults()
+	c.NumTrainTimesteps, c.BetaEnd, c.RescaleZeroSNR, c.PredictionType = 1e6, 1e-4, true, VPrediction
+	alloctest.Parse(t, 0, func() {
+		if _, err := NewSchedule(c); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -94,7 +94,7 @@ func timesteps(list string, n, T int) ([]int, error) {
 	for i := range t {
 		v, err := strconv.Atoi(strings.TrimSpace(words[i%len(words)]))
 		if err != nil || v < 0 || v >= T {
-			return nil, usagef("--t %q: a timestep is a whole number from 0 to %d", words[i%len(words)], T-1)
+			return nil, usagef("--t %.60q: a timestep is a whole number from 0 to %d", words[i%len(words)], T-1)
 		}
 		t[i] = v
 	}
