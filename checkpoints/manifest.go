@@ -147,7 +147,7 @@ func verifyFile(ctx context.Context, dir string, want fileSum) error {
 		return fmt.Errorf("%s has %d bytes, not the %d of manifest.json", want.Path, info.Size(), want.Size)
 	}
 	h := sha256.New()
-	if _, err := io.CopyBuffer(h, contextReader{ctx, f}, make([]byte, 1<<18)); err != nil {
+	if _, err := io.CopyBuffer(h, contextReader{ctx, f}, make([]byte, min(1<<18, info.Size()+1))); err != nil {
 		return fmt.Errorf("%s: %w", want.Path, err)
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != want.SHA256 {
