@@ -210,6 +210,9 @@ func sign(t *testing.T, text []byte, name string, b []byte) []byte {
 
 // The largest files that are read take the memory that their bytes allow, and larger ones are refused.
 func TestLargeSmallFilesTakeTheirShare(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it parses megabytes")
+	}
 	dir := t.TempDir()
 	state := func(size int) string {
 		const head, tail = `{"version":1,"batch_size":1,"slice":1,"data":{"classes":["a"`, `]}}`

@@ -102,6 +102,9 @@ func FuzzSet(f *testing.F) {
 
 // What is cheap to write and dear to parse is refused before it is parsed, or takes the memory that its bytes allow.
 func TestTextsThatAreDearToParse(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it parses megabytes")
+	}
 	times := func(before, s, after string) string {
 		return before + strings.Repeat(s, (maxBytes-len(before)-len(after))/len(s)) + after
 	}

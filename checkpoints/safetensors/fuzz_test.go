@@ -174,6 +174,9 @@ func FuzzIndex(f *testing.F) {
 
 // A header of as much as is read takes no more memory than its bytes allow, and more is refused; so is an index.
 func TestLargeHeadersTakeTheirShare(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it parses megabytes")
+	}
 	tensors := func(n int) string {
 		var b strings.Builder
 		for i := range n {
