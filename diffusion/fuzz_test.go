@@ -66,7 +66,7 @@ func FuzzParseConfig(f *testing.F) {
 // FuzzOptionWords: whatever the words of a sampler's options are, they are refused in one line or mean a value in its
 // range.
 func FuzzOptionWords(f *testing.F) {
-	for _, word := range []string{"hat", "0.5", "posterior", "beta", "static", "dynamic", "none", "leading", "quad", "", "nan", "-0", "1e-400", "0x1p-3", "1_0", "+Inf", "0.5\n", "\xff"} {
+	for _, word := range []string{"hat", "0.5", "posterior", "beta", "static", "dynamic", "none", "leading", "quad", "", "nan", "-0", "1e-400", "0x1p-3", "1_0", "+Inf", "0.5\n", "\xff", strings.Repeat("\xd0", 600)} {
 		f.Add(word)
 	}
 	f.Fuzz(func(t *testing.T, word string) {
@@ -90,7 +90,11 @@ func FuzzOptionWords(f *testing.F) {
 		if err3 == nil && string(spacing) != word {
 			t.Errorf("spacing %q is %q", word, spacing)
 		}
-		for _, err := range append(errs, err, err2, err3) {
+		pairing, err4 := ParsePairing(word)
+		if err4 == nil && string(pairing) != word {
+			t.Errorf("pairing %q is %q", word, pairing)
+		}
+		for _, err := range append(errs, err, err2, err3, err4) {
 			if err != nil {
 				errortest.OneLine(t, err)
 			}

@@ -77,7 +77,7 @@ func ParseVariance(s string) (Variance, error) {
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(f >= 0 && f <= 1) {
-		return Variance{}, fmt.Errorf("variance %q is not possible: legal is posterior, beta, or a number from 0 (posterior) to 1 (beta)", s)
+		return Variance{}, fmt.Errorf("variance %.60q is not possible: legal is posterior, beta, or a number from 0 (posterior) to 1 (beta)", s)
 	}
 	return Variance{Set: true, F: f}, nil
 }
@@ -103,7 +103,7 @@ func ParseEta(s string) (eta float64, hat bool, err error) {
 	}
 	eta, err = strconv.ParseFloat(s, 64)
 	if err != nil || !(eta >= 0 && eta <= 1) {
-		return 0, false, fmt.Errorf("eta %q is not possible: legal is a number from 0 to 1, or hat", s)
+		return 0, false, fmt.Errorf("eta %.60q is not possible: legal is a number from 0 to 1, or hat", s)
 	}
 	return eta, false, nil
 }
@@ -114,7 +114,7 @@ func ParseClip(s string) (Clip, error) {
 	case ClipNone, ClipStatic, ClipDynamic:
 		return c, nil
 	}
-	return "", fmt.Errorf("clip %q is not possible: legal is static, dynamic, none", s)
+	return "", fmt.Errorf("clip %.60q is not possible: legal is static, dynamic, none", s)
 }
 
 // ParseSpacing reads "leading", "trailing", "linspace" or "quad".
@@ -123,7 +123,7 @@ func ParseSpacing(s string) (Spacing, error) {
 	case Leading, Trailing, Linspace, Quad:
 		return p, nil
 	}
-	return "", fmt.Errorf("spacing %q is not possible: legal is leading, trailing, linspace, quad", s)
+	return "", fmt.Errorf("spacing %.60q is not possible: legal is leading, trailing, linspace, quad", s)
 }
 
 // use names what only some samplers have a use for.

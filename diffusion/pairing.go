@@ -40,7 +40,7 @@ func ParsePairing(s string) (Pairing, error) {
 	case PairStride, PairNext:
 		return p, nil
 	}
-	return "", fmt.Errorf("pairing %q is not possible: it must be stride or next", s)
+	return "", fmt.Errorf("pairing %.60q is not possible: it must be stride or next", s)
 }
 
 // spread is the rising list of S timesteps below top for PairNext. Where
