@@ -226,7 +226,7 @@ func (p *pack) fuzz(binary, target string, o options) result {
 		length = o.long
 	}
 	c := exec.Command(binary, "-test.run=^$", "-test.fuzz=^"+target+"$", "-test.fuzztime="+length.String(), "-test.timeout=0",
-		"-test.fuzzminimizetime="+min(length, 10*time.Second).String(), "-test.parallel="+strconv.Itoa(o.parallel),
+		"-test.fuzzminimizetime="+min(length/10, 10*time.Second).String(), "-test.parallel="+strconv.Itoa(o.parallel),
 		"-test.fuzzcachedir="+filepath.Join(o.cache, p.ImportPath))
 	c.Dir = p.Dir
 	start := time.Now()
