@@ -76,7 +76,7 @@ func Prune(ctx context.Context, run string, keep int) (removed []string, err err
 		return nil, fmt.Errorf("no old checkpoint is removed: %w", err)
 	}
 	keep = max(keep, slices.Index(steps, newest)+1)
-	for _, dir := range steps[min(keep, len(steps)):] {
+	for _, dir := range slices.Backward(steps[min(keep, len(steps)):]) { // from the oldest: cut short, it leaves no gap
 		if err := ctx.Err(); err != nil {
 			return removed, err
 		}

@@ -108,6 +108,20 @@ func existing(ctx context.Context, final string) (broken bool, err error) {
 	return true, ctx.Err()
 }
 
+// Clean clears away what interrupted calls of Save and Prune left in a run's directory.
+func Clean(run string) error {
+	parent := Dir(run)
+	if !isDir(parent) {
+		return nil
+	}
+	lock, err := Lock(parent)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	return removeLeftovers(parent)
+}
+
 // removeLeftovers clears away what interrupted calls left. The caller holds the
 // lock.
 func removeLeftovers(parent string) error {

@@ -63,13 +63,17 @@ func Resume(ctx context.Context, s Setup, from string) (*Trainer, error) {
 	if now := kernelsInUse(); s.Notes != nil && now != c.State.CPU && !sameKernels(now, c.State.CPU) {
 		fmt.Fprintf(s.Notes, "the checkpoint was made with the kernels %q, and these are %q: numbers will differ by rounding\n", c.State.CPU, now)
 	}
-	return t.openRun(func() error {
+	t, err = t.openRun(func() error {
 		newest, _, err := checkpoints.Latest(ctx, s.Dir)
 		if auto && (err != nil || newest != c.Dir) {
 			return fmt.Errorf("train: %s was the newest checkpoint of %s, and is not any more: another process works there", c.Dir, s.Dir)
 		}
 		return nil
 	})
+	if err == nil && auto { // the program may have been ended between a checkpoint and the removal of older ones
+		t.prune(ctx)
+	}
+	return t, err
 }
 
 // kernelsInUse names what the bits of a run depend on beside its settings: the kernels' level, and whether
@@ -240,8 +244,13 @@ func (t *Trainer) save(ctx context.Context) error {
 		return fmt.Errorf("train: save a checkpoint of step %d: %w", t.step, err)
 	}
 	t.saved = dir
-	if _, err := checkpoints.Prune(ctx, t.Dir, t.Checkpoint.Keep); err != nil {
-		return fmt.Errorf("train: remove old checkpoints: %w", err)
-	}
+	t.prune(ctx)
 	return nil
+}
+
+// prune removes older checkpoints. That they stay is no reason to end a run.
+func (t *Trainer) prune(ctx context.Context) {
+	if _, err := checkpoints.Prune(ctx, t.Dir, t.Checkpoint.Keep); err != nil {
+		t.note("%v", err)
+	}
 }

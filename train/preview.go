@@ -56,7 +56,7 @@ func (t *Trainer) preview(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(t.Dir, previewDir, fmt.Sprintf("step-%08d.png", t.step))
+	path := t.previewPath()
 	return path, images.WritePNG(path, grid, []images.Text{
 		{Key: "Software", Value: "unstir " + t.Version},
 		{Key: "step", Value: strconv.Itoa(t.step)},
@@ -75,6 +75,11 @@ func (t *Trainer) notePreviews() {
 	for _, n := range diffusion.Notes(t.Preview.Sampler, t.schedule, diffusion.Options{Steps: t.Preview.Steps}) {
 		t.note("note: preview.steps = %d: %s", t.Preview.Steps, n.Text(""))
 	}
+}
+
+// previewPath is the file of the current step's preview.
+func (t *Trainer) previewPath() string {
+	return filepath.Join(t.Dir, previewDir, fmt.Sprintf("step-%08d.png", t.step))
 }
 
 // scaleFor enlarges small images so that a person sees them.

@@ -61,6 +61,9 @@ func (t *Trainer) open(check func() error) error {
 	if err := check(); err != nil {
 		return err
 	}
+	if err := t.clean(); err != nil {
+		t.note("%v", err)
+	}
 	err = atomicfile.Write(filepath.Join(t.Dir, configName), func(w io.Writer) error {
 		_, err := w.Write(t.ConfigTOML)
 		return err
@@ -70,6 +73,38 @@ func (t *Trainer) open(check func() error) error {
 	}
 	t.log, err = openLog(filepath.Join(t.Dir, logName), t.step)
 	return err
+}
+
+// clean removes what a killed program left half written.
+func (t *Trainer) clean() error {
+	err := atomicfile.Clean(t.Dir, func(name string) bool {
+		return name == configName || name == logName || name == plotName
+	})
+	if err != nil {
+		return err
+	}
+	err = atomicfile.Clean(filepath.Join(t.Dir, previewDir), func(name string) bool {
+		ok, _ := filepath.Match("step-*.png", name)
+		return ok
+	})
+	if err != nil {
+		return err
+	}
+	return checkpoints.Clean(t.Dir)
+}
+
+// catchUp makes the preview that belongs to the step from which the run goes on, where its program was ended between
+// the checkpoint and the preview.
+func (t *Trainer) catchUp(ctx context.Context) {
+	every, complete := t.Preview.Every, t.step == t.Train.Steps
+	if t.step == 0 {
+		return
+	}
+	if _, err := os.Lstat(t.previewPath()); errors.Is(err, fs.ErrNotExist) && every > 0 && (t.step%every == 0 || complete) {
+		t.show(ctx)
+	} else if complete {
+		t.plot()
+	}
 }
 
 // keep does what a step's number asks for: a line of the log, a checkpoint, a preview. A preview that cannot be

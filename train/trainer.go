@@ -150,10 +150,15 @@ func (s *Stopped) Error() string {
 }
 
 // Run trains to the last step, or until ctx is done or StopAt is reached; then it saves a checkpoint and returns
-// a *Stopped. A step that ctx cuts short is not counted: it is done again, with the same numbers, on resuming.
+// a *Stopped. Of a complete run it makes the last preview and the plot, should they be missing. A step that ctx cuts
+// short is not counted: it is done again, with the same numbers, on resuming.
 // A number that is not finite ends the run by an error that wraps ErrNotFinite.
 func (t *Trainer) Run(ctx context.Context) error {
 	defer t.Close()
+	t.catchUp(ctx)
+	if t.step == t.Train.Steps {
+		return nil // it was complete
+	}
 	t.notePreviews()
 	var err error
 	t.gradient, err = unet.NewGradient(t.Model, t.params, t.weights, unet.GradientOptions{

@@ -149,6 +149,9 @@ func runTrain(c *cobra.Command, f trainFlags) error {
 	defer t.Close()
 	describeRun(lines, dir, cfg, dataset.Info(), t)
 	if t.Step() == cfg.Train.Steps {
+		if err := t.Run(ctx); err != nil {
+			return err
+		}
 		fmt.Fprintf(c.OutOrStdout(), "the run is complete: step %d of %d; saved %s\nto go on, give it more: diffusion train --out %s --resume auto --steps N\n",
 			t.Step(), cfg.Train.Steps, t.Saved(), quote(dir))
 		return nil

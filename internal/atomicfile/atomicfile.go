@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -112,6 +113,25 @@ func createTemp(path string) (*os.File, error) {
 			return f, err
 		}
 	}
+}
+
+// Clean removes what interrupted Writes left in a directory of the files whose names satisfy mine. Nobody may be
+// writing them at the time. A directory that does not exist is clean.
+func Clean(dir string, mine func(name string) bool) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		of, _, _ := strings.Cut(strings.TrimPrefix(e.Name(), "."), tempInfix)
+		if !IsTemp(e.Name()) || !e.Type().IsRegular() || !mine(of) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("removing what an interrupted write left: %w", err)
+		}
+	}
+	return nil
 }
 
 // IsTemp reports whether a file of this name is what an interrupted Write left.
