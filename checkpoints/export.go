@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 
 	"unstir/checkpoints/safetensors"
-	"unstir/internal/atomicfile"
+	"unstir/internal/disk"
 )
 
 // Pipeline is what Export writes: a diffusers DDPMPipeline.
@@ -54,14 +54,14 @@ func (p *Pipeline) export(ctx context.Context, dir string) error {
 
 	dir = filepath.Clean(dir)
 	parent := filepath.Dir(dir)
-	if err := os.MkdirAll(parent, 0o777); err != nil {
+	if err := disk.MkdirAll(parent, 0o777); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp(parent, hidden(filepath.Base(dir), tempSuffix)+"-")
+	temp, err := disk.MkdirTemp(parent, hidden(filepath.Base(dir), tempSuffix)+"-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp) // nothing is left there after the rename
+	defer disk.RemoveAll(temp) // nothing is left there after the rename
 	part := filepath.Join(temp, "pipeline")
 	_, err = writeFiles(ctx, part, []file{
 		{fileIndex, text(modelIndex(version))},
@@ -72,13 +72,13 @@ func (p *Pipeline) export(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty directory
+	if err := disk.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty directory
 		return err
 	}
-	if err := os.Rename(part, dir); err != nil {
+	if err := disk.Rename(part, dir); err != nil {
 		return err
 	}
-	return atomicfile.SyncDir(parent)
+	return disk.SyncDir(parent)
 }
 
 // vacant checks that a new directory can be made at dir.

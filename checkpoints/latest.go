@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"unstir/internal/atomicfile"
+	"unstir/internal/disk"
 )
 
 // ErrNone says that a directory has no checkpoint at all, not even a damaged one.
@@ -93,16 +93,16 @@ func Prune(ctx context.Context, run string, keep int) (removed []string, err err
 func remove(dir string) error {
 	parent, name := filepath.Split(dir)
 	old := filepath.Join(parent, hidden(name, oldSuffix))
-	if err := os.RemoveAll(old); err != nil {
+	if err := disk.RemoveAll(old); err != nil {
 		return err
 	}
-	if err := os.Rename(dir, old); err != nil {
+	if err := disk.Rename(dir, old); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(old); err != nil {
+	if err := disk.RemoveAll(old); err != nil {
 		return err
 	}
-	return atomicfile.SyncDir(parent)
+	return disk.SyncDir(parent)
 }
 
 // NewestRun returns the run in a directory of runs whose last checkpoint was

@@ -6,16 +6,22 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"unstir/internal/disk"
 )
 
 // ErrLocked says that someone else works in the directory.
 var ErrLocked = errors.New("in use by another process, or by another part of this one")
 
+// errNoLocks says that the file system, or the operating system, has none.
+var errNoLocks = errors.New("there are no file locks here")
+
 // DirLock is a lock on a directory. The system releases it when the process
 // ends, however it ends.
 type DirLock struct {
-	file *os.File
-	key  string
+	file  *disk.File
+	key   string
+	local bool
 }
 
 // Locks of this process: for systems whose file locks do not see them, or that
@@ -42,16 +48,30 @@ func Lock(dir string) (*DirLock, error) {
 	if held[key] {
 		return nil, fmt.Errorf("%s: %w", dir, ErrLocked)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o666)
+	f, err := disk.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o666)
 	if err != nil {
 		return nil, fmt.Errorf("locking %s: %w", dir, err)
 	}
-	if err := lockFile(f); err != nil {
+	err = lockFile(f)
+	local := errors.Is(err, errNoLocks)
+	if err != nil && !local {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	held[key] = true
-	return &DirLock{f, key}, nil
+	return &DirLock{f, key, local}, nil
+}
+
+// Local tells whether only this process sees the lock, as the file system or
+// the operating system has no locks.
+func (l *DirLock) Local() bool { return l.local }
+
+// InPlace tells whether the lock still guards its path: it does not where
+// someone has removed the directory or the file .lock in it.
+func (l *DirLock) InPlace() bool {
+	heldMu.Lock()
+	defer heldMu.Unlock()
+	return l.file != nil && l.file.InPlace()
 }
 
 // Unlock gives the directory back. Only the first call does anything.

@@ -2,8 +2,8 @@
 
 package checkpoints
 
-import "os"
+import "unstir/internal/disk"
 
-// lockFile does nothing where the standard library has no file locks: there,
+// lockFile can do nothing where the standard library has no file locks: there,
 // only savers in one process see each other.
-func lockFile(*os.File) error { return nil }
+func lockFile(*disk.File) error { return errNoLocks }

@@ -5,17 +5,22 @@ package checkpoints
 import (
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
+
+	"unstir/internal/disk"
 )
 
-// lockFile locks an open file, or returns ErrLocked. A file system that has no
-// locks is left without.
-func lockFile(f *os.File) error {
-	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+// lockFile locks an open file, or returns ErrLocked, or errNoLocks.
+func lockFile(f *disk.File) error {
+	err := disk.Check(disk.Lock, f.Name())
+	if err == nil {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
 	switch {
-	case err == nil || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.ENOLCK):
+	case err == nil:
 		return nil
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.ENOLCK):
+		return errNoLocks
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		return ErrLocked
 	}

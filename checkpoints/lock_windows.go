@@ -3,13 +3,14 @@ package checkpoints
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/windows"
+
+	"unstir/internal/disk"
 )
 
 // lockFile locks an open file, or returns ErrLocked.
-func lockFile(f *os.File) error {
+func lockFile(f *disk.File) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
 	switch {

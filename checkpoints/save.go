@@ -16,7 +16,7 @@ import (
 	"strings"
 
 	"unstir/checkpoints/safetensors"
-	"unstir/internal/atomicfile"
+	"unstir/internal/disk"
 )
 
 // defaultDiffusers is the release of diffusers whose files these are.
@@ -52,11 +52,12 @@ func save(ctx context.Context, run string, c *Checkpoint) (string, error) {
 		return "", err
 	}
 	defer lock.Unlock()
-	if err := removeLeftovers(parent); err != nil {
-		return "", err
-	}
+	removeLeftovers(parent) // what cannot be removed is in nobody's way but, perhaps, this temp's
 	name := stepName(c.State.Step)
 	final, temp := filepath.Join(parent, name), filepath.Join(parent, hidden(name, tempSuffix))
+	if err := disk.RemoveAll(temp); err != nil {
+		return "", fmt.Errorf("removing what an interrupted save left: %w", err)
+	}
 	broken, err := existing(ctx, final)
 	if err != nil {
 		return "", err
@@ -64,7 +65,7 @@ func save(ctx context.Context, run string, c *Checkpoint) (string, error) {
 	done := false
 	defer func() {
 		if !done {
-			os.RemoveAll(temp)
+			disk.RemoveAll(temp)
 		}
 	}()
 	if err := writeAll(ctx, temp, files); err != nil {
@@ -72,16 +73,16 @@ func save(ctx context.Context, run string, c *Checkpoint) (string, error) {
 	}
 	if broken {
 		old := filepath.Join(parent, hidden(name, oldSuffix))
-		if err := os.Rename(final, old); err != nil {
+		if err := disk.Rename(final, old); err != nil {
 			return "", err
 		}
-		defer os.RemoveAll(old)
+		defer disk.RemoveAll(old)
 	}
-	if err := os.Rename(temp, final); err != nil {
+	if err := disk.Rename(temp, final); err != nil {
 		return "", err
 	}
 	done = true
-	return final, atomicfile.SyncDir(parent)
+	return final, disk.SyncDir(parent)
 }
 
 // makeParent makes the directory of a run's checkpoints, durably.
@@ -89,23 +90,32 @@ func makeParent(parent string) error {
 	if isDir(parent) {
 		return nil
 	}
-	if err := os.MkdirAll(parent, 0o777); err != nil {
+	if err := disk.MkdirAll(parent, 0o777); err != nil {
 		return err
 	}
 	run := filepath.Dir(parent)
-	return errors.Join(atomicfile.SyncDir(run), atomicfile.SyncDir(filepath.Dir(run)))
+	return errors.Join(disk.SyncDir(run), disk.SyncDir(filepath.Dir(run)))
 }
 
 // existing looks at what has the checkpoint's name already: an error if it is
-// whole, true if it is not.
+// whole, which is then as durable as what Save has written, or if it is no
+// directory; true if it is a checkpoint that is not whole.
 func existing(ctx context.Context, final string) (broken bool, err error) {
-	if _, err := os.Lstat(final); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Lstat(final)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
+	case err != nil:
+		return false, err
+	case !info.IsDir():
+		return false, fmt.Errorf("%s is in the way: it is no checkpoint's directory; move it away", final)
+	case verify(ctx, final) != nil:
+		return true, ctx.Err()
 	}
-	if verify(ctx, final) == nil {
-		return false, fmt.Errorf("%s: %w, and it is whole", final, fs.ErrExist)
+	if err := disk.SyncDir(filepath.Dir(final)); err != nil {
+		return false, err
 	}
-	return true, ctx.Err()
+	return false, fmt.Errorf("%s: %w, and it is whole", final, fs.ErrExist)
 }
 
 // Clean clears away what interrupted calls of Save and Prune left in a run's directory.
@@ -122,19 +132,21 @@ func Clean(run string) error {
 	return removeLeftovers(parent)
 }
 
-// removeLeftovers clears away what interrupted calls left. The caller holds the
-// lock.
+// removeLeftovers clears away what interrupted calls left, all that can be
+// removed. The caller holds the lock.
 func removeLeftovers(parent string) error {
 	entries, err := os.ReadDir(parent)
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, e := range entries {
 		if isLeftover(e.Name()) {
-			if err := os.RemoveAll(filepath.Join(parent, e.Name())); err != nil {
-				return fmt.Errorf("removing what an interrupted save left: %w", err)
-			}
+			errs = append(errs, disk.RemoveAll(filepath.Join(parent, e.Name())))
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("removing what an interrupted save left: %w", err)
 	}
 	return nil
 }
@@ -281,7 +293,7 @@ func writeAll(ctx context.Context, dir string, files []file) error {
 	if _, err := writeFile(ctx, filepath.Join(dir, fileManifest), file{fileManifest, text(m.encode())}); err != nil {
 		return fmt.Errorf("%s: %w", fileManifest, err)
 	}
-	if err := atomicfile.SyncDir(dir); err != nil {
+	if err := disk.SyncDir(dir); err != nil {
 		return err
 	}
 	return ctx.Err()
@@ -290,14 +302,14 @@ func writeAll(ctx context.Context, dir string, files []file) error {
 // writeFiles writes the files into a new directory and its subdirectories and
 // makes them durable.
 func writeFiles(ctx context.Context, dir string, files []file) (sums []fileSum, err error) {
-	if err := os.Mkdir(dir, 0o777); err != nil {
+	if err := disk.Mkdir(dir, 0o777); err != nil {
 		return nil, err
 	}
 	dirs := []string{dir}
 	for _, f := range files {
 		path := in(dir, f.path)
 		if sub := filepath.Dir(path); !slices.Contains(dirs, sub) {
-			if err := os.Mkdir(sub, 0o777); err != nil {
+			if err := disk.Mkdir(sub, 0o777); err != nil {
 				return nil, err
 			}
 			dirs = append(dirs, sub)
@@ -309,7 +321,7 @@ func writeFiles(ctx context.Context, dir string, files []file) (sums []fileSum, 
 		sums = append(sums, sum)
 	}
 	for _, d := range slices.Backward(dirs) {
-		if err := atomicfile.SyncDir(d); err != nil {
+		if err := disk.SyncDir(d); err != nil {
 			return nil, err
 		}
 	}
@@ -321,21 +333,25 @@ func writeFile(ctx context.Context, path string, what file) (sum fileSum, err er
 	if err := ctx.Err(); err != nil {
 		return sum, err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	f, err := disk.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
 		return sum, err
 	}
 	defer f.Close()
-	h := sha256.New()
-	if err := what.write(ctx, io.MultiWriter(f, h)); err != nil {
-		return sum, err
-	}
-	size, err := f.Seek(0, io.SeekCurrent)
-	if err != nil {
+	h, size := sha256.New(), counter(0)
+	if err := what.write(ctx, io.MultiWriter(f, h, &size)); err != nil {
 		return sum, err
 	}
 	if err := f.Sync(); err != nil {
 		return sum, err
 	}
-	return fileSum{what.path, size, hex.EncodeToString(h.Sum(nil))}, f.Close()
+	return fileSum{what.path, int64(size), hex.EncodeToString(h.Sum(nil))}, f.Close()
+}
+
+// counter counts the bytes written to it.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
 }

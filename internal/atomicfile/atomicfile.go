@@ -10,9 +10,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
+
+	"unstir/internal/disk"
 )
 
 const tempInfix = ".tmp-"
@@ -30,9 +30,9 @@ func Write(path string, fill func(w io.Writer) error) error { return write(path,
 // the new one may be missing, empty or cut until Sync has been called for it.
 func WriteUnsynced(path string, fill func(w io.Writer) error) error { return write(path, fill, false) }
 
-// Sync makes the contents of a file durable; SyncDir does the same for its name.
+// Sync makes the contents of a file durable; disk.SyncDir does the same for its name.
 func Sync(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0) // Windows syncs only what may be written
+	f, err := disk.OpenFile(path, os.O_RDWR, 0) // Windows syncs only what may be written
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func write(path string, fill func(w io.Writer) error, sync bool) error {
 	defer func() {
 		if !done {
 			f.Close()
-			os.Remove(f.Name())
+			disk.Remove(f.Name())
 		}
 	}()
 	if err := fill(f); err != nil {
@@ -77,18 +77,18 @@ func write(path string, fill func(w io.Writer) error, sync bool) error {
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := disk.Rename(f.Name(), path); err != nil {
 		return err
 	}
 	done = true
 	if !sync {
 		return nil
 	}
-	return SyncDir(filepath.Dir(path))
+	return disk.SyncDir(filepath.Dir(path))
 }
 
 func writeDirectly(path string, fill func(w io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	f, err := disk.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -104,11 +104,11 @@ func writeDirectly(path string, fill func(w io.Writer) error) error {
 
 // createTemp is os.CreateTemp beside path, but with the permissions that a file
 // made in the ordinary way would have.
-func createTemp(path string) (*os.File, error) {
+func createTemp(path string) (*disk.File, error) {
 	dir, base := filepath.Split(path)
 	for try := 0; ; try++ {
 		name := filepath.Join(dir, fmt.Sprintf(".%s%s%08x", base, tempInfix, rand.Uint32()))
-		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+		f, err := disk.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 		if err == nil || !errors.Is(err, os.ErrExist) || try > 100 {
 			return f, err
 		}
@@ -123,11 +123,10 @@ func Clean(dir string, mine func(name string) bool) error {
 		return err
 	}
 	for _, e := range entries {
-		of, _, _ := strings.Cut(strings.TrimPrefix(e.Name(), "."), tempInfix)
-		if !IsTemp(e.Name()) || !e.Type().IsRegular() || !mine(of) {
+		if of, ok := Target(e.Name()); !ok || !e.Type().IsRegular() || !mine(of) {
 			continue
 		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+		if err := disk.Remove(filepath.Join(dir, e.Name())); err != nil {
 			return fmt.Errorf("removing what an interrupted write left: %w", err)
 		}
 	}
@@ -149,22 +148,4 @@ func Target(name string) (string, bool) {
 		return "", false
 	}
 	return base[:i], true
-}
-
-// SyncDir makes the names in dir durable, so that a rename survives a power
-// cut. Where the system cannot do that (Windows, some network file systems) it
-// does nothing.
-func SyncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return fmt.Errorf("syncing directory %s: %w", dir, err)
-	}
-	return nil
 }

@@ -20,6 +20,7 @@ import (
 
 	"unstir/checkpoints"
 	"unstir/internal/atomicfile"
+	"unstir/internal/disk"
 	"unstir/internal/images"
 )
 
@@ -283,7 +284,7 @@ func (d *Dir) Finish() error {
 		return nil
 	}
 	d.written = nil
-	return errors.Join(atomicfile.SyncDir(d.path), atomicfile.SyncDir(filepath.Dir(d.path)))
+	return errors.Join(disk.SyncDir(d.path), disk.SyncDir(filepath.Dir(d.path)))
 }
 
 // Close gives the directory back to other processes.
