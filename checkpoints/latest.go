@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"unstir/internal/disk"
@@ -56,7 +57,8 @@ func latest(ctx context.Context, parent string) (string, []Skipped, error) {
 
 // Prune removes a run's older checkpoints until keep of them are left, and
 // returns what it removed. The newest one that is whole is never removed, nor is
-// anything newer than it. A keep of 0 keeps all.
+// anything newer than it, nor one that has files in it which are not Save's. A
+// keep of 0 keeps all.
 func Prune(ctx context.Context, run string, keep int) (removed []string, err error) {
 	if keep < 0 {
 		return nil, fmt.Errorf("keeping %d checkpoints: the number cannot be negative", keep)
@@ -80,12 +82,39 @@ func Prune(ctx context.Context, run string, keep int) (removed []string, err err
 		if err := ctx.Err(); err != nil {
 			return removed, err
 		}
+		if hasOthers(dir) {
+			continue
+		}
 		if err := remove(dir); err != nil {
 			return removed, fmt.Errorf("removing old checkpoint: %w", err)
 		}
 		removed = append(removed, dir)
 	}
 	return removed, nil
+}
+
+// hasOthers tells whether somebody has put files of his own into a checkpoint.
+// What a file manager leaves does not count.
+func hasOthers(dir string) bool {
+	found := errors.New("found")
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		file, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		file = filepath.ToSlash(file)
+		switch name := e.Name(); {
+		case file == fileManifest, slices.Contains(allFiles, file):
+		case name == ".DS_Store", name == "Thumbs.db", name == "desktop.ini", strings.HasPrefix(name, "._"):
+		default:
+			return found
+		}
+		return nil
+	})
+	return err == found
 }
 
 // remove renames a checkpoint before it removes its files, so that it is never

@@ -206,7 +206,7 @@ func (t *Trainer) save(ctx context.Context) error {
 		return nil
 	}
 	there := filepath.Join(checkpoints.Dir(t.Dir), fmt.Sprintf("step-%08d", t.step))
-	if t.saved != "" && filepath.Clean(t.saved) == there { // no step was done since, so a configuration that has changed has changed nothing
+	if t.saved != "" && filepath.Clean(t.saved) == there && isDir(there) { // no step was done since, so a configuration that has changed has changed nothing
 		return nil
 	}
 	if fault := t.firstFault(); fault != "" {
@@ -228,6 +228,7 @@ func (t *Trainer) save(ctx context.Context) error {
 		}
 		return out
 	}
+	t.heedLog(t.log.sync()) // after a power cut, too, the log has every step up to the checkpoint
 	dir, err := checkpoints.Save(ctx, t.Dir, &checkpoints.Checkpoint{
 		State: t.state(), UNet: model, Scheduler: scheduler, Config: t.ConfigTOML,
 		EMA: tensors(t.average()), Raw: tensors(t.weights), ExpAvg: tensors(t.expAvg), ExpAvgSq: tensors(t.expAvgSq),
@@ -235,13 +236,13 @@ func (t *Trainer) save(ctx context.Context) error {
 	if errors.Is(err, fs.ErrExist) { // this very step was saved before the run went on
 		config, readErr := os.ReadFile(filepath.Join(there, "training", configName))
 		if readErr != nil || !bytes.Equal(config, t.ConfigTOML) {
-			return fmt.Errorf("train: save: %s is there already and was made with another configuration; go on in another directory, or move it away", there)
+			return taken{fmt.Errorf("train: save: %s is there already and was made with another configuration; go on in another directory, or move it away", there)}
 		}
 		t.saved = there
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("train: save a checkpoint of step %d: %w", t.step, err)
+		return fmt.Errorf("train: %w", err)
 	}
 	t.saved = dir
 	t.prune(ctx)

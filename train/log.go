@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math"
 	"os"
 	"time"
 
 	"unstir/internal/atomicfile"
+	"unstir/internal/disk"
 	"unstir/internal/oneline"
 )
 
@@ -29,6 +32,18 @@ const maxLog = 1 << 30
 
 // ReadLog reads a log.jsonl. A last line that a crash cut short is left out.
 func ReadLog(path string) ([]LogLine, error) {
+	data, err := readLogText(path)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := parseLog(data)
+	if err != nil {
+		return nil, oneline.Error(fmt.Errorf("train: %s:%w", path, err))
+	}
+	return lines, nil
+}
+
+func readLogText(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxLog) {
 		err = fmt.Errorf("%s: not a file of at most %d bytes", path, maxLog)
@@ -40,14 +55,10 @@ func ReadLog(path string) ([]LogLine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("train: read the log: %w", err)
 	}
-	lines, err := parseLog(data)
-	if err != nil {
-		return nil, oneline.Error(fmt.Errorf("train: %s:%w", path, err))
-	}
-	return lines, nil
+	return data, nil
 }
 
-// parseLog reads the text of a log. Its errors begin with the line's number.
+// parseLog reads the text of a log. Its errors begin with the line's number, and come with the lines before.
 func parseLog(data []byte) ([]LogLine, error) {
 	const shortest = len(`{"step":1}` + "\n")
 	var lines []LogLine
@@ -74,7 +85,7 @@ func parseLog(data []byte) ([]LogLine, error) {
 			if end == len(data) {
 				break
 			}
-			return nil, fmt.Errorf("%d: %w", n, err)
+			return lines, fmt.Errorf("%d: %w", n, err)
 		}
 		if lines == nil {
 			lines = make([]LogLine, 0, min(bytes.Count(data, []byte("\n")), len(data)/shortest)+1)
@@ -85,16 +96,30 @@ func parseLog(data []byte) ([]LogLine, error) {
 	return lines, nil
 }
 
-// logFile appends to a log.jsonl.
-type logFile struct{ f *os.File }
+// logFile appends to a log.jsonl. Lines that cannot be written wait in memory for the next try.
+type logFile struct {
+	path    string
+	f       *disk.File
+	waiting []byte // the first line may be written in part
+	lines   int    // that wait
+}
 
 // openLog opens the log of a run that has done the given number of steps. Lines of later steps, which a crash
-// left behind its newest checkpoint, are removed: the steps are about to be done again.
-func openLog(path string, step int) (*logFile, error) {
-	if _, err := os.Stat(path); err == nil {
-		lines, err := ReadLog(path)
+// left behind its newest checkpoint, are removed: the steps are about to be done again. A corrupt log is kept beside
+// the new one, which gets the lines before the first that cannot be read.
+func openLog(path string, step int, note func(string, ...any)) (*logFile, error) {
+	if data, err := readLogText(path); !errors.Is(err, fs.ErrNotExist) {
 		if err != nil {
 			return nil, err
+		}
+		lines, err := parseLog(data)
+		if err != nil {
+			aside := path + ".corrupt"
+			if err := disk.Rename(path, aside); err != nil {
+				return nil, fmt.Errorf("train: set the corrupt log aside: %w", err)
+			}
+			note("%v: the log is corrupt and is kept as %s; the new one has the %d lines before that",
+				oneline.Error(fmt.Errorf("%s:%w", path, err)), aside, len(lines))
 		}
 		err = atomicfile.Write(path, func(w io.Writer) error {
 			for _, l := range lines {
@@ -111,21 +136,73 @@ func openLog(path string, step int) (*logFile, error) {
 			return nil, fmt.Errorf("train: cut the log back to step %d: %w", step, err)
 		}
 	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
+	l := &logFile{path: path}
+	if err := l.open(); err != nil {
 		return nil, fmt.Errorf("train: open the log: %w", err)
 	}
-	return &logFile{f}, nil
+	return l, nil
 }
 
+func (l *logFile) open() (err error) {
+	l.f, err = disk.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o644)
+	return err
+}
+
+// write appends a line, and those that wait before it.
 func (l *logFile) write(line LogLine) error {
 	data, err := json.Marshal(line)
-	if err == nil {
-		_, err = l.f.Write(append(data, '\n'))
-	}
 	if err != nil {
 		return fmt.Errorf("train: write the log: %w", err)
 	}
+	l.waiting = append(append(l.waiting, data...), '\n')
+	l.lines++
+	return l.flush()
+}
+
+// flush writes the lines that wait.
+func (l *logFile) flush() error {
+	if l.lines == 0 {
+		return nil
+	}
+	n, err := l.f.Write(l.waiting)
+	l.lines -= bytes.Count(l.waiting[:n], []byte("\n"))
+	l.waiting = l.waiting[n:]
+	if err != nil {
+		return fmt.Errorf("train: write the log: %w", err)
+	}
+	return nil
+}
+
+// sync writes the lines that wait and makes the log durable.
+func (l *logFile) sync() error {
+	if err := l.flush(); err != nil {
+		return err
+	}
+	if err := l.f.Sync(); err != nil {
+		return fmt.Errorf("train: write the log: %w", err)
+	}
+	return nil
+}
+
+// again opens the log anew after someone has removed its file, with all that it had, which the open file still has.
+// Where someone has put another file in its place, that is gone on with.
+func (l *logFile) again() error {
+	if _, err := os.Lstat(l.path); errors.Is(err, fs.ErrNotExist) {
+		text, err := io.ReadAll(io.NewSectionReader(l.f, 0, math.MaxInt64))
+		if err != nil {
+			return fmt.Errorf("read the removed log: %w", err)
+		}
+		err = atomicfile.Write(l.path, func(w io.Writer) error { _, err := w.Write(text); return err })
+		if err != nil {
+			return err
+		}
+	}
+	old := l.f
+	if err := l.open(); err != nil {
+		l.f = old
+		return err
+	}
+	old.Close() // it was for reading: a failure has no meaning
 	return nil
 }
 
@@ -147,15 +224,28 @@ func (t *Trainer) record(took time.Duration) {
 	}
 }
 
-// logStep writes the step's line: of each of the first ten steps, then at intervals, and of the last.
-func (t *Trainer) logStep() error {
-	if t.step > 10 && t.step%t.Train.LogEvery != 0 && t.step != t.Train.Steps {
-		return nil
-	}
+// logged tells whether the step has a line in the log: each of the first ten steps, then at intervals, and the last.
+func (t *Trainer) logged() bool {
+	return t.step <= 10 || t.step%t.Train.LogEvery == 0 || t.step == t.Train.Steps
+}
+
+// logStep writes the step's line.
+func (t *Trainer) logStep() {
 	line := LogLine{
 		Step: t.step, Images: t.last.Images, Loss: t.last.Loss, GradNorm: t.last.GradNorm, LR: t.last.LR,
 		ImagesPerSecond: float64(t.sinceLogImages) / max(t.sinceLogSeconds, 1e-9), Seconds: t.seconds,
 	}
 	t.sinceLogImages, t.sinceLogSeconds = 0, 0
-	return t.log.write(line)
+	t.heedLog(t.log.write(line))
+}
+
+// heedLog tells of a log that cannot be written when that begins, and when it ends.
+func (t *Trainer) heedLog(err error) {
+	switch fails := err != nil; {
+	case fails && !t.logFails:
+		t.note("%s; training goes on, and the log's lines are kept until they can be written", plain(err))
+	case !fails && t.logFails:
+		t.note("the log is written again, and no line is missing")
+	}
+	t.logFails = err != nil
 }

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"unstir/checkpoints"
 	"unstir/internal/atomicfile"
+	"unstir/internal/disk"
 )
 
 // What a run's directory holds.
@@ -50,7 +52,7 @@ func (t *Trainer) openRun(check func() error) (*Trainer, error) {
 }
 
 func (t *Trainer) open(check func() error) error {
-	if err := os.MkdirAll(filepath.Join(t.Dir, previewDir), 0o755); err != nil {
+	if err := disk.MkdirAll(filepath.Join(t.Dir, previewDir), 0o755); err != nil {
 		return fmt.Errorf("train: make the run's directory: %w", err)
 	}
 	lock, err := checkpoints.Lock(t.Dir)
@@ -62,17 +64,42 @@ func (t *Trainer) open(check func() error) error {
 		return err
 	}
 	if err := t.clean(); err != nil {
-		t.note("%v", err)
+		t.note("what an interrupted start has left stays: %v", err)
 	}
-	err = atomicfile.Write(filepath.Join(t.Dir, configName), func(w io.Writer) error {
+	if err := t.writeConfig(); err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	if t.log, err = openLog(filepath.Join(t.Dir, logName), t.step, t.note); err != nil {
+		return err
+	}
+	t.foresee()
+	return nil
+}
+
+func (t *Trainer) writeConfig() error {
+	err := atomicfile.Write(filepath.Join(t.Dir, configName), func(w io.Writer) error {
 		_, err := w.Write(t.ConfigTOML)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("train: write the configuration: %w", err)
+		return fmt.Errorf("write the configuration: %w", err)
 	}
-	t.log, err = openLog(filepath.Join(t.Dir, logName), t.step)
-	return err
+	return nil
+}
+
+// foresee tells at the start of what may go wrong later.
+func (t *Trainer) foresee() {
+	if t.lock.Local() {
+		t.note("%s is on a file system without locks: nothing keeps a second program from training there at the same time", t.Dir)
+	}
+	if t.Discard {
+		return
+	}
+	// A checkpoint has four numbers of four bytes for each parameter; the new one is written before an old one goes.
+	need := 2 * 16 * int64(t.params.Count())
+	if free, err := disk.Free(t.Dir); err == nil && free < need {
+		t.note("the disk of %s has %.1f MB free, and two checkpoints take %.1f MB: saving may fail", t.Dir, float64(free)/1e6, float64(need)/1e6)
+	}
 }
 
 // clean removes what a killed program left half written.
@@ -93,6 +120,75 @@ func (t *Trainer) clean() error {
 	return checkpoints.Clean(t.Dir)
 }
 
+// taken is an error that another try cannot mend: something that is not this run's has its place.
+type taken struct{ error }
+
+// present sees to it that the run has its directory still. One that someone has removed is made again, with the
+// configuration and the log; true: it was, and its checkpoints are gone. Of other errors than taken it tells, once.
+func (t *Trainer) present() (again bool, err error) {
+	if t.lock.InPlace() && t.log.f.InPlace() {
+		return false, nil
+	}
+	gone := filepath.Join(t.Dir, logName)
+	if !t.lock.InPlace() {
+		gone = t.Dir
+	}
+	err = t.remake()
+	var other taken
+	switch {
+	case errors.As(err, &other):
+		return false, fmt.Errorf("train: %w", err)
+	case err == nil:
+		t.note("%s was removed or replaced while the run was at work: it is there again, and training goes on", gone)
+	case !t.absent:
+		t.note("%s was removed or replaced while the run was at work: %v; training goes on, and it will be tried again", gone, err)
+	}
+	t.absent = err != nil
+	return err == nil, nil
+}
+
+// remake makes the run's directory again, or what is missing of it.
+func (t *Trainer) remake() error {
+	if !t.lock.InPlace() {
+		if err := disk.MkdirAll(filepath.Join(t.Dir, previewDir), 0o755); err != nil {
+			return err
+		}
+		t.lock.Unlock()
+		lock, err := checkpoints.Lock(t.Dir)
+		if errors.Is(err, checkpoints.ErrLocked) {
+			return taken{fmt.Errorf("%s was removed, and there is another run in its place now: %w", t.Dir, err)}
+		}
+		if err != nil {
+			return err
+		}
+		t.lock = lock
+	}
+	config, err := os.ReadFile(filepath.Join(t.Dir, configName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = t.writeConfig()
+	case err == nil && !bytes.Equal(config, t.ConfigTOML):
+		return taken{fmt.Errorf("%s was removed, and there is another run in its place now", t.Dir)}
+	}
+	if err != nil {
+		return err
+	}
+	if !t.log.f.InPlace() {
+		if err := t.log.again(); err != nil {
+			return err
+		}
+	}
+	if !isDir(t.saved) {
+		t.saved = ""
+	}
+	return nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
 // catchUp makes the preview that belongs to the step from which the run goes on, where its program was ended between
 // the checkpoint and the preview.
 func (t *Trainer) catchUp(ctx context.Context) {
@@ -105,81 +201,4 @@ func (t *Trainer) catchUp(ctx context.Context) {
 	} else if complete {
 		t.plot()
 	}
-}
-
-// keep does what a step's number asks for: a line of the log, a checkpoint, a preview. A preview that cannot be
-// made does not end the run; a log that cannot be written ends it, saved if at all possible.
-func (t *Trainer) keep(ctx context.Context) error {
-	if err := t.logStep(); err != nil {
-		if failed := t.save(context.WithoutCancel(ctx)); failed != nil {
-			return fmt.Errorf("%w; and then: %w", err, failed)
-		}
-		return err
-	}
-	if t.step == t.Train.Steps {
-		return nil // finish does it
-	}
-	if every := t.Checkpoint.Every; every > 0 && t.step%every == 0 {
-		if err := t.save(context.WithoutCancel(ctx)); err != nil {
-			return err
-		}
-	}
-	if every := t.Preview.Every; every > 0 && t.step%every == 0 {
-		t.show(ctx)
-	}
-	return nil
-}
-
-// show makes a preview and the plot of the loss.
-func (t *Trainer) show(ctx context.Context) {
-	path, err := t.preview(ctx)
-	switch {
-	case ctx.Err() != nil:
-		return // the run is being stopped: Run saves it
-	case err != nil:
-		t.note("no preview of step %d: %v", t.step, err)
-	default:
-		t.note("preview %s", path)
-	}
-	t.plot()
-}
-
-// plot draws the log's loss.
-func (t *Trainer) plot() {
-	lines, err := ReadLog(filepath.Join(t.Dir, logName))
-	if err == nil {
-		err = plotLoss(filepath.Join(t.Dir, plotName), lines)
-	}
-	if err != nil {
-		t.note("no plot of the loss: %v", err)
-	}
-}
-
-func (t *Trainer) note(format string, args ...any) {
-	if t.Notes != nil {
-		fmt.Fprintf(t.Notes, format+"\n", args...)
-	}
-}
-
-// stop saves the run where it stands.
-func (t *Trainer) stop(ctx context.Context) error {
-	if err := t.save(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
-	t.plot()
-	return &Stopped{Step: t.step, Checkpoint: t.saved}
-}
-
-// finish leaves a checkpoint, a preview and the plot of the last step.
-func (t *Trainer) finish(ctx context.Context) error {
-	if err := t.save(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
-	t.note("checkpoint %s", t.saved)
-	if t.Preview.Every > 0 {
-		t.show(ctx)
-	} else {
-		t.plot()
-	}
-	return nil
 }

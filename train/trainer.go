@@ -32,6 +32,7 @@ type Setup struct {
 	ConfigTOML []byte         // the resolved configuration, kept with the run
 	Version    string         // of the program, kept in checkpoints
 	Discard    bool           // keep no checkpoint, not even of the last step: for benchmarks
+	Patience   time.Duration  // how long the end of a run waits, trying again, for a disk that cannot be written; 0: not at all
 	StopAt     int            // save and stop after this step; 0: go on to the end
 	OnStep     func(Progress) // called after each step; may be nil
 	Notes      io.Writer      // lines for people: what was saved where; nil: none
@@ -65,6 +66,7 @@ type Trainer struct {
 	seconds          float64 // trained so far, over all starts
 	saved            string  // the newest checkpoint of this run
 	log              *logFile
+	logFails, absent bool // the log, or the run's directory, is not there at the moment, and that was told
 	lock             *checkpoints.DirLock
 	info             data.Info
 	sinceLogImages   int

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"unstir/nn/kernel"
 )
@@ -22,6 +23,7 @@ import (
 const asProgram = "UNSTIR_TEST_RUN_PROGRAM"
 
 func TestMain(m *testing.M) {
+	patience = 100 * time.Millisecond
 	if os.Getenv(asProgram) != "" {
 		main()
 	}

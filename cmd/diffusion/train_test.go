@@ -230,7 +230,7 @@ func TestACheckpointThatFailsNamesTheLastOne(t *testing.T) {
 	if r.code != exitFailed || r.out != "" {
 		t.Errorf("exit code %d, output %q", r.code, r.out)
 	}
-	has(t, "stderr", r.stderr, "save a checkpoint of step 4", native("the newest checkpoint is a/checkpoints/step-00000002"),
+	has(t, "stderr", r.stderr, "no checkpoint of step 4: saving step 4", "the next try is at step 6", "saving step 6", "trying again for 100ms", native("the newest checkpoint is a/checkpoints/step-00000002"),
 		"go on with: diffusion train --out a --resume auto")
 	must(t, "train", "--out", "a", "--resume", "auto")
 	sameRun(t, "runs/tiny", "a")
