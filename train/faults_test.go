@@ -26,7 +26,7 @@ func diskSetup(t *testing.T, steps int) Setup {
 	s.Model.BlockOutChannels, s.Model.NormNumGroups, s.Model.AttentionHeadDim = []int{4, 4}, 2, 4
 	s.Train.Steps, s.Train.BatchSize, s.Train.WarmupSteps = steps, 4, 1
 	s.Checkpoint.Every, s.Checkpoint.Keep = 1, 1
-	s.Dir = filepath.Join(fastDir(t), "run")
+	s.Dir = filepath.Join(disk.MemoryDir(t), "run")
 	s.Patience = 50 * time.Millisecond
 	return s
 }
@@ -34,7 +34,7 @@ func diskSetup(t *testing.T, steps int) Setup {
 // undisturbed is what a run leads to when nothing goes wrong.
 func undisturbed(t *testing.T, s Setup) *Trainer {
 	t.Helper()
-	s.Dir = filepath.Join(fastDir(t), "undisturbed")
+	s.Dir = filepath.Join(disk.MemoryDir(t), "undisturbed")
 	tr, err := New(s)
 	return mustRun(t, tr, err)
 }
@@ -97,23 +97,12 @@ func watchDisk(t *testing.T, f disk.Fault) {
 // operations counts what watchDisk sees in a run, without its start.
 func operations(t *testing.T, s Setup) (n int) {
 	t.Helper()
-	s.Dir = filepath.Join(fastDir(t), "counted")
+	s.Dir = filepath.Join(disk.MemoryDir(t), "counted")
 	tr, err := New(s)
 	watchDisk(t, func(disk.Op, string) error { n++; return nil })
 	defer disk.Inject(t, nil)
 	mustRun(t, tr, err)
 	return n
-}
-
-// fastDir is a temporary directory in memory where the system has that: a test with thousands of syncs.
-func fastDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "unstir-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 // One operation of the disk that fails, whichever it is, costs a run nothing: it ends well, with the same files.
@@ -126,7 +115,7 @@ func TestOneFaultAnywhereCostsNothing(t *testing.T) {
 	if all < 80 {
 		t.Fatalf("a run of two checkpoints has %d operations of the disk", all)
 	}
-	dir := fastDir(t)
+	dir := disk.MemoryDir(t)
 	for k := 0; k < all; k += *faultStride {
 		tried++
 		s.Dir = filepath.Join(dir, fmt.Sprint(k))
@@ -167,7 +156,7 @@ func TestADiskThatDiesAnywhereLosesNothing(t *testing.T) {
 	want := undisturbed(t, s)
 	all, tried := operations(t, s), 0
 	s.Patience = 0
-	dir := fastDir(t)
+	dir := disk.MemoryDir(t)
 	for k := 0; k < all; k += *faultStride {
 		tried++
 		s.Dir = filepath.Join(dir, fmt.Sprint(k))

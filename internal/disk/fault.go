@@ -2,6 +2,7 @@ package disk
 
 import (
 	"io/fs"
+	"os"
 	"sync/atomic"
 )
 
@@ -44,6 +45,19 @@ func Inject(t interface{ Cleanup(func()) }, f Fault) {
 		return
 	}
 	fault.Store(&f)
+}
+
+// MemoryDir is a temporary directory of a test, in memory where the system has that, for thousands of syncs.
+func MemoryDir(t interface {
+	TempDir() string
+	Cleanup(func())
+}) string {
+	dir, err := os.MkdirTemp("/dev/shm", "unstir-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // Check asks the fault, if there is one, and gives its error the operation's name and path.
