@@ -126,7 +126,7 @@ type taken struct{ error }
 // present sees to it that the run has its directory still. One that someone has removed is made again, with the
 // configuration and the log; true: it was, and its checkpoints are gone. Of other errors than taken it tells, once.
 func (t *Trainer) present() (again bool, err error) {
-	if t.lock.InPlace() && t.log.f.InPlace() {
+	if t.blind || t.inPlace() {
 		return false, nil
 	}
 	gone := filepath.Join(t.Dir, logName)
@@ -144,8 +144,11 @@ func (t *Trainer) present() (again bool, err error) {
 		t.note("%s was removed or replaced while the run was at work: %v; training goes on, and it will be tried again", gone, err)
 	}
 	t.absent = err != nil
+	t.blind = err == nil && !t.inPlace() // a file system that tells one file from another wrongly
 	return err == nil, nil
 }
+
+func (t *Trainer) inPlace() bool { return t.lock.InPlace() && t.log.f.InPlace() }
 
 // remake makes the run's directory again, or what is missing of it.
 func (t *Trainer) remake() error {

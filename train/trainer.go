@@ -67,6 +67,7 @@ type Trainer struct {
 	saved            string  // the newest checkpoint of this run
 	log              *logFile
 	logFails, absent bool // the log, or the run's directory, is not there at the moment, and that was told
+	blind            bool // it cannot be known whether the directory is there
 	lock             *checkpoints.DirLock
 	info             data.Info
 	sinceLogImages   int
