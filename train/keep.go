@@ -12,7 +12,8 @@ import (
 )
 
 // keep does what a step's number asks for: a line of the log, a checkpoint, a preview. What cannot be written does
-// not end the run: it is told of, and tried again later. Only where another run has taken its place it ends.
+// not end the run: it is told of, and tried again later. What ends it is a number that is not finite, and another run
+// that has taken its place.
 func (t *Trainer) keep(ctx context.Context) error {
 	every := t.Checkpoint.Every
 	save := every > 0 && t.step%every == 0
@@ -43,8 +44,7 @@ func (t *Trainer) keep(ctx context.Context) error {
 // saveOrGoOn saves a checkpoint in the middle of a run.
 func (t *Trainer) saveOrGoOn(ctx context.Context) error {
 	err := t.save(context.WithoutCancel(ctx))
-	var other taken
-	if err == nil || errors.As(err, &other) {
+	if err == nil || hopeless(err) {
 		return err
 	}
 	next := t.Train.Steps
@@ -62,13 +62,12 @@ func (t *Trainer) saveOrGoOn(ctx context.Context) error {
 // leave saves where the run ends. If it cannot be done it tries again for as long as there is patience.
 func (t *Trainer) leave(ctx context.Context, patience time.Duration) error {
 	err := t.saveAll(ctx)
-	var other taken
-	if err == nil || patience <= 0 || errors.As(err, &other) {
+	if err == nil || patience <= 0 || hopeless(err) {
 		return err
 	}
 	t.note("%s; trying again for %v", plain(err), patience)
 	end := time.Now().Add(patience)
-	for wait := patience / 64; err != nil && time.Now().Before(end); wait *= 2 {
+	for wait := patience / 64; err != nil && !hopeless(err) && time.Now().Before(end); wait *= 2 {
 		select {
 		case <-ctx.Done():
 			end = time.Now() // one last try
@@ -77,6 +76,12 @@ func (t *Trainer) leave(ctx context.Context, patience time.Duration) error {
 		err = t.saveAll(ctx)
 	}
 	return err
+}
+
+// hopeless tells the errors of a save that another try cannot mend from those of the disk.
+func hopeless(err error) bool {
+	var other taken
+	return errors.As(err, &other) || errors.Is(err, ErrNotFinite)
 }
 
 // saveAll saves a checkpoint and the lines of the log that wait.

@@ -28,7 +28,7 @@ func TestTrainingOnARealDiskThatFills(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	r := program(t, "", "train", "--config", "tiny.toml", "--out", "disk/a")
+	r := runProgram(t, "", "train", "--config", "tiny.toml", "--out", "disk/a")
 	if r.code != exitFailed {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
@@ -40,13 +40,13 @@ func TestTrainingOnARealDiskThatFills(t *testing.T) {
 			t.Errorf("%s is left", name)
 		}
 	}
-	if r := program(t, "", "inspect", "disk/a"); r.code != exitDone {
+	if r := runProgram(t, "", "inspect", "disk/a"); r.code != exitDone {
 		t.Error(r.stderr)
 	}
 	if err := syscall.Mount("tmpfs", "disk", "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
 		t.Fatal(err)
 	}
-	if r := program(t, "", "train", "--out", "disk/a", "--resume", "auto"); r.code != exitDone {
+	if r := runProgram(t, "", "train", "--out", "disk/a", "--resume", "auto"); r.code != exitDone {
 		t.Error(r.stderr)
 	}
 	sameRun(t, "runs/tiny", "disk/a")

@@ -4,20 +4,14 @@ package main
 
 import (
 	"bytes"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 )
 
-// program runs the program itself, below a shell's command if there is one, and returns what a user sees of it.
-func program(t *testing.T, shell string, args ...string) result {
+// runProgram runs the program in a process of its own, as program has it, and returns what a user sees of it.
+func runProgram(t *testing.T, script string, args ...string) result {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), os.Args[0], args...)
-	if shell != "" {
-		c = exec.CommandContext(t.Context(), "/bin/sh", append([]string{"-c", shell + `; exec "$0" "$@"`, os.Args[0]}, args...)...)
-	}
-	c.Env = append(os.Environ(), asProgram+"=1")
+	c := program(t, script, args...)
 	var out, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &out, &stderr
 	err := c.Run()
@@ -31,7 +25,7 @@ func program(t *testing.T, shell string, args ...string) result {
 func TestTrainingUnderAFileSizeLimit(t *testing.T) {
 	workspaceWithRun(t)
 	must(t, "train", "--config", "tiny.toml", "--out", "a", "--stop-at", "2")
-	r := program(t, "ulimit -f 100", "train", "--out", "a", "--resume", "auto") // 51,200 or 102,400 bytes, as the shell counts
+	r := runProgram(t, `ulimit -f 100; exec "$0" "$@"`, "train", "--out", "a", "--resume", "auto") // 51,200 or 102,400 bytes, as the shell counts
 	if r.code != exitFailed {
 		t.Errorf("exit code %d", r.code)
 	}
@@ -42,7 +36,7 @@ func TestTrainingUnderAFileSizeLimit(t *testing.T) {
 			t.Errorf("%s is left", name)
 		}
 	}
-	if r := program(t, "", "train", "--out", "a", "--resume", "auto"); r.code != exitDone {
+	if r := runProgram(t, "", "train", "--out", "a", "--resume", "auto"); r.code != exitDone {
 		t.Error(r.stderr)
 	}
 	sameRun(t, "runs/tiny", "a")

@@ -23,7 +23,7 @@ import (
 const asProgram = "UNSTIR_TEST_RUN_PROGRAM"
 
 func TestMain(m *testing.M) {
-	patience = 100 * time.Millisecond
+	diskPatience = 100 * time.Millisecond
 	if os.Getenv(asProgram) != "" {
 		main()
 	}

@@ -109,8 +109,8 @@ func (f trainFlags) load(c *cobra.Command) (cfg *configs.Config, dir string, err
 	return cfg, dir, nil
 }
 
-// patience is how long the last checkpoint waits for a disk that cannot be written.
-var patience = time.Minute
+// diskPatience is how long the last checkpoint waits for a disk that cannot be written.
+var diskPatience = time.Minute
 
 func runTrain(c *cobra.Command, f trainFlags) error {
 	ctx := c.Context()
@@ -143,7 +143,7 @@ func runTrain(c *cobra.Command, f trainFlags) error {
 		Seed: cfg.Seed, Data: dataset, Flip: cfg.Data.Flip, Model: cfg.Model, Scheduler: cfg.Scheduler,
 		Train: cfg.Train, EMA: cfg.EMA, Checkpoint: cfg.Checkpoint, Preview: cfg.Preview,
 		Dir: dir, ConfigTOML: resolved, Version: version(), StopAt: f.stopAt,
-		OnStep: lines.step, Notes: lines, Patience: patience,
+		OnStep: lines.step, Notes: lines, Patience: diskPatience,
 	}
 	t, err := newTrainer(ctx, setup, f.resume)
 	if err != nil {
