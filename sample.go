@@ -25,7 +25,7 @@ type SampleOptions struct {
 	First    int       // number of the first image: image i of a seed is always the same one
 	Numbers  []int     // [N] numbers of the images, where they are not First, First+1, ...
 	Batch    int       // images that are sampled together; it changes the speed and the memory, not the images
-	Labels   []int     // [N] classes, for a class-conditional model
+	Labels   []int     // [N] classes, for a class-conditional model; Pipeline.Label finds one by its name
 	XT       []float32 // [N, C, H, W] to start from, in place of the seed's noise of x_T
 
 	// Settings are the sampler's own: eta, variance, clipping, spacing, pairing ... What is not set follows the scheduler
@@ -190,7 +190,7 @@ func (p *Pipeline) checkSample(o SampleOptions) error {
 	case o.Labels != nil && len(o.Labels) != o.N:
 		return fmt.Errorf("unstir: %d labels for %d images", len(o.Labels), o.N)
 	case o.Labels == nil && p.model.Config.NumClassEmbeds > 0:
-		return fmt.Errorf("unstir: the model is class-conditional: give each image a label from 0 to %d, in Labels", p.model.Config.NumClassEmbeds-1)
+		return fmt.Errorf("unstir: the model is class-conditional: give each image a label from 0 to %d, in Labels", p.NumClasses()-1)
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func (p *Pipeline) Predict(ctx context.Context, x []float32, t []int, labels []i
 	}
 	switch classes := p.model.Config.NumClassEmbeds; {
 	case labels == nil && classes > 0:
-		return nil, fmt.Errorf("unstir: the model is class-conditional: give each image a label from 0 to %d", classes-1)
+		return nil, fmt.Errorf("unstir: the model is class-conditional: give each image a label from 0 to %d", p.NumClasses()-1)
 	case labels != nil && len(labels) != len(t):
 		return nil, fmt.Errorf("unstir: %d labels for %d images", len(labels), len(t))
 	}

@@ -212,17 +212,6 @@ func walk(t reflect.Type, table string, visit func(string, reflect.Type)) {
 	}
 }
 
-func TestDistance(t *testing.T) {
-	for _, tc := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"lr", "", 2}, {"lr", "rl", 1}, {"steps", "stpes", 1}, {"every", "ever", 1}, {"kitten", "sitting", 3}} {
-		if got := distance(tc.a, tc.b); got != tc.want {
-			t.Errorf("distance(%q, %q) = %d, want %d", tc.a, tc.b, got, tc.want)
-		}
-	}
-}
-
 func TestLiteralIsTOML(t *testing.T) {
 	for _, v := range []any{"", `a"b\c`, "tab\tbell\x07é\x7f", 0.0, 1e21, -3.5, 1e-7, math.MaxFloat64, int64(-3), true} {
 		got, ok := tomlValue(literal(v))

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"unstir/internal/spell"
 )
 
 // field is one key of the config.
@@ -99,7 +101,7 @@ func unknownTable(name string) string {
 	msg := "unknown table " + name + "; "
 	best, least := "", len(name)/2
 	for _, t := range tables {
-		if d := distance(strings.ToLower(name), t); d <= least && d < len(t) {
+		if d := spell.Distance(strings.ToLower(name), t); d <= least && d < len(t) {
 			best, least = t, d-1
 		}
 	}
@@ -116,7 +118,7 @@ func nearest(key string) string {
 	name := key[strings.LastIndexByte(key, '.')+1:]
 	best, least := "", max(1, len(name)/3)+1
 	for _, f := range fields {
-		d := distance(key, f.key())
+		d := spell.Distance(key, f.key())
 		if f.name == name {
 			d = min(d, 1)
 		}
@@ -125,35 +127,4 @@ func nearest(key string) string {
 		}
 	}
 	return best
-}
-
-// distance is the number of letters to insert, delete, replace or swap with
-// their neighbour that leads from a to b (optimal string alignment). Anything
-// longer than a key could be is far from everything.
-func distance(a, b string) int {
-	if len(a) > 64 {
-		return len(a)
-	}
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range b {
-		rows[0][j+1] = j + 1
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			replace := rows[i-1][j-1]
-			if a[i-1] != b[j-1] {
-				replace++
-			}
-			d := min(rows[i-1][j]+1, rows[i][j-1]+1, replace)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d = min(d, rows[i-2][j-2]+1)
-			}
-			rows[i][j] = d
-		}
-	}
-	return rows[len(a)][len(b)]
 }

@@ -71,14 +71,92 @@ func TestClassesFromFolderToSample(t *testing.T) {
 		"sample --noise e.npy --sampler ddim --out o.npy":                   "--label is missing: the model is class-conditional, with classes 0 to 1: a, b",
 		"sample --n 1 --label 2 --out o.npy":                                `--label "2": the classes are 0 to 1: a, b`,
 		"sample --n 1 --label c --out o.npy":                                `--label "c": the classes are 0 to 1: a, b`,
-		"interpolate --from 1 --to 2 --out o.png --label all":               `--label "all": the classes are 0 to 1: a, b`,
 		"interpolate --from 1 --to 2 --out o.png --label 0,x":               `--label "x": the classes are 0 to 1`,
-		"interpolate --from 1 --to 2 --out o.png --label 0,1,0":             "--label 0,1,0: one class is wanted, or those of the two ends",
+		"interpolate --from 1 --to 2 --out o.png --label 0,1,0":             "--label 0,1,0: these are 3 classes; one is wanted, or those of the two ends",
 		"encode --images images/a/0.png --out o.npy":                        "--label is missing",
 		"train --config tiny.toml --set model.num_class_embeds=1 --out one": "num_class_embeds is 1, but folder has 2 classes",
 	} {
 		if r := call(strings.Fields(args)...); r.code == 0 || !strings.Contains(said(r.stderr), want) {
 			t.Errorf("diffusion %s: exit code %d, says %q, want %q", args, r.code, said(r.stderr), want)
 		}
+	}
+}
+
+// Every command asks for a class by its folder's name first: a name that is a number, that has a comma, or that another
+// system wrote in another Unicode form. A number that no folder has is not a place in the list.
+func TestLabelsByNameInEveryCommand(t *testing.T) {
+	workspace(t)
+	classes := []string{"1", "10", "cafe\u0301", "goldfish, Carassius auratus"} // in the order of their labels
+	for i, class := range classes {
+		if err := os.Mkdir("images/"+class, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename("images/"+string(rune('0'+i))+".png", "images/"+class+"/0.png"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, spare := range []string{"4", "5", "6"} {
+		if err := os.Rename("images/"+spare+".png", "images/1/"+spare+".png"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(t, strings.Fields("train --config tiny.toml --set model.num_class_embeds=6 --steps 4 --set preview.every=0")...)
+	commands := map[string]string{
+		"sample":      "--n 4 --sampler ddim --steps 3",
+		"encode":      "--images x.npy --steps 3",
+		"predict":     "--x x.npy --t 7",
+		"interpolate": "--from 1 --to 2 --frames 4 --steps 3",
+	}
+	run := func(command, label string) (result, []string) {
+		args := append([]string{command, "--model", "runs/tiny", "--out", "o.npy", "--label", label}, strings.Fields(commands[command])...)
+		return call(args...), args
+	}
+	read := func(command, label string) []float32 {
+		t.Helper()
+		if r, args := run(command, label); r.code != exitDone {
+			t.Fatalf("diffusion %q: exit code %d, %s", args, r.code, r.stderr)
+		}
+		return readArray(t, "o.npy").Data
+	}
+	sampled(t, "x.npy", "--n", "4", "--sampler", "ddim", "--steps", "3") // each class in turn
+	turns := slices.Clone(readArray(t, "x.npy").Data)
+	for command := range commands {
+		first := read(command, classes[0])
+		for i, label := range []string{"1", "10", "caf\u00e9", "goldfish, Carassius auratus"} {
+			got := read(command, label)
+			if command == "sample" && !slices.Equal(got[i*64:(i+1)*64], turns[i*64:(i+1)*64]) {
+				t.Errorf("--label %s is not class %d", label, i)
+			}
+			if i > 0 && slices.Equal(got, first) {
+				t.Errorf("%s: --label %s changes nothing", command, label)
+			}
+			if !slices.Equal(read(command, `"`+classes[i]+`"`), got) {
+				t.Errorf("%s: the name of class %d in quotes is another class", command, i)
+			}
+		}
+		a, b := `10 , "goldfish, Carassius auratus"`, `"10","goldfish, Carassius auratus"`
+		if ab := read(command, a); !slices.Equal(ab, read(command, b)) || slices.Equal(ab, read(command, "10")) {
+			t.Errorf("%s: --label %s is not two classes", command, a)
+		}
+		for label, want := range map[string]string{
+			"0":        `--label "0": the classes are 1, 10, cafe` + "\u0301" + `, "goldfish, Carassius auratus"`,
+			"2":        `--label "2": the classes are 1, 10, cafe` + "\u0301" + `, "goldfish, Carassius auratus"`,
+			"01":       `--label "01": the classes are 1, 10, cafe` + "\u0301" + `, "goldfish, Carassius auratus" (did you mean 1?)`,
+			"goldfish": `--label "goldfish": the classes are 1, 10, cafe` + "\u0301" + `, "goldfish, Carassius auratus" (did you mean "goldfish, Carassius auratus"?)`,
+			"":         `--label "": the classes are 1, 10, cafe` + "\u0301" + `, "goldfish, Carassius auratus"`,
+		} {
+			if r, args := run(command, label); r.code != exitUsage || said(r.stderr) != want {
+				t.Errorf("diffusion %q: exit code %d, says %q, want %q", args, r.code, said(r.stderr), want)
+			}
+		}
+	}
+	if !slices.Equal(read("sample", "all"), turns) || !slices.Equal(read("sample", `1,10,café,"goldfish, Carassius auratus"`), turns) {
+		t.Error("all classes in turn are not what they are without --label")
+	}
+	if r, _ := run("interpolate", "all"); r.code != exitUsage || said(r.stderr) != "--label all: these are 4 classes; one is wanted, or those of the two ends" {
+		t.Errorf("a walk through all classes: exit code %d, says %q", r.code, said(r.stderr))
+	}
+	if out := must(t, "inspect"); !strings.Contains(out, `1, 10, cafe`+"\u0301"+`, "goldfish, Carassius auratus"`+"\n") || strings.Contains(out, "0 to 3") {
+		t.Errorf("inspect does not list the names as --label takes them:\n%s", out)
 	}
 }

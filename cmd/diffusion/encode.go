@@ -48,7 +48,7 @@ backwards.`,
 	p.IntVar(&f.refine, "refine", unstir.DefaultRefine, "rounds that correct each step, for a more faithful encoding; 0: the plain inversion")
 	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
 	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
-	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, such as 3 or 0,1,2 or cat,dog; repeated over the images")
+	p.StringVar(&f.label, "label", "", labelHelp+"; repeated over the images")
 	p.IntVar(&f.batch, "batch", 0, "images encoded together; changes speed and memory, not the encodings")
 	p.StringVar(&f.out, "out", "", "the encodings: a .npy `FILE`")
 	p.BoolVar(&f.check, "check", false, "also decode, and say how far the images are from what they were")
@@ -107,7 +107,7 @@ func runEncode(c *cobra.Command, f encodeFlags) error {
 	if err != nil {
 		return err
 	}
-	if o.Labels, err = labelsFor(p, f.label, x.Shape[0]); err != nil {
+	if o.Labels, err = labelsFor(c, p, f.label, x.Shape[0]); err != nil {
 		return err
 	}
 	printNotes(c, p, unstir.SampleOptions{

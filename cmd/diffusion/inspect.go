@@ -70,8 +70,8 @@ func describeModel(w io.Writer, p *unstir.Pipeline) {
 	ch, h, wd := p.Shape()
 	fmt.Fprintf(w, "images\t%dx%dx%d, any rows and columns divisible by %d\n", ch, h, wd, 1<<(m.Levels()-1))
 	fmt.Fprintf(w, "model\tchannels %v, %d layers a block, %s / %s\n", m.BlockOutChannels, m.LayersPerBlock, strings.Join(m.DownBlockTypes, " "), strings.Join(m.UpBlockTypes, " "))
-	if classes, names := trainedClasses(p); classes > 0 {
-		fmt.Fprintf(w, "classes\t0 to %d%s\n", classes-1, inWords(names))
+	if p.NumClasses() > 0 {
+		fmt.Fprintf(w, "classes\t%s\n", p.ClassList(0))
 	}
 	sc := p.Schedule.Config
 	fmt.Fprintf(w, "schedule\t%s, %d timesteps, predicts %s, variance %s, clip_sample %v\n", sc.BetaSchedule, sc.NumTrainTimesteps, sc.PredictionType, sc.VarianceType, sc.ClipSample)

@@ -52,7 +52,7 @@ a walk, .npy the images [N, C, H, W] in [-1, 1].`,
 	p.StringVar(&f.clip, "clip", "", "clipping of the guess of x_0: static, dynamic or none (default: none from a picture or a file, else the model's)")
 	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
 	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
-	p.StringVar(&f.label, "label", "", "class for a class-conditional model, or the two ends' classes, as 3,7: a frame is of the nearer end's")
+	p.StringVar(&f.label, "label", "", labelHelp+"; one, or those of the two ends: a frame is of the nearer end's")
 	p.IntVar(&f.batch, "batch", 0, "images sampled together; changes speed and memory, not the images")
 	p.StringVar(&f.out, "out", "strip.png", "`FILE` to write")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
@@ -122,10 +122,7 @@ func runInterpolate(c *cobra.Command, f interpolateFlags) error {
 	if o.Steps, err = stepsFor(p, f.steps); err != nil {
 		return err
 	}
-	if strings.Count(f.label, ",") > 1 {
-		return usagef("--label %s: one class is wanted, or those of the two ends", f.label)
-	}
-	if o.Labels, err = labelsFor(p, f.label, 2); err != nil {
+	if o.Labels, err = f.labels(c, p); err != nil {
 		return err
 	}
 	printNotes(c, p, o)
@@ -175,6 +172,15 @@ func isPicture(end string) bool {
 	}
 	path, _ := splitIndex(end)
 	return !strings.EqualFold(filepath.Ext(path), ".npy")
+}
+
+// labels are the classes of the two ends; nil for a model without classes.
+func (f interpolateFlags) labels(c *cobra.Command, p *unstir.Pipeline) ([]int, error) {
+	set, err := parseLabels(c, p, f.label)
+	if len(set) > 2 {
+		return nil, usagef("--label %s: these are %d classes; one is wanted, or those of the two ends", f.label, len(set))
+	}
+	return repeated(set, 2), err
 }
 
 // end is the x_T of one end of the walk, of the class in labels if there is one.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -43,56 +41,49 @@ func withoutPath(err error) error {
 	return err
 }
 
-// labelsFor repeats a list of classes, by number or name, over n images; nil for a model without classes.
-func labelsFor(p *unstir.Pipeline, list string, n int) ([]int, error) {
-	classes, names := trainedClasses(p)
+// labelHelp begins the help of --label.
+const labelHelp = "`CLASSES` of a class-conditional model, by name, or by number unless the names are numbers: one, all, or a list such as cat,dog or \"goldfish, Carassius auratus\",3"
+
+// labelsFor are the classes that --label asks for, repeated over n images; nil for a model without classes.
+func labelsFor(c *cobra.Command, p *unstir.Pipeline, list string, n int) ([]int, error) {
+	set, err := parseLabels(c, p, list)
+	return repeated(set, n), err
+}
+
+// parseLabels are the classes that --label asks for; nil for a model without classes.
+func parseLabels(c *cobra.Command, p *unstir.Pipeline, list string) ([]int, error) {
+	conditional, given := p.NumClasses() > 0, c.Flags().Changed("label")
 	switch {
-	case classes == 0 && list == "":
+	case !conditional && list == "":
 		return nil, nil
-	case classes == 0:
+	case !conditional:
 		return nil, usagef("--label %s: the model is not class-conditional; leave it out", list)
-	case list == "":
-		return nil, usagef("--label is missing: the model is class-conditional, with classes 0 to %d%s", classes-1, inWords(names))
+	case !given:
+		return nil, usagef("--label is missing: the model is class-conditional, with classes %s", p.ClassList(400))
 	}
-	var set []int
-	for s := range strings.SplitSeq(list, ",") {
-		l := classNumber(strings.TrimSpace(s), names)
-		if l < 0 || l >= classes {
-			return nil, usagef("--label %q: the classes are 0 to %d%s", s, classes-1, inWords(names))
-		}
-		set = append(set, l)
+	set, err := p.ParseLabels(list)
+	return set, labelUsage(err)
+}
+
+// repeated are n labels, those of a set in turn; nil for none.
+func repeated(set []int, n int) []int {
+	if len(set) == 0 {
+		return nil
 	}
 	labels := make([]int, n)
 	for i := range labels {
 		labels[i] = set[i%len(set)]
 	}
-	return labels, nil
+	return labels
 }
 
-// trainedClasses is how many classes a model knows, and their names as far as its checkpoint tells. It may have room for
-// more, which it has never seen.
-func trainedClasses(p *unstir.Pipeline) (int, []string) {
-	classes := p.Model().Config.NumClassEmbeds
-	if st := p.Source.State; st != nil && len(st.Data.Classes) > 0 {
-		return min(classes, len(st.Data.Classes)), st.Data.Classes
+// labelUsage is what the library says of a label, in the words of a command line.
+func labelUsage(err error) error {
+	var l *unstir.LabelError
+	if errors.As(err, &l) {
+		return usagef("--label %q: %s", l.Label, l.Reason)
 	}
-	return classes, nil
-}
-
-// classNumber is the class of that number, or else of that name; -1 for neither.
-func classNumber(s string, names []string) int {
-	if l, err := strconv.Atoi(s); err == nil {
-		return l
-	}
-	return slices.Index(names, s)
-}
-
-// inWords lists names behind a sentence.
-func inWords(names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	return ": " + strings.Join(names, ", ")
+	return err
 }
 
 // runsDir is where runs go unless --out says otherwise.

@@ -33,7 +33,7 @@ func newPredict() *cobra.Command {
 	p.StringVar(&f.x, "x", "", "images: a .npy `FILE` of float32 [N, C, H, W]")
 	p.StringVar(&f.t, "t", "", "`TIMESTEP`, or one for each image: 10 or 10,500,999")
 	p.StringVar(&f.out, "out", "", "the prediction: a .npy `FILE`")
-	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, repeated over the images")
+	p.StringVar(&f.label, "label", "", labelHelp+"; repeated over the images")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
 	return c
 }
@@ -67,7 +67,7 @@ func runPredict(c *cobra.Command, f predictFlags) error {
 	if err != nil {
 		return err
 	}
-	labels, err := labelsFor(p, f.label, x.Shape[0])
+	labels, err := labelsFor(c, p, f.label, x.Shape[0])
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ type sampleFlags struct {
 	ema, rederive                                                                     bool
 	steps, n, batch, threads                                                          int
 	seed, stepSeed                                                                    uint64
+
+	classes []int // that take turns: complete sets them
 }
 
 func newSample() *cobra.Command {
@@ -59,7 +61,7 @@ with a larger --n it adds the images that are lacking.`,
 	p.Uint64Var(&f.seed, "seed", 0, "seed of the noise (default 0)")
 	p.Uint64Var(&f.stepSeed, "step-seed", 0, "seed of the steps' noise alone: one x_T leads to many images")
 	p.StringVar(&f.noise, "noise", "", "read x_T [N, C, H, W] from a .npy `FILE`")
-	p.StringVar(&f.label, "label", "", "`CLASSES` for a class-conditional model, such as 3 or 0,1,2 or cat,dog; repeated over the images (default all, but with --noise none)")
+	p.StringVar(&f.label, "label", "", labelHelp+"; repeated over the images (default all, but with --noise none)")
 	p.StringVar(&f.out, "out", "", "`FILE` or directory to write (default samples.png, or the next free of samples-2.png, samples-3.png ...)")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
 	return c
@@ -86,7 +88,7 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := f.complete(p, &options, out); err != nil {
+	if err := f.complete(c, p, &options, out); err != nil {
 		return err
 	}
 	if err := out.checkChannels(p); err != nil {
@@ -213,7 +215,7 @@ func optionsFor(sampler string, o unstir.SampleOptions) unstir.SampleOptions {
 
 // complete adds what depends on the model: x_T from a file, and labels. Where none are given all classes take turns, unless
 // x_T is from a file: it may be the encoding of an image, whose class it needs.
-func (f *sampleFlags) complete(p *unstir.Pipeline, o *unstir.SampleOptions, out *output) (err error) {
+func (f *sampleFlags) complete(c *cobra.Command, p *unstir.Pipeline, o *unstir.SampleOptions, out *output) (err error) {
 	if T := p.Schedule.T; f.steps > T {
 		return usagef("--steps %d: it must be at most %d, the number of timesteps that the model was trained on", f.steps, T)
 	}
@@ -224,16 +226,25 @@ func (f *sampleFlags) complete(p *unstir.Pipeline, o *unstir.SampleOptions, out 
 		}
 		o.XT, o.N = x.Data, x.Shape[0]
 	}
-	if classes, _ := trainedClasses(p); classes > 0 && (f.label == "all" || f.label == "" && f.noise == "") {
-		f.label = "all"
-		for i := range o.N {
-			o.Labels = append(o.Labels, i%classes)
-		}
-	} else if o.Labels, err = labelsFor(p, f.label, o.N); err != nil {
+	if f.classes, err = f.chooseClasses(c, p); err != nil {
 		return err
 	}
+	o.Labels = repeated(f.classes, o.N)
 	out.period = period(o.Labels)
 	return nil
+}
+
+// chooseClasses are the classes that take turns; nil for a model without classes.
+func (f *sampleFlags) chooseClasses(c *cobra.Command, p *unstir.Pipeline) ([]int, error) {
+	if p.NumClasses() == 0 || c.Flags().Changed("label") || f.noise != "" {
+		return parseLabels(c, p, f.label)
+	}
+	f.label = "all"
+	every := make([]int, p.NumClasses())
+	for i := range every {
+		every[i] = i
+	}
+	return every, nil
 }
 
 // period is after how many labels they repeat themselves.

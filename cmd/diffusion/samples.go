@@ -5,8 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -120,9 +120,8 @@ func (f sampleFlags) manifest(p *unstir.Pipeline, o unstir.SampleOptions) (sampl
 	if err != nil {
 		return samples.Manifest{}, err
 	}
-	if settings.Labels, err = f.labelRule(p); err != nil {
-		return samples.Manifest{}, err
-	}
+	twice := slices.Concat(f.classes, f.classes)
+	settings.Labels = twice[:period(twice)] // the shortest list that, repeated, gives each image its own label
 	m := samples.Manifest{N: o.N, Settings: settings, Origin: samples.Origin{Kernels: kernels()}}
 	for _, t := range f.provenance(p, []string{o.Sampler}, o) {
 		switch t[0] {
@@ -180,21 +179,6 @@ func settingsOf(p *unstir.Pipeline, o unstir.SampleOptions) (samples.Settings, e
 		s.XT = hex.EncodeToString(hash.Sum(nil))
 	}
 	return s, nil
-}
-
-// labelRule is the shortest list of labels that, repeated, gives each image its own, however many there are.
-func (f sampleFlags) labelRule(p *unstir.Pipeline) ([]int, error) {
-	classes, _ := trainedClasses(p)
-	if classes == 0 {
-		return nil, nil
-	}
-	g := f
-	g.noise = ""
-	o := unstir.SampleOptions{N: 2 * max(classes, 1+strings.Count(f.label, ","))} // the list at least twice, whatever its length
-	if err := g.complete(p, &o, &output{}); err != nil {
-		return nil, err
-	}
-	return o.Labels[:period(o.Labels)], nil
 }
 
 // kernels names what decides the last bits of an image: AVX2 and AVX-512 give the same.
