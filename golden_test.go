@@ -3,7 +3,6 @@ package unstir
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -31,13 +30,14 @@ type ddimFixture struct {
 }
 
 // pipeline is the fixture's model with the schedule that the run was made with: the scheduler's configuration that
-// lies beside it, or else the default one, with the run's own settings.
+// lies beside it, or else the default one, with the run's own settings; for images of the run's size.
 func (f *ddimFixture) pipeline(t *testing.T) *Pipeline {
 	t.Helper()
 	config, err := unet.ParseConfig(f.Settings.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
+	config.SampleSize.H, config.SampleSize.W = f.Sides(t, "ddim.x_T")
 	params, err := unet.Layout(config)
 	if err != nil {
 		t.Fatal(err)
@@ -92,43 +92,85 @@ func TestGoldenDDIMRun(t *testing.T) {
 
 func (f *ddimFixture) compare(t *testing.T) {
 	p := f.pipeline(t)
-	xT, traj, steps := f.Float32s(t, "ddim.x_T"), f.Floats(t, "ddim.traj_f64"), f.Ints(t, "ddim.timesteps")
-	n := f.Shape(t, "ddim.x_T")[0]
-	size := len(xT)
+	traj, steps := f.Floats(t, "ddim.traj_f64"), f.Ints(t, "ddim.timesteps")
+	size := len(f.Float32s(t, "ddim.x_T"))
 	limit := golden.Tolerance(1e-3, 5e-3)
-	if f.DDIM.Eta != 0 {
-		t.Fatalf("eta = %g: the recorded run must not draw noise", f.DDIM.Eta)
-	}
 	if len(steps) != f.DDIM.S || len(traj) != f.DDIM.S*size {
 		t.Fatalf("%d timesteps and %d values of a run of %d steps", len(steps), len(traj), f.DDIM.S)
 	}
 	worst := 0.0
-	got, err := p.Sample(context.Background(), SampleOptions{
-		N: n, Sampler: "ddim", Steps: f.DDIM.S, XT: xT, Settings: diffusion.Options{Spacing: f.DDIM.Spacing},
-		OnStep: func(s SampleStep) error {
-			if s.N != n {
-				return errors.New("the run was cut into batches")
-			}
-			if s.T != steps[s.Index] {
-				t.Errorf("step %d is at t = %d, want %d", s.Index, s.T, steps[s.Index])
-			}
-			e := golden.MaxErr(s.X, traj[s.Index*size:(s.Index+1)*size])
-			if worst = math.Max(worst, e); !(e <= limit) {
-				t.Errorf("x after step %d is off by %.2g, more than %g", s.Index, e, limit)
-			}
-			return nil
-		},
+	got := f.run(t, p, func(s diffusion.Step) error {
+		if s.T != steps[s.Index] {
+			t.Errorf("step %d is at t = %d, want %d", s.Index, s.T, steps[s.Index])
+		}
+		e := golden.MaxErr(s.X, traj[s.Index*size:(s.Index+1)*size])
+		if worst = math.Max(worst, e); !(e <= limit) {
+			t.Errorf("x after step %d is off by %.2g, more than %g", s.Index, e, limit)
+		}
+		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	final := traj[len(traj)-size:]
 	for i, v := range final {
 		final[i] = max(-1, min(1, v)) // samples leave the pipeline so
 	}
-	e := golden.MaxErr(got.Data, final)
-	t.Logf("%d steps: x within %.2g, the samples within %.2g", f.DDIM.S, worst, e)
+	e := golden.MaxErr(got, final)
+	t.Logf("%d steps, eta %g: x within %.2g, the samples within %.2g", f.DDIM.S, f.DDIM.Eta, worst, e)
 	if !(e <= limit) {
 		t.Errorf("the samples are off by %.2g, more than %g", e, limit)
+	}
+}
+
+// run is the fixture's run: Pipeline.Sample's where it draws no noise, and otherwise the same sampler with the recorded
+// noise in place of a seed's.
+func (f *ddimFixture) run(t *testing.T, p *Pipeline, observe func(diffusion.Step) error) []float32 {
+	t.Helper()
+	xT, n := f.Float32s(t, "ddim.x_T"), f.Shape(t, "ddim.x_T")[0]
+	o := SampleOptions{
+		N: n, Batch: n, Sampler: "ddim", Steps: f.DDIM.S, XT: xT,
+		Settings: diffusion.Options{Spacing: f.DDIM.Spacing, Eta: f.DDIM.Eta},
+		OnStep:   func(s SampleStep) error { return observe(s.Step) },
+	}
+	if f.Has("ddim.labels") {
+		o.Labels = f.Ints(t, "ddim.labels")
+	}
+	if f.DDIM.Eta == 0 {
+		return mustSample(t, p, o).Data
+	}
+	s, err := p.NewSampler(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := p.predictor(n, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Labels != nil {
+		if err := q.SetLabels(o.Labels); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := &diffusion.Batch{N: n, Dim: len(xT) / n, X: f.Floats(t, "ddim.x_T")}
+	if err := s.Sample(context.Background(), q.Float64(), b, f.noise(t, n, b.Dim), observe); err != nil {
+		t.Fatal(err)
+	}
+	samples := make([]float32, len(b.X))
+	for i, v := range b.X {
+		samples[i] = float32(max(-1, min(1, v)))
+	}
+	return samples
+}
+
+// noise is ddim.noise [S, N, C, H, W]: step k of the run adds the k-th to its images.
+func (f *ddimFixture) noise(t *testing.T, n, dim int) diffusion.Noise {
+	t.Helper()
+	if !f.Has("ddim.noise") {
+		t.Fatalf("eta = %g draws noise, and there is no tensor ddim.noise [S, N, C, H, W]", f.DDIM.Eta)
+	}
+	noise := f.Floats(t, "ddim.noise")
+	if len(noise) != f.DDIM.S*n*dim {
+		t.Fatalf("ddim.noise has %d values; %d steps of %d images have %d", len(noise), f.DDIM.S, n, f.DDIM.S*n*dim)
+	}
+	return func(dst []float64, image, step int) {
+		copy(dst, noise[(step*n+image)*dim:])
 	}
 }

@@ -85,9 +85,8 @@ func (f *trainFixture) trainer(t *testing.T, slice int, warmup bool) *Trainer {
 	tr.Train.Steps, tr.Train.LR, tr.Train.WeightDecay, tr.Train.GradClip = s.Steps, s.LR, s.WeightDecay, 0
 	tr.Train.Beta1, tr.Train.Beta2, tr.Train.Eps = s.Betas[0], s.Betas[1], s.Eps
 	tr.EMA = EMAConfig{Decay: s.EMADecay, Warmup: warmup}
-	tr.gradient, err = unet.NewGradient(config, tr.params, tr.weights, unet.GradientOptions{
-		Slice: slice, H: config.SampleSize.H, W: config.SampleSize.W,
-	})
+	h, w := f.Sides(t, "x_t")
+	tr.gradient, err = unet.NewGradient(config, tr.params, tr.weights, unet.GradientOptions{Slice: slice, H: h, W: w})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,15 +96,21 @@ func (f *trainFixture) trainer(t *testing.T, slice int, warmup bool) *Trainer {
 // batch is the example of step n = 0, 1, ...; past the last one it is the last step's.
 func (f *trainFixture) batch(t *testing.T, n int) unet.Example {
 	t.Helper()
-	x, noise, ts := f.Float32s(t, "x_t"), f.Float32s(t, "noise"), f.Ints(t, "t")
-	if f.Settings.BatchPerStep {
-		n = min(n, f.Settings.Steps-1)
-		part := func(s []float32) []float32 { d := len(s) / f.Settings.Steps; return s[n*d : (n+1)*d] }
-		x, noise = part(x), part(noise)
-		d := len(ts) / f.Settings.Steps
-		ts = ts[n*d : (n+1)*d]
+	e := unet.Example{X: f.Float32s(t, "x_t"), Target: f.Float32s(t, "noise"), T: f.Ints(t, "t")}
+	if f.Has("labels") {
+		e.Labels = f.Ints(t, "labels")
 	}
-	return unet.Example{X: x, Target: noise, T: ts}
+	if s := f.Settings.Steps; f.Settings.BatchPerStep {
+		n = min(n, s-1)
+		e = unet.Example{X: part(e.X, n, s), Target: part(e.Target, n, s), T: part(e.T, n, s), Labels: part(e.Labels, n, s)}
+	}
+	return e
+}
+
+// part is part n of s parts of one length.
+func part[V any](list []V, n, s int) []V {
+	d := len(list) / s
+	return list[n*d : (n+1)*d]
 }
 
 // A run from recorded weights through recorded batches has the reference's losses, gradient norms, weights and

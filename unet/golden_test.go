@@ -56,7 +56,8 @@ func (f *fixture) labels(t *testing.T) []int {
 func (f *fixture) predict(t *testing.T, m *Model) []float32 {
 	t.Helper()
 	x, ts := f.Float32s(t, "x"), f.Ints(t, "t")
-	p, err := NewPredictor(m, len(ts), m.Config.SampleSize.H, m.Config.SampleSize.W)
+	h, w := f.Sides(t, "x")
+	p, err := NewPredictor(m, len(ts), h, w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func (f *fixture) predict(t *testing.T, m *Model) []float32 {
 			t.Fatal(err)
 		}
 	}
-	out := make([]float32, len(ts)*m.Config.OutChannels*m.Config.SampleSize.H*m.Config.SampleSize.W)
+	out := make([]float32, len(ts)*m.Config.OutChannels*h*w)
 	if err := p.Predict(context.Background(), out, x, ts); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestGoldenIntermediates(t *testing.T) {
 		t.Run(f.Name(), func(t *testing.T) {
 			m := f.model(t)
 			x, ts := f.Float32s(t, "x"), f.Ints(t, "t")
-			h, w := m.Config.SampleSize.H, m.Config.SampleSize.W
+			h, w := f.Sides(t, "x")
 			g := nn.NewGraph(m.Params, m.flat, false, 0)
 			in, out, err := m.Config.forward(g, len(ts), h, w, false)
 			if err != nil {
@@ -190,8 +191,9 @@ func TestGoldenGradients(t *testing.T) {
 		t.Run(f.Name(), func(t *testing.T) {
 			m := f.model(t)
 			x, ts := f.Float32s(t, "x"), f.Ints(t, "t")
+			h, w := f.Sides(t, "x")
 			d, err := NewGradient(m.Config, m.Params, m.flat, GradientOptions{
-				Slice: len(ts), H: m.Config.SampleSize.H, W: m.Config.SampleSize.W, InputGrad: true, NoDropout: true,
+				Slice: len(ts), H: h, W: w, InputGrad: true, NoDropout: true,
 			})
 			if err != nil {
 				t.Fatal(err)

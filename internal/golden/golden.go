@@ -119,6 +119,17 @@ func (f *Fixture) Shape(t testing.TB, name string) []int {
 	return info.Shape
 }
 
+// Sides are the rows and columns of a tensor of images [..., H, W]. A fixture's images have the size of its tensors,
+// whatever its model's sample_size says: that may be null, and a UNet takes any size.
+func (f *Fixture) Sides(t testing.TB, name string) (h, w int) {
+	t.Helper()
+	shape := f.Shape(t, name)
+	if len(shape) < 2 {
+		t.Fatalf("%s: the tensor %q of shape %v is no image", f.Dir, name, shape)
+	}
+	return shape[len(shape)-2], shape[len(shape)-1]
+}
+
 func size(shape []int) int {
 	n := 1
 	for _, d := range shape {
