@@ -27,6 +27,11 @@ type ddimFixture struct {
 		Clip       bool              `json:"clip_sample"`
 		AlphaToOne bool              `json:"set_alpha_to_one"`
 	} `json:"ddim"`
+	Measured struct {
+		F32 struct {
+			MaxAbs float64 `json:"max_abs"`
+		} `json:"ddim_final_f32_vs_f64"` // how far the reference's run in float32 is off
+	} `json:"tolerance_measured"`
 }
 
 // pipeline is the fixture's model with the schedule that the run was made with: the scheduler's configuration that
@@ -94,7 +99,7 @@ func (f *ddimFixture) compare(t *testing.T) {
 	p := f.pipeline(t)
 	traj, steps := f.Floats(t, "ddim.traj_f64"), f.Ints(t, "ddim.timesteps")
 	size := len(f.Float32s(t, "ddim.x_T"))
-	limit := golden.Tolerance(1e-3, 5e-3)
+	limit := f.limit()
 	if len(steps) != f.DDIM.S || len(traj) != f.DDIM.S*size {
 		t.Fatalf("%d timesteps and %d values of a run of %d steps", len(steps), len(traj), f.DDIM.S)
 	}
@@ -118,6 +123,15 @@ func (f *ddimFixture) compare(t *testing.T) {
 	if !(e <= limit) {
 		t.Errorf("the samples are off by %.2g, more than %g", e, limit)
 	}
+}
+
+// limit bounds the error of x: some models make much more of a rounding error than others, the reference's own in
+// float32 included.
+func (f *ddimFixture) limit() float64 {
+	if own := f.Measured.F32.MaxAbs; own > 0 {
+		return golden.Tolerance(7, 20) * own
+	}
+	return golden.Tolerance(1e-3, 5e-3)
 }
 
 // run is the fixture's run: Pipeline.Sample's where it draws no noise, and otherwise the same sampler with the recorded

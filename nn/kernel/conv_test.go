@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"unstir/internal/alloctest"
 )
 
 // convData is a shape with random operands, and room for the results.
@@ -474,7 +476,7 @@ func TestConvDoesNotAllocate(t *testing.T) {
 				t.Fatal(err)
 			}
 			u, scratch := make([]float32, c.PreparedLen()), NewScratch(c.Scratch())
-			n := mallocs(func() {
+			n := alloctest.Count(20, func() {
 				c.Forward(d.y, d.x, d.w, d.bias, d.temb, d.res, scratch)
 				c.Prepare(u, d.w)
 				c.ForwardPrepared(d.y, d.x, u, d.w, d.bias, d.temb, d.res, scratch)
@@ -504,9 +506,7 @@ func TestNewConvRefusesImpossibleShapes(t *testing.T) {
 
 // AVX2 and AVX-512 give the same bits.
 func TestConvBitsOfAVX2AndAVX512(t *testing.T) {
-	if bestLevel() < AVX512 {
-		t.Skip("this CPU has no AVX-512")
-	}
+	needAVX512(t)
 	defer SetLevel(ActiveLevel())
 	r := testRand(9)
 	forShapes(r, convShapes(r), func(d *convData) {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"unstir/internal/alloctest"
 )
 
 func testRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
@@ -155,9 +157,7 @@ func TestGemmBitsDoNotDependOnTheOtherRowsAndColumns(t *testing.T) {
 }
 
 func TestGemmBitsOfAVX2AndAVX512(t *testing.T) {
-	if bestLevel() < AVX512 {
-		t.Skip("this CPU has no AVX-512")
-	}
+	needAVX512(t)
 	defer SetLevel(ActiveLevel())
 	for seed, g := range gemmCases(testRand(3)) {
 		var c [2][]float32
@@ -178,7 +178,7 @@ func TestGemmDoesNotAllocate(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		r := testRand(4)
 		a, b, c, scratch := randoms(r, 400), randoms(r, 400), randoms(r, 400), make([]float32, GemmScratch(20, 20, 20))
-		if n := mallocs(func() { Gemm(c, 20, a, 20, false, b, 20, true, 20, 20, 20, false, scratch) }); n > 0 {
+		if n := alloctest.Count(20, func() { Gemm(c, 20, a, 20, false, b, 20, true, 20, 20, 20, false, scratch) }); n > 0 {
 			t.Errorf("%d allocations in 20 calls", n)
 		}
 	})

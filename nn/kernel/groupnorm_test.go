@@ -307,9 +307,7 @@ func TestGroupNormGivesEqualBitsOnAVX2AndAVX512(t *testing.T) {
 // equalOnVectorLevels compares the results of f on AVX2 and on AVX-512.
 func equalOnVectorLevels(t *testing.T, what string, f func() map[string][]float32) {
 	t.Helper()
-	if bestLevel() < AVX512 {
-		t.Skip("this machine or build has no AVX-512")
-	}
+	needAVX512(t)
 	old := ActiveLevel()
 	defer SetLevel(old)
 	var results []map[string][]float32

@@ -54,3 +54,11 @@ func TestSetLevelRefusesWhatTheCPULacks(t *testing.T) {
 		t.Errorf("SetLevel(%v) succeeded although the best level is %v", l, bestLevel())
 	}
 }
+
+// needAVX512 skips a test that compares AVX-512 with AVX2 where there is no AVX-512, and says what is not tested then.
+func needAVX512(t *testing.T) {
+	t.Helper()
+	if bestLevel() < AVX512 {
+		t.Skip("SKIP: no AVX-512 in this machine or build: that it gives the bits of AVX2 is not tested")
+	}
+}

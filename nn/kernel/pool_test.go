@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"unstir/internal/alloctest"
 )
 
 // withThreads runs f with each of the given numbers of threads and restores the old one.
@@ -190,48 +192,10 @@ func TestParallelDoesNotAllocate(t *testing.T) {
 	withThreads(t, []int{1, 2}, func(threads int) {
 		f := func(int) {}
 		g := func(_, _, _ int) {}
-		if n := mallocs(func() { Parallel(100, f); parallelRanges(100, 2, g) }); n > 0 {
+		if n := alloctest.Count(20, func() { Parallel(100, f); parallelRanges(100, 2, g) }); n > 0 {
 			t.Errorf("%d threads: %d allocations in 20 sections", threads, n)
 		}
 	})
-}
-
-// mallocs is the number of allocations of the whole process in 20 calls of f,
-// the least of several trials, because the runtime allocates now and then too.
-func mallocs(f func()) uint64 {
-	least := ^uint64(0)
-	for trial := 0; trial < 5 && least > 0; trial++ {
-		stockWaits()
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		for i := 0; i < 20; i++ {
-			f()
-		}
-		runtime.ReadMemStats(&after)
-		least = min(least, after.Mallocs-before.Mallocs)
-	}
-	return least
-}
-
-// stockWaits leaves the runtime a stock of the records that it links a goroutine waiting on a channel with. A worker that
-// parks takes one and gives it back to the processor it wakes on; where the processor it parks on has none, the runtime
-// allocates one, and that is nobody's doing who calls Parallel. Collecting garbage throws a part of the stock away.
-func stockWaits() {
-	const goroutines = 1000
-	var waiting sync.WaitGroup
-	release := make(chan struct{})
-	waiting.Add(goroutines)
-	for range goroutines {
-		go func() {
-			<-release
-			waiting.Done()
-		}()
-	}
-	for i := 0; i < 100; i++ { // until all wait, more or less
-		runtime.Gosched()
-	}
-	close(release)
-	waiting.Wait()
 }
 
 func BenchmarkParallelEmpty(b *testing.B) {
