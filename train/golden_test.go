@@ -28,7 +28,11 @@ type trainFixture struct {
 		EMADecay     float64    `json:"ema_decay"`
 		BatchPerStep bool       `json:"batch_per_step"` // x_t, t and noise have a batch for each step
 	} `json:"settings"`
-	Final map[string]map[string]finalTensor `json:"tensors_final"`
+	Final    map[string]map[string]finalTensor `json:"tensors_final"`
+	Measured struct {
+		Loss     float64 `json:"loss_max_rel"`
+		GradNorm float64 `json:"grad_norm_max_rel"`
+	} `json:"tolerance_measured"` // how far the reference's run in float32 is off; 0: not said
 }
 
 // finalTensor describes a tensor after the last step.
@@ -153,10 +157,11 @@ func (f *trainFixture) run(t *testing.T, warmup bool) *Trainer {
 		return tr // the same losses as without
 	}
 	t.Logf("%d steps: losses within %.2g, gradient norms within %.2g, relative", f.Settings.Steps, worstLoss, worstNorm)
-	if limit := golden.Tolerance(5e-6, 4e-5); !(worstLoss <= limit) {
+	own := golden.Tolerance(7, 20) // times the reference's own error: some runs make much more of it than others
+	if limit := max(golden.Tolerance(5e-6, 4e-5), own*f.Measured.Loss); !(worstLoss <= limit) {
 		t.Errorf("a loss is off by %.2g, more than %g", worstLoss, limit)
 	}
-	if limit := golden.Tolerance(3e-5, 1.5e-4); !(worstNorm <= limit) {
+	if limit := max(golden.Tolerance(3e-5, 1.5e-4), own*f.Measured.GradNorm); !(worstNorm <= limit) {
 		t.Errorf("a gradient's norm is off by %.2g, more than %g", worstNorm, limit)
 	}
 	return tr

@@ -60,7 +60,7 @@ def make(out, inputs):
     if not file:
         raise SystemExit("train_tiny trains unet_tiny: make that first")
     weights = load_file(file)
-    losses32, _, final32 = train(weights, torch.float32, x_t, t, noise)
+    losses32, norms32, final32 = train(weights, torch.float32, x_t, t, noise)
     losses, norms, final = train(weights, torch.float64, x_t, t, noise)
 
     tensors = {"x0": x0, "noise": noise, "t": t, "x_t": x_t}
@@ -76,7 +76,10 @@ def make(out, inputs):
                 tensors[f"{kind}.{n}"] = values[n]
         squares += float(((p - final32["param"][n].double()) ** 2).sum())
         count += p.numel()
-    measured = {"loss_max_rel": max(abs(a / b - 1) for a, b in zip(losses32, losses)), "rms_param_diff": (squares / count) ** 0.5}
+    measured = {
+        "loss_max_rel": max(abs(a / b - 1) for a, b in zip(losses32, losses)),
+        "grad_norm_max_rel": max(abs(a / b - 1) for a, b in zip(norms32, norms)), "rms_param_diff": (squares / count) ** 0.5,
+    }
     save(directory, "fixture", tensors,
          "AdamW from recorded weights on a recorded batch: losses before each step and after the last, norms of the gradients, the last weights "
          "and their moving averages: ema of constant decay from the first weights, ema_diffusers by EMAModel",
