@@ -29,6 +29,7 @@ import (
 	"os"
 
 	"unstir/checkpoints/safetensors"
+	"unstir/internal/filekind"
 )
 
 // Tensor is a tensor to be saved: name, shape and a function that fills in the
@@ -113,7 +114,7 @@ func readState(path string) (*State, error) {
 	// The version first: another one may have other fields.
 	var v struct{ Version int }
 	if err := json.Unmarshal(text, &v); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, explain(err, text))
 	}
 	s := &State{Version: v.Version}
 	if v.Version == StateVersion {
@@ -140,6 +141,11 @@ func decodeStrictly(text []byte, v any) error {
 	return nil
 }
 
+// explain is the error of reading a JSON file, or what the file is instead.
+func explain(err error, text []byte) error {
+	return filekind.Explain(err, text[:min(len(text), filekind.HeadSize)], int64(len(text)), filekind.JSON)
+}
+
 // Limits of the JSON and TOML files, in bytes. They are a few KB, but a state.json lists the classes, of which there
 // may be tens of thousands.
 const (
@@ -153,6 +159,9 @@ func readSmall(path string) ([]byte, error) { return readUpTo(path, maxSmall) }
 
 func readUpTo(path string, limit int) ([]byte, error) {
 	f, err := openFile(path)
+	if target, ok := filekind.DanglingLink(path); ok && err != nil {
+		return nil, fmt.Errorf("%s: it is a link to %s, which is not there (an interrupted download?)", path, target)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -14,10 +14,10 @@ import (
 	"unstir/internal/disk"
 )
 
-// Pipeline is what Export writes: a diffusers DDPMPipeline.
+// Pipeline is what Export writes: a diffusers DDPMPipeline, or a DDIMPipeline where the scheduler is a DDIMScheduler.
 type Pipeline struct {
 	UNet      json.RawMessage // a UNet2DModel's config, with "_class_name"
-	Scheduler json.RawMessage // a DDPMScheduler's config, with "_class_name"
+	Scheduler json.RawMessage // a scheduler's config, with "_class_name"
 	Weights   []Tensor        // of the unet
 	Float16   bool            // store them in half precision
 }
@@ -32,11 +32,11 @@ func Export(ctx context.Context, dir string, p *Pipeline) error {
 }
 
 func (p *Pipeline) export(ctx context.Context, dir string) error {
-	unet, version, err := diffusersJSON(p.UNet, "UNet2DModel")
+	unet, _, version, err := diffusersJSON(p.UNet, "UNet2DModel")
 	if err != nil {
 		return fmt.Errorf("the unet's config: %w", err)
 	}
-	scheduler, _, err := diffusersJSON(p.Scheduler, "DDPMScheduler")
+	scheduler, class, _, err := diffusersJSON(p.Scheduler, "")
 	if err != nil {
 		return fmt.Errorf("the scheduler's config: %w", err)
 	}
@@ -64,7 +64,7 @@ func (p *Pipeline) export(ctx context.Context, dir string) error {
 	defer disk.RemoveAll(temp) // nothing is left there after the rename
 	part := filepath.Join(temp, "pipeline")
 	_, err = writeFiles(ctx, part, []file{
-		{fileIndex, text(modelIndex(version))},
+		{fileIndex, text(modelIndex(class, version))},
 		{fileScheduler, text(scheduler)},
 		{fileUNet, text(unet)},
 		{fileWeights, weights},

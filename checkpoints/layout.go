@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"unstir/internal/pyjson"
 )
 
 // The files of a checkpoint, with forward slashes as in the manifest.
@@ -105,7 +107,7 @@ func in(dir, file string) string { return filepath.Join(dir, filepath.FromSlash(
 // empty where it has none.
 func classOf(config json.RawMessage) (class, version string, err error) {
 	var c map[string]json.RawMessage
-	if err := json.Unmarshal(config, &c); err != nil {
+	if err := json.Unmarshal(pyjson.Standard(config), &c); err != nil {
 		return "", "", fmt.Errorf("not a JSON object: %w", err)
 	}
 	if c == nil {

@@ -10,12 +10,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 
+	"unstir/internal/filekind"
 	"unstir/internal/oneline"
 )
 
@@ -106,7 +108,7 @@ func readManifest(dir string) (*manifest, error) {
 	m := &manifest{}
 	var version struct{ Version int }
 	if err := json.Unmarshal(text, &version); err != nil {
-		return nil, fmt.Errorf("manifest.json is damaged: %w", err)
+		return nil, fmt.Errorf("manifest.json is damaged: %w", explain(err, text))
 	}
 	if version.Version != manifestVersion {
 		return nil, fmt.Errorf("manifest.json has version %d, known is %d: damaged, or written by another version of the program", version.Version, manifestVersion)
@@ -144,16 +146,32 @@ func verifyFile(ctx context.Context, dir string, want fileSum) error {
 		return err
 	}
 	if info.Size() != want.Size || !info.Mode().IsRegular() {
-		return fmt.Errorf("%s has %d bytes, not the %d of manifest.json", want.Path, info.Size(), want.Size)
+		return fmt.Errorf("%s has %d bytes, not the %d of manifest.json%s", want.Path, info.Size(), want.Size, insteadOf(dir, want.Path))
 	}
 	h := sha256.New()
 	if _, err := io.CopyBuffer(h, contextReader{ctx, f}, make([]byte, min(1<<18, info.Size()+1))); err != nil {
 		return fmt.Errorf("%s: %w", want.Path, err)
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != want.SHA256 {
-		return fmt.Errorf("%s has changed: its SHA-256 is %s, not the %s of manifest.json", want.Path, got, want.SHA256)
+		return fmt.Errorf("%s has changed: its SHA-256 is %s, not the %s of manifest.json%s", want.Path, got, want.SHA256, insteadOf(dir, want.Path))
 	}
 	return nil
+}
+
+// insteadOf says what lies in place of a checkpoint's file, where that is known: what a copy by git without LFS
+// leaves, for one.
+func insteadOf(dir, file string) string {
+	kind := filekind.JSON
+	switch path.Ext(file) {
+	case ".safetensors":
+		kind = filekind.Weights
+	case ".toml":
+		return ""
+	}
+	if what := filekind.Of(in(dir, file), kind); what != "" {
+		return ": " + filekind.Error(what).Error()
+	}
+	return ""
 }
 
 // contextReader stops reading when the context is cancelled.

@@ -12,7 +12,9 @@ import (
 	"strings"
 
 	"unstir/checkpoints/safetensors"
+	"unstir/internal/filekind"
 	"unstir/internal/oneline"
+	"unstir/internal/pyjson"
 )
 
 // Model is an opened checkpoint, diffusers pipeline or bare unet. The configs
@@ -35,7 +37,8 @@ type Model struct {
 
 // Open opens what a user may name: a run's directory (its newest checkpoint that
 // holds), a checkpoint (every file of which is checked against its manifest), a
-// diffusers pipeline, or a unet's own directory. The error wraps fs.ErrNotExist
+// diffusers pipeline, a unet's own directory, or the directory of a model in the
+// cache of Hugging Face's hub. The error wraps fs.ErrNotExist
 // where there is nothing at path, and ErrNone where there is a directory without
 // any model; a model that is damaged is neither.
 func Open(ctx context.Context, path string) (*Model, error) {
@@ -69,8 +72,19 @@ func open(ctx context.Context, path string) (*Model, error) {
 		return openPipeline(path)
 	case isFile(filepath.Join(path, "config.json")):
 		return openFlat(path)
+	case isHubCache(path):
+		snapshot, err := hubSnapshot(path)
+		if err != nil {
+			return nil, err
+		}
+		return Open(ctx, snapshot)
 	}
-	hint := ""
+	for _, name := range []string{fileIndex, "config.json", fileManifest} {
+		if target, ok := filekind.DanglingLink(filepath.Join(path, name)); ok {
+			return nil, fmt.Errorf("%s: it is a link to %s, which is not there (an interrupted download?)", filepath.Join(path, name), target)
+		}
+	}
+	hint := hubModels(path)
 	if run, err := NewestRun(path); err == nil {
 		hint = "; it holds runs, the newest is " + run
 	}
@@ -213,8 +227,11 @@ func readConfig(path, wantClass string) (json.RawMessage, error) {
 		return nil, err
 	}
 	class, _, err := classOf(config)
+	if message := filekind.ErrorBody(config); err == nil && message != "" {
+		err = errors.New("not a config")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, explain(err, config))
 	}
 	if wantClass != "" && class != "" && class != wantClass {
 		return nil, fmt.Errorf("%s: it describes a %s; only %s is supported", path, class, wantClass)
@@ -230,8 +247,12 @@ func checkIndex(path string) error {
 		return err
 	}
 	var parts map[string]json.RawMessage
-	if err := json.Unmarshal(text, &parts); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	err = json.Unmarshal(pyjson.Standard(text), &parts)
+	if message := filekind.ErrorBody(text); err == nil && message != "" {
+		err = errors.New("not a pipeline's index")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, explain(err, text))
 	}
 	var found []string
 	for name, raw := range parts {
@@ -250,32 +271,4 @@ func checkIndex(path string) error {
 		return fmt.Errorf("%s: only pipelines of a UNet2DModel and a scheduler are supported, this one has %s", path, strings.Join(found, ", "))
 	}
 	return nil
-}
-
-// findWeights finds a unet's safetensors file or the index of its shards.
-func findWeights(dir string) (string, error) {
-	single := filepath.Join(dir, weightsName)
-	index := strings.TrimSuffix(single, ".safetensors") + safetensors.IndexSuffix
-	for _, path := range []string{single, index} {
-		if isFile(path) {
-			return path, nil
-		}
-	}
-	looked := fmt.Sprintf("%s has neither %s nor %s", dir, weightsName, filepath.Base(index))
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "", err
-	}
-	for _, e := range entries {
-		if filepath.Ext(e.Name()) == ".safetensors" {
-			return "", fmt.Errorf("%s; rename %s if that is the one meant", looked, e.Name())
-		}
-	}
-	for _, e := range entries {
-		if ext := filepath.Ext(e.Name()); ext == ".bin" || ext == ".pt" || ext == ".ckpt" {
-			return "", fmt.Errorf("%s, only %s, a pickle, which can run code and is not read; convert it to safetensors, with diffusers by "+
-				"UNet2DModel.from_pretrained(%q, use_safetensors=False).save_pretrained(%q)", looked, e.Name(), dir, dir)
-		}
-	}
-	return "", errors.New(looked)
 }

@@ -122,10 +122,15 @@ func TestOpenSaysWhatItLookedFor(t *testing.T) {
 			os.Rename(in(p, fileWeights), in(p, "unet/diffusion_pytorch_model.bin"))
 			return p
 		}, []string{"diffusion_pytorch_model.bin", "convert it to safetensors"}},
-		"variant": {func(p string) string {
+		"two variants": {func(p string) string {
+			copyFile(p, fileWeights, "unet/diffusion_pytorch_model.ema.safetensors")
 			os.Rename(in(p, fileWeights), in(p, "unet/diffusion_pytorch_model.fp16.safetensors"))
 			return p
-		}, []string{"rename diffusion_pytorch_model.fp16.safetensors"}},
+		}, []string{"the variants diffusion_pytorch_model.ema.safetensors, diffusion_pytorch_model.fp16.safetensors", "rename"}},
+		"another name": {func(p string) string {
+			os.Rename(in(p, fileWeights), in(p, "unet/model.safetensors"))
+			return p
+		}, []string{"rename model.safetensors"}},
 		"damaged weights": {func(p string) string { flipIn(p, fileWeights); return p }, []string{"diffusion_pytorch_model.safetensors", "limit"}},
 		"other unet": {func(p string) string {
 			os.WriteFile(in(p, fileUNet), []byte(`{"_class_name":"UNet2DConditionModel"}`), 0o666)
@@ -144,6 +149,11 @@ func TestOpenSaysWhatItLookedFor(t *testing.T) {
 			wantError(t, err, c.says...)
 		})
 	}
+}
+
+func copyFile(dir, from, to string) {
+	b, _ := os.ReadFile(in(dir, from))
+	os.WriteFile(in(dir, to), b, 0o666)
 }
 
 func flipIn(dir, path string) {

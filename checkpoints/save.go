@@ -2,6 +2,7 @@ package checkpoints
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -172,11 +173,11 @@ func (c *Checkpoint) files() ([]file, error) {
 	if n := len(stateJSON) + 1; n > maxState {
 		return nil, fmt.Errorf("state: with the names of %d classes it has %d bytes; it must have at most %d", len(state.Data.Classes), n, maxState)
 	}
-	unet, version, err := diffusersJSON(c.UNet, "UNet2DModel")
+	unet, _, version, err := diffusersJSON(c.UNet, "UNet2DModel")
 	if err != nil {
 		return nil, fmt.Errorf("the unet's config: %w", err)
 	}
-	scheduler, _, err := diffusersJSON(c.Scheduler, "DDPMScheduler")
+	scheduler, _, _, err := diffusersJSON(c.Scheduler, "DDPMScheduler")
 	if err != nil {
 		return nil, fmt.Errorf("the scheduler's config: %w", err)
 	}
@@ -185,7 +186,7 @@ func (c *Checkpoint) files() ([]file, error) {
 	}
 	optimizer := slices.Concat(prefixed(ExpAvg, c.ExpAvg), prefixed(ExpAvgSq, c.ExpAvgSq))
 	contents := map[string]func(context.Context, io.Writer) error{
-		fileIndex:     text(modelIndex(version)),
+		fileIndex:     text(modelIndex("DDPMScheduler", version)),
 		fileUNet:      text(unet),
 		fileScheduler: text(scheduler),
 		fileState:     text(append(stateJSON, '\n')),
@@ -244,42 +245,46 @@ func tensors(list []Tensor) func(context.Context, io.Writer) error {
 	}
 }
 
-// diffusersJSON checks a config's class and lays it out as diffusers does.
-func diffusersJSON(config json.RawMessage, wantClass string) (laidOut []byte, version string, err error) {
-	class, version, err := classOf(config)
+// diffusersJSON checks a config's class, where one is wanted, and lays it out as diffusers does.
+func diffusersJSON(config json.RawMessage, wantClass string) (laidOut []byte, class, version string, err error) {
+	class, version, err = classOf(config)
 	if err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
-	if class != wantClass {
-		return nil, "", fmt.Errorf(`"_class_name" is %q, want %q`, class, wantClass)
+	if class == "" || wantClass != "" && class != wantClass {
+		return nil, "", "", fmt.Errorf(`"_class_name" is %q, want %q`, class, cmp.Or(wantClass, "a scheduler's"))
 	}
 	var b bytes.Buffer
 	if err := json.Indent(&b, bytes.TrimSpace(config), "", "  "); err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
 	b.WriteByte('\n')
-	return b.Bytes(), version, nil
+	return b.Bytes(), class, version, nil
 }
 
-// modelIndex is model_index.json.
-func modelIndex(version string) []byte {
-	if version == "" {
-		version = defaultDiffusers
+// modelIndex is model_index.json of a pipeline with a scheduler of that class.
+func modelIndex(scheduler, version string) []byte {
+	pipeline := "DDPMPipeline"
+	if scheduler == "DDIMScheduler" {
+		pipeline = "DDIMPipeline"
 	}
-	quoted, _ := json.Marshal(version) // a string: cannot fail
-	return []byte(strings.ReplaceAll(`{
-  "_class_name": "DDPMPipeline",
+	quoted := func(s string) string {
+		text, _ := json.Marshal(s) // a string: cannot fail
+		return string(text)
+	}
+	return []byte(strings.NewReplacer("PIPELINE", quoted(pipeline), "VERSION", quoted(cmp.Or(version, defaultDiffusers)), "SCHEDULER", quoted(scheduler)).Replace(`{
+  "_class_name": PIPELINE,
   "_diffusers_version": VERSION,
   "scheduler": [
     "diffusers",
-    "DDPMScheduler"
+    SCHEDULER
   ],
   "unet": [
     "diffusers",
     "UNet2DModel"
   ]
 }
-`, "VERSION", string(quoted)))
+`))
 }
 
 // writeAll writes the files and, last, their manifest into a new directory, and

@@ -130,7 +130,7 @@ func (p *parser) tensor(name string) (*entry, error) {
 	case e.DType == "" || e.Shape == nil || offsets == nil:
 		return nil, errors.New("one of dtype, shape and data_offsets is missing")
 	case e.DType.Size() == 0:
-		return nil, fmt.Errorf("unknown dtype %.80q (known: F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL)", e.DType)
+		return nil, fmt.Errorf("unknown dtype %.80q (known: F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL): save the model in one of these", e.DType)
 	case len(offsets) != 2:
 		return nil, fmt.Errorf("data_offsets %d are not two numbers, begin and end", offsets)
 	case offsets[0] > offsets[1]:

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+
+	"unstir/internal/filekind"
 )
 
 // IndexSuffix ends the name of a file that lists the shards of a model.
@@ -62,6 +64,9 @@ func (r *Reader) addFile(path string) error {
 		return fmt.Errorf("%s: not a file", path)
 	}
 	f, err := os.Open(path)
+	if target, ok := filekind.DanglingLink(path); ok && err != nil {
+		return fmt.Errorf("%s: it is a link to %s, which is not there (an interrupted download?)", path, target)
+	}
 	if err != nil {
 		return err
 	}
@@ -76,6 +81,10 @@ func (r *Reader) addFile(path string) error {
 func (r *Reader) add(src io.ReaderAt, size int64, name string) error {
 	entries, metadata, err := readHeader(src, size, name)
 	if err != nil {
+		head := make([]byte, max(0, min(size, filekind.HeadSize)))
+		if readFullAt(src, head, 0) == nil {
+			err = filekind.Explain(err, head, size, filekind.Weights)
+		}
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	for _, e := range entries {
@@ -147,7 +156,7 @@ func readIndex(path string) (map[string]string, error) {
 	}
 	p, err := newParser(text)
 	if err != nil {
-		return nil, fmt.Errorf("not valid JSON: %w", err)
+		return nil, filekind.Explain(fmt.Errorf("not valid JSON: %w", err), text[:min(len(text), filekind.HeadSize)], int64(len(text)), filekind.JSON)
 	}
 	var where map[string]string
 	err = p.object(func(key string) (err error) {

@@ -85,12 +85,17 @@ func TestEveryDamagedHeaderIsRefused(t *testing.T) {
 		file []byte
 		says string
 	}{
-		"empty file":            {nil, "truncated"},
+		"empty file":            {nil, "it is empty"},
+		"LFS pointer":           {[]byte("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12345\n"), "Git LFS pointer, which stands for a file of 12345 bytes: run git lfs pull"},
+		"a page":                {[]byte("<!doctype html><html></html>"), "HTML page"},
+		"a pickle":              {[]byte("\x80\x02}q\x00(X\x0e\x00\x00\x00conv_in.weight"), "pickle"},
+		"PyTorch's zip":         {[]byte("PK\x03\x04\x00\x00\x08\x08archive/data.pkl"), "PyTorch"},
+		"FP8":                   {file(one(`{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}`), data...), `tensor "x": unknown dtype "F8_E4M3"`},
 		"seven bytes":           {make([]byte, 7), "truncated"},
 		"header beyond file":    {binary.LittleEndian.AppendUint64(nil, 50), "only 0 follow"},
 		"header beyond limit":   {binary.LittleEndian.AppendUint64(nil, maxHeader+1), "limit"},
 		"header of 2^64-1":      {binary.LittleEndian.AppendUint64(nil, math.MaxUint64), "limit"},
-		"no header":             {file(""), "'{'"},
+		"no header":             {file(""), "nothing but zeros"},
 		"an array":              {file("[]"), "'{'"},
 		"a leading space":       {file(" {}"), "'{'"},
 		"cut JSON":              {file(`{"x":`), "JSON"},

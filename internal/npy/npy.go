@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"unstir/internal/atomicfile"
+	"unstir/internal/filekind"
 )
 
 const magic = "\x93NUMPY"
@@ -206,6 +207,9 @@ func ReadFile[T Element](path string) (Array[T], error) {
 	defer f.Close()
 	a, err := Read[T](f)
 	if err != nil {
+		if what := filekind.Of(path, filekind.Array); what != "" {
+			err = filekind.Error(what)
+		}
 		return Array[T]{}, &fs.PathError{Op: "read", Path: path, Err: err}
 	}
 	return a, nil
