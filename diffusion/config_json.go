@@ -5,15 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	"unstir/internal/oneline"
+	"unstir/internal/pyjson"
 )
 
 // DiffusersVersion is written as _diffusers_version: the version whose files
-// and numbers this package was held against.
+// and numbers this package was verified against.
 const DiffusersVersion = "0.26.3"
 
 // fields maps each key of a scheduler_config.json to its field.
@@ -38,17 +40,18 @@ func (c *Config) fields() map[string]any {
 	}
 }
 
-// ParseConfig reads diffusers' scheduler_config.json of a DDPMScheduler or a
-// DDIMScheduler and validates it. A missing key takes diffusers' default, a
-// key that is not known is an error that names it; keys that begin with "_"
-// are diffusers' own notes.
+// ParseConfig reads diffusers' scheduler_config.json, as Python writes it (with -Infinity and NaN), and validates
+// it. The classes are DDPMScheduler, DDIMScheduler, DDIMInverseScheduler, DPMSolverMultistepScheduler and
+// HeunDiscreteScheduler; Config.Class says which it was. A missing key takes the class's default. What the class's
+// sampler would do otherwise here than in diffusers, and a key that is not known and neither null nor false, is an
+// error that names it; keys that begin with "_" are diffusers' own notes.
 func ParseConfig(data []byte) (Config, error) {
 	if len(data) > maxConfig {
 		return Config{}, fmt.Errorf("scheduler config: %d bytes are more than the limit of %d", len(data), maxConfig)
 	}
-	c, err := parseConfig(data)
+	c, err := parseConfig(pyjson.Standard(data))
 	if err != nil {
-		return Config{}, oneline.Error(err)
+		return Config{}, oneline.Error(fmt.Errorf("scheduler config: %w", err))
 	}
 	return c, nil
 }
@@ -60,43 +63,69 @@ func parseConfig(data []byte) (Config, error) {
 	c := Defaults()
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(data, &raw); err != nil {
-		return Config{}, fmt.Errorf("scheduler config: not a JSON object: %w", err)
+		return c, fmt.Errorf("not a JSON object: %w", err)
 	}
-	if err := checkClass(raw["_class_name"]); err != nil {
-		return Config{}, err
+	var k scheduler
+	var err error
+	if c.Class, k, err = readClass(raw["_class_name"]); err != nil {
+		return c, err
+	}
+	if k.defaults != nil {
+		k.defaults(&c)
+	}
+	if err := olderKeys(raw); err != nil {
+		return c, err
 	}
 	fields := c.fields()
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		if strings.HasPrefix(key, "_") {
 			continue
 		}
+		value := bytes.TrimSpace(raw[key])
 		field, known := fields[key]
 		if !known {
-			return Config{}, fmt.Errorf("scheduler config: unknown key %q; known are %s",
-				key, strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+			err = k.readKey(&c.Class, key, value)
+		} else if string(value) != "null" || !slices.Contains(k.omits, key) { // a null of another class's key says nothing
+			err = readField(key, value, field)
 		}
-		value := bytes.TrimSpace(raw[key])
-		if string(value) == "null" && key != "trained_betas" {
-			return Config{}, fmt.Errorf("scheduler config: %s is null; leave it out for the default", key)
-		}
-		if err := json.Unmarshal(value, field); err != nil {
-			return Config{}, fmt.Errorf("scheduler config: %s = %.60s: want %s", key, value, wanted(field))
+		if err != nil {
+			return c, err
 		}
 	}
 	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("scheduler config: %w", err)
+		return c, err
 	}
-	return c, nil
+	return c, k.check(c)
 }
 
-// checkClass refuses the schedulers whose keys mean something else.
-func checkClass(raw json.RawMessage) error {
-	var class string
-	if raw == nil {
+func readField(key string, value json.RawMessage, field any) error {
+	if string(value) == "null" && key != "trained_betas" {
+		return fmt.Errorf("%s is null; leave it out for the default", key)
+	}
+	if err := json.Unmarshal(value, field); err != nil {
+		return fmt.Errorf("%s = %.60s: want %s", key, value, wanted(field))
+	}
+	return nil
+}
+
+// olderKeys turns predict_epsilon, which early versions of diffusers had, into prediction_type, where that is not
+// there already.
+func olderKeys(raw map[string]json.RawMessage) error {
+	old, ok := raw["predict_epsilon"]
+	if !ok {
 		return nil
 	}
-	if err := json.Unmarshal(raw, &class); err != nil || class != "DDPMScheduler" && class != "DDIMScheduler" {
-		return fmt.Errorf("scheduler config: _class_name = %s cannot be read; DDPMScheduler and DDIMScheduler can", raw)
+	delete(raw, "predict_epsilon")
+	var epsilon *bool // or null
+	if err := json.Unmarshal(old, &epsilon); err != nil {
+		return fmt.Errorf("predict_epsilon = %.60s: want true or false", old)
+	}
+	if _, newer := raw["prediction_type"]; epsilon != nil && !newer {
+		predicts := Epsilon
+		if !*epsilon {
+			predicts = SampleX0
+		}
+		raw["prediction_type"] = json.RawMessage(strconv.Quote(predicts))
 	}
 	return nil
 }
@@ -115,15 +144,24 @@ func wanted(field any) string {
 	return "a string"
 }
 
-// JSON is the scheduler_config.json that diffusers' DDPMScheduler reads:
-// every key it knows, sorted. set_alpha_to_one, which DDPMScheduler skips
-// silently as DDIMScheduler's, is written only where it is false.
+// JSON is the scheduler_config.json that diffusers' scheduler of the config's class reads, with every key it knows,
+// sorted. A key that the class does not have, which diffusers carries along in silence, is written only where it is
+// not at its default: set_alpha_to_one of DDPMScheduler.
 func (c Config) JSON() ([]byte, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("scheduler config: %w", err)
 	}
-	out := map[string]any{"_class_name": "DDPMScheduler", "_diffusers_version": DiffusersVersion}
+	k, err := c.Class.scheduler()
+	if err != nil {
+		return nil, fmt.Errorf("scheduler config: %w", err)
+	}
+	out := map[string]any{"_class_name": k.name, "_diffusers_version": DiffusersVersion}
+	standard := Defaults()
+	defaults := standard.fields()
 	for key, field := range c.fields() {
+		if slices.Contains(k.omits, key) && reflect.DeepEqual(field, defaults[key]) {
+			continue
+		}
 		switch v := field.(type) {
 		case *float64:
 			out[key] = pyFloat(*v)
@@ -133,8 +171,10 @@ func (c Config) JSON() ([]byte, error) {
 			out[key] = v
 		}
 	}
-	if c.SetAlphaToOne {
-		delete(out, "set_alpha_to_one")
+	for key, setting := range k.settings {
+		if v := setting(&c.Class).value(); v != nil {
+			out[key] = v
+		}
 	}
 	data, err := json.MarshalIndent(out, "", "  ")
 	if err != nil {

@@ -123,8 +123,11 @@ func TestParsePublishedConfigs(t *testing.T) {
 func TestConfigErrorsNameTheKey(t *testing.T) {
 	for _, c := range []struct{ json, says string }{
 		{`[]`, "not a JSON object"},
-		{`{"solver_order": 2}`, `unknown key "solver_order"`},
-		{`{"_class_name": "EulerDiscreteScheduler"}`, "EulerDiscreteScheduler"},
+		{`{"a_later_key": 2}`, `unknown key "a_later_key" with the value 2`},
+		{`{"_class_name": "EulerDiscreteScheduler"}`, "EulerDiscreteScheduler, whose sampler is not here"},
+		{`{"_class_name": "EulerDiscreteScheduler"}`, "DDIMScheduler.from_config"},
+		{`{"_class_name": "FlowMatchEulerDiscreteScheduler"}`, `"FlowMatchEulerDiscreteScheduler", which is not a scheduler of the models`},
+		{`{"_class_name": 3}`, "_class_name is 3"},
 		{`{"beta_schedule": "laplace"}`, `beta_schedule = "laplace"`},
 		{`{"beta_schedule": "laplace"}`, "linear, scaled_linear, squaredcos_cap_v2, sigmoid"},
 		{`{"variance_type": "learned_range"}`, "fixed_small"},
@@ -147,6 +150,105 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		_, err := ParseConfig([]byte(c.json))
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want an error that says %q", c.json, err, c.says)
+		}
+	}
+}
+
+// Each class has its own keys and defaults, says which sampler is its own, and reads what it wrote.
+func TestClassesOfSchedulers(t *testing.T) {
+	lambda := -5.1
+	for text, want := range map[string]struct {
+		sampler string
+		class   Class
+	}{
+		`{}`:                                             {"ddpm", Class{}},
+		`{"_class_name": "DDPMScheduler"}`:               {"ddpm", Class{}},
+		`{"_class_name": "DDIMScheduler"}`:               {"ddim", Class{Name: DDIMScheduler}},
+		`{"_class_name": "DDIMInverseScheduler"}`:        {"ddim-inverse", Class{Name: DDIMInverseScheduler}},
+		`{"_class_name": "DPMSolverMultistepScheduler"}`: {"dpm++2m", Class{Name: DPMSolverMultistepScheduler}},
+		`{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity}`:       {"dpm++2m", Class{Name: DPMSolverMultistepScheduler}},
+		`{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -5.1}`:            {"dpm++2m", Class{Name: DPMSolverMultistepScheduler, LambdaMin: &lambda}},
+		`{"_class_name": "DPMSolverMultistepScheduler", "solver_order": 1}`:                     {"dpm++1", Class{Name: DPMSolverMultistepScheduler, SolverOrder1: true}},
+		`{"_class_name": "DPMSolverMultistepScheduler", "solver_type": "heun"}`:                 {"dpm++2m-heun", Class{Name: DPMSolverMultistepScheduler, SolverHeun: true}},
+		`{"_class_name": "DPMSolverMultistepScheduler", "final_sigmas_type": "sigma_min"}`:      {"dpm++2m", Class{Name: DPMSolverMultistepScheduler, FinalSigmaMin: true}},
+		`{"_class_name": "DPMSolverMultistepScheduler", "lower_order_final": false}`:            {"dpm++2m", Class{Name: DPMSolverMultistepScheduler, KeepOrder: true}},
+		`{"_class_name": "DPMSolverMultistepScheduler", "euler_at_final": true, "later": null}`: {"dpm++2m", Class{Name: DPMSolverMultistepScheduler, EulerFinal: true}},
+		`{"_class_name": "HeunDiscreteScheduler", "timestep_spacing": "leading"}`:               {"heun", Class{Name: HeunDiscreteScheduler}},
+		// Keys of other classes, which diffusers carries along, mean nothing.
+		`{"_class_name": "DDIMScheduler", "use_karras_sigmas": true, "solver_order": 3, "sigma_max": 20.0, "interpolation_type": "linear"}`: {"ddim", Class{Name: DDIMScheduler}},
+		`{"_class_name": "DDPMScheduler", "tensor_format": "pt", "timestep_values": null, "later_switch": false}`:                           {"ddpm", Class{}},
+	} {
+		c, err := ParseConfig([]byte(text))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if d := cmp.Diff(want.class, c.Class); d != "" || c.Class.Sampler() != want.sampler {
+			t.Errorf("%s: %s, %s", text, c.Class.Sampler(), d)
+		}
+		data, err := c.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseConfig(data)
+		if d := cmp.Diff(c, again); err != nil || d != "" {
+			t.Errorf("%s is written as %s: %v, %s", text, data, err, d)
+		}
+	}
+	heun, err := ParseConfig([]byte(`{"_class_name": "HeunDiscreteScheduler", "timestep_spacing": "leading"}`))
+	if err != nil || heun.BetaStart != 0.00085 || heun.BetaEnd != 0.012 || heun.ClipSample {
+		t.Errorf("Heun's defaults: %+v, %v", heun, err)
+	}
+	if dpm, err := ParseConfig([]byte(`{"_class_name": "DPMSolverMultistepScheduler"}`)); err != nil || dpm.TimestepSpacing != "linspace" {
+		t.Errorf("DPM-Solver's defaults: %+v, %v", dpm, err)
+	}
+	for text, predicts := range map[string]string{
+		`{"predict_epsilon": false}`: SampleX0, `{"predict_epsilon": true}`: Epsilon, `{"predict_epsilon": null}`: Epsilon,
+		`{"predict_epsilon": false, "prediction_type": "v_prediction"}`: VPrediction,
+	} {
+		if c, err := ParseConfig([]byte(text)); err != nil || c.PredictionType != predicts {
+			t.Errorf("%s predicts %s, %v", text, c.PredictionType, err)
+		}
+	}
+}
+
+// What a class's sampler would do otherwise here than in diffusers is refused by its key and value.
+func TestSettingsThatAreNotHereAreRefused(t *testing.T) {
+	for _, c := range []struct{ keys, says string }{
+		{`"solver_order": 3`, "solver_order = 3"},
+		{`"solver_type": "bh2"`, `solver_type = "bh2"`},
+		{`"algorithm_type": "dpmsolver"`, `algorithm_type = "dpmsolver"`},
+		{`"final_sigmas_type": "x"`, `final_sigmas_type = "x"`},
+		{`"lambda_min_clipped": NaN`, `lambda_min_clipped = "NaN"`},
+		{`"lambda_min_clipped": Infinity`, `lambda_min_clipped = "Infinity"`},
+		{`"lambda_min_clipped": "low"`, `lambda_min_clipped = "low"`},
+		{`"use_karras_sigmas": true`, "use_karras_sigmas = true"},
+		{`"use_exponential_sigmas": true`, "use_exponential_sigmas = true"},
+		{`"use_beta_sigmas": true`, "use_beta_sigmas = true"},
+		{`"use_lu_lambdas": true`, "use_lu_lambdas = true"},
+		{`"use_flow_sigmas": true`, "use_flow_sigmas = true"},
+		{`"use_dynamic_shifting": true`, "use_dynamic_shifting = true"},
+		{`"prediction_type": "flow_prediction"`, `prediction_type = "flow_prediction"`},
+		{`"beta_schedule": "exp"`, `beta_schedule = "exp"`},
+		{`"beta_start": NaN`, `beta_start = "NaN"`},
+		{`"a_later_key": 1`, `unknown key "a_later_key"`},
+	} {
+		_, err := ParseConfig([]byte(`{"_class_name": "DPMSolverMultistepScheduler", ` + c.keys + `}`))
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want an error that says %q", c.keys, err, c.says)
+		}
+	}
+	for text, says := range map[string]string{
+		`{"_class_name": "HeunDiscreteScheduler"}`:                                                                                             `timestep_spacing = "linspace"`,
+		`{"_class_name": "HeunDiscreteScheduler", "timestep_spacing": "trailing"}`:                                                             `timestep_spacing = "trailing"`,
+		`{"_class_name": "HeunDiscreteScheduler", "timestep_spacing": "leading", "use_karras_sigmas": true}`:                                   "use_karras_sigmas = true",
+		`{"_class_name": "HeunDiscreteScheduler", "timestep_spacing": "leading", "thresholding": true}`:                                        "thresholding = true",
+		`{"_class_name": "HeunDiscreteScheduler", "timestep_spacing": "leading", "prediction_type": "sample", "rescale_betas_zero_snr": true}`: "rescale_betas_zero_snr = true",
+		`{"_class_name": "DDIMInverseScheduler", "thresholding": true}`:                                                                        "thresholding = true",
+		`{"predict_epsilon": 1}`: "predict_epsilon = 1",
+	} {
+		if _, err := ParseConfig([]byte(text)); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want an error that says %q", text, err, says)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,9 @@ import (
 //	x_t = sqrt(alphaBar_t) x_0 + sqrt(1-alphaBar_t) eps,  eps = eps(x_{t-1}, t)
 //
 // where eps, which DDIM took at x_t, is taken at x_{t-1}: the two walks agree
-// to first order in the step. x_0 is clipped only where Options.Clip asks for
-// it, since clipping cannot be undone.
+// to first order in the step. x_0 is clipped only where Options.Clip or a
+// DDIMInverseScheduler's clip_sample asks for it, since clipping cannot be
+// undone.
 //
 // Options.Refine goes on from there: it solves DDIM's step from x_t to x_{t-1}
 // for x_t by fixed-point iteration, with eps taken where DDIM takes it,
@@ -54,9 +56,7 @@ func NewDDIMInverse(s *Schedule, o Options) (*DDIMInverse, error) {
 	if o.Refine > 0 && o.Clip != "" && o.Clip != ClipNone {
 		return nil, fmt.Errorf("refine = %d and clip %s exclude each other: a clipped step cannot be solved for where it began", o.Refine, o.Clip)
 	}
-	if o.Clip == "" {
-		o.Clip = ClipNone
-	}
+	o.Clip = cmp.Or(o.Clip, s.inverseClip(o))
 	if s.Config.PredictionType == SampleX0 && s.Config.SetAlphaToOne {
 		return nil, errors.New("a model with prediction_type sample cannot be inverted from alphaBar = 1; legal is set_alpha_to_one = false")
 	}
@@ -66,6 +66,14 @@ func NewDDIMInverse(s *Schedule, o Options) (*DDIMInverse, error) {
 	}
 	slices.Reverse(path)
 	return &DDIMInverse{schedule: s, clip: s.clipper(o), refine: o.Refine, path: path}, nil
+}
+
+// inverseClip is what an inversion does to the guesses of x_0 where the options say nothing.
+func (s *Schedule) inverseClip(o Options) Clip {
+	if c := s.Config; c.Class.Name == DDIMInverseScheduler && c.ClipSample && o.Refine == 0 {
+		return ClipStatic
+	}
+	return ClipNone
 }
 
 func newDDIMInverse(s *Schedule, o Options) (Sampler, error) { return NewDDIMInverse(s, o) }

@@ -53,6 +53,7 @@ func NewDPMSolver(s *Schedule, o Options, order int, heun bool) (*DPMSolver, err
 	if err := o.check(s.T, useDPM); err != nil {
 		return nil, err
 	}
+	o, class := s.Config.Class.complete(o), s.Config.Class
 	ts, err := s.dpmTimesteps(o)
 	if err != nil {
 		return nil, err
@@ -72,7 +73,8 @@ func NewDPMSolver(s *Schedule, o Options, order int, heun bool) (*DPMSolver, err
 	for k, t := range ts {
 		d.sigmas = append(d.sigmas, s.sigma(t))
 		step := order
-		if k == 0 || k == len(ts)-1 && (!o.FinalSigmaMin || len(ts) < shortRun) {
+		lower := !o.FinalSigmaMin || class.EulerFinal || len(ts) < shortRun && !class.KeepOrder
+		if k == 0 || k == len(ts)-1 && lower {
 			step = 1
 		}
 		d.order = append(d.order, step)

@@ -26,6 +26,10 @@ func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(`{"beta_start": 1e-20, "beta_end": 1e-17}`))
 	f.Add([]byte(`{"trained_betas": [0.5, 1e-17, 0.5], "num_train_timesteps": 3}`))
 	f.Add([]byte(`{"_class_name": ["a\n"], "beta_start": "\u2028", "b\n": 1}`))
+	f.Add([]byte(`{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -5.1, "solver_order": 1, "clip_sample": false}`))
+	f.Add([]byte(`{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "final_sigmas_type": "sigma_min", "solver_type": "heun", "euler_at_final": true}`))
+	f.Add([]byte(`{"_class_name": "HeunDiscreteScheduler", "timestep_spacing": "leading", "predict_epsilon": false, "later": null}`))
+	f.Add([]byte(`{"_class_name": "DDIMInverseScheduler", "sample_max_value": 2, "use_karras_sigmas": true}`))
 	f.Add([]byte(`{"trained_betas": [` + strings.Repeat("0,", 1000) + `0]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var c Config

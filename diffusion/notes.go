@@ -82,6 +82,9 @@ func Notes(name string, s *Schedule, o Options) []Note {
 	if o.Steps == 0 {
 		o.Steps = len(o.Timesteps)
 	}
+	if _, ok := sampler.(*DPMSolver); ok {
+		o = s.Config.Class.complete(o)
+	}
 	var notes []Note
 	if problem := s.mismatch(name, sampler, o); problem != "" {
 		notes = append(notes, Note{problem, s.tiling(name, o), o.Timesteps == nil})

@@ -149,3 +149,21 @@ func TestNoiseForgetsTheBeginning(t *testing.T) {
 		t.Errorf("ddpm: %v", n)
 	}
 }
+
+// A pipeline's lambda_min_clipped is no gap at the beginning: it is where the scheduler means to begin.
+func TestNoNoteOfALambdaThatTheSchedulerClips(t *testing.T) {
+	c, err := ParseConfig([]byte(`{"_class_name": "DPMSolverMultistepScheduler", "beta_schedule": "squaredcos_cap_v2", "lambda_min_clipped": -2.0}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSchedule(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := Notes("dpm++2m", s, Options{Steps: 20}); len(notes) > 0 {
+		t.Errorf("with the scheduler's lambda: %v", notes)
+	}
+	if sampler, err := New("dpm++2m", s, Options{Steps: 20}); err != nil || sampler.Timesteps()[0] > 950 {
+		t.Errorf("the lambda is not taken: %v, %v", sampler, err)
+	}
+}

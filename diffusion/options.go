@@ -25,6 +25,7 @@ type Options struct {
 	// dpm++: end at the noise of t = 0 instead of at none (diffusers'
 	// final_sigmas_type "sigma_min"), and begin where log(sqrt(alphaBar) /
 	// sqrt(1-alphaBar)) reaches LambdaMin (diffusers' lambda_min_clipped).
+	// What is not set follows the config's Class.
 	FinalSigmaMin bool
 	LambdaMin     *float64
 }

@@ -6,17 +6,22 @@ import (
 )
 
 // Resolve fills in what the options leave to the schedule's config and to the
-// sampler: Clip, Spacing and Pairing (unless Timesteps are listed) and, for
-// ddpm, Variance.
+// sampler: Clip, Spacing and Pairing (unless Timesteps are listed), for ddpm
+// Variance, and for dpm++ FinalSigmaMin and LambdaMin.
 // New makes the same sampler of the result as of o.
 func (s *Schedule) Resolve(sampler string, o Options) Options {
-	unclipped := sampler == "ddim-inverse" || strings.HasPrefix(sampler, "dpm++") && !s.Config.Thresholding
+	dpm := strings.HasPrefix(sampler, "dpm++")
 	switch {
 	case o.Clip != "":
-	case unclipped:
+	case sampler == "ddim-inverse":
+		o.Clip = s.inverseClip(o)
+	case dpm && !s.Config.Thresholding:
 		o.Clip = ClipNone
 	default:
 		o.Clip = s.clipper(o).kind
+	}
+	if dpm {
+		o = s.Config.Class.complete(o)
 	}
 	if o.Timesteps == nil {
 		o.Spacing = s.spacing(o)
