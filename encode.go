@@ -31,6 +31,9 @@ type EncodeOptions struct {
 // DDIM must have begun, with one more call of the model each, and needs far fewer steps. docs/interchange.md has
 // figures.
 func (p *Pipeline) Encode(ctx context.Context, x []float32, o EncodeOptions) (*Samples, error) {
+	if err := p.sized(); err != nil {
+		return nil, err
+	}
 	c, h, w := p.Shape()
 	dim := c * h * w
 	if len(x) == 0 || len(x)%dim != 0 {
@@ -41,11 +44,11 @@ func (p *Pipeline) Encode(ctx context.Context, x []float32, o EncodeOptions) (*S
 	}
 	return p.Sample(ctx, SampleOptions{
 		N: len(x) / dim, Sampler: "ddim-inverse", Steps: o.Steps, Batch: o.Batch, Labels: o.Labels, XT: x,
-		Settings: diffusion.Options{Spacing: o.Spacing, Pairing: o.Pairing, Refine: max(0, o.Refine)}, OnStep: o.OnStep,
+		Settings: diffusion.Options{Spacing: o.Spacing, Pairing: o.Pairing, Refine: max(0, o.Refine), Clip: diffusion.ClipNone}, OnStep: o.OnStep,
 	})
 }
 
-// InitialNoise is the x_T [C, H, W] that Sample starts image i of a seed from.
+// InitialNoise is the x_T [C, H, W] that Sample starts image i of a seed from; it is empty where Shape has no size.
 func (p *Pipeline) InitialNoise(seed uint64, i int) []float32 {
 	c, h, w := p.Shape()
 	wide := make([]float64, c*h*w)

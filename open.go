@@ -16,6 +16,7 @@ import (
 // Source says where a pipeline came from.
 type Source struct {
 	Dir     string                // of the checkpoint or the pipeline
+	Weights string                // the file of the weights, or the index of its shards
 	Raw     bool                  // the weights as trained, not their moving average
 	State   *checkpoints.State    // of a checkpoint's training; nil for other pipelines
 	Skipped []checkpoints.Skipped // newer checkpoints of the run that are damaged
@@ -31,7 +32,8 @@ type openOptions struct{ raw bool }
 func WithRawWeights() OpenOption { return func(o *openOptions) { o.raw = true } }
 
 // Open reads a model: a run's directory (its newest whole checkpoint), a checkpoint, or a directory of a diffusers
-// DDPM pipeline or UNet2DModel. Every file of a checkpoint is checked against its manifest.
+// pipeline of a UNet2DModel and a scheduler whose sampler is here, or of a UNet2DModel alone. Every file of a
+// checkpoint is checked against its manifest. A weight that is not finite is an error that names its tensor.
 func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, error) {
 	var o openOptions
 	for _, f := range options {
@@ -52,6 +54,9 @@ func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, er
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.UNetFile, err)
 	}
+	if in, out := config.InChannels, config.OutChannels; out == 2*in {
+		return nil, fmt.Errorf("unstir: %s: %w", c.Dir, learnedVariance(in, out))
+	}
 	model, err := readModel(config, weights)
 	if err != nil {
 		return nil, oneline.Error(fmt.Errorf("unstir: %s: %w", c.Dir, err))
@@ -70,13 +75,13 @@ func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, er
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.UNetFile, err)
 	}
-	p.Source = Source{Dir: c.Dir, Raw: o.raw, State: c.State, Skipped: c.Skipped}
+	p.Source = Source{Dir: c.Dir, Weights: weights.Name(), Raw: o.raw, State: c.State, Skipped: c.Skipped}
 	p.configs = [][]byte{c.UNet, c.Scheduler}
 	return p, nil
 }
 
-// readModel reads every parameter of the model, and refuses a file that holds others too. All are compared with the
-// file's before there is memory for them, which a configuration could ask for without end.
+// readModel reads every parameter of the model, and refuses a file that holds others too, or values that are no
+// weights. All are compared with the file's before there is memory for them, which a configuration could ask for without end.
 func readModel(c unet.Config, r *safetensors.Reader) (*unet.Model, error) {
 	names := map[string]string{} // in the file, by the model's name
 	used := map[string]bool{}
@@ -105,7 +110,23 @@ func readModel(c unet.Config, r *safetensors.Reader) (*unet.Model, error) {
 			return nil, fmt.Errorf("%s has a tensor %.80q that this model does not have", r.Name(), name)
 		}
 	}
-	return unet.Load(c, func(name string, _ []int, dst []float32) error { return r.ReadFloat32(names[name], dst) })
+	zero := true
+	m, err := unet.Load(c, func(name string, _ []int, dst []float32) error {
+		if err := r.ReadFloat32(names[name], dst); err != nil {
+			return err
+		}
+		for i, v := range dst {
+			if v-v != 0 {
+				return fmt.Errorf("its value %d in %s is %v: the model is damaged, or its training went wrong", i, r.Name(), v)
+			}
+			zero = zero && v == 0
+		}
+		return nil
+	})
+	if err == nil && zero {
+		return nil, fmt.Errorf("every value in %s is 0: the download or the copy was cut off; get the file again", r.Name())
+	}
+	return m, err
 }
 
 // trimOnes drops the trailing dimensions of size 1 that older files have on attention's matrices.

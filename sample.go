@@ -18,7 +18,7 @@ const defaultBatch = 16
 // SampleOptions say what to sample. The zero value of each field but N means its default.
 type SampleOptions struct {
 	N        int       // images
-	Sampler  string    // one of diffusion.Names; default "ddpm"
+	Sampler  string    // one of diffusion.Names; default: the one of the pipeline's scheduler, "ddpm" for models trained here
 	Steps    int       // sampling steps; default: all steps of the schedule for ddpm, 50 for the others
 	Seed     uint64    // of x_T, and of the steps' noise unless StepSeed is set
 	StepSeed *uint64   // of the steps' noise: one x_T leads to many images
@@ -59,7 +59,7 @@ func (p *Pipeline) Notes(o SampleOptions) []diffusion.Note {
 func (p *Pipeline) settings(o SampleOptions) (string, diffusion.Options) {
 	name, settings := o.Sampler, o.Settings
 	if name == "" {
-		name = "ddpm"
+		name = p.DefaultSampler()
 	}
 	if o.Steps != 0 {
 		settings.Steps = o.Steps
@@ -68,6 +68,19 @@ func (p *Pipeline) settings(o SampleOptions) (string, diffusion.Options) {
 		settings.Steps = DefaultSteps(name, p.Schedule)
 	}
 	return name, settings
+}
+
+// DefaultSampler is the sampler of the scheduler that the model was saved with, whose settings it takes: "ddim" for a
+// DDIMScheduler, one of the dpm++ for a DPMSolverMultistepScheduler. It is "ddpm" for models that were trained here.
+func (p *Pipeline) DefaultSampler() string { return p.Schedule.Config.Class.Sampler() }
+
+// CanSample is an error where the model does not predict what it sees, such as one that sees a second picture beside
+// x_t: it can be asked with Predict only.
+func (p *Pipeline) CanSample() error {
+	if in, out := p.model.Config.InChannels, p.model.Config.OutChannels; in != out {
+		return fmt.Errorf("unstir: the model sees images of %d channels and predicts %d: it is conditioned on more than x_t, and can be asked with Predict, not sampled from", in, out)
+	}
+	return nil
 }
 
 // DefaultSteps is the number of steps of a sampler when none is given: every step of the schedule for ddpm, 50
@@ -94,10 +107,13 @@ const maxValues = 1 << 30
 // x_T that an inversion makes. It stops when ctx is done. All images are held in memory, at most 2^30 values;
 // SampleEach hands them on one by one.
 func (p *Pipeline) Sample(ctx context.Context, o SampleOptions) (*Samples, error) {
+	if err := p.sized(); err != nil {
+		return nil, err
+	}
 	c, h, w := p.Shape()
 	dim := c * h * w
 	if o.N < 1 || o.N > maxValues/dim {
-		return nil, fmt.Errorf("unstir: sample %d images; it must be from 1 to %d", o.N, maxValues/dim)
+		return nil, fmt.Errorf("unstir: sample %d images; it must be from 1 to %d of %dx%dx%d", o.N, maxValues/dim, c, h, w)
 	}
 	out := &Samples{N: o.N, C: c, H: h, W: w}
 	err := p.sampleEach(ctx, o, o.N, func(_ int, s *Samples) error {
@@ -172,6 +188,12 @@ func (p *Pipeline) sampleEach(ctx context.Context, o SampleOptions, kept int, f 
 
 // checkSample finds what is wrong with the options, but for those of the sampler.
 func (p *Pipeline) checkSample(o SampleOptions) error {
+	if err := p.CanSample(); err != nil {
+		return err
+	}
+	if err := p.sized(); err != nil {
+		return err
+	}
 	c, h, w := p.Shape()
 	dim := c * h * w
 	switch {

@@ -1,6 +1,6 @@
 // Package unstir samples denoising diffusion models in pure Go.
 //
-// Open reads a model: a run or a checkpoint of the diffusion program, or a DDPM pipeline of Python's diffusers.
+// Open reads a model: a run or a checkpoint of the diffusion program, or a pipeline of Python's diffusers.
 // Pipeline.Sample makes images with it:
 //
 //	p, err := unstir.Open(ctx, "runs/mnist")
@@ -15,6 +15,7 @@ package unstir
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"slices"
@@ -25,13 +26,14 @@ import (
 	"unstir/unet"
 )
 
-// Pipeline is a model with the schedule that it was trained on. It may be used by several goroutines at once.
+// Pipeline is a model with the schedule that it was trained on, for images of one size. It may be used by several
+// goroutines at once.
 type Pipeline struct {
 	Source   Source
 	Schedule *diffusion.Schedule
 
 	model *unet.Model
-	h, w  int
+	h, w  int // 0: the model's sample_size is none that it can take
 
 	configs [][]byte // of model and scheduler as their files have them; nil: not from files
 
@@ -39,20 +41,68 @@ type Pipeline struct {
 	idle []*unet.Predictor // for the next calls, the one used last at the end
 }
 
-// New makes a pipeline of a model and a schedule, for images of the model's sample size.
+// New makes a pipeline of a model and a schedule, for images of the model's sample size. Where that is null, or none
+// that the model takes, ForSize chooses another. A model that predicts a variance beside the noise, with twice as
+// many channels out as in, is an error.
 func New(m *unet.Model, s *diffusion.Schedule) (*Pipeline, error) {
-	size := m.Config.SampleSize
-	if err := m.Config.CheckSize(size.H, size.W); err != nil {
-		return nil, fmt.Errorf("unstir: the model's sample_size: %w", err)
+	if in, out := m.Config.InChannels, m.Config.OutChannels; out == 2*in {
+		return nil, fmt.Errorf("unstir: %w", learnedVariance(in, out))
 	}
-	return &Pipeline{Schedule: s, model: m, h: size.H, w: size.W}, nil
+	p := &Pipeline{Schedule: s, model: m}
+	if size := m.Config.SampleSize; checkSize(m.Config, size.H, size.W) == nil {
+		p.h, p.w = size.H, size.W
+	}
+	return p, nil
+}
+
+// learnedVariance is the error of a model that predicts a variance too.
+func learnedVariance(in, out int) error {
+	return fmt.Errorf("the model has %d channels in and %d out: it predicts the variance beside the noise (variance_type learned or learned_range), which is not supported: it must have %d out", in, out, in)
 }
 
 // Model is the pipeline's model.
 func (p *Pipeline) Model() *unet.Model { return p.model }
 
-// Shape is the shape of one image: channels, rows, columns.
+// Shape is the shape of one image: channels, rows, columns. Rows and columns are 0 where the model's sample_size is
+// null or none that it takes: see ForSize.
 func (p *Pipeline) Shape() (c, h, w int) { return p.model.Config.InChannels, p.h, p.w }
+
+// ForSize is the pipeline for images of h rows and w columns, whatever size the model was saved with: the model takes
+// any whose sides are multiples of 2^(levels-1). It shares the model's weights with p and costs nothing until it is
+// used. A size that the model does not take, or of more than 67108864 pixels, is an error.
+func (p *Pipeline) ForSize(h, w int) (*Pipeline, error) {
+	if h == p.h && w == p.w && h > 0 {
+		return p, nil
+	}
+	if err := checkSize(p.model.Config, h, w); err != nil {
+		return nil, fmt.Errorf("unstir: %w", err)
+	}
+	return &Pipeline{Source: p.Source, Schedule: p.Schedule, model: p.model, configs: p.configs, h: h, w: w}, nil
+}
+
+// maxPixels bounds the size of one image.
+const maxPixels = 1 << 26
+
+func checkSize(c unet.Config, h, w int) error {
+	if h > 0 && w > maxPixels/h {
+		return fmt.Errorf("images of %dx%d: one has at most %d pixels here", h, w, maxPixels)
+	}
+	return c.CheckSize(h, w)
+}
+
+// ErrNoSize says that a pipeline's images have no size, since the model's sample_size is null or none that it takes.
+var ErrNoSize = errors.New("the images' size must be chosen with ForSize")
+
+// sized is an error where the images have no size yet.
+func (p *Pipeline) sized() error {
+	if p.h > 0 {
+		return nil
+	}
+	if size := p.model.Config.SampleSize; size != (unet.Size{}) {
+		return fmt.Errorf("unstir: the model's sample_size: %w: %w", checkSize(p.model.Config, size.H, size.W), ErrNoSize)
+	}
+	return fmt.Errorf("unstir: the model's sample_size is null: %w", ErrNoSize)
+}
 
 // maxIdle is how many predictors, whose memory grows with their batch, are kept for the next calls.
 const maxIdle = 4
@@ -86,9 +136,12 @@ func (p *Pipeline) release(q *unet.Predictor) {
 	}
 }
 
-// Predict runs the model once: x and the result are len(t) images [n, C, H, W], labels their classes for a
-// class-conditional model and nil otherwise.
+// Predict runs the model once: x is len(t) images [n, C, H, W] of Shape, the result as many with the channels that
+// the model predicts, labels their classes for a class-conditional model and nil otherwise.
 func (p *Pipeline) Predict(ctx context.Context, x []float32, t []int, labels []int) ([]float32, error) {
+	if err := p.sized(); err != nil {
+		return nil, err
+	}
 	for _, ti := range t {
 		if ti < 0 || ti >= p.Schedule.T {
 			return nil, fmt.Errorf("unstir: timestep %d; the model was trained on 0 to %d", ti, p.Schedule.T-1)

@@ -203,7 +203,7 @@ func walk(t reflect.Type, table string, visit func(string, reflect.Type)) {
 		f := t.Field(i)
 		tag, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
 		switch {
-		case !f.IsExported():
+		case !f.IsExported() || tag == "-":
 		case f.Type.Kind() == reflect.Struct && f.Type.Name() != "Size":
 			walk(f.Type, tag+".", visit)
 		default:

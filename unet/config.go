@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
 	"unstir/internal/oneline"
+	"unstir/internal/pyjson"
 )
 
 // Config describes a UNet with the keys of diffusers' UNet2DModel, so that unet/config.json is the same file in
@@ -62,11 +64,18 @@ func Defaults() Config {
 	}
 }
 
+// averageKeys are what diffusers' EMAModel adds to the config of the weights that it averages.
+var averageKeys = []string{
+	"decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step", "use_ema_warmup",
+}
+
 // maxConfig bounds a configuration's text, in bytes: diffusers' are a thousand.
 const maxConfig = 1 << 20
 
-// ParseConfig reads a diffusers unet/config.json. Keys that it leaves out take diffusers' defaults; a key that
-// UNet2DModel does not have, or a value that this package does not support, is an error that names it.
+// ParseConfig reads a diffusers unet/config.json. Keys that it leaves out take diffusers' defaults. A key that
+// UNet2DModel does not have is skipped where it is null or false, as the switches that a later version of diffusers
+// adds; otherwise it is an error that names it, as a value is that this package does not support. sample_size is read
+// and not checked: the model takes any size that CheckSize accepts, whatever it was saved with.
 func ParseConfig(data []byte) (Config, error) {
 	c, err := parseConfig(data)
 	return c, oneline.Error(err)
@@ -78,7 +87,7 @@ func parseConfig(data []byte) (Config, error) {
 		return c, fmt.Errorf("unet: configuration: %d bytes are more than the limit of %d", len(data), maxConfig)
 	}
 	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(data, &keys); err != nil {
+	if err := json.Unmarshal(pyjson.Standard(data), &keys); err != nil {
 		return c, fmt.Errorf("unet: configuration: %w", err)
 	}
 	var class string
@@ -89,7 +98,7 @@ func parseConfig(data []byte) (Config, error) {
 	}
 	for k, v := range keys {
 		switch {
-		case strings.HasPrefix(k, "_"):
+		case strings.HasPrefix(k, "_"), slices.Contains(averageKeys, k), !slices.Contains(configKeys, k) && (string(v) == "null" || string(v) == "false"):
 			delete(keys, k)
 		case string(v) == "null" && !slices.Contains(nullable, k):
 			return c, fmt.Errorf("unet: configuration: %s must not be null", k)
@@ -107,8 +116,20 @@ func parseConfig(data []byte) (Config, error) {
 	if err := d.Decode(&c); err != nil {
 		return c, fmt.Errorf("unet: configuration: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}
-	return c, c.Validate()
+	if err := c.validateModel(); err != nil {
+		return c, err
+	}
+	return c, c.boundSize()
 }
+
+// configKeys are the keys of Config in files.
+var configKeys = func() (keys []string) {
+	t := reflect.TypeFor[Config]()
+	for i := range t.NumField() {
+		keys = append(keys, t.Field(i).Tag.Get("json"))
+	}
+	return keys
+}()
 
 // clear sets a nullable key to its zero value, which stands for null.
 func (c *Config) clear(key string) {

@@ -69,7 +69,11 @@ func TestConfigRefusals(t *testing.T) {
 		{`{` + ok + `, "attention_head_dim": 7}`, `attention_head_dim is 7; it must divide the 64 channels`},
 		{`{` + ok + `, "dropout": 1}`, `dropout is 1; it must be in [0, 1)`},
 		{`{` + ok + `, "downsample_padding": 2}`, `downsample_padding is 2`},
-		{`{` + ok + `, "sample_size": 33}`, `32 or 34 rows`},
+		{`{` + ok + `, "sample_size": [1, 2, 3]}`, `sample_size is [1,2,3]`},
+		{`{` + ok + `, "a_later_key": 1}`, `unknown field "a_later_key"`},
+		{`{` + ok + `, "layers_per_block": 1000000}`, `layers_per_block is 1000000; it must be from 1 to 16`},
+		{`{` + ok + `, "in_channels": 1099511627776}`, `in_channels is 1099511627776`},
+		{`{` + ok + `, "norm_eps": NaN}`, `norm_eps`},
 		{`{"block_out_channels": [32, 64], "down_block_types": ["SkipDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "UpBlock2D"]}`, `"SkipDownBlock2D"; supported: "DownBlock2D", "AttnDownBlock2D"`},
 		{`{"block_out_channels": [32], "down_block_types": ["DownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D"]}`, `it must have 1 entries`},
 		{`{` + ok + `, "in_channels": 1000000000}`, `in_channels is 1000000000; it must be from 1 to 65536`},
@@ -99,5 +103,34 @@ func TestOlderNames(t *testing.T) {
 		if got, ok := OlderName(name); got != want || ok != (want != "") {
 			t.Errorf("OlderName(%q) = %q, %v; want %q", name, got, ok, want)
 		}
+	}
+}
+
+// A configuration of a later version of diffusers has keys that are off, the one of averaged weights has the
+// average's own, and any of them may have a sample_size that the model cannot take: all describe the same model.
+func TestConfigsOfOthersDescribeTheSameModel(t *testing.T) {
+	model := `"block_out_channels": [32, 64], "down_block_types": ["DownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "UpBlock2D"]`
+	want, err := ParseConfig([]byte("{" + model + "}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, more := range map[string]string{
+		"later keys":           `"a_later_key": null, "another": false, "_diffusers_version": "9.9.9", "_use_default_values": ["act_fn"]`,
+		"an average":           `"decay": 0.9999, "inv_gamma": 1.0, "min_decay": 0.0, "optimization_step": 1000, "power": 0.75, "update_after_step": 0, "use_ema_warmup": true`,
+		"sample_size null":     `"sample_size": null`,
+		"sample_size of zero":  `"sample_size": [0, 0]`,
+		"NaN in a note of its": `"_note": NaN`,
+	} {
+		got, err := ParseConfig([]byte("{" + model + ", " + more + "}"))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	got, err := ParseConfig([]byte("{" + model + `, "sample_size": 33}`))
+	if err != nil || got.SampleSize != (Size{33, 33}) {
+		t.Errorf("sample_size 33: %+v, %v", got, err)
+	}
+	if err := got.Validate(); err == nil || !strings.Contains(err.Error(), "32 or 34 rows") {
+		t.Errorf("a configuration to train with: %v, want the nearest legal sizes", err)
 	}
 }

@@ -31,7 +31,7 @@ func (m *Model) sharedFilters() *nn.Filters {
 
 // Layout lists the parameters of a configuration's model in the order in which they are used.
 func Layout(c Config) (*nn.Params, error) {
-	if err := c.Validate(); err != nil {
+	if err := c.validateModel(); err != nil {
 		return nil, err
 	}
 	g := nn.NewCollector()

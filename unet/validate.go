@@ -33,6 +33,15 @@ func (c Config) timeDim() int {
 // Validate checks that the configuration describes a model that this package can build. An error names the key,
 // its value and the legal ones.
 func (c Config) Validate() error {
+	if err := c.validateModel(); err != nil {
+		return err
+	}
+	return c.validateSize()
+}
+
+// validateModel is Validate but for sample_size, which is the size of the images that the model was trained on and
+// no part of it.
+func (c Config) validateModel() error {
 	bad := func(key string, value any, legal string, args ...any) error {
 		return fmt.Errorf("unet: %s is %v; %s", key, value, fmt.Sprintf(legal, args...))
 	}
@@ -80,16 +89,15 @@ func (c Config) Validate() error {
 	case math.IsNaN(c.FreqShift) || math.IsInf(c.FreqShift, 0):
 		return bad("freq_shift", c.FreqShift, "it must be finite")
 	}
-	if err := c.validateBlocks(bad); err != nil {
-		return err
-	}
-	return c.validateSize()
+	return c.validateBlocks(bad)
 }
 
 func quoted(values []string) string {
 	out := make([]string, len(values))
 	for i, v := range values {
-		out[i] = fmt.Sprintf("%q", v)
+		if out[i] = fmt.Sprintf("%q", v); v == "" {
+			out[i] = "null"
+		}
 	}
 	return strings.Join(out, ", ")
 }
@@ -146,10 +154,18 @@ func (c Config) validateSize() error {
 	if c.SampleSize == (Size{}) {
 		return nil
 	}
+	if err := c.boundSize(); err != nil {
+		return err
+	}
+	return c.CheckSize(c.SampleSize.H, c.SampleSize.W)
+}
+
+// boundSize checks that sample_size is no size beyond reason, whether the model takes it or not.
+func (c Config) boundSize() error {
 	if s := c.SampleSize; s.H > maxSide || s.W > maxSide {
 		return fmt.Errorf("unet: sample_size is %dx%d; each side must be at most %d", s.H, s.W, maxSide)
 	}
-	return c.CheckSize(c.SampleSize.H, c.SampleSize.W)
+	return nil
 }
 
 // CheckSize tells whether the model takes images of h rows and w columns. The error names the nearest sizes

@@ -30,6 +30,8 @@ import safetensors.torch
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 
+import pipelines
+
 OUTPUT_LIMIT = {"winograd": 5e-5, "direct": 1e-5}  # of the largest value
 SAMPLE_LIMIT = 5e-3  # absolute, in [-1, 1]
 
@@ -99,6 +101,7 @@ REFUSED = {
     "class_embed_type timestep": (dict(class_embed_type="timestep"), "class_embed_type"),
     "mid_block_scale_factor 2": (dict(mid_block_scale_factor=2), "mid_block_scale_factor"),
     "an unknown key": (dict(encoder_hid_dim=8), "encoder_hid_dim"),
+    "learned variance": (dict(out_channels=2), "1 channels in and 2 out"),
 }
 
 TRAINED = {
@@ -167,9 +170,11 @@ class Run:
         return np.load(self.work / "out.npy")
 
     def sample(self, model, xt, sampler, steps, labels=None, seed=0):
+        """With sampler None, that of the pipeline's scheduler."""
         np.save(self.work / "xT.npy", xt)
         extra = [] if labels is None else ["--label", ",".join(map(str, labels))]
-        self.diffusion("sample", "--model", model, "--noise", self.work / "xT.npy", "--sampler", sampler, "--steps", steps,
+        extra += [] if sampler is None else ["--sampler", sampler]
+        self.diffusion("sample", "--model", model, "--noise", self.work / "xT.npy", "--steps", steps,
                        "--seed", seed, "--out", self.work / "samples.npy", *extra)
         return np.load(self.work / "samples.npy")
 
@@ -306,6 +311,44 @@ def there_to_here(run):
     run.say()
 
 
+def schedulers(run):
+    """Pipelines with schedulers of many classes, sampled with the scheduler that they have."""
+    run.say("Sampled without `--sampler`, a pipeline takes the sampler of its own scheduler:")
+    run.say()
+    run.say("| scheduler | sampler here | steps | sample |\n|---|---|---|---|")
+    x = inputs(BASE, 5)
+    for i, (name, (scheduler, sampler, steps)) in enumerate(pipelines.TAKEN.items()):
+        if not steps:
+            continue
+        directory = run.work / f"scheduler{i}"
+        model = save(random_model(BASE, 50), scheduler, directory, "")
+        want = pipelines.walk(model, scheduler, torch.from_numpy(x).double(), steps)[-1].numpy()
+        if sampler != "ddim-inverse":
+            want = want.clip(-1, 1)
+        got = run.sample(directory, x, None, steps)
+        figure = run.check(name, "samples", absolute(got, want), SAMPLE_LIMIT)
+        run.say(f"| {name}: {type(scheduler).__name__} | {sampler} | {steps} | {figure} |")
+        shutil.rmtree(directory)
+    run.say()
+    run.say("Images of other sizes than the model's `sample_size`, 16 or null:")
+    run.say()
+    run.say("| size | sample_size | output, direct | output, Winograd |\n|---|---|---|---|")
+    for size in (16, None):
+        config = {**BASE, "sample_size": size}
+        directory = run.work / f"size{size}"
+        model = save(random_model(config, 51), DDPMScheduler(), directory, "")
+        for h, w in ((20, 12), (2, 2), (6, 34), (64, 48)):
+            x, t = np.random.default_rng(h).standard_normal((2, 1, h, w)).astype(np.float32), [0, 700]
+            want = forward(model, x, t)
+            row = []
+            for kind in ("direct", "winograd"):
+                got = run.predict(directory, x, t, direct=kind == "direct")
+                row.append(run.check(f"{h}x{w}", f"output, {kind}", relative(got, want), OUTPUT_LIMIT[kind]))
+            run.say(f"| {h}x{w} | {'null' if size is None else size} | {' | '.join(row)} |")
+        shutil.rmtree(directory)
+    run.say()
+
+
 def refusals(run):
     run.say("What is not covered is refused by name:")
     run.say()
@@ -318,6 +361,14 @@ def refusals(run):
         p = run.diffusion("inspect", directory, ok=False)
         message = p.stderr.strip().splitlines()[-1].replace(str(directory), "MODEL")
         if p.returncode == 0 or word not in message:
+            run.failed.append(f"{name}: exit code {p.returncode}, {message}")
+        run.say(f"- {name}: `{message}`")
+    path.write_text(json.dumps(whole))
+    for name, scheduler in pipelines.REFUSED.items():
+        scheduler.save_pretrained(directory / "scheduler")
+        p = run.diffusion("inspect", directory, ok=False)
+        message = p.stderr.strip().splitlines()[-1].replace(str(directory), "MODEL")
+        if p.returncode == 0 or "scheduler config: " not in message:
             run.failed.append(f"{name}: exit code {p.returncode}, {message}")
         run.say(f"- {name}: `{message}`")
     run.say()
@@ -435,6 +486,7 @@ def main():
         run = Run(a.diffusion, a.noise, work)
         versions(run)
         there_to_here(run)
+        schedulers(run)
         refusals(run)
         here_to_there(run)
     for line in run.failed:
