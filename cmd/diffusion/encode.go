@@ -19,9 +19,9 @@ import (
 )
 
 type encodeFlags struct {
-	model, images, spacing, pairing, label, out string
-	ema, check                                  bool
-	steps, refine, batch, threads               int
+	model, images, spacing, pairing, label, size, out string
+	ema, check                                        bool
+	steps, refine, batch, threads                     int
 }
 
 func newEncode() *cobra.Command {
@@ -31,7 +31,7 @@ func newEncode() *cobra.Command {
 		Short: "Turn images into the noise that DDIM makes them from",
 		Long: `Turn images into the x_T [N, C, H, W] from which DDIM makes them again, by running it backwards (DDIM inversion).
 A picture, or the pictures of a directory in the order of their names, are cropped and resized to the model's images;
-a .npy file holds images [N, C, H, W] in [-1, 1] of the model's shape. The images come back from
+a .npy file holds images [N, C, H, W] in [-1, 1] of any size that the model takes. The images come back from
   diffusion sample --noise FILE.npy --sampler ddim --steps S --clip none
 with the same number of steps, --spacing and --pairing, and with the same --label where the model has classes: a step that clips cannot be run
 backwards.`,
@@ -44,6 +44,7 @@ backwards.`,
 	p.StringVar(&f.model, "model", "", "run, checkpoint or pipeline `DIR`ectory (default: the newest run in runs/)")
 	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false: the weights as trained")
 	p.StringVar(&f.images, "images", "", "a picture, a directory of pictures or a .npy `FILE`")
+	p.StringVar(&f.size, "size", "", sizeUsage)
 	p.IntVar(&f.steps, "steps", 0, "steps of the inversion, and of the DDIM run that decodes (default 50)")
 	p.IntVar(&f.refine, "refine", unstir.DefaultRefine, "rounds that correct each step, for a more faithful encoding; 0: the plain inversion")
 	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
@@ -70,6 +71,11 @@ func (f encodeFlags) validate(c *cobra.Command) error {
 		return usagef("--refine %d: it must be at least 1, or 0 for the plain inversion", f.refine)
 	case f.batch < 0:
 		return usagef("--batch %d: it must be at least 1, or 0 to choose", f.batch)
+	case f.size != "" && isArray(f.images):
+		return usagef("--images %s says how large the images are: leave --size out", f.images)
+	}
+	if _, err := parseSize(f.size); err != nil {
+		return err
 	}
 	if err := checkFile(f.out); err != nil {
 		return usage(err)
@@ -103,7 +109,10 @@ func runEncode(c *cobra.Command, f encodeFlags) error {
 	if o.Steps, err = stepsFor(p, f.steps); err != nil {
 		return err
 	}
-	x, err := imagesFor(c, "--images", f.images, p)
+	if err := p.CanSample(); err != nil {
+		return err
+	}
+	x, p, err := imagesFor(c, "--images", f.images, f.size, p)
 	if err != nil {
 		return err
 	}
@@ -176,15 +185,26 @@ func checkEncoding(c *cobra.Command, p *unstir.Pipeline, x npy.Array[float32], e
 	return err
 }
 
-// imagesFor reads what a flag names as images [N, C, H, W] in [-1, 1] of the model's shape.
-func imagesFor(c *cobra.Command, flag, path string, p *unstir.Pipeline) (npy.Array[float32], error) {
-	if strings.EqualFold(filepath.Ext(path), ".npy") && !isDir(path) {
-		return readImages(flag, path, p)
+// isArray tells a .npy file by its name.
+func isArray(path string) bool { return strings.EqualFold(filepath.Ext(path), ".npy") && !isDir(path) }
+
+// imagesFor reads what a flag names as images [N, C, H, W] in [-1, 1], and returns the pipeline for images of their
+// size: an array has one, and pictures are cropped and resized to size, or the model's own where that is empty.
+func imagesFor(c *cobra.Command, flag, path, size string, p *unstir.Pipeline) (npy.Array[float32], *unstir.Pipeline, error) {
+	if isArray(path) {
+		return readSized(flag, path, p)
+	}
+	want, err := parseSize(size)
+	if err == nil {
+		p, err = sized(p, want)
+	}
+	if err != nil {
+		return npy.Array[float32]{}, nil, err
 	}
 	ch, h, w := p.Shape()
 	set, err := pictures(c.Context(), path, ch, data.Size{H: h, W: w}, c.ErrOrStderr())
 	if err != nil {
-		return npy.Array[float32]{}, fmt.Errorf("%s %s: %w", flag, path, withoutPath(err))
+		return npy.Array[float32]{}, nil, fmt.Errorf("%s %s: %w", flag, path, withoutPath(err))
 	}
 	n, dim := set.Info().Count, ch*h*w
 	x := npy.Array[float32]{Shape: []int{n, ch, h, w}, Data: make([]float32, n*dim)}
@@ -195,7 +215,7 @@ func imagesFor(c *cobra.Command, flag, path string, p *unstir.Pipeline) (npy.Arr
 			x.Data[i*dim+j] = float32(float64(v)/127.5 - 1) // as training sees them
 		}
 	}
-	return x, nil
+	return x, p, nil
 }
 
 // pictures are those of a directory, or the one of a file, cropped and resized. The log hears what is left out.

@@ -17,6 +17,7 @@ import (
 func newInspect() *cobra.Command {
 	var plan bool
 	var batch int
+	var size string
 	c := &cobra.Command{
 		Use:   "inspect [DIR]",
 		Short: "Show what a run, a checkpoint or a pipeline holds",
@@ -31,18 +32,28 @@ of the checkpoint is what its manifest says. Without DIR: the newest run in runs
 			if batch < 1 {
 				return usagef("--batch %d: it must be at least 1", batch)
 			}
-			return runInspect(c, dir, plan, batch)
+			want, err := parseSize(size)
+			if err != nil {
+				return err
+			}
+			return runInspect(c, dir, plan, batch, want)
 		},
 	}
 	c.Flags().BoolVar(&plan, "plan", false, "also run the model and list its operations with their time and memory")
 	c.Flags().IntVar(&batch, "batch", 16, "images, for --plan")
+	c.Flags().StringVar(&size, "size", "", sizeUsage+", for --plan")
 	return c
 }
 
-func runInspect(c *cobra.Command, dir string, plan bool, batch int) error {
+func runInspect(c *cobra.Command, dir string, plan bool, batch int, size unet.Size) error {
 	p, err := openModel(c, dir, true)
 	if err != nil {
 		return err
+	}
+	if plan {
+		if p, err = sized(p, size); err != nil {
+			return err
+		}
 	}
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 	describeModel(w, p)
@@ -67,19 +78,37 @@ func describeModel(w io.Writer, p *unstir.Pipeline) {
 		fmt.Fprintf(w, "batch\t%d in slices of %d, seed %d\n", st.BatchSize, st.Slice, st.Seed)
 		fmt.Fprintf(w, "data\t%s: %d images of %dx%dx%d from %s\n", st.Data.Name, st.Data.Count, st.Data.Channels, st.Data.Height, st.Data.Width, st.Data.Source)
 	}
-	ch, h, wd := p.Shape()
-	fmt.Fprintf(w, "images\t%dx%dx%d, any rows and columns divisible by %d\n", ch, h, wd, 1<<(m.Levels()-1))
+	fmt.Fprintf(w, "weights\t%s\n", s.Weights)
+	fmt.Fprintf(w, "images\t%s, any rows and columns divisible by %d\n", imageShape(m), 1<<(m.Levels()-1))
 	fmt.Fprintf(w, "model\tchannels %v, %d layers a block, %s / %s\n", m.BlockOutChannels, m.LayersPerBlock, strings.Join(m.DownBlockTypes, " "), strings.Join(m.UpBlockTypes, " "))
 	if p.NumClasses() > 0 {
 		fmt.Fprintf(w, "classes\t%s\n", p.ClassList(0))
 	}
 	sc := p.Schedule.Config
+	if name := sc.Class.Name; name != "" {
+		fmt.Fprintf(w, "scheduler\t%s: sample takes %s unless --sampler says otherwise\n", name, p.DefaultSampler())
+	}
 	fmt.Fprintf(w, "schedule\t%s, %d timesteps, predicts %s, variance %s, clip_sample %v\n", sc.BetaSchedule, sc.NumTrainTimesteps, sc.PredictionType, sc.VarianceType, sc.ClipSample)
 	fmt.Fprintf(w, "\nblock\ttensors\tparameters\n")
 	for _, b := range parametersByBlock(p.Model()) {
 		fmt.Fprintf(w, "%s\t%d\t%d\n", b.name, b.tensors, b.values)
 	}
 	fmt.Fprintf(w, "total\t%d\t%d\n", len(p.Model().Params.List), p.Model().Params.Count())
+}
+
+// imageShape is the shape of the images that a model was saved with: channels, rows, columns.
+func imageShape(m unet.Config) string {
+	size := fmt.Sprintf("%dx%dx%d", m.InChannels, m.SampleSize.H, m.SampleSize.W)
+	switch {
+	case m.SampleSize == unet.Size{}:
+		size = fmt.Sprintf("%d channels, sample_size null", m.InChannels)
+	case m.CheckSize(m.SampleSize.H, m.SampleSize.W) != nil:
+		size += ", which the model does not take"
+	}
+	if m.OutChannels != m.InChannels {
+		size += fmt.Sprintf(", and predicts %d channels", m.OutChannels)
+	}
+	return size
 }
 
 type block struct {

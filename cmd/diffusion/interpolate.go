@@ -19,9 +19,9 @@ import (
 )
 
 type interpolateFlags struct {
-	model, from, to, sampler, clip, spacing, pairing, label, out string
-	ema                                                          bool
-	frames, steps, batch, threads                                int
+	model, from, to, sampler, clip, spacing, pairing, label, size, out string
+	ema                                                                bool
+	frames, steps, batch, threads                                      int
 }
 
 // walkers are the samplers that draw no noise: with one that does, each frame would go its own way.
@@ -46,6 +46,7 @@ a walk, .npy the images [N, C, H, W] in [-1, 1].`,
 	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false: the weights as trained")
 	p.StringVar(&f.from, "from", "", "first `END`: a seed, a picture or a .npy file")
 	p.StringVar(&f.to, "to", "", "last `END`")
+	p.StringVar(&f.size, "size", "", "size of the images, `ROWSxCOLUMNS` or one number for both (default: that of a .npy file, else the model's sample_size)")
 	p.IntVar(&f.frames, "frames", 10, "images, both ends included")
 	p.StringVar(&f.sampler, "sampler", "ddim", "sampler: "+strings.Join(walkers, ", "))
 	p.IntVar(&f.steps, "steps", 0, "sampling steps, and steps of the encoding of a picture (default 50)")
@@ -74,6 +75,9 @@ func (f interpolateFlags) validate(c *cobra.Command) error {
 		return usagef("--sampler %s: legal are those that draw no noise: %s", f.sampler, strings.Join(walkers, ", "))
 	case ext != ".png" && ext != ".gif" && ext != ".npy":
 		return usagef("--out %s: the name must end in .png, .gif or .npy", f.out)
+	}
+	if _, err := parseSize(f.size); err != nil {
+		return err
 	}
 	if err := checkFile(f.out); err != nil {
 		return usage(err)
@@ -119,6 +123,9 @@ func runInterpolate(c *cobra.Command, f interpolateFlags) error {
 	if err != nil {
 		return err
 	}
+	if p, err = f.start(p); err != nil {
+		return err
+	}
 	if o.Steps, err = stepsFor(p, f.steps); err != nil {
 		return err
 	}
@@ -160,6 +167,24 @@ func runInterpolate(c *cobra.Command, f interpolateFlags) error {
 	return err
 }
 
+// start is the pipeline for images of the size that is asked for: by --size, else by the first end that is an array.
+func (f interpolateFlags) start(p *unstir.Pipeline) (*unstir.Pipeline, error) {
+	if err := p.CanSample(); err != nil {
+		return nil, err
+	}
+	for _, end := range []struct{ flag, value string }{{"--from", f.from}, {"--to", f.to}} {
+		if path, _ := splitIndex(end.value); f.size == "" && isArray(path) {
+			_, p, err := readSized(end.flag, path, p)
+			return p, err
+		}
+	}
+	size, err := parseSize(f.size)
+	if err != nil {
+		return nil, err
+	}
+	return sized(p, size)
+}
+
 func isSeed(value string) (uint64, bool) {
 	seed, err := strconv.ParseUint(value, 10, 64)
 	return seed, err == nil
@@ -189,7 +214,7 @@ func (f interpolateFlags) end(c *cobra.Command, p *unstir.Pipeline, o unstir.Sam
 		return p.InitialNoise(seed, 0), nil
 	}
 	path, index := splitIndex(value)
-	if strings.EqualFold(filepath.Ext(path), ".npy") {
+	if isArray(path) {
 		x, err := readImages(flag, path, p)
 		if err != nil {
 			return nil, err
@@ -230,7 +255,8 @@ func onePicture(c *cobra.Command, flag, path string, p *unstir.Pipeline) (npy.Ar
 	if isDir(path) {
 		return npy.Array[float32]{}, usagef("%s %s: it is a directory; a seed, a picture or a .npy file is wanted", flag, path)
 	}
-	return imagesFor(c, flag, path, p)
+	x, _, err := imagesFor(c, flag, path, "", p)
+	return x, err
 }
 
 // write writes the walk in the form that the name asks for.
@@ -257,7 +283,7 @@ func (f interpolateFlags) write(p *unstir.Pipeline, s *unstir.Samples, steps int
 	texts := []images.Text{{Key: "Software", Value: "unstir " + version()}}
 	for _, kv := range [][2]string{
 		{"model", filepath.ToSlash(p.Source.Dir)}, {"from", f.from}, {"to", f.to},
-		{"sampler", f.sampler}, {"steps", strconv.Itoa(steps)}, {"spacing", f.spacing}, {"pairing", f.pairing}, {"label", f.label},
+		{"sampler", f.sampler}, {"steps", strconv.Itoa(steps)}, {"size", fmt.Sprintf("%dx%d", s.H, s.W)}, {"spacing", f.spacing}, {"pairing", f.pairing}, {"label", f.label},
 	} {
 		if kv[1] != "" {
 			texts = append(texts, images.Text{Key: kv[0], Value: strings.ToValidUTF8(kv[1], "\uFFFD")})

@@ -4,33 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"unstir"
 	"unstir/checkpoints"
-	"unstir/internal/npy"
 )
-
-// readImages reads the images [N, C, H, W] that a flag names, N >= 1, of the model's shape.
-func readImages(flag, path string, p *unstir.Pipeline) (npy.Array[float32], error) {
-	ch, h, w := p.Shape()
-	a, err := npy.ReadFile[float32](path)
-	if err == nil {
-		err = a.CheckShape(-1, ch, h, w)
-	}
-	if err == nil && a.Shape[0] == 0 {
-		err = errors.New("the array has no images")
-	}
-	if i := slices.IndexFunc(a.Data, func(v float32) bool { return v-v != 0 }); err == nil && i >= 0 {
-		err = fmt.Errorf("image %d has a value %v", i/(ch*h*w), a.Data[i])
-	}
-	if err != nil {
-		return a, fmt.Errorf("%s %s: %w", flag, path, withoutPath(err))
-	}
-	return a, nil
-}
 
 // withoutPath is an error of the file system without the path, which the message has already.
 func withoutPath(err error) error {

@@ -22,7 +22,7 @@ func newPredict() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "predict --model DIR --x FILE.npy --t T --out FILE.npy",
 		Short:   "Run the model once",
-		Long:    "Run the model on images x_t [N, C, H, W] from a .npy file, at one timestep or at one each, counted from 0, and\nwrite what it predicts.",
+		Long:    "Run the model on images x_t [N, C, H, W] from a .npy file, of any size that the model takes, at one timestep or at\none each, counted from 0, and write what it predicts.",
 		Example: "  diffusion predict --model runs/mnist --x xt.npy --t 500 --out eps.npy",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return runPredict(c, f) },
@@ -59,7 +59,7 @@ func runPredict(c *cobra.Command, f predictFlags) error {
 	if err != nil {
 		return err
 	}
-	x, err := readImages("--x", f.x, p)
+	x, p, err := readSized("--x", f.x, p)
 	if err != nil {
 		return err
 	}

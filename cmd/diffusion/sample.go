@@ -17,10 +17,10 @@ import (
 )
 
 type sampleFlags struct {
-	model, sampler, compare, eta, variance, clip, spacing, pairing, noise, out, label string
-	ema, rederive                                                                     bool
-	steps, n, batch, threads                                                          int
-	seed, stepSeed                                                                    uint64
+	model, sampler, compare, eta, variance, clip, spacing, pairing, noise, out, label, size string
+	ema, rederive                                                                           bool
+	steps, n, batch, threads                                                                int
+	seed, stepSeed                                                                          uint64
 
 	classes []int // that take turns: complete sets them
 }
@@ -47,7 +47,7 @@ with a larger --n it adds the images that are lacking.`,
 	p := c.Flags()
 	p.StringVar(&f.model, "model", "", "`DIR` of a run, a checkpoint or a pipeline (default: the newest run in runs)")
 	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false takes the weights as trained")
-	p.StringVar(&f.sampler, "sampler", "ddpm", "`NAME` of the sampler: "+strings.Join(diffusion.Names(), ", "))
+	p.StringVar(&f.sampler, "sampler", "", "`NAME` of the sampler: "+strings.Join(diffusion.Names(), ", ")+" (default: the model's scheduler's; ddpm for models trained here)")
 	p.StringVar(&f.compare, "compare", "", "several `SAMPLERS`, such as ddpm,ddim, side by side from one x_T")
 	p.IntVar(&f.steps, "steps", 0, "sampling `STEPS` (default: all for ddpm, 50 for the others)")
 	p.StringVar(&f.eta, "eta", "", "ddim: the steps' noise, a `NUMBER` from 0 (none, the default) to 1 (as ddpm), or hat")
@@ -60,6 +60,7 @@ with a larger --n it adds the images that are lacking.`,
 	p.IntVar(&f.batch, "batch", 0, "images sampled together (default 16); changes speed and memory, not the images")
 	p.Uint64Var(&f.seed, "seed", 0, "seed of the noise (default 0)")
 	p.Uint64Var(&f.stepSeed, "step-seed", 0, "seed of the steps' noise alone: one x_T leads to many images")
+	p.StringVar(&f.size, "size", "", sizeUsage)
 	p.StringVar(&f.noise, "noise", "", "read x_T [N, C, H, W] from a .npy `FILE`")
 	p.StringVar(&f.label, "label", "", labelHelp+"; repeated over the images (default all, but with --noise none)")
 	p.StringVar(&f.out, "out", "", "`FILE` or directory to write (default samples.png, or the next free of samples-2.png, samples-3.png ...)")
@@ -86,6 +87,15 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	}
 	p, err := openModel(c, f.model, f.ema)
 	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		names = []string{p.DefaultSampler()}
+		if err := f.checkNames(c, "the model's scheduler", names); err != nil {
+			return err
+		}
+	}
+	if p, err = f.start(p, &options); err != nil {
 		return err
 	}
 	if err := f.complete(c, p, &options, out); err != nil {
@@ -129,11 +139,14 @@ func printNotes(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions) {
 // takers are the flags that only one sampler has a use for.
 var takers = []struct{ flag, sampler string }{{"eta", "ddim"}, {"rederive-eps", "ddim"}, {"variance", "ddpm"}}
 
-// check finds what is wrong with the flags by themselves, and lists the samplers to run.
+// check finds what is wrong with the flags by themselves, and lists the samplers to run: none where the model says
+// which.
 func (f sampleFlags) check(c *cobra.Command) (names []string, err error) {
 	given := c.Flags().Changed
-	names = []string{f.sampler}
 	flag := "--sampler"
+	if given("sampler") {
+		names = []string{f.sampler}
+	}
 	if f.compare != "" {
 		flag = "--compare"
 		names = strings.Split(f.compare, ",")
@@ -152,21 +165,31 @@ func (f sampleFlags) check(c *cobra.Command) (names []string, err error) {
 		return nil, usagef("--compare names the samplers: leave --sampler out")
 	case f.noise != "" && given("n"):
 		return nil, usagef("--noise says how many images there are: leave --n out")
+	case f.noise != "" && given("size"):
+		return nil, usagef("--noise says how large the images are: leave --size out")
 	}
+	if _, err := parseSize(f.size); err != nil || len(names) == 0 {
+		return nil, err
+	}
+	return names, f.checkNames(c, flag, names)
+}
+
+// checkNames checks the samplers that a flag names, and that the other flags have a meaning for one of them.
+func (f sampleFlags) checkNames(c *cobra.Command, flag string, names []string) error {
 	for _, name := range names {
 		if !slices.Contains(diffusion.Names(), name) {
-			return nil, usagef("%s: there is no sampler %q; the samplers are %s", flag, name, strings.Join(diffusion.Names(), ", "))
+			return usagef("%s: there is no sampler %q; the samplers are %s", flag, name, strings.Join(diffusion.Names(), ", "))
 		}
 		if name == "ddim-inverse" && f.noise == "" {
-			return nil, usagef("%s: ddim-inverse turns images into noise; --noise must name a .npy file of images in [-1, 1]", flag)
+			return usagef("%s: ddim-inverse turns images into noise; --noise must name a .npy file of images in [-1, 1]", flag)
 		}
 	}
 	for _, t := range takers {
-		if given(t.flag) && !slices.Contains(names, t.sampler) {
-			return nil, usagef("--%s has no meaning for %s; the sampler that takes it is %s", t.flag, strings.Join(names, " and "), t.sampler)
+		if c.Flags().Changed(t.flag) && !slices.Contains(names, t.sampler) {
+			return usagef("--%s has no meaning for %s; the sampler that takes it is %s", t.flag, strings.Join(names, " and "), t.sampler)
 		}
 	}
-	return names, nil
+	return nil
 }
 
 // options are what the flags say; what they leave open follows the scheduler's configuration.
@@ -213,18 +236,31 @@ func optionsFor(sampler string, o unstir.SampleOptions) unstir.SampleOptions {
 	return o
 }
 
-// complete adds what depends on the model: x_T from a file, and labels. Where none are given all classes take turns, unless
+// start is the pipeline for images of the size that is asked for, that of the x_T in a file where one is named.
+func (f sampleFlags) start(p *unstir.Pipeline, o *unstir.SampleOptions) (*unstir.Pipeline, error) {
+	if err := p.CanSample(); err != nil {
+		return nil, err
+	}
+	if f.noise == "" {
+		size, err := parseSize(f.size)
+		if err != nil {
+			return nil, err
+		}
+		return sized(p, size)
+	}
+	x, p, err := readSized("--noise", f.noise, p)
+	if err != nil {
+		return nil, err
+	}
+	o.XT, o.N = x.Data, x.Shape[0]
+	return p, nil
+}
+
+// complete adds what depends on the model: labels. Where none are given all classes take turns, unless
 // x_T is from a file: it may be the encoding of an image, whose class it needs.
 func (f *sampleFlags) complete(c *cobra.Command, p *unstir.Pipeline, o *unstir.SampleOptions, out *output) (err error) {
 	if T := p.Schedule.T; f.steps > T {
 		return usagef("--steps %d: it must be at most %d, the number of timesteps that the model was trained on", f.steps, T)
-	}
-	if f.noise != "" {
-		x, err := readImages("--noise", f.noise, p)
-		if err != nil {
-			return err
-		}
-		o.XT, o.N = x.Data, x.Shape[0]
 	}
 	if f.classes, err = f.chooseClasses(c, p); err != nil {
 		return err
@@ -293,11 +329,13 @@ func (f sampleFlags) provenance(p *unstir.Pipeline, samplers []string, o unstir.
 	case p.Source.Raw:
 		weights = "raw"
 	}
+	_, h, w := p.Shape()
 	kv := [][2]string{
 		{"Software", "unstir " + version()},
 		{"model", filepath.ToSlash(p.Source.Dir)},
 		{"weights", weights},
 		{"sampler", strings.Join(samplers, ",")},
+		{"size", fmt.Sprintf("%dx%d", h, w)},
 	}
 	for _, s := range samplers {
 		steps := o.Steps

@@ -71,7 +71,7 @@ func badInputs(t *testing.T) {
 	writeFile(t, "broken/samples.json", []byte(`{"format": 1, `))
 	must(t, "sample", "--model", "runs/tiny", "--sampler", "ddim", "--steps", "2", "--n", "3", "--out", "set")
 
-	for name, shape := range map[string][]int{"rows.npy": {2, 1, 8, 9}, "flat.npy": {64}, "none.npy": {0, 1, 8, 8}, "x.npy": {2, 1, 8, 8}} {
+	for name, shape := range map[string][]int{"rows.npy": {2, 1, 8, 9}, "flat.npy": {64}, "none.npy": {0, 1, 8, 8}, "x.npy": {2, 1, 8, 8}, "rgb.npy": {1, 3, 8, 8}} {
 		n := 1
 		for _, d := range shape {
 			n *= d
@@ -80,6 +80,7 @@ func badInputs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	writeFile(t, "lfs.npy", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12345\n"))
 	writeFile(t, "text.npy", []byte("not an array, but long enough to have a header"))
 }
 
@@ -95,6 +96,8 @@ const (
 	datasets = `"mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`
 	allConfs = "cifar10, fashion-mnist, mnist, quickstart"
 	sizes    = "both sides must be multiples of 2, as each level but the first halves them; the nearest legal sizes are 8 or 10 rows and 8 or 10 columns"
+	rows9    = "both sides must be multiples of 2, as each level but the first halves them; the nearest legal sizes are 8 rows and 8 or 10 columns"
+	badSize  = ": it must be ROWSxCOLUMNS, such as 20x12, or one number for both"
 )
 
 var badCases = []badCase{
@@ -218,10 +221,26 @@ var badCases = []badCase{
 	{"inspect nowhere", 1, "there is no directory nowhere; a model is the directory of a run, of a checkpoint or of a diffusers pipeline"},
 	{"inspect --batch 0", 2, "--batch 0: it must be at least 1"},
 	{"sample --noise nowhere.npy", 1, "--noise nowhere.npy: ENOENT"},
-	{"sample --noise rows.npy", 1, "--noise rows.npy: the array has shape (2, 1, 8, 9), want (*, 1, 8, 8)"},
-	{"sample --noise flat.npy", 1, "--noise flat.npy: the array has shape (64,), want (*, 1, 8, 8)"},
+	{"sample --noise rows.npy", 1, "--noise rows.npy: images of 8x9 do not fit a model of 2 levels: " + rows9},
+	{"sample --noise flat.npy", 1, "--noise flat.npy: the array has shape (64,), want (*, 1, *, *)"},
 	{"sample --noise none.npy", 1, "--noise none.npy: the array has no images"},
-	{"sample --noise text.npy", 1, "--noise text.npy: ..."},
+	{"sample --noise text.npy", 1, "--noise text.npy: it is a text of 46 bytes, \"not an array, but long enough to have a header\": download the file again"},
+	{"sample --noise lfs.npy", 1, "--noise lfs.npy: it is a Git LFS pointer, which stands for a file of 12345 bytes: run git lfs pull where it was cloned, or download the file again"},
+	{"sample --noise rgb.npy", 1, "--noise rgb.npy: the array has shape (1, 3, 8, 8), want (*, 1, *, *)"},
+	{"sample --noise x.npy --size 8", 2, "--noise says how large the images are: leave --size out"},
+	{"sample --size 0", 2, `--size "0"` + badSize},
+	{"sample --size 8x", 2, `--size "8x"` + badSize},
+	{"sample --size 8x8x8", 2, `--size "8x8x8"` + badSize},
+	{"sample --size large", 2, `--size "large"` + badSize},
+	{"sample --size 9", 2, "--size 9x9: images of 9x9 do not fit a model of 2 levels: " + sizes},
+	{"sample --size 1000000x1000000", 2, "--size 1000000x1000000: images of 1000000x1000000: one has at most 67108864 pixels here"},
+	{"encode --images x.npy --size 8 --out e.npy", 2, "--images x.npy says how large the images are: leave --size out"},
+	{"encode --images images --size 0x8 --out e.npy", 2, `--size "0x8"` + badSize},
+	{"encode --images images --size 8x9 --out e.npy", 2, "--size 8x9: images of 8x9 do not fit a model of 2 levels: " + rows9},
+	{"interpolate --from 1 --to 2 --size 8,8 --out e.npy", 2, `--size "8,8"` + badSize},
+	{"interpolate --from 1 --to 2 --size 8x9 --out e.npy", 2, "--size 8x9: images of 8x9 do not fit a model of 2 levels: " + rows9},
+	{"inspect --size 8.5", 2, `--size "8.5"` + badSize},
+	{"inspect --plan --size 8x9", 2, "--size 8x9: images of 8x9 do not fit a model of 2 levels: " + rows9},
 	{"sample --noise x.npy --n 3", 2, "--noise says how many images there are: leave --n out"},
 
 	// One prediction, and timing.
@@ -230,7 +249,7 @@ var badCases = []badCase{
 	{"predict --x x.npy --t 3", 2, "--out is missing: a .npy file to write"},
 	{"predict --x x.npy --t 3 --out e.png", 2, "--out e.png: the name must end in .npy"},
 	{"predict --x x.npy --t 3 --out no/e.npy", 2, "--out no/e.npy: there is no directory no"},
-	{"predict --x rows.npy --t 3 --out e.npy", 1, "--x rows.npy: the array has shape (2, 1, 8, 9), want (*, 1, 8, 8)"},
+	{"predict --x rows.npy --t 3 --out e.npy", 1, "--x rows.npy: images of 8x9 do not fit a model of 2 levels: " + rows9},
 	{"predict --x x.npy --t 20 --out e.npy", 2, `--t "20": a timestep is a whole number from 0 to 19`},
 	{"predict --x x.npy --t 1,2,3 --out e.npy", 2, "--t has 3 timesteps for 2 images; give one, or one each"},
 	{"bench sample --config tiny.toml --steps 1", 2, "--steps 1: it must be at least 2, as the first is left out"},
