@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
+	hangUpByDefault()
 	code := m.Run()
 	if trained.dir != "" {
 		os.RemoveAll(trained.dir)
