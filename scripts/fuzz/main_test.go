@@ -69,10 +69,20 @@ func FuzzGood(f *testing.F) {
 	if err == nil || err.Error() != "1 targets failed" {
 		t.Errorf("error %v", err)
 	}
-	for _, want := range []string{`p\.FuzzBad +\d+ executions +[\d.]+ s  FAILED`, "it is wrong", `p\.FuzzGood +[1-9]\d* executions +[\d.]+ s  ok`} {
+	for _, want := range []string{`p\.FuzzBad +\d+ executions +[\d.]+ s  FAILED`, "it is wrong", `p\.FuzzGood +\d+ executions +[\d.]+ s  ok`} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("no %s in\n%s", want, &out)
 		}
+	}
+}
+
+// The executions are those of the fuzzer's last line.
+func TestExecutionsAreTheLast(t *testing.T) {
+	text := "fuzz: elapsed: 3s, execs: 1234 (411/sec), new interesting: 0 (total: 1)\n" +
+		"fuzz: elapsed: 6s, execs: 5678 (1481/sec), new interesting: 2 (total: 3)\nPASS\n"
+	found := executions.FindAllStringSubmatch(text, -1)
+	if len(found) != 2 || found[1][1] != "5678" {
+		t.Errorf("found %q", found)
 	}
 }
 
