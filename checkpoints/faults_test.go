@@ -113,7 +113,7 @@ func TestPruningThatFailsAnywhere(t *testing.T) {
 				t.Errorf("left: %q", steps)
 			}
 		}
-		if err := Clean(run); err != nil {
+		if err := RemoveLeftovers(run); err != nil {
 			t.Error(err)
 		}
 		if slices.ContainsFunc(names(t, Dir(run)), isLeftover) {

@@ -53,7 +53,7 @@ func save(ctx context.Context, run string, c *Checkpoint) (string, error) {
 		return "", err
 	}
 	defer lock.Unlock()
-	removeLeftovers(parent) // what cannot be removed is in nobody's way but, perhaps, this temp's
+	removeLeftovers(parent) // of those that cannot be removed only temp matters, which is removed below
 	name := stepName(c.State.Step)
 	final, temp := filepath.Join(parent, name), filepath.Join(parent, hidden(name, tempSuffix))
 	if err := disk.RemoveAll(temp); err != nil {
@@ -99,7 +99,7 @@ func makeParent(parent string) error {
 }
 
 // existing looks at what has the checkpoint's name already: an error if it is
-// whole, which is then as durable as what Save has written, or if it is no
+// whole, which is then as durable as what Save has written, or if it is not a
 // directory; true if it is a checkpoint that is not whole.
 func existing(ctx context.Context, final string) (broken bool, err error) {
 	info, err := os.Lstat(final)
@@ -109,7 +109,7 @@ func existing(ctx context.Context, final string) (broken bool, err error) {
 	case err != nil:
 		return false, err
 	case !info.IsDir():
-		return false, fmt.Errorf("%s is in the way: it is no checkpoint's directory; move it away", final)
+		return false, fmt.Errorf("%s is in the way: it is not a checkpoint's directory; move it away", final)
 	case verify(ctx, final) != nil:
 		return true, ctx.Err()
 	}
@@ -119,8 +119,8 @@ func existing(ctx context.Context, final string) (broken bool, err error) {
 	return false, fmt.Errorf("%s: %w, and it is whole", final, fs.ErrExist)
 }
 
-// Clean clears away what interrupted calls of Save and Prune left in a run's directory.
-func Clean(run string) error {
+// RemoveLeftovers removes what interrupted calls of Save and Prune left in a run's directory.
+func RemoveLeftovers(run string) error {
 	parent := Dir(run)
 	if !isDir(parent) {
 		return nil
@@ -133,7 +133,7 @@ func Clean(run string) error {
 	return removeLeftovers(parent)
 }
 
-// removeLeftovers clears away what interrupted calls left, all that can be
+// removeLeftovers removes what interrupted calls left, as much as can be
 // removed. The caller holds the lock.
 func removeLeftovers(parent string) error {
 	entries, err := os.ReadDir(parent)

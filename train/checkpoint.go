@@ -70,7 +70,7 @@ func Resume(ctx context.Context, s Setup, from string) (*Trainer, error) {
 		}
 		return nil
 	})
-	if err == nil && auto { // the program may have been ended between a checkpoint and the removal of older ones
+	if err == nil && auto { // the program may have ended between a checkpoint and the removal of older ones
 		t.prune(ctx)
 	}
 	return t, err
@@ -228,7 +228,7 @@ func (t *Trainer) save(ctx context.Context) error {
 		}
 		return out
 	}
-	t.heedLog(t.log.sync()) // after a power cut, too, the log has every step up to the checkpoint
+	t.noteLog(t.log.sync()) // after a power cut, too, the log has every step up to the checkpoint
 	dir, err := checkpoints.Save(ctx, t.Dir, &checkpoints.Checkpoint{
 		State: t.state(), UNet: model, Scheduler: scheduler, Config: t.ConfigTOML,
 		EMA: tensors(t.average()), Raw: tensors(t.weights), ExpAvg: tensors(t.expAvg), ExpAvgSq: tensors(t.expAvgSq),
@@ -236,7 +236,7 @@ func (t *Trainer) save(ctx context.Context) error {
 	if errors.Is(err, fs.ErrExist) { // this very step was saved before the run went on
 		config, readErr := os.ReadFile(filepath.Join(there, "training", configName))
 		if readErr != nil || !bytes.Equal(config, t.ConfigTOML) {
-			return taken{fmt.Errorf("train: save: %s is there already and was made with another configuration; go on in another directory, or move it away", there)}
+			return permanentError{fmt.Errorf("train: save: %s is there already and was made with another configuration; go on in another directory, or move it away", there)}
 		}
 		t.saved = there
 		return nil
@@ -249,7 +249,7 @@ func (t *Trainer) save(ctx context.Context) error {
 	return nil
 }
 
-// prune removes older checkpoints. That they stay is no reason to end a run.
+// prune removes older checkpoints. A failure is noted and does not end the run.
 func (t *Trainer) prune(ctx context.Context) {
 	if _, err := checkpoints.Prune(ctx, t.Dir, t.Checkpoint.Keep); err != nil {
 		t.note("%v", err)

@@ -57,13 +57,13 @@ func (t *Trainer) checkGradient(n int, loss, norm float64) error {
 		return t.diverged(n-1, fault)
 	}
 	if !finite(loss) {
-		return t.diverged(n, fmt.Sprintf("the loss is %g%s", loss, t.culprits()))
+		return t.diverged(n, fmt.Sprintf("the loss is %g%s", loss, t.failedImages()))
 	}
 	return t.diverged(n, t.firstNotFinite("the gradient of", t.gradient.Grad()))
 }
 
-// culprits names the images of the batch whose own loss is not finite.
-func (t *Trainer) culprits() string {
+// failedImages names the images of the batch whose own loss is not finite.
+func (t *Trainer) failedImages() string {
 	var list []string
 	for i, loss := range t.perImage {
 		if !finite(loss) && i < len(t.images) {
@@ -109,7 +109,7 @@ func (t *Trainer) firstFault() string {
 	return ""
 }
 
-// diverged says what went wrong in a step, and what there is to go on from.
+// diverged says what went wrong in a step, and which checkpoint is the last good one.
 func (t *Trainer) diverged(step int, fault string) error {
 	keep := "there is no checkpoint yet"
 	if t.saved != "" {

@@ -128,17 +128,17 @@ func TestNothingThatIsNotFiniteIsSavedInTheEnd(t *testing.T) {
 func TestTheImagesOfALossAreNamed(t *testing.T) {
 	tr := &Trainer{perImage: []float64{1, math.NaN(), 2, math.Inf(1)}, images: []int{7, 5, 9, 10}}
 	tr.info.Name = "bars"
-	if got, want := tr.culprits(), ", by images 5, 10 of bars"; got != want {
+	if got, want := tr.failedImages(), ", by images 5, 10 of bars"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	tr.perImage, tr.images = make([]float64, 8), []int{0, 1, 2, 3, 4, 5, 6, 7}
-	if got := tr.culprits(); got != "" {
+	if got := tr.failedImages(); got != "" {
 		t.Errorf("images without a fault: %q", got)
 	}
 	for i := range tr.perImage {
 		tr.perImage[i] = math.NaN()
 	}
-	if got, want := tr.culprits(), ", by images 0, 1, 2, 3, 4, and 3 more of bars"; got != want {
+	if got, want := tr.failedImages(), ", by images 0, 1, 2, 3, 4, and 3 more of bars"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -163,7 +163,7 @@ func TestAGradientThatIsNotFiniteIsNamed(t *testing.T) {
 	}
 }
 
-// A gradient whose squares overflow in float32 is none that is not finite: it is clipped, and the run goes on.
+// A finite gradient whose squares overflow in float32 is clipped, and the run goes on.
 func TestALargeGradientIsClipped(t *testing.T) {
 	for _, slice := range []int{3, 8} {
 		s := tinySetup(t)
@@ -198,7 +198,7 @@ func TestAMomentThatOverflowsStopsTheRunAtOnce(t *testing.T) {
 	endsNotFinite(t, tr, "train: step 1: the second moment of ", " is +Inf", "there is no checkpoint yet")
 }
 
-// A checkpoint with such a value, as an older program could leave, is not gone on from.
+// A checkpoint with such a value, as an older program could leave, is not resumed.
 func TestACheckpointThatIsNotFiniteIsRefused(t *testing.T) {
 	s := tinySetup(t)
 	s.StopAt = 1

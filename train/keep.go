@@ -11,18 +11,18 @@ import (
 	"unstir/internal/disk"
 )
 
-// keep does what a step's number asks for: a line of the log, a checkpoint, a preview. What cannot be written does
-// not end the run: it is told of, and tried again later. What ends it is a number that is not finite, and another run
-// that has taken its place.
+// keep does what a step's number asks for: a line of the log, a checkpoint, a preview. What cannot be written is
+// noted and tried again later; it does not end the run. A number that is not finite does, and so does another run in
+// its directory.
 func (t *Trainer) keep(ctx context.Context) error {
 	every := t.Checkpoint.Every
 	save := every > 0 && t.step%every == 0
 	if save || t.logged() {
-		again, err := t.present()
+		remade, err := t.ensureDir()
 		if err != nil {
 			return err
 		}
-		save = save || again
+		save = save || remade
 	}
 	if t.logged() {
 		t.logStep()
@@ -31,7 +31,7 @@ func (t *Trainer) keep(ctx context.Context) error {
 		return nil // finish does it
 	}
 	if save {
-		if err := t.saveOrGoOn(ctx); err != nil {
+		if err := t.trySave(ctx); err != nil {
 			return err
 		}
 	}
@@ -41,10 +41,10 @@ func (t *Trainer) keep(ctx context.Context) error {
 	return nil
 }
 
-// saveOrGoOn saves a checkpoint in the middle of a run.
-func (t *Trainer) saveOrGoOn(ctx context.Context) error {
+// trySave saves a checkpoint in the middle of a run.
+func (t *Trainer) trySave(ctx context.Context) error {
 	err := t.save(context.WithoutCancel(ctx))
-	if err == nil || hopeless(err) {
+	if err == nil || isPermanent(err) {
 		return err
 	}
 	next := t.Train.Steps
@@ -55,19 +55,19 @@ func (t *Trainer) saveOrGoOn(ctx context.Context) error {
 	if t.saved != "" {
 		newest = "the newest checkpoint is " + t.saved
 	}
-	t.note("no checkpoint of step %d: %s; training goes on, the next try is at step %d; %s", t.step, plain(err), next, newest)
+	t.note("no checkpoint of step %d: %s; training goes on, the next try is at step %d; %s", t.step, withoutPackage(err), next, newest)
 	return nil
 }
 
-// leave saves where the run ends. If it cannot be done it tries again for as long as there is patience.
-func (t *Trainer) leave(ctx context.Context, patience time.Duration) error {
+// saveAtEnd saves where the run ends. A save that fails is tried again until patience is over.
+func (t *Trainer) saveAtEnd(ctx context.Context, patience time.Duration) error {
 	err := t.saveAll(ctx)
-	if err == nil || patience <= 0 || hopeless(err) {
+	if err == nil || patience <= 0 || isPermanent(err) {
 		return err
 	}
-	t.note("%s; trying again for %v", plain(err), patience)
+	t.note("%s; trying again for %v", withoutPackage(err), patience)
 	end := time.Now().Add(patience)
-	for wait := patience / 64; err != nil && !hopeless(err) && time.Now().Before(end); wait *= 2 {
+	for wait := patience / 64; err != nil && !isPermanent(err) && time.Now().Before(end); wait *= 2 {
 		select {
 		case <-ctx.Done():
 			end = time.Now() // one last try
@@ -78,31 +78,31 @@ func (t *Trainer) leave(ctx context.Context, patience time.Duration) error {
 	return err
 }
 
-// hopeless tells the errors of a save that another try cannot mend from those of the disk.
-func hopeless(err error) bool {
-	var other taken
-	return errors.As(err, &other) || errors.Is(err, ErrNotFinite)
+// isPermanent tells whether a save failed in a way that another try cannot mend, unlike an error of the disk.
+func isPermanent(err error) bool {
+	var permanent permanentError
+	return errors.As(err, &permanent) || errors.Is(err, ErrNotFinite)
 }
 
-// saveAll saves a checkpoint and the lines of the log that wait.
+// saveAll saves a checkpoint and the pending lines of the log.
 func (t *Trainer) saveAll(ctx context.Context) error {
-	if _, err := t.present(); err != nil {
+	if _, err := t.ensureDir(); err != nil {
 		return err
 	}
 	if err := t.save(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	err := t.log.flush()
-	t.heedLog(err)
+	t.noteLog(err)
 	return err
 }
 
-// plain is an error for a note, which does not say what program it is from.
-func plain(err error) string { return strings.TrimPrefix(err.Error(), "train: ") }
+// withoutPackage is an error's message for a note, without the package's name.
+func withoutPackage(err error) string { return strings.TrimPrefix(err.Error(), "train: ") }
 
 // show makes a preview and the plot of the loss.
 func (t *Trainer) show(ctx context.Context) {
-	err := disk.MkdirAll(filepath.Join(t.Dir, previewDir), 0o755) // someone may have cleared it away
+	err := disk.MkdirAll(filepath.Join(t.Dir, previewDir), 0o755) // someone may have removed it
 	path := ""
 	if err == nil {
 		path, err = t.preview(ctx)
@@ -135,12 +135,12 @@ func (t *Trainer) note(format string, args ...any) {
 	}
 }
 
-// mostAtStop limits the patience of a run that is being stopped: who stops it may end it by force soon.
-const mostAtStop = 5 * time.Second
+// stopPatience limits the patience of a run that is being stopped: it may be killed soon.
+const stopPatience = 5 * time.Second
 
 // stop saves the run where it stands.
 func (t *Trainer) stop(ctx context.Context) error {
-	if err := t.leave(context.WithoutCancel(ctx), min(t.Patience, mostAtStop)); err != nil {
+	if err := t.saveAtEnd(context.WithoutCancel(ctx), min(t.Patience, stopPatience)); err != nil {
 		return err
 	}
 	t.plot()
@@ -149,7 +149,7 @@ func (t *Trainer) stop(ctx context.Context) error {
 
 // finish leaves a checkpoint, a preview and the plot of the last step.
 func (t *Trainer) finish(ctx context.Context) error {
-	if err := t.leave(ctx, t.Patience); err != nil {
+	if err := t.saveAtEnd(ctx, t.Patience); err != nil {
 		return err
 	}
 	t.note("checkpoint %s", t.saved)

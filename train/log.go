@@ -96,12 +96,12 @@ func parseLog(data []byte) ([]LogLine, error) {
 	return lines, nil
 }
 
-// logFile appends to a log.jsonl. Lines that cannot be written wait in memory for the next try.
+// logFile appends to a log.jsonl. Lines that cannot be written are kept in memory for the next try.
 type logFile struct {
 	path    string
 	f       *disk.File
-	waiting []byte // the first line may be written in part
-	lines   int    // that wait
+	pending []byte // lines to be written; the first may be written in part
+	lines   int    // pending
 }
 
 // openLog opens the log of a run that has done the given number of steps. Lines of later steps, which a crash
@@ -118,7 +118,7 @@ func openLog(path string, step int, note func(string, ...any)) (*logFile, error)
 			if err := disk.Rename(path, aside); err != nil {
 				return nil, fmt.Errorf("train: set the corrupt log aside: %w", err)
 			}
-			note("%v: the log is corrupt and is kept as %s; the new one has the %d lines before that",
+			note("%v: the log is corrupt and is kept as %s; the new one has the %d lines before it",
 				oneline.Error(fmt.Errorf("%s:%w", path, err)), aside, len(lines))
 		}
 		err = atomicfile.Write(path, func(w io.Writer) error {
@@ -148,32 +148,32 @@ func (l *logFile) open() (err error) {
 	return err
 }
 
-// write appends a line, and those that wait before it.
+// write appends a line, after the pending ones.
 func (l *logFile) write(line LogLine) error {
 	data, err := json.Marshal(line)
 	if err != nil {
 		return fmt.Errorf("train: write the log: %w", err)
 	}
-	l.waiting = append(append(l.waiting, data...), '\n')
+	l.pending = append(append(l.pending, data...), '\n')
 	l.lines++
 	return l.flush()
 }
 
-// flush writes the lines that wait.
+// flush writes the pending lines.
 func (l *logFile) flush() error {
 	if l.lines == 0 {
 		return nil
 	}
-	n, err := l.f.Write(l.waiting)
-	l.lines -= bytes.Count(l.waiting[:n], []byte("\n"))
-	l.waiting = l.waiting[n:]
+	n, err := l.f.Write(l.pending)
+	l.lines -= bytes.Count(l.pending[:n], []byte("\n"))
+	l.pending = l.pending[n:]
 	if err != nil {
 		return fmt.Errorf("train: write the log: %w", err)
 	}
 	return nil
 }
 
-// sync writes the lines that wait and makes the log durable.
+// sync writes the pending lines and makes the log durable.
 func (l *logFile) sync() error {
 	if err := l.flush(); err != nil {
 		return err
@@ -184,9 +184,9 @@ func (l *logFile) sync() error {
 	return nil
 }
 
-// again opens the log anew after someone has removed its file, with all that it had, which the open file still has.
-// Where someone has put another file in its place, that is gone on with.
-func (l *logFile) again() error {
+// reopen opens the log again after its file was removed, and writes again what the open file still has. If there is
+// another file at its path, the log continues there.
+func (l *logFile) reopen() error {
 	if _, err := os.Lstat(l.path); errors.Is(err, fs.ErrNotExist) {
 		text, err := io.ReadAll(io.NewSectionReader(l.f, 0, math.MaxInt64))
 		if err != nil {
@@ -236,16 +236,16 @@ func (t *Trainer) logStep() {
 		ImagesPerSecond: float64(t.sinceLogImages) / max(t.sinceLogSeconds, 1e-9), Seconds: t.seconds,
 	}
 	t.sinceLogImages, t.sinceLogSeconds = 0, 0
-	t.heedLog(t.log.write(line))
+	t.noteLog(t.log.write(line))
 }
 
-// heedLog tells of a log that cannot be written when that begins, and when it ends.
-func (t *Trainer) heedLog(err error) {
+// noteLog notes when the log begins to fail, and when it can be written again.
+func (t *Trainer) noteLog(err error) {
 	switch fails := err != nil; {
-	case fails && !t.logFails:
-		t.note("%s; training goes on, and the log's lines are kept until they can be written", plain(err))
-	case !fails && t.logFails:
+	case fails && !t.logFailing:
+		t.note("%s; training goes on, and the log's lines are kept until they can be written", withoutPackage(err))
+	case !fails && t.logFailing:
 		t.note("the log is written again, and no line is missing")
 	}
-	t.logFails = err != nil
+	t.logFailing = err != nil
 }

@@ -102,7 +102,7 @@ func TestARunSurvivesTheRemovalOfItsDirectory(t *testing.T) {
 		tr, err := New(s)
 		mustRun(t, tr, err)
 		if part == "" || part == logName {
-			said(t, notes.String(), filepath.Join(s.Dir, part)+" was removed or replaced while the run was at work: it is there again")
+			said(t, notes.String(), filepath.Join(s.Dir, part)+" was removed or replaced during the run: it was made again")
 			if filepath.Base(newest) != "step-00000005" {
 				t.Errorf("%q removed after step 5: the checkpoint after it is %q", part, newest)
 			}
@@ -122,7 +122,7 @@ func TestARunSurvivesTheRemovalOfItsDirectory(t *testing.T) {
 	}
 }
 
-// Where another run has taken the place, the one that was there ends and touches nothing.
+// Where another run has begun in the same place, the one that was there ends and touches nothing.
 func TestARunWhosePlaceIsTakenEnds(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("open files cannot be removed here")
@@ -159,7 +159,7 @@ func TestARunWhosePlaceIsTakenEnds(t *testing.T) {
 	}
 }
 
-// A slow disk delays a run and nothing else: a stop that is asked for in the middle of a save is heeded after it.
+// A slow disk only delays a run: a stop that is requested during a save takes effect after it.
 func TestAStopDuringASlowSave(t *testing.T) {
 	s := diskSetup(t, 50)
 	s.Checkpoint.Every = 2
@@ -271,7 +271,7 @@ func TestACorruptLogIsSetAside(t *testing.T) {
 	s.StopAt, s.Notes = 0, &notes
 	again, err := Resume(context.Background(), s, Auto)
 	mustRun(t, again, err)
-	said(t, notes.String(), path+":3: ", "the log is corrupt and is kept as "+path+".corrupt; the new one has the 2 lines before that\n")
+	said(t, notes.String(), path+":3: ", "the log is corrupt and is kept as "+path+".corrupt; the new one has the 2 lines before it\n")
 	if got := must(os.ReadFile(path + ".corrupt")); !bytes.Equal(got, corrupt) {
 		t.Errorf("the log that was set aside is %q", got)
 	}

@@ -63,8 +63,8 @@ func (t *Trainer) open(check func() error) error {
 	if err := check(); err != nil {
 		return err
 	}
-	if err := t.clean(); err != nil {
-		t.note("what an interrupted start has left stays: %v", err)
+	if err := t.removeLeftovers(); err != nil {
+		t.note("leftovers of an interrupted run were not removed: %v", err)
 	}
 	if err := t.writeConfig(); err != nil {
 		return fmt.Errorf("train: %w", err)
@@ -72,7 +72,7 @@ func (t *Trainer) open(check func() error) error {
 	if t.log, err = openLog(filepath.Join(t.Dir, logName), t.step, t.note); err != nil {
 		return err
 	}
-	t.foresee()
+	t.warnAtStart()
 	return nil
 }
 
@@ -87,8 +87,8 @@ func (t *Trainer) writeConfig() error {
 	return nil
 }
 
-// foresee tells at the start of what may go wrong later.
-func (t *Trainer) foresee() {
+// warnAtStart notes what may go wrong later.
+func (t *Trainer) warnAtStart() {
 	if t.lock.Local() {
 		t.note("%s is on a file system without locks: nothing keeps a second program from training there at the same time", t.Dir)
 	}
@@ -102,49 +102,50 @@ func (t *Trainer) foresee() {
 	}
 }
 
-// clean removes what a killed program left half written.
-func (t *Trainer) clean() error {
-	err := atomicfile.Clean(t.Dir, func(name string) bool {
+// removeLeftovers removes the partly written files of a killed program.
+func (t *Trainer) removeLeftovers() error {
+	err := atomicfile.RemoveTemps(t.Dir, func(name string) bool {
 		return name == configName || name == logName || name == plotName
 	})
 	if err != nil {
 		return err
 	}
-	err = atomicfile.Clean(filepath.Join(t.Dir, previewDir), func(name string) bool {
+	err = atomicfile.RemoveTemps(filepath.Join(t.Dir, previewDir), func(name string) bool {
 		ok, _ := filepath.Match("step-*.png", name)
 		return ok
 	})
 	if err != nil {
 		return err
 	}
-	return checkpoints.Clean(t.Dir)
+	return checkpoints.RemoveLeftovers(t.Dir)
 }
 
-// taken is an error that another try cannot mend: something that is not this run's has its place.
-type taken struct{ error }
+// permanentError is an error that another try cannot mend: something else is in the run's or the checkpoint's place.
+type permanentError struct{ error }
 
-// present sees to it that the run has its directory still. One that someone has removed is made again, with the
-// configuration and the log; true: it was, and its checkpoints are gone. Of other errors than taken it tells, once.
-func (t *Trainer) present() (again bool, err error) {
-	if t.blind || t.inPlace() {
+// ensureDir makes sure that the run still has its directory. One that was removed is made again, with the
+// configuration and the log; remade says so: the checkpoints are gone. The error is a permanentError; others are noted,
+// once.
+func (t *Trainer) ensureDir() (remade bool, err error) {
+	if t.skipDirCheck || t.inPlace() {
 		return false, nil
 	}
-	gone := filepath.Join(t.Dir, logName)
+	missing := filepath.Join(t.Dir, logName)
 	if !t.lock.InPlace() {
-		gone = t.Dir
+		missing = t.Dir
 	}
 	err = t.remake()
-	var other taken
+	var permanent permanentError
 	switch {
-	case errors.As(err, &other):
+	case errors.As(err, &permanent):
 		return false, fmt.Errorf("train: %w", err)
 	case err == nil:
-		t.note("%s was removed or replaced while the run was at work: it is there again, and training goes on", gone)
-	case !t.absent:
-		t.note("%s was removed or replaced while the run was at work: %v; training goes on, and it will be tried again", gone, err)
+		t.note("%s was removed or replaced during the run: it was made again, and training goes on", missing)
+	case !t.dirMissing:
+		t.note("%s was removed or replaced during the run and cannot be made again yet: %v; training goes on", missing, err)
 	}
-	t.absent = err != nil
-	t.blind = err == nil && !t.inPlace() // a file system that tells one file from another wrongly
+	t.dirMissing = err != nil
+	t.skipDirCheck = err == nil && !t.inPlace() // the file system does not tell files apart
 	return err == nil, nil
 }
 
@@ -159,7 +160,7 @@ func (t *Trainer) remake() error {
 		t.lock.Unlock()
 		lock, err := checkpoints.Lock(t.Dir)
 		if errors.Is(err, checkpoints.ErrLocked) {
-			return taken{fmt.Errorf("%s was removed, and there is another run in its place now: %w", t.Dir, err)}
+			return permanentError{fmt.Errorf("%s was removed, and there is another run in its place now: %w", t.Dir, err)}
 		}
 		if err != nil {
 			return err
@@ -171,13 +172,13 @@ func (t *Trainer) remake() error {
 	case errors.Is(err, fs.ErrNotExist):
 		err = t.writeConfig()
 	case err == nil && !bytes.Equal(config, t.ConfigTOML):
-		return taken{fmt.Errorf("%s was removed, and there is another run in its place now", t.Dir)}
+		return permanentError{fmt.Errorf("%s was removed, and there is another run in its place now", t.Dir)}
 	}
 	if err != nil {
 		return err
 	}
 	if !t.log.f.InPlace() {
-		if err := t.log.again(); err != nil {
+		if err := t.log.reopen(); err != nil {
 			return err
 		}
 	}
@@ -192,8 +193,8 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// catchUp makes the preview that belongs to the step from which the run goes on, where its program was ended between
-// the checkpoint and the preview.
+// catchUp makes the preview of the step that the run resumes from, if the program ended between the checkpoint and
+// the preview.
 func (t *Trainer) catchUp(ctx context.Context) {
 	every, complete := t.Preview.Every, t.step == t.Train.Steps
 	if t.step == 0 {

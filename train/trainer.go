@@ -66,8 +66,9 @@ type Trainer struct {
 	seconds          float64 // trained so far, over all starts
 	saved            string  // the newest checkpoint of this run
 	log              *logFile
-	logFails, absent bool // the log, or the run's directory, is not there at the moment, and that was told
-	blind            bool // it cannot be known whether the directory is there
+	logFailing       bool // the log cannot be written, which was noted
+	dirMissing       bool // the run's directory cannot be made again, which was noted
+	skipDirCheck     bool // the file system does not tell whether the directory was replaced
 	lock             *checkpoints.DirLock
 	info             data.Info
 	sinceLogImages   int
@@ -153,9 +154,9 @@ func (s *Stopped) Error() string {
 }
 
 // Run trains to the last step, or until ctx is done or StopAt is reached; then it saves a checkpoint and returns
-// a *Stopped. Of a complete run it makes the last preview and the plot, should they be missing. A step that ctx cuts
-// short is not counted: it is done again, with the same numbers, on resuming.
-// A number that is not finite ends the run by an error that wraps ErrNotFinite.
+// a *Stopped. For a complete run it makes the last preview and the plot if they are missing. A step that
+// ctx cuts short is not counted: it is done again, with the same numbers, on resuming. A number that is not finite
+// ends the run with an error that wraps ErrNotFinite.
 func (t *Trainer) Run(ctx context.Context) error {
 	defer t.Close()
 	t.catchUp(ctx)

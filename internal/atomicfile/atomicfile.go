@@ -115,15 +115,15 @@ func createTemp(path string) (*disk.File, error) {
 	}
 }
 
-// Clean removes what interrupted Writes left in a directory of the files whose names satisfy mine. Nobody may be
-// writing them at the time. A directory that does not exist is clean.
-func Clean(dir string, mine func(name string) bool) error {
+// RemoveTemps removes what interrupted Writes left in a directory, for files whose names satisfy match. None of them
+// may be being written at the time. It is no error if the directory does not exist.
+func RemoveTemps(dir string, match func(name string) bool) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, e := range entries {
-		if of, ok := Target(e.Name()); !ok || !e.Type().IsRegular() || !mine(of) {
+		if target, ok := tempTarget(e.Name()); !ok || !e.Type().IsRegular() || !match(target) {
 			continue
 		}
 		if err := disk.Remove(filepath.Join(dir, e.Name())); err != nil {
@@ -135,13 +135,13 @@ func Clean(dir string, mine func(name string) bool) error {
 
 // IsTemp reports whether a file of this name is what an interrupted Write left.
 func IsTemp(name string) bool {
-	_, ok := Target(name)
+	_, ok := tempTarget(name)
 	return ok
 }
 
-// Target is the name of the file that an interrupted Write was to replace, from
+// tempTarget is the name of the file that an interrupted Write was to replace, from
 // that of the temporary file that it left; false for a name of another kind.
-func Target(name string) (string, bool) {
+func tempTarget(name string) (string, bool) {
 	base, hidden := strings.CutPrefix(filepath.Base(name), ".")
 	i := strings.LastIndex(base, tempInfix)
 	if !hidden || i < 0 {

@@ -126,14 +126,14 @@ func TestTargetIsWhatAnInterruptedWriteWasFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if got, ok := Target(f.Name()); !ok || got != "00012.png" {
+	if got, ok := tempTarget(f.Name()); !ok || got != "00012.png" {
 		t.Errorf("the target of %s is %q, %v", f.Name(), got, ok)
 	}
 	if strings.HasSuffix(f.Name(), ".png") {
 		t.Errorf("%s looks like a finished file", f.Name())
 	}
 	for _, name := range []string{"00012.png", ".hidden", "a.tmp-1"} {
-		if got, ok := Target(name); ok {
+		if got, ok := tempTarget(name); ok {
 			t.Errorf("%s is taken for a temporary file of %s", name, got)
 		}
 	}

@@ -57,7 +57,7 @@ func TestClean(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, ".a.tmp-dir"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := Clean(dir, func(name string) bool { return name == "a" }); err != nil {
+	if err := RemoveTemps(dir, func(name string) bool { return name == "a" }); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(dir)
@@ -71,7 +71,7 @@ func TestClean(t *testing.T) {
 	if want := []string{".a", ".a.tmp-dir", ".b.tmp-00c0ffee", "a", "a.tmp-1"}; !slices.Equal(left, want) {
 		t.Errorf("left: %q, want %q", left, want)
 	}
-	if err := Clean(filepath.Join(dir, "none"), nil); err != nil {
+	if err := RemoveTemps(filepath.Join(dir, "none"), nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -104,7 +104,11 @@ func (d *Dir) begin() error {
 	if d.begun && len(d.missing) > 0 {
 		d.noteOrigin()
 	}
-	if err := d.sweep(); err != nil {
+	err := atomicfile.RemoveTemps(d.path, func(name string) bool {
+		_, image := number(name)
+		return image || name == ManifestName
+	})
+	if err != nil {
 		return conflict("nothing can be written there: %v", reason(err))
 	}
 	if d.begun && d.Manifest.N == d.want.N {
@@ -232,24 +236,6 @@ func (d *Dir) verify() error {
 	d.missing = missing
 	if len(damaged) > 0 {
 		d.Notes = append(d.Notes, firstOf(damaged)+" damaged and made again")
-	}
-	return nil
-}
-
-// sweep removes what processes that were killed left of files that were not yet renamed.
-func (d *Dir) sweep() error {
-	entries, err := os.ReadDir(d.path)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		target, ok := atomicfile.Target(e.Name())
-		_, image := number(target)
-		if ok && e.Type().IsRegular() && (image || target == ManifestName) {
-			if err := os.Remove(filepath.Join(d.path, e.Name())); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }
