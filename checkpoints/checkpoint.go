@@ -26,7 +26,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 
 	"unstir/checkpoints/safetensors"
 	"unstir/internal/filekind"
@@ -107,7 +106,7 @@ func (s *State) validate() error {
 }
 
 func readState(path string) (*State, error) {
-	text, err := readUpTo(path, maxState)
+	text, err := filekind.ReadFile(path, maxState)
 	if err != nil {
 		return nil, err
 	}
@@ -155,35 +154,4 @@ const (
 )
 
 // readSmall reads a file that is not tensors.
-func readSmall(path string) ([]byte, error) { return readUpTo(path, maxSmall) }
-
-func readUpTo(path string, limit int) ([]byte, error) {
-	f, err := openFile(path)
-	if target, ok := filekind.DanglingLink(path); ok && err != nil {
-		return nil, fmt.Errorf("%s: it is a link to %s, which is not there (an interrupted download?)", path, target)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > limit {
-		return nil, fmt.Errorf("%s: longer than the limit of %d bytes", path, limit)
-	}
-	return text, nil
-}
-
-// openFile opens a file that is one: to open a named pipe would wait for its other end.
-func openFile(path string) (*os.File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a file", path)
-	}
-	return os.Open(path)
-}
+func readSmall(path string) ([]byte, error) { return filekind.ReadFile(path, maxSmall) }

@@ -98,7 +98,7 @@ func joined(errs []error) error {
 
 // readManifest reads manifest.json, which has to be exactly what was written.
 func readManifest(dir string) (*manifest, error) {
-	text, err := readUpTo(filepath.Join(dir, fileManifest), maxManifest)
+	text, err := filekind.ReadFile(filepath.Join(dir, fileManifest), maxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.New("it has no manifest.json, which is written last (an interrupted save or copy?)")
 	}
@@ -133,7 +133,7 @@ func readManifest(dir string) (*manifest, error) {
 }
 
 func verifyFile(ctx context.Context, dir string, want fileSum) error {
-	f, err := openFile(in(dir, want.Path))
+	f, err := filekind.Open(in(dir, want.Path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is missing", want.Path)
 	}
@@ -158,8 +158,8 @@ func verifyFile(ctx context.Context, dir string, want fileSum) error {
 	return nil
 }
 
-// insteadOf says what lies in place of a checkpoint's file, where that is known: what a copy by git without LFS
-// leaves, for one.
+// insteadOf says what is found in place of a checkpoint's file, where that is known, such as what a copy by git without
+// LFS leaves.
 func insteadOf(dir, file string) string {
 	kind := filekind.JSON
 	switch path.Ext(file) {

@@ -38,9 +38,9 @@ type Model struct {
 // Open opens what a user may name: a run's directory (its newest checkpoint that
 // holds), a checkpoint (every file of which is checked against its manifest), a
 // diffusers pipeline, a unet's own directory, or the directory of a model in the
-// cache of Hugging Face's hub. The error wraps fs.ErrNotExist
-// where there is nothing at path, and ErrNone where there is a directory without
-// any model; a model that is damaged is neither.
+// cache of Hugging Face's hub. The error wraps fs.ErrNotExist where there is
+// nothing at path, and ErrNone where there is a directory without any model; a
+// model that is damaged is neither.
 func Open(ctx context.Context, path string) (*Model, error) {
 	m, err := open(ctx, path)
 	return m, oneline.Error(err)
@@ -80,8 +80,8 @@ func open(ctx context.Context, path string) (*Model, error) {
 		return Open(ctx, snapshot)
 	}
 	for _, name := range []string{fileIndex, "config.json", fileManifest} {
-		if target, ok := filekind.DanglingLink(filepath.Join(path, name)); ok {
-			return nil, fmt.Errorf("%s: it is a link to %s, which is not there (an interrupted download?)", filepath.Join(path, name), target)
+		if err := filekind.CheckLink(filepath.Join(path, name)); err != nil {
+			return nil, err
 		}
 	}
 	hint := hubModels(path)

@@ -20,8 +20,8 @@ func findWeights(dir string) (string, error) {
 		if isFile(path) {
 			return path, nil
 		}
-		if target, ok := filekind.DanglingLink(path); ok {
-			return "", fmt.Errorf("%s: it is a link to %s, which is not there (an interrupted download?)", path, target)
+		if err := filekind.CheckLink(path); err != nil {
+			return "", err
 		}
 	}
 	entries, err := os.ReadDir(dir)
@@ -62,7 +62,7 @@ func findWeights(dir string) (string, error) {
 	return "", errors.New(looked)
 }
 
-// isVariant tells diffusion_pytorch_model.VARIANT.safetensors, which diffusers writes for variant="fp16" or "ema".
+// isVariant recognises diffusion_pytorch_model.VARIANT.safetensors, which diffusers writes for variant="fp16" or "ema".
 func isVariant(name string) bool {
 	base, _, _ := strings.Cut(weightsName, ".")
 	middle, ok := strings.CutPrefix(strings.TrimSuffix(name, ".safetensors"), base+".")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -60,13 +59,7 @@ func newReader(name string) *Reader {
 }
 
 func (r *Reader) addFile(path string) error {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // to open a named pipe would wait for its other end
-		return fmt.Errorf("%s: not a file", path)
-	}
-	f, err := os.Open(path)
-	if target, ok := filekind.DanglingLink(path); ok && err != nil {
-		return fmt.Errorf("%s: it is a link to %s, which is not there (an interrupted download?)", path, target)
-	}
+	f, err := filekind.Open(path)
 	if err != nil {
 		return err
 	}
@@ -142,7 +135,7 @@ func (r *Reader) checkIndex(where map[string]string, dir string) error {
 const maxFileName = 255
 
 func readIndex(path string) (map[string]string, error) {
-	f, err := os.Open(path)
+	f, err := filekind.Open(path)
 	if err != nil {
 		return nil, err
 	}

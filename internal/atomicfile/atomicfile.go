@@ -133,12 +133,6 @@ func RemoveTemps(dir string, match func(name string) bool) error {
 	return nil
 }
 
-// IsTemp reports whether a file of this name is what an interrupted Write left.
-func IsTemp(name string) bool {
-	_, ok := tempTarget(name)
-	return ok
-}
-
 // tempTarget is the name of the file that an interrupted Write was to replace, from
 // that of the temporary file that it left; false for a name of another kind.
 func tempTarget(name string) (string, bool) {

@@ -109,17 +109,6 @@ func TestWriteToADeviceOrDirectory(t *testing.T) {
 	}
 }
 
-func TestIsTemp(t *testing.T) {
-	f, err := createTemp(filepath.Join(t.TempDir(), "a.png"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	if !IsTemp(f.Name()) || IsTemp("a.png") || IsTemp(".hidden") {
-		t.Error("IsTemp does not tell temporary files from others")
-	}
-}
-
 func TestTargetIsWhatAnInterruptedWriteWasFor(t *testing.T) {
 	f, err := createTemp(filepath.Join(t.TempDir(), "00012.png"))
 	if err != nil {

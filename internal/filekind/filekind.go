@@ -1,7 +1,7 @@
-// Package filekind recognises what often lies where a file of weights, an array or a configuration belongs: the
+// Package filekind recognises what is often found in place of a file of weights, an array or a configuration: the
 // pointers that Git LFS leaves, pages and messages of servers that were saved as the file, downloads that were cut
-// off, and files of other formats. It is asked only about files that could not be read, so that no good file is
-// ever taken for one of these.
+// off, and files of other formats. It looks only at files that could not be read, so that no good file is mistaken for
+// one of these. It also opens files that may be none: dangling links and named pipes.
 package filekind
 
 import (
@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -30,9 +29,9 @@ const (
 	JSON                  // a configuration, a manifest
 )
 
-const again = "download the file again"
+const downloadAgain = "download the file again"
 
-// magics are the formats that are told by how they begin.
+// magics are formats that their first bytes identify.
 var magics = []struct{ begins, what string }{
 	{"\x1f\x8b", "a gzip file: unpack it with gunzip"},
 	{"PK\x03\x04", "a zip archive, which is also how PyTorch saves a pickle (.bin, .pt): unpack it, or convert it to safetensors"},
@@ -61,23 +60,23 @@ const (
 // get the right one: "a Git LFS pointer ...: run git lfs pull ...". It is empty where nothing is recognised.
 func Describe(head []byte, size int64, want Wanted) string {
 	if size == 0 {
-		return "empty: the download or the copy failed; " + again
+		return "empty: the download or the copy failed; " + downloadAgain
 	}
 	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\ufeff")), " \t\r\n")
 	lower := strings.ToLower(string(text[:min(len(text), 64)]))
 	switch {
 	case strings.HasPrefix(lower, "version https://git-lfs.github.com/") || strings.HasPrefix(lower, "version https://hawser.github.com/"):
-		return "a Git LFS pointer, which stands for a file" + pointedSize(text) + ": run git lfs pull where it was cloned, or " + again
+		return "a Git LFS pointer, which stands for a file" + pointedSize(text) + ": run git lfs pull where it was cloned, or " + downloadAgain
 	case strings.HasPrefix(lower, "/annex/objects/") || strings.HasPrefix(lower, "../") && strings.Contains(string(text), "/annex/objects/"):
-		return "a git-annex pointer: run git annex get where it was cloned, or " + again
+		return "a git-annex pointer: run git annex get where it was cloned, or " + downloadAgain
 	case strings.HasPrefix(lower, "../") && size < 1024 && bytes.Count(text, []byte("\n")) <= 1:
 		return fmt.Sprintf("a link to %s that was copied as text: copy the file that it names", excerpt(text))
 	case strings.HasPrefix(lower, "<!doctype html") || strings.HasPrefix(lower, "<html") || strings.HasPrefix(lower, "<head"):
-		return "an HTML page, such as a server's page about an error or a login, or the page that shows the file: " + again + " (from Hugging Face by /resolve/, not /blob/)"
+		return "an HTML page, such as a server's page about an error or a login, or the page that shows the file: " + downloadAgain + " (from Hugging Face by /resolve/, not /blob/)"
 	case strings.HasPrefix(lower, "<?xml"):
-		return "an XML document, such as a server's message about an error: " + again
+		return "an XML document, such as a server's message about an error: " + downloadAgain
 	case allZero(head):
-		return "nothing but zeros at its beginning, as a download or a copy that was cut off: " + again
+		return "nothing but zeros at its beginning, as a download or a copy that was cut off: " + downloadAgain
 	}
 	if want == Array && bytes.HasPrefix(head, []byte("PK\x03\x04")) {
 		return "a zip archive, such as the .npz of np.savez: save one array with np.save"
@@ -99,22 +98,19 @@ func describeText(text []byte, size int64, want Wanted) string {
 		return ""
 	}
 	if text := bytes.TrimSpace(text); len(text) > 0 && (text[0] == '{' || text[0] == '[') {
-		switch message := errorBody(text); {
-		case message != "":
-			return fmt.Sprintf("a server's message about an error, %q: %s", message, again)
-		case want == JSON:
+		if message := ErrorBody(text); message != "" {
+			return fmt.Sprintf("a server's message about an error, %q: %s", message, downloadAgain)
+		}
+		if want == JSON {
 			return ""
 		}
-		return fmt.Sprintf("a text of %d bytes, %s: %s", size, excerpt(text), again)
 	}
-	return fmt.Sprintf("a text of %d bytes, %s: %s", size, excerpt(text), again)
+	return fmt.Sprintf("a text of %d bytes, %s: %s", size, excerpt(text), downloadAgain)
 }
 
 // ErrorBody is the message of a JSON object that a server sends in place of a file: {"error": "..."} or the like,
 // without anything that a configuration has; else "".
-func ErrorBody(text []byte) string { return errorBody(bytes.TrimSpace(text)) }
-
-func errorBody(text []byte) string {
+func ErrorBody(text []byte) string {
 	var body map[string]json.RawMessage
 	if json.Unmarshal(text, &body) != nil || len(body) > 8 || body["_class_name"] != nil {
 		return ""
@@ -176,8 +172,7 @@ func shorten(s string) string {
 	return line
 }
 
-// Of describes the file at path; it is empty where the file is a good one as far as Describe knows, or cannot be
-// read.
+// Of describes the file at path. It is empty where Describe recognises nothing, or the file cannot be read.
 func Of(path string, want Wanted) string {
 	f, err := os.Open(path)
 	if err != nil {
@@ -197,17 +192,7 @@ func Of(path string, want Wanted) string {
 	return Describe(head, info.Size(), want)
 }
 
-// DanglingLink is where the link at path leads, if it is one that leads nowhere.
-func DanglingLink(path string) (target string, ok bool) {
-	target, err := os.Readlink(path)
-	if err != nil {
-		return "", false
-	}
-	_, err = os.Stat(path)
-	return target, errors.Is(err, fs.ErrNotExist)
-}
-
-// Explain is the error err of reading a file: in its place it says what the file is, where that is known.
+// Explain replaces err, the error of reading a file, by one that says what the file is, where that is known.
 func Explain(err error, head []byte, size int64, want Wanted) error {
 	if err == nil {
 		return nil
@@ -218,7 +203,7 @@ func Explain(err error, head []byte, size int64, want Wanted) error {
 	return err
 }
 
-// Error says that a file is not what it should be but what Describe told.
+// Error is the error of a file that is something else than it should be, as Describe says.
 type Error string
 
 func (e Error) Error() string { return "it is " + string(e) }

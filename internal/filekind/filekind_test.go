@@ -11,7 +11,7 @@ import (
 
 const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
 
-// What lies where a file belongs is told for what it is, with what to do.
+// What is found in place of a file is described, with what to do.
 func TestWhatIsNoFileIsRecognised(t *testing.T) {
 	for name, c := range map[string]struct {
 		head string
@@ -111,16 +111,16 @@ func TestALinkThatLeadsNowhereIsTold(t *testing.T) {
 	if err := os.Symlink(filepath.Join("..", "blobs", "ab"), link); err != nil {
 		t.Skip("no links here:", err)
 	}
-	if target, ok := DanglingLink(link); !ok || filepath.ToSlash(target) != "../blobs/ab" {
-		t.Errorf("%q, %v", target, ok)
+	if err := CheckLink(link); err == nil || !strings.Contains(filepath.ToSlash(err.Error()), " a link to ../blobs/ab, ") {
+		t.Errorf("error %v", err)
 	}
 	good := filepath.Join(dir, "good")
 	if err := os.Symlink(dir, good); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{good, dir, filepath.Join(dir, "none")} {
-		if target, ok := DanglingLink(path); ok {
-			t.Errorf("%s dangles to %q", path, target)
+		if err := CheckLink(path); err != nil {
+			t.Error(err)
 		}
 	}
 }
@@ -135,7 +135,7 @@ func FuzzDescribe(f *testing.F) {
 		got := Describe(head, max(size, 0), Wanted(want%3))
 		for _, r := range got {
 			if !unicode.IsPrint(r) {
-				t.Fatalf("%q is no line of text", got)
+				t.Fatalf("%q is not a line of text", got)
 			}
 		}
 		if len(got) > 1000 {

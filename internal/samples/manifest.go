@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 
 	"unstir/internal/atomicfile"
+	"unstir/internal/filekind"
 )
 
 // ManifestName is the file that says how the directory's images are made.
@@ -69,7 +69,7 @@ type Origin struct {
 // ReadManifest reads DIR/samples.json. The error wraps fs.ErrNotExist where there is none.
 func ReadManifest(dir string) (Manifest, error) {
 	var m Manifest
-	f, err := os.Open(filepath.Join(dir, ManifestName))
+	f, err := filekind.Open(filepath.Join(dir, ManifestName))
 	if err != nil {
 		return m, err
 	}
