@@ -142,7 +142,7 @@ func TestAnExportThatFailsAnywhere(t *testing.T) {
 	})
 }
 
-// A checkpoint into which somebody has put a file of his own is not pruned; one that a file manager has looked into is.
+// A checkpoint with a file of the user's is not pruned; one with a file manager's is.
 func TestPruningLeavesTheFilesOfOthers(t *testing.T) {
 	run := t.TempDir()
 	for step := 1; step <= 4; step++ {

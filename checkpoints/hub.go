@@ -45,7 +45,7 @@ func hubSnapshot(dir string) (string, error) {
 	return "", fmt.Errorf("%s is a model of the hub's cache with %d snapshots and no branch main; name one: %s", dir, len(found), strings.Join(found, ", "))
 }
 
-// hubModels says which models a directory of the hub's cache has, behind an error.
+// hubModels lists the models in a directory of the hub's cache, to be added to an error.
 func hubModels(dir string) string {
 	found, _ := filepath.Glob(filepath.Join(dir, hubPrefix+"*"))
 	if len(found) == 0 {

@@ -93,8 +93,8 @@ func Prune(ctx context.Context, run string, keep int) (removed []string, err err
 	return removed, nil
 }
 
-// hasOthers tells whether somebody has put files of his own into a checkpoint.
-// What a file manager leaves does not count.
+// hasOthers reports whether a checkpoint has files that Save did not write, other
+// than those that file managers leave.
 func hasOthers(dir string) bool {
 	found := errors.New("found")
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {

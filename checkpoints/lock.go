@@ -13,8 +13,8 @@ import (
 // ErrLocked says that someone else works in the directory.
 var ErrLocked = errors.New("in use by another process, or by another part of this one")
 
-// errNoLocks says that the file system, or the operating system, has none.
-var errNoLocks = errors.New("there are no file locks here")
+// errNoLocks says that the file system, or the operating system, does not support file locks.
+var errNoLocks = errors.New("file locks are not supported here")
 
 // DirLock is a lock on a directory. The system releases it when the process
 // ends, however it ends.
@@ -62,12 +62,12 @@ func Lock(dir string) (*DirLock, error) {
 	return &DirLock{f, key, local}, nil
 }
 
-// Local tells whether only this process sees the lock, as the file system or
+// Local reports whether only this process sees the lock, as the file system or
 // the operating system has no locks.
 func (l *DirLock) Local() bool { return l.local }
 
-// InPlace tells whether the lock still guards its path: it does not where
-// someone has removed the directory or the file .lock in it.
+// InPlace reports whether the lock still guards its path: it does not if the
+// directory, or the file .lock in it, was removed.
 func (l *DirLock) InPlace() bool {
 	heldMu.Lock()
 	defer heldMu.Unlock()

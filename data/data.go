@@ -84,7 +84,7 @@ type Options struct {
 	// which a file's name is added, tried in order. They must begin with https.
 	Mirrors []string
 	// Client fetches; nil: a client that gives up on a connection after 10
-	// seconds and follows redirects. No client follows one to what is not https.
+	// seconds and follows redirects. Redirects to anything but https are refused for any client.
 	Client *http.Client
 	// StallTimeout is how long a download may stay without a byte; 0: 30 s.
 	StallTimeout time.Duration
@@ -122,12 +122,12 @@ func (o *Options) logf(format string, args ...any) {
 //
 // "folder" reads every picture below its directory, each as [ReadPicture] does,
 // in the order of their paths. The directories of the first level are classes,
-// in alphabetical order. What has a picture's name (*.png, *.jpg, ...) or a name
-// without an ending is looked at, and its content decides; names that begin with
-// a dot are passed over. Links are followed: one to a file is a picture of its
+// in alphabetical order. Files with a picture's extension (*.png, *.jpg, ...)
+// or without any are read, and their content decides the format; names that
+// begin with a dot are passed over. Links are followed: one to a file is a picture of its
 // own, as a copy is, and a directory is read once, however many links lead to
-// it. What is left out (other files, formats that are not read, animations,
-// links that lead nowhere) is counted and named to o.Log; a picture that is
+// it. What is left out (other files, unsupported formats, animations, dangling
+// links) is counted and named in o.Log; a picture that is
 // damaged or cannot be opened is an error, and so are two classes whose names
 // are one in Unicode's form NFC.
 //

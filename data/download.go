@@ -64,7 +64,7 @@ type (
 	unreachableError struct{ err error } // no answer at all
 	cutError         struct{ err error } // the transfer stopped on the way
 	localError       struct{ err error } // the disk, not the mirror
-	refusedError     struct{ err error } // it leads away from TLS, or in a circle
+	refusedError     struct{ err error } // a redirect away from TLS, or too many of them
 )
 
 func (e unreachableError) Error() string { return e.err.Error() }
@@ -365,7 +365,7 @@ func (d *downloader) request(ctx context.Context, from string, have int64) (*htt
 		return nil, err
 	}
 	if req.URL.Scheme != "https" {
-		return nil, refusedError{errors.New("it is not https, and downloads use TLS only")}
+		return nil, refusedError{errors.New("not https: downloads use TLS only")}
 	}
 	// The file as it is: its own gzip must not be undone on the way.
 	req.Header.Set("Accept-Encoding", "identity")

@@ -125,8 +125,7 @@ func (f *folder) label() error {
 	return nil
 }
 
-// keep drops the pictures that are of a kind that is not read: unread[i] is nil
-// for the others.
+// keep drops the pictures of unsupported kinds: unread[i] is nil for the others.
 func (f *folder) keep(unread []*unread) error {
 	kept := f.paths[:0]
 	for i, p := range f.paths {
@@ -140,8 +139,8 @@ func (f *folder) keep(unread []*unread) error {
 	return f.notEmpty()
 }
 
-// lookAt reads a picture's file and header. Of a kind that is not read it returns
-// just that.
+// lookAt reads a picture's file and header. For an unsupported kind it returns the
+// kind alone.
 func lookAt(path string) (*picture, *unread, error) {
 	b, err := readPictureFile(path)
 	if err != nil {
@@ -226,8 +225,8 @@ func (f *folder) decode(ctx context.Context, sh shape, o Options) (pixels, sums 
 }
 
 // fit decodes the picture to planes. Its sum is the file's SHA-256; where the
-// picture is turned, the orientation goes in, too: its pixels are others than
-// those that the file holds.
+// picture is turned, the sum includes the orientation, since the pixels differ
+// from the file's.
 func (p *picture) fit(f *fitter, dst []byte) (sum [sha256.Size]byte, err error) {
 	img, err := p.decode()
 	if err != nil {

@@ -67,7 +67,7 @@ func TestFolderIsReadRecursivelyWithLabels(t *testing.T) {
 			}
 		}
 	}
-	if !strings.Contains(log.String(), "left out 1 file ("+filepath.Join("empty", "notes.txt")+"): no picture\n") {
+	if !strings.Contains(log.String(), "left out 1 file ("+filepath.Join("empty", "notes.txt")+"): not a picture\n") {
 		t.Errorf("log %q does not speak of notes.txt", log.String())
 	}
 	if len(seen) == 0 || seen[len(seen)-1].Done != 4 || seen[0].Total != 4 || seen[0].Unit != "images" {
@@ -178,7 +178,7 @@ func TestFolderErrors(t *testing.T) {
 		{"", Train, []string{"data.dir", "--data-dir"}},
 		{filepath.Join(dir, "none"), Train, []string{"none", "--data-dir"}},
 		{file, Train, []string{file, "a directory"}},
-		{dir, Train, []string{dir, "*.png", "none; left out 1 file (" + filepath.Join("sub", "x.txt") + "): no picture"}},
+		{dir, Train, []string{dir, "*.png", "none; left out 1 file (" + filepath.Join("sub", "x.txt") + "): not a picture"}},
 		{dir, Test, []string{"no test split"}},
 	} {
 		_, err := Open(context.Background(), Config{Dataset: Folder, Size: Size{4, 4}}, Options{Dir: tt.dir, Split: tt.split})

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/image/webp"
 )
 
-// format is a format of pictures that is read. It is known by its first bytes.
+// format is a supported format of pictures, recognised by its first bytes.
 type format struct {
 	name   string
 	magic  string // '?' is any byte
@@ -70,7 +70,7 @@ func formatOf(b []byte) *format {
 	return nil
 }
 
-// The formats that are named, not read.
+// The formats that are recognised but not supported.
 var (
 	others = []struct {
 		magic string
@@ -94,8 +94,7 @@ var (
 
 const toPNG = "convert to PNG or JPEG"
 
-// otherFormat is the kind of picture that the bytes are, of those that are not
-// read, or nil.
+// otherFormat is the unsupported kind of picture that the bytes are, or nil.
 func otherFormat(b []byte) *unread {
 	b = b[:min(len(b), maxHeader)]
 	for _, o := range others {
@@ -124,7 +123,7 @@ func otherFormat(b []byte) *unread {
 	return nil
 }
 
-// describeBytes is what stands where a picture should, in words.
+// describeBytes describes what is in place of a picture.
 func describeBytes(b []byte) string {
 	text := strings.ToLower(strings.TrimLeft(string(b[:min(len(b), maxHeader)]), " \t\r\n"))
 	switch {
@@ -156,7 +155,7 @@ func pngHolds(b []byte) int64 {
 	return deflateRatio * 8 * int64(len(b)) / (channels * int64(b[24]))
 }
 
-// webpHolds: the bits of a plain picture can go to nothing, so that a small one
+// webpHolds: a plain picture may compress to almost nothing, so that a small one
 // is always possible.
 func webpHolds(b []byte) int64 { return max(1<<24, 8*deflateRatio*int64(len(b))) }
 
@@ -208,7 +207,7 @@ func webpChunks(b []byte, f func(kind string, data []byte) bool) {
 func webpFrames(b []byte) int {
 	frames := 0
 	webpChunks(b, func(kind string, _ []byte) bool {
-		if kind == "ANMF" || kind == "ANIM" { // x/image reads not even an animation of one frame
+		if kind == "ANMF" || kind == "ANIM" { // x/image does not read even an animation of one frame
 			frames = 2
 		}
 		return frames < 2
@@ -247,7 +246,7 @@ func colorTable(flags byte) int {
 	return 3 << (1 + flags&7)
 }
 
-// afterBlocks is where a GIF goes on behind the blocks at that place.
+// afterBlocks is the offset behind a GIF's blocks that begin at an offset.
 func afterBlocks(b []byte, at int) int {
 	for at < len(b) && b[at] != 0 {
 		at += 1 + int(b[at])

@@ -13,19 +13,19 @@ import (
 type reason struct{ noun, one, many string }
 
 var (
-	notPicture   = reason{"file", "no picture", "no pictures"}
-	misnamed     = reason{"file", "a picture, and its name does not end as one's; rename to have it read", "pictures, and their names do not end as such; rename to have them read"}
-	notRegular   = reason{"file", "a pipe, socket or device", "pipes, sockets or devices"}
-	readAlready  = reason{"link", "its directory is read already", "their directories are read already"}
-	readTwice    = reason{"folder", "it is read already, through a link", "they are read already, through links"}
-	leadsUp      = reason{"link", "it leads to a directory that it lies in", "they lead to directories that they lie in"}
-	leadsNowhere = reason{"link", "it leads nowhere", "they lead nowhere"}
-	unreadable   = reason{"file", "it cannot be read", "they cannot be read"}
+	notPicture  = reason{"file", "not a picture", "not pictures"}
+	misnamed    = reason{"file", "a picture without a picture's extension; rename it to have it read", "pictures without a picture's extension; rename them to have them read"}
+	notRegular  = reason{"file", "a pipe, socket or device", "pipes, sockets or devices"}
+	readAlready = reason{"link", "its directory is read already", "their directories are read already"}
+	readTwice   = reason{"folder", "it is read already, through a link", "they are read already, through links"}
+	leadsUp     = reason{"link", "it leads to a directory that it lies in", "they lead to directories that they lie in"}
+	dangling    = reason{"link", "its target is missing", "their targets are missing"}
+	unreadable  = reason{"file", "it cannot be read", "they cannot be read"}
 )
 
 func (u *unread) reason() reason { return reason{"file", u.one + "; " + u.do, u.many + "; " + u.do} }
 
-// leftOut is what of a folder is left out, by reason, in the order of its finding.
+// leftOut is what is left out of a folder, by reason, in the order in which it was found.
 type leftOut struct {
 	root    string
 	reasons []reason
@@ -42,8 +42,8 @@ func (l *leftOut) add(why reason, path string) {
 	l.paths[why] = append(l.paths[why], path)
 }
 
-// lines says of each reason how many there are and which, as "2 files (a.txt,
-// b.csv): no pictures".
+// lines has a line for each reason, with the number of files and the first
+// names, such as "2 files (a.txt, b.csv): not pictures".
 func (l *leftOut) lines() []string {
 	const named = 3
 	var lines []string

@@ -48,7 +48,7 @@ func (l *lister) list() ([]string, error) {
 	}
 }
 
-// first tells whether a directory has not been met yet.
+// first reports whether a directory is met for the first time.
 func (l *lister) first(st fs.FileInfo) bool {
 	if l.seen == nil {
 		l.seen = map[int64][]fs.FileInfo{}
@@ -88,7 +88,7 @@ func (l *lister) entry(path string, e fs.DirEntry) error {
 		case errors.Is(err, fs.ErrPermission):
 			return err
 		case err != nil:
-			l.left.add(leadsNowhere, path)
+			l.left.add(dangling, path)
 			return nil
 		case st.IsDir():
 			l.links = append(l.links, path)
@@ -131,8 +131,8 @@ func (l *lister) follow(link string) error {
 	return l.dir(link)
 }
 
-// above tells whether a directory is one of the others or lies above it, links
-// followed.
+// above reports whether a directory is one of the others or contains one, with
+// links followed.
 func above(dir string, others ...string) (bool, error) {
 	paths := append([]string{dir}, others...)
 	for i, p := range paths {
@@ -152,8 +152,8 @@ func above(dir string, others ...string) (bool, error) {
 }
 
 // file takes what is a picture by its name, whose content is looked at when it
-// is read; of a name without an ending the content decides at once. For the
-// rest it finds out what it is.
+// is read; for a name without an extension the content decides at once. The
+// rest is classified and left out.
 func (l *lister) file(path string, mode fs.FileMode) {
 	if !mode.IsRegular() {
 		l.left.add(notRegular, path)
@@ -195,8 +195,8 @@ func readHead(path string) ([]byte, error) {
 	return b[:n], err
 }
 
-// sortAsWalked sorts paths name by name, as a walk that goes into each directory
-// at its place meets them.
+// sortAsWalked sorts paths name by name, in the order of a walk that enters each
+// directory where its name stands.
 func sortAsWalked(paths []string) {
 	slices.SortFunc(paths, func(a, b string) int {
 		n := 0

@@ -156,19 +156,19 @@ func TestLinksThatLeadNowhereAreNamed(t *testing.T) {
 	somePictures(t, root, 3)
 	link(t, "nowhere.png", filepath.Join(root, "gone.png"))
 	ds, log := openPictures(t, root)
-	if want := "data: " + root + ": left out 1 link (gone.png): it leads nowhere\n"; log != want || ds.Info().Count != 3 {
+	if want := "data: " + root + ": left out 1 link (gone.png): its target is missing\n"; log != want || ds.Info().Count != 3 {
 		t.Errorf("%d images, log %q, want 3 and %q", ds.Info().Count, log, want)
 	}
 	link(t, "round", filepath.Join(root, "round"))
 	link(t, "nowhere", filepath.Join(root, "two\nlines"))
-	if _, log = openPictures(t, root); !strings.Contains(log, `left out 3 links (gone.png, round, "two\nlines"): they lead nowhere`+"\n") {
+	if _, log = openPictures(t, root); !strings.Contains(log, `left out 3 links (gone.png, round, "two\nlines"): their targets are missing`+"\n") {
 		t.Errorf("log %q", log)
 	}
 	// Alone they are the error's reason.
 	alone := t.TempDir()
 	link(t, "nowhere.png", filepath.Join(alone, "gone.png"))
 	_, err := Open(context.Background(), Config{Dataset: Folder, Dir: alone}, Options{})
-	wantError(t, err, alone, "found none; left out 1 link (gone.png): it leads nowhere")
+	wantError(t, err, alone, "found none; left out 1 link (gone.png): its target is missing")
 }
 
 func TestUnreadableFilesAndDirectoriesAreNamed(t *testing.T) {
@@ -196,7 +196,7 @@ func TestUnreadableFilesAndDirectoriesAreNamed(t *testing.T) {
 	}
 }
 
-// What is no picture is counted as what it is; system files are passed over.
+// Files that are not pictures are counted by kind; system files are passed over.
 func TestWhatIsLeftOutIsNamedByKind(t *testing.T) {
 	root := t.TempDir()
 	png := pngBytes(t, plain(4, 4, red))
@@ -223,12 +223,12 @@ func TestWhatIsLeftOutIsNamedByKind(t *testing.T) {
 			t.Errorf("%d images, classes %q", in.Count, in.Classes)
 		}
 		want := []string{
-			"2 files (1.txt, 2.jpg~): pictures, and their names do not end as such; rename to have them read",
+			"2 files (1.txt, 2.jpg~): pictures without a picture's extension; rename them to have them read",
 			"3 files (3.heic, IMG, 4.jpg): HEIC pictures; convert to PNG or JPEG",
 			"1 file (5.tif): a TIFF picture or a camera's raw file; convert to PNG or JPEG",
 			"1 file (6.svg): an SVG drawing; convert to PNG or JPEG",
 			"1 file (7.gif): an animated GIF; save the frames that are wanted as PNG",
-			"4 files (8.csv, README, Thumbs.db, and 1 more): no pictures",
+			"4 files (8.csv, README, Thumbs.db, and 1 more): not pictures",
 		}
 		var lines []string
 		for line := range strings.Lines(log.String()) {

@@ -19,9 +19,8 @@ const (
 // wantPicture is what a file of pictures has to be, in words.
 const wantPicture = "a picture (PNG, JPEG, WebP, GIF or BMP)"
 
-// ReadPicture reads a picture as its owner sees it: what the file is, its
-// content says and not its name; it is turned upright as its EXIF orientation
-// asks for. PNG, JPEG, WebP, GIF and BMP are read. Other formats and animations
+// ReadPicture reads a picture as its owner sees it: its content, not its name,
+// decides the format, and it is turned upright as its EXIF orientation says. PNG, JPEG, WebP, GIF and BMP are read. Other formats and animations
 // of more than one frame are a [*FileError] that wraps [errors.ErrUnsupported],
 // and what cannot be decoded is a [*FileError], too.
 func ReadPicture(path string) (image.Image, error) {
@@ -67,7 +66,7 @@ func readPictureFile(path string) ([]byte, error) {
 	return b, nil
 }
 
-// kindOfFile is what a file is that is no regular one, in words.
+// kindOfFile names the kind of a file that is not regular.
 func kindOfFile(m os.FileMode) string {
 	switch {
 	case m.IsDir():
@@ -79,7 +78,7 @@ func kindOfFile(m os.FileMode) string {
 	case m&os.ModeDevice != 0:
 		return "a device"
 	}
-	return "something that is no file"
+	return "not a regular file"
 }
 
 // picture is a picture whose header has been looked at.
@@ -140,12 +139,12 @@ func (p *picture) decode() (image.Image, error) {
 	return turn(img, p.orientation), nil
 }
 
-// undecodable is the error of a file whose format is known and that is damaged.
+// undecodable is the error of a damaged file of a known format.
 func (f *format) undecodable(name string, b []byte, err error) error {
 	return &FileError{Path: name, Want: "a whole " + f.name + " picture", Got: fmt.Sprintf("%d bytes that do not decode (%v)", len(b), err), Err: err}
 }
 
-// unread is a kind of picture that is known and not read.
+// unread is a kind of picture that is recognised but not supported.
 type unread struct {
 	one, many string // such as "a HEIC picture", "HEIC pictures"
 	do        string // what makes it readable

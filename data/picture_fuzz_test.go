@@ -66,7 +66,7 @@ func FuzzPicture(f *testing.F) {
 		if err != nil {
 			var fe *FileError
 			if !errors.As(err, &fe) || fe.Path != "x" {
-				t.Fatalf("%v is no FileError of x", err)
+				t.Fatalf("%v is not a FileError of x", err)
 			}
 			return
 		}

@@ -220,7 +220,7 @@ func TestPicturesThatAreNotReadAreNamed(t *testing.T) {
 		_, err := DecodePicture("x.png", tt.bytes)
 		wantError(t, err, "x.png", wantPicture, "found "+tt.want)
 		if errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%v is errors.ErrUnsupported: it is no picture at all", err)
+			t.Errorf("%v is errors.ErrUnsupported: it is not a picture at all", err)
 		}
 	}
 }

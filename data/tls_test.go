@@ -37,7 +37,7 @@ func TestDownloadsUseTLSOnly(t *testing.T) {
 		client *http.Client
 		want   string
 	}{
-		{open.URL, nil, "not https, and downloads use TLS only"},
+		{open.URL, nil, "not https: downloads use TLS only"},
 		{front.URL, front.Client(), "it redirects to " + open.URL + "/" + imagesName + ", which is not https"},
 		{front.URL, &own, "which is not https"},
 	} {

@@ -5,7 +5,7 @@ import (
 	"image/draw"
 )
 
-// swapsSides tells whether an EXIF orientation turns by a quarter.
+// swapsSides reports whether an EXIF orientation swaps width and height.
 func swapsSides(orientation int) bool { return orientation >= 5 }
 
 // stored is where pixel (x, y) of the upright picture, w x h pixels, lies in the
@@ -33,8 +33,8 @@ func stored(orientation, x, y, w, h int) (sx, sy int) {
 	return x, y
 }
 
-// turn brings a stored picture upright. Its colours stay the same to the last
-// bit, so that resizing sees what it would see in a picture stored upright.
+// turn brings a stored picture upright. Its colours keep their exact values,
+// so that it is resized like a picture stored upright.
 func turn(img image.Image, orientation int) image.Image {
 	if orientation == upright {
 		return img
@@ -105,8 +105,8 @@ func (t turner) plane(dst, src []byte, stride, size int) {
 	}
 }
 
-// yCbCr gives each pixel a chroma of its own: pixels that share one may not do
-// so when a picture of odd sides is mirrored.
+// yCbCr gives each pixel its own chroma: pixels that share it may not share it any
+// more once a picture of odd sides is mirrored.
 func (t turner) yCbCr(m *image.YCbCr) *image.YCbCr {
 	d := image.NewYCbCr(image.Rect(0, 0, t.w, t.h), image.YCbCrSubsampleRatio444)
 	for y := range t.h {

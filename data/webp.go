@@ -7,10 +7,9 @@ import (
 	"golang.org/x/image/webp"
 )
 
-// decodeWebP decodes a WebP in the colours that it has. What is lossy in it is
-// coded by ITU-R BT.601 with Y from 16 to 235 and chroma from 16 to 240;
-// x/image/webp hands that out as [image.YCbCr], which goes from 0 to 255: black
-// would be dark gray.
+// decodeWebP decodes a WebP with its true colours. Lossy WebP is coded by ITU-R
+// BT.601 with Y from 16 to 235 and chroma from 16 to 240; x/image/webp returns it
+// as [image.YCbCr], whose range is 0 to 255: black would be dark gray.
 func decodeWebP(r io.Reader) (image.Image, error) {
 	img, err := webp.Decode(r)
 	if err != nil {

@@ -212,7 +212,7 @@ var badCases = []badCase{
 	{"sample --out set --n 3 --sampler ddim --steps 2 --model runs/other", 2, "--out set: its images are made by another model, runs/tiny/checkpoints/step-00000006 (weights: ema, SHA-256 ..."},
 	{"sample --out set --n 2 --sampler ddim --steps 2", 2, "--out set: it is to have 3 images, this command asks for 2: give --n 3 or more, or name another directory with --out"},
 	{"sample --out tiny.toml/set", 2, "--out tiny.toml/set: it cannot be read: ENOTDIR"},
-	{"sample --out broken", 1, "--out broken: samples.json is corrupt: unexpected end of JSON input; the images beside it cannot be gone on with: move them and it away, or name another directory"},
+	{"sample --out broken", 1, "--out broken: samples.json is corrupt: unexpected end of JSON input; the set cannot be continued: move it away with its images, or name another directory"},
 
 	// Sampling: the model and the noise.
 	{"sample --model nowhere", 1, "there is no directory nowhere; a model is the directory of a run, of a checkpoint or of a diffusers pipeline"},

@@ -24,7 +24,7 @@ func Count(calls int, f func()) uint64 {
 
 // stockWaits leaves the runtime a stock of the records that it links a goroutine waiting on a channel with. A worker that
 // parks takes one and gives it back to the processor it wakes on; where the processor it parks on has none, the runtime
-// allocates one, and that is nobody's doing who calls Parallel. Collecting garbage throws a part of the stock away.
+// allocates one, for which the caller of Parallel is not to blame. A garbage collection drops a part of the stock.
 func stockWaits() {
 	const goroutines = 1000
 	var waiting sync.WaitGroup

@@ -1,5 +1,5 @@
-// Package disk is the file system as those packages see it that save what must not be lost. It does what os does;
-// a test can put a fault in the way of any operation with Inject.
+// Package disk is the file system of the packages that save what must not be lost. It does what os does; with Inject,
+// a test can make any operation fail.
 package disk
 
 import (
@@ -65,8 +65,8 @@ func (f *File) Close() error {
 	return errors.Join(Check(Close, f.Name()), f.f.Close())
 }
 
-// InPlace tells whether the open file is the one that its path leads to: it is not where someone has removed or
-// replaced it, or the directory that it was in.
+// InPlace reports whether the path still leads to the open file. It does not if the file, or a directory above it, was
+// removed or replaced.
 func (f *File) InPlace() bool {
 	open, err := f.f.Stat()
 	if err != nil {
@@ -84,7 +84,7 @@ func Mkdir(path string, perm os.FileMode) error {
 	return do(MakeDir, path, func() error { return os.Mkdir(path, perm) })
 }
 
-// MkdirAll is os.MkdirAll. A directory that exists is no operation of the disk.
+// MkdirAll is os.MkdirAll. If the directory exists, no operation is counted.
 func MkdirAll(path string, perm os.FileMode) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil
@@ -108,7 +108,7 @@ func Remove(path string) error {
 	return do(Delete, path, func() error { return os.Remove(path) })
 }
 
-// RemoveAll is os.RemoveAll. A path that leads nowhere is no operation of the disk.
+// RemoveAll is os.RemoveAll. If there is nothing at path, no operation is counted.
 func RemoveAll(path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -136,7 +136,7 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-// do does an operation unless a fault takes its place.
+// do runs an operation unless a fault replaces it.
 func do(op Op, path string, f func() error) error {
 	if err := Check(op, path); err != nil {
 		return err

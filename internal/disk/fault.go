@@ -9,7 +9,7 @@ import (
 // Op is a kind of operation.
 type Op string
 
-// The operations that a fault can take the place of.
+// The operations that a fault can replace.
 const (
 	Open    Op = "open"
 	Write   Op = "write"
@@ -21,8 +21,8 @@ const (
 	Lock    Op = "lock"
 )
 
-// Fault is asked before an operation is done. Nil lets it be done, an error takes its place; until the fault returns,
-// the operation waits.
+// Fault is called before an operation. If it returns nil the operation is done, else the error is returned in its
+// place. A fault that takes its time makes the disk slow.
 type Fault func(op Op, path string) error
 
 // Short is the error of a Write that stops after N bytes.
@@ -36,8 +36,8 @@ func (s *Short) Unwrap() error { return s.Err }
 
 var fault atomic.Pointer[Fault]
 
-// Inject puts a fault in the way of all operations of this process until the test ends, or until the next Inject;
-// nil: none. The fault may be asked by several goroutines at once.
+// Inject sets the fault of all operations of this process until the test ends, or until the next Inject; nil: none.
+// Several goroutines may call the fault at once.
 func Inject(t interface{ Cleanup(func()) }, f Fault) {
 	t.Cleanup(func() { fault.Store(nil) })
 	if f == nil {
@@ -60,7 +60,7 @@ func MemoryDir(t interface {
 	return dir
 }
 
-// Check asks the fault, if there is one, and gives its error the operation's name and path.
+// Check calls the fault, if there is one, and adds the operation and the path to its error.
 func Check(op Op, path string) error {
 	f := fault.Load()
 	if f == nil {

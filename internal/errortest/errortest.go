@@ -1,5 +1,5 @@
-// Package errortest checks, in tests, what every error about bytes from outside must be: something to read in one
-// line, whatever the bytes were.
+// Package errortest checks, in tests, what every error about bytes from outside must be: one readable line, whatever
+// the bytes were.
 package errortest
 
 import (

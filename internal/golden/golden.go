@@ -125,7 +125,7 @@ func (f *Fixture) Sides(t testing.TB, name string) (h, w int) {
 	t.Helper()
 	shape := f.Shape(t, name)
 	if len(shape) < 2 {
-		t.Fatalf("%s: the tensor %q of shape %v is no image", f.Dir, name, shape)
+		t.Fatalf("%s: the tensor %q of shape %v is not an image", f.Dir, name, shape)
 	}
 	return shape[len(shape)-2], shape[len(shape)-1]
 }

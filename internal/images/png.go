@@ -76,7 +76,7 @@ func WritePNG(path string, m image.Image, texts []Text) error {
 
 func (t Text) check() error {
 	if n := len(t.Key); n < 1 || n > 79 || !isASCII(t.Key, false) || strings.TrimSpace(t.Key) != t.Key || strings.Contains(t.Key, "  ") {
-		return fmt.Errorf("%.80q is no key of a PNG text: 1 to 79 printable ASCII characters, single spaces inside only", t.Key)
+		return fmt.Errorf("%.80q cannot be the key of a PNG text: it must be 1 to 79 printable ASCII characters, single spaces inside only", t.Key)
 	}
 	if !utf8.ValidString(t.Value) || strings.ContainsRune(t.Value, 0) || len(t.Value) > maxText-200 {
 		return fmt.Errorf("the value of PNG text %q is not UTF-8, has a zero byte or is longer than 1 MB", t.Key)

@@ -12,7 +12,7 @@ import (
 // MemoryVariable is the environment variable that takes the place of what Memory detects: a number of bytes.
 const MemoryVariable = "UNSTIR_MEMORY"
 
-// Available is memory that this process may still take.
+// Available is the memory that this process may still take.
 type Available struct {
 	Bytes  int64
 	Source string // what sets the bound, in words, such as "the control group's limit"
@@ -20,7 +20,7 @@ type Available struct {
 
 // Memory is what this process may still take: what the machine has available, page cache that the system would give
 // up included, or less where a container's limit (cgroup v1 or v2) leaves less. UNSTIR_MEMORY overrides it. The
-// second result is false where the system does not say. An error means that UNSTIR_MEMORY is no number of bytes.
+// second result is false where the system does not say. An error means that UNSTIR_MEMORY is not a number of bytes.
 func Memory() (Available, bool, error) {
 	if text := os.Getenv(MemoryVariable); text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)
@@ -49,7 +49,7 @@ func (s *Shortage) Error() string {
 		size(s.Need), size(s.Available.Bytes), s.Available.Source, 100*plannable)
 }
 
-// size is a number of bytes for people.
+// size formats a number of bytes.
 func size(bytes int64) string {
 	switch {
 	case bytes >= 1e9:
@@ -88,8 +88,8 @@ func Fit(n int, need func(n int) (int64, error)) error {
 	return &Shortage{bytes, available, fits}
 }
 
-// BoundHeap makes the garbage collector work harder rather than let the program's memory, what is planned and what is
-// garbage together, grow beyond what is available now: left alone it lets the heap double. A GOMEMLIMIT that is set
+// BoundHeap limits the program's memory, plans and garbage together, to what is available now: the garbage collector
+// works harder near the limit, where it would otherwise let the heap double. A GOMEMLIMIT that is set
 // in the environment is left as it is.
 func BoundHeap() {
 	available, known, err := Memory()

@@ -11,8 +11,8 @@ import (
 
 func systemMemory() (Available, bool) { return memoryOf(os.DirFS("/")) }
 
-// memoryOf reads the proc and cgroup file systems below root. What the libraries of the field read (memlimit, the
-// runtime's own limits) is one group's limit; a bound may also be set on a group above, and what is in use counts.
+// memoryOf reads the proc and cgroup file systems below root. Libraries such as memlimit read the limit of
+// one group only; a limit may also be set on a group above, and what is already in use counts.
 func memoryOf(root fs.FS) (Available, bool) {
 	least := Available{Bytes: math.MaxInt64}
 	take := func(bytes int64, source string) {

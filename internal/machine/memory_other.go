@@ -4,8 +4,8 @@ package machine
 
 import "github.com/pbnjay/memory"
 
-// systemMemory is what the system says is free, or half of what the machine has where it says less: page cache that
-// it would give up is not free to it.
+// systemMemory is the system's free memory, or half of the machine's where that is more: the system does not count
+// page cache that it would give up as free.
 func systemMemory() (Available, bool) {
 	free, total := memory.FreeMemory(), memory.TotalMemory()
 	if total == 0 {

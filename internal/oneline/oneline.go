@@ -1,5 +1,5 @@
-// Package oneline makes errors about bytes from outside fit to be read in a terminal or a log: one line of printable
-// text, whatever the bytes were that they quote.
+// Package oneline makes errors that quote bytes from outside readable in a terminal or a log: one line of printable
+// text.
 package oneline
 
 import (
@@ -25,7 +25,7 @@ func Error(err error) error {
 	return &wrapped{Text(msg), err}
 }
 
-// Text is Error's message for that of an error.
+// Text is msg as Error has it.
 func Text(msg string) string {
 	if isLine(msg) {
 		return msg

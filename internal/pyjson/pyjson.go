@@ -12,9 +12,9 @@ import (
 // words are Python's numbers that are not JSON, the longest first where one begins another.
 var words = []string{"-Infinity", "Infinity", "NaN"}
 
-// Standard is the text as standard JSON: each of the three words that stands outside a string becomes a string,
+// Standard returns the text as standard JSON: each of the three words that stands outside a string becomes a string,
 // "-Infinity", "Infinity" or "NaN", which Float reads. A byte order mark at the beginning is dropped. Everything
-// else stays as it is, so what was not JSON is none after it either.
+// else stays as it is, so that invalid JSON stays invalid.
 func Standard(text []byte) []byte {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	if !bytes.Contains(text, []byte("Infinity")) && !bytes.Contains(text, []byte("NaN")) {
@@ -56,12 +56,12 @@ func wordAt(text []byte, i int) string {
 	return ""
 }
 
-// inWord tells whether a byte may be part of a number or a word; '"' too, since "-Infinity" after a string is none.
+// inWord reports whether a byte may be part of a number or a word, or is '"': a word must not follow a string at once.
 func inWord(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '+' || c == '.' || c == '"' || c >= 0x80
 }
 
-// Float reads a number of what Standard returned; false where it is none.
+// Float reads a number from what Standard returned; false if it is not one.
 func Float(raw json.RawMessage) (float64, bool) {
 	switch string(raw) {
 	case `"Infinity"`:

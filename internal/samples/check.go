@@ -17,7 +17,7 @@ import (
 // softwareKey is the text that names the program. Parts of a set may be made by different versions.
 const softwareKey = "Software"
 
-// textsOf are the texts of image i's PNG file, where program makes it.
+// textsOf are the texts of image i's PNG file as the program writes them.
 func (m Manifest) textsOf(i int, program string) []images.Text {
 	texts := []images.Text{{Key: softwareKey, Value: program}}
 	for _, t := range m.Texts {
@@ -45,7 +45,7 @@ func (m Manifest) check(dir string, i int) (whole bool, err error) {
 		return false, nil
 	}
 	if !strings.HasPrefix(pngSignature, head) {
-		return false, conflict("%s is no PNG file, so it is none of the samples: move it away", name)
+		return false, conflict("%s is not a PNG file, and so not one of the samples: move it away", name)
 	}
 	s := m.Settings
 	config, err := png.DecodeConfig(bytes.NewReader(data))
@@ -72,7 +72,7 @@ func (m Manifest) check(dir string, i int) (whole bool, err error) {
 			wanted = want[k]
 		}
 		if have != wanted && !(have.Key == softwareKey && wanted.Key == softwareKey) {
-			return false, conflict("%s is not of this set, as its texts have %s where %s has %s: move it away",
+			return false, conflict("%s is not of this set: its texts have %s where %s has %s: move it away",
 				name, describe(have), ManifestName, describe(wanted))
 		}
 	}

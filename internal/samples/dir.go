@@ -2,8 +2,8 @@
 // samples.json, which says how they are made. Image i depends on the settings and on i only, so a set that was cut
 // short is finished later by the images that are missing, whichever they are.
 //
-// A file is written aside, under a name that does not end in .png, and renamed, so that whoever looks into the
-// directory at any time finds whole images only. The directory has exactly the PNG files of the set: tools that
+// A file is written aside, under a name that does not end in .png, and renamed, so that the
+// directory has whole images only at any time. The directory has exactly the PNG files of the set: tools that
 // compare sets of images take every one that they find.
 package samples
 
@@ -56,9 +56,9 @@ func number(name string) (int, bool) {
 	return i, ok && err == nil && i >= 0 && Name(i) == name
 }
 
-// Open looks into a directory, which need not exist yet, and lists what is missing there of the images of want. It
-// changes nothing. The error is a *ConflictError where the directory has something that does not go with want.
-// Images that are there by name are looked into only where none is missing; Begin looks into all of them.
+// Open reads a directory, which need not exist yet, and lists the images of want that are missing. It changes nothing.
+// The error is a *ConflictError where the contents of the directory do not fit want. Images that are there by name are
+// verified only where none is missing; Begin verifies all of them.
 func Open(path string, want Manifest) (*Dir, error) {
 	want.Format = Format
 	d := &Dir{path: path, want: want, write: atomicfile.WriteUnsynced}
@@ -73,10 +73,10 @@ func Open(path string, want Manifest) (*Dir, error) {
 	return d, nil
 }
 
-// Begin prepares the directory for Write, and has to be called before it: it makes and locks the directory, looks
-// again now that nobody else writes, clears away what killed processes left, and writes samples.json where it is not
-// yet as wanted. An error of it has changed nothing else; it wraps checkpoints.ErrLocked where another process writes
-// there. A set that lacks nothing needs no Begin.
+// Begin prepares the directory for Write, and has to be called before it: it makes and locks the directory, checks it
+// again under the lock, removes what killed processes left, and writes samples.json where it is not yet as wanted. If
+// it fails, nothing else was changed; the error wraps checkpoints.ErrLocked where another process writes there. A
+// complete set needs no Begin.
 func (d *Dir) Begin() (err error) {
 	if err := os.MkdirAll(d.path, 0o755); err != nil {
 		return conflict("the directory cannot be made: %v", reason(err))
@@ -155,7 +155,7 @@ func (d *Dir) survey() error {
 		case strings.HasPrefix(name, "."):
 			hidden = append(hidden, name)
 		default:
-			return conflict("it has %s, which is none of the %d samples, and which other tools would take for one: move it away", name, d.want.N)
+			return conflict("it has %s, which is not one of the %d samples, and which other tools would take for one: move it away", name, d.want.N)
 		}
 	}
 	if len(hidden) > 0 {
@@ -170,7 +170,7 @@ func (d *Dir) survey() error {
 	return nil
 }
 
-// noteOrigin says what differs from the beginning without being a setting.
+// noteOrigin notes what has changed since the set was begun, other than settings.
 func (d *Dir) noteOrigin() {
 	was, is := d.Manifest.Origin, d.want.Origin
 	if is.Kernels != was.Kernels {
@@ -214,7 +214,7 @@ func firstOf(names []string) string {
 	}
 }
 
-// verify looks into every image that is there. One that is damaged counts as missing.
+// verify checks every image that is there. A damaged one counts as missing.
 func (d *Dir) verify() error {
 	var missing []int
 	var damaged []string
@@ -243,8 +243,8 @@ func (d *Dir) verify() error {
 // Missing lists the images that are still to be made, rising, as Open or, later, Begin has found them.
 func (d *Dir) Missing() []int { return d.missing }
 
-// Write writes image i, whole or not at all. Whether it is also safe from a power cut is settled by Finish; until
-// then one that is lost or damaged is found by the next Open.
+// Write writes image i, whole or not at all. Finish makes it safe from a power cut; until then an image may be lost or
+// damaged by one, which the next Open finds.
 func (d *Dir) Write(i int, m image.Image) error {
 	if i < 0 || i >= d.Manifest.N {
 		return fmt.Errorf("image %d: the set has images 0 to %d", i, d.Manifest.N-1)
@@ -273,7 +273,7 @@ func (d *Dir) Finish() error {
 	return errors.Join(disk.SyncDir(d.path), disk.SyncDir(filepath.Dir(d.path)))
 }
 
-// Close gives the directory back to other processes.
+// Close unlocks the directory.
 func (d *Dir) Close() error {
 	if d.lock == nil {
 		return nil

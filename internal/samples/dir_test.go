@@ -284,15 +284,15 @@ func TestOtherPicturesAreRefused(t *testing.T) {
 	}
 	user := encode(picture(0))
 	for _, c := range []struct{ name, data, words string }{
-		{"cat.png", user, "it has cat.png, which is none of the 3 samples"},
-		{"00003.png", user, "it has 00003.png, which is none of the 3 samples"},
-		{"000001.png", user, "it has 000001.png, which is none"},
-		{"00001.PNG", user, "which is none"},
-		{"00001.png", user, `00001.png is not of this set, as its texts have nothing where samples.json has Software = "unstir v1"`},
+		{"cat.png", user, "it has cat.png, which is not one of the 3 samples"},
+		{"00003.png", user, "it has 00003.png, which is not one of the 3 samples"},
+		{"000001.png", user, "it has 000001.png, which is not one"},
+		{"00001.PNG", user, "which is not one"},
+		{"00001.png", user, `00001.png is not of this set: its texts have nothing where samples.json has Software = "unstir v1"`},
 		{"00001.png", encode(image.NewGray(image.Rect(0, 0, 60, 50))), "00001.png has 50x60 pixels, not the samples' 5x6"},
 		{"00001.png", encode(picture(0), images.Text{Key: "Software", Value: "unstir v1"}, images.Text{Key: "model", Value: "runs/b"}), `model = "runs/b" where samples.json has model = "runs/a"`},
 		{"00001.png", contents(t, whole(t, 3))["00002.png"], `image = "2" where samples.json has image = "1"`},
-		{"00001.png", "\xff\xd8\xff\xe0 a photograph", "00001.png is no PNG file"},
+		{"00001.png", "\xff\xd8\xff\xe0 a photograph", "00001.png is not a PNG file"},
 		{"00001.png/inside", "x", "00001.png is not a regular file"},
 	} {
 		path := filepath.Join(t.TempDir(), "set")
@@ -407,7 +407,7 @@ func TestADirectoryThatCannotBeMade(t *testing.T) {
 	if _, err := Open(filepath.Join(file, "set"), testManifest(1)); err == nil || runtime.GOOS != "windows" && !strings.Contains(err.Error(), syscall.ENOTDIR.Error()) {
 		t.Errorf("error %v", err)
 	} else if !errors.As(err, &c) {
-		t.Errorf("error %v is no *ConflictError", err)
+		t.Errorf("error %v is not a *ConflictError", err)
 	}
 }
 

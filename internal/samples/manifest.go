@@ -33,7 +33,7 @@ type Manifest struct {
 }
 
 // Settings are what the pixels depend on, with nothing left to a default. A setting that is added later must be left
-// out of the file (omitempty) where it is what went without saying before.
+// out of the file (omitempty) where it has the value that it always had before.
 type Settings struct {
 	Model          string `json:"model"` // unstir.Pipeline.Hash
 	Channels       int    `json:"channels"`
@@ -58,7 +58,7 @@ type Settings struct {
 	Timesteps      []int  `json:"timesteps"`        // where the model is called, in order
 }
 
-// Origin is what else is known of the beginning. None of it changes the images by more than rounding.
+// Origin says by what the set was begun. None of it changes the images by more than rounding.
 type Origin struct {
 	Program string `json:"program"` // and its version
 	Kernels string `json:"kernels"` // images of one name have equal bits
@@ -79,7 +79,7 @@ func ReadManifest(dir string) (Manifest, error) {
 		return m, err
 	}
 	if err := m.decode(text); err != nil {
-		return m, fmt.Errorf("%s %w; the images beside it cannot be gone on with: move them and it away, or name another directory", ManifestName, err)
+		return m, fmt.Errorf("%s %w; the set cannot be continued: move it away with its images, or name another directory", ManifestName, err)
 	}
 	return m, nil
 }
@@ -114,7 +114,7 @@ func (m *Manifest) decode(text []byte) error {
 	return nil
 }
 
-// encode writes one setting a line, so that a person sees them and a diff shows one that differs.
+// encode writes one setting a line, to be readable, also in a diff.
 func (m Manifest) encode() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "{\n  \"format\": %d,\n  \"n\": %d,\n", m.Format, m.N)
@@ -177,7 +177,7 @@ func fieldsOf(s any) []field {
 	return fields
 }
 
-// accepts tells whether want goes on with what m began: the same settings, and not fewer images. The error is a
+// accepts checks that want continues what m began: the same settings, and not fewer images. The error is a
 // *ConflictError that names the first setting that differs.
 func (m Manifest) accepts(want Manifest) error {
 	if m.Settings.Model != want.Settings.Model {

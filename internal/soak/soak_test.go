@@ -28,7 +28,7 @@ var (
 	samples  = flag.Int("samples", 4000, "how many images the soak samples")
 )
 
-// short tells a soak of seconds. Before each look at its memory, garbage is collected and given back to the system:
+// short reports whether this is a soak of seconds. Before each look at its memory, garbage is collected and given back to the system:
 // how far the heap may grow is decided by chance in the first seconds, and only what is held on to counts.
 func short() bool { return *trainFor == 0 }
 

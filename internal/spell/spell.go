@@ -1,4 +1,4 @@
-// Package spell tells how far apart two names are, for messages that ask "did you mean ...?".
+// Package spell measures how far apart two names are, for messages that ask "did you mean ...?".
 package spell
 
 import "unicode/utf8"
