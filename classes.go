@@ -16,7 +16,7 @@ import (
 	"unstir/internal/spell"
 )
 
-// LabelError is the error of Label and ParseLabels: what was asked for is no class of the model.
+// LabelError is the error of Label and ParseLabels: what was asked for is not a class of the model.
 type LabelError struct {
 	Label  string // what was asked for
 	Reason string // what is wrong with it, and what would be right
@@ -132,8 +132,8 @@ var afterQuotes = regexp.MustCompile(`((?:^|,)\s*"(?:[^"]|"")*")\s+(,|$)`)
 func splitLabels(list string) ([]string, error) {
 	items, err := splitCSV(list)
 	if err != nil {
-		if items, again := splitCSV(afterQuotes.ReplaceAllString(list, "$1$2")); again == nil {
-			return items, nil
+		if trimmed, err := splitCSV(afterQuotes.ReplaceAllString(list, "$1$2")); err == nil {
+			return trimmed, nil
 		}
 	}
 	return items, err
@@ -186,7 +186,7 @@ func withName(names []string, name string) []int {
 // through JSON.
 func normal(name string) string { return norm.NFC.String(string([]rune(name))) }
 
-// isNumber tells a name that is a number: where a class has one, no number is a label.
+// isNumber reports whether a name is a number: where a class's is, no number is a label.
 func isNumber(name string) bool {
 	_, ok := number(name)
 	return ok

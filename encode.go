@@ -26,7 +26,8 @@ type EncodeOptions struct {
 
 // Encode turns images x [N, C, H, W] in [-1, 1] into the x_T from which DDIM with eta = 0, as many steps, the same
 // spacing and pairing, and without clipping makes them again: Sample with Sampler "ddim", this XT, and Settings.Clip =
-// diffusion.ClipNone. (A clipped step forgets what it cut off.) The plain inversion (Song, Meng and Ermon, 2021, section 4.3) takes the model's
+// diffusion.ClipNone. (A clipped step forgets what it cut off.) The plain inversion (Song, Meng and Ermon, 2021,
+// section 4.3) takes the model's
 // guess one step too early, so images come back changed, less with more steps; Refine solves each step for where
 // DDIM must have begun, with one more call of the model each, and needs far fewer steps. docs/interchange.md has
 // figures.

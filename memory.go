@@ -19,7 +19,7 @@ type MemoryError struct {
 
 func (e *MemoryError) Error() string {
 	if e.Fits == 0 {
-		return fmt.Sprintf("unstir: even one image at a time does not fit into memory: in batches of %d, %v; fewer or smaller images may", e.Batch, e.err)
+		return fmt.Sprintf("unstir: not even one image at a time fits into memory: in batches of %d, %v; fewer or smaller images may fit", e.Batch, e.err)
 	}
 	return fmt.Sprintf("unstir: a batch of %d images does not fit into memory: %v; the largest batch that fits is %d", e.Batch, e.err, e.Fits)
 }

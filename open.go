@@ -80,8 +80,9 @@ func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, er
 	return p, nil
 }
 
-// readModel reads every parameter of the model, and refuses a file that holds others too, or values that are no
-// weights. All are compared with the file's before there is memory for them, which a configuration could ask for without end.
+// readModel reads every parameter of the model, and refuses a file that holds others too, or values that cannot be
+// weights. Names and shapes are compared with the file's before memory is allocated, since a configuration may declare
+// any size.
 func readModel(c unet.Config, r *safetensors.Reader) (*unet.Model, error) {
 	names := map[string]string{} // in the file, by the model's name
 	used := map[string]bool{}

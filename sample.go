@@ -48,8 +48,8 @@ func (p *Pipeline) NewSampler(o SampleOptions) (diffusion.Sampler, error) {
 	return diffusion.New(name, p.Schedule, settings)
 }
 
-// Notes is what the images will show of the steps that the options ask for, such as noise that a number of steps
-// leaves which does not tile the schedule; empty where all is well, and where NewSampler returns an error.
+// Notes are warnings about the steps that the options ask for, such as noise that a number of steps leaves in the images
+// because it does not tile the schedule. It is empty where NewSampler returns an error.
 func (p *Pipeline) Notes(o SampleOptions) []diffusion.Note {
 	name, settings := p.settings(o)
 	return diffusion.Notes(name, p.Schedule, settings)
@@ -117,7 +117,7 @@ func (p *Pipeline) Sample(ctx context.Context, o SampleOptions) (*Samples, error
 	}
 	out := &Samples{N: o.N, C: c, H: h, W: w}
 	err := p.sampleEach(ctx, o, o.N, func(_ int, s *Samples) error {
-		if out.Data == nil { // which there is memory for, as was found out before the first batch
+		if out.Data == nil { // prepare has checked that there is memory for it
 			out.Data = make([]float32, 0, o.N*dim)
 		}
 		out.Data = append(out.Data, s.Data...)
@@ -137,8 +137,8 @@ func (p *Pipeline) SampleEach(ctx context.Context, o SampleOptions, f func(i int
 	return p.sampleEach(ctx, o, 0, f)
 }
 
-// Prepare finds out whether SampleEach can begin with these options, and whether there is memory for it, and plans
-// what its batches need, so that it begins at once.
+// Prepare checks that SampleEach can begin with these options and that there is memory for it, and plans its batches, so
+// that it begins at once.
 func (p *Pipeline) Prepare(o SampleOptions) error {
 	_, q, err := p.prepare(o, 0)
 	if err != nil {

@@ -33,7 +33,7 @@ type Pipeline struct {
 	Schedule *diffusion.Schedule
 
 	model *unet.Model
-	h, w  int // 0: the model's sample_size is none that it can take
+	h, w  int // 0: the model's sample_size is null, or a size that it does not take
 
 	configs [][]byte // of model and scheduler as their files have them; nil: not from files
 
@@ -41,8 +41,8 @@ type Pipeline struct {
 	idle []*unet.Predictor // for the next calls, the one used last at the end
 }
 
-// New makes a pipeline of a model and a schedule, for images of the model's sample size. Where that is null, or none
-// that the model takes, ForSize chooses another. A model that predicts a variance beside the noise, with twice as
+// New makes a pipeline of a model and a schedule, for images of the model's sample size. Where that is null, or a
+// size that the model does not take, ForSize chooses another. A model that predicts a variance beside the noise, with twice as
 // many channels out as in, is an error.
 func New(m *unet.Model, s *diffusion.Schedule) (*Pipeline, error) {
 	if in, out := m.Config.InChannels, m.Config.OutChannels; out == 2*in {
@@ -64,7 +64,7 @@ func learnedVariance(in, out int) error {
 func (p *Pipeline) Model() *unet.Model { return p.model }
 
 // Shape is the shape of one image: channels, rows, columns. Rows and columns are 0 where the model's sample_size is
-// null or none that it takes: see ForSize.
+// null or a size that it does not take: see ForSize.
 func (p *Pipeline) Shape() (c, h, w int) { return p.model.Config.InChannels, p.h, p.w }
 
 // ForSize is the pipeline for images of h rows and w columns, whatever size the model was saved with: the model takes
@@ -90,7 +90,7 @@ func checkSize(c unet.Config, h, w int) error {
 	return c.CheckSize(h, w)
 }
 
-// ErrNoSize says that a pipeline's images have no size, since the model's sample_size is null or none that it takes.
+// ErrNoSize says that a pipeline's images have no size, since the model's sample_size is null or a size that it does not take.
 var ErrNoSize = errors.New("the images' size must be chosen with ForSize")
 
 // sized is an error where the images have no size yet.

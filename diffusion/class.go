@@ -20,8 +20,8 @@ const (
 	HeunDiscreteScheduler       = "HeunDiscreteScheduler"
 )
 
-// Class is what a scheduler_config.json says beyond Config's keys: the class of the scheduler, whose sampler is the
-// model's own, and the settings of that sampler. The zero value is DDPMScheduler, the class of new models.
+// Class is what a scheduler_config.json has beyond Config's keys: the scheduler's class, which decides the model's
+// default sampler, and the settings of that sampler. The zero value is DDPMScheduler, the class of new models.
 type Class struct {
 	Name string // of diffusers' class; "" is DDPMScheduler
 
@@ -44,9 +44,9 @@ type scheduler struct {
 	settings map[string]func(*Class) settingOf // its keys that are fields of Class
 }
 
-// settingOf reads and writes one key of Class: its values as JSON, and the one that the field stands at.
+// settingOf reads and writes one key of Class.
 type settingOf struct {
-	set    func(raw json.RawMessage) bool // false: the value cannot be taken
+	set    func(raw json.RawMessage) bool // false: the value is not supported
 	value  func() any                     // what is written; nil: the key is left out
 	wanted string
 }
@@ -106,7 +106,7 @@ var schedulers = []scheduler{
 	},
 }
 
-// choice is a key with two values, of which the second is field = true.
+// choice is a key with two values, stored as a bool: no is false, yes is true.
 func choice(field *bool, no, yes any) settingOf {
 	text := func(v any) string {
 		out, _ := json.Marshal(v) // a number, a string or a bool
@@ -147,8 +147,8 @@ func lambdaMin(c *Class) settingOf {
 }
 
 // related are the schedulers of diffusers that sample the same models as those above, with samplers that are not
-// here. foreign are the keys of all of these that diffusers carries along from one class to
-// another when a scheduler is made of another's config: to a class that lacks them they mean nothing.
+// here. foreign are the keys of all of these that diffusers carries along when it makes a scheduler from the config of
+// another class: a class that lacks them ignores them.
 var (
 	related = []string{
 		"PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
@@ -191,7 +191,7 @@ func classNames() []string {
 	return names
 }
 
-// Sampler is the name of the sampler that is the class's own: what diffusers' pipeline would sample with.
+// Sampler is the name of the class's sampler: what diffusers' pipeline would sample with.
 func (c Class) Sampler() string {
 	k, err := c.scheduler()
 	if err != nil {
@@ -200,7 +200,7 @@ func (c Class) Sampler() string {
 	return k.sampler(c)
 }
 
-// complete adds to the options of a dpm++ what the class says and they leave open.
+// complete fills in the options of a dpm++ sampler that are not set from the class.
 func (c Class) complete(o Options) Options {
 	o.FinalSigmaMin = o.FinalSigmaMin || c.FinalSigmaMin
 	if o.LambdaMin == nil && o.Timesteps == nil {
@@ -233,7 +233,7 @@ func readClass(raw json.RawMessage) (Class, scheduler, error) {
 		c.Name, strings.Join(classNames(), ", "))
 }
 
-// readKey reads a key that is none of Config's.
+// readKey reads a key that is not one of Config's.
 func (k scheduler) readKey(c *Class, key string, raw json.RawMessage) error {
 	if setting, ok := k.settings[key]; ok {
 		if s := setting(c); !s.set(raw) {
@@ -257,8 +257,8 @@ func (k scheduler) readKey(c *Class, key string, raw json.RawMessage) error {
 	return fmt.Errorf("unknown key %.80q with the value %.60s; known are %s", key, raw, strings.Join(known, ", "))
 }
 
-// check refuses what the class's sampler would do otherwise than diffusers: a key of another class that it ignores
-// there and that would change it here, and timesteps that the samplers here do not have.
+// check refuses what would be sampled differently here than in diffusers: a key of another class that diffusers ignores
+// and that would change the sampler here, and timesteps that the samplers here do not have.
 func (k scheduler) check(c Config) error {
 	if k.name != HeunDiscreteScheduler && k.name != DDIMInverseScheduler {
 		return nil
@@ -272,7 +272,7 @@ func (k scheduler) check(c Config) error {
 		}
 	}
 	if k.name == HeunDiscreteScheduler && c.TimestepSpacing != string(Leading) {
-		return fmt.Errorf("timestep_spacing = %q: with it %s begins with another x_T, or asks the model at timesteps that are no whole numbers; "+
+		return fmt.Errorf("timestep_spacing = %q: with it %s begins with another x_T, or asks the model at fractional timesteps; "+
 			"the sampler here takes %q: save the pipeline with HeunDiscreteScheduler.from_config(pipeline.scheduler.config, timestep_spacing=%q)",
 			c.TimestepSpacing, k.name, Leading, Leading)
 	}

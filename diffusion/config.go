@@ -9,7 +9,8 @@ import (
 
 // Config describes the forward process and the sampler's defaults. Its keys,
 // and their meaning, are those of diffusers' DDPMScheduler; set_alpha_to_one
-// is DDIMScheduler's, and Class has what the schedulers of other classes add. Start from Defaults: the zero value is not valid.
+// is DDIMScheduler's, and Class has what the schedulers of other classes add.
+// Start from Defaults: the zero value is not valid.
 type Config struct {
 	NumTrainTimesteps int       `json:"num_train_timesteps" toml:"num_train_timesteps"`               // T; the code counts t from 0 to T-1
 	BetaSchedule      string    `json:"beta_schedule" toml:"beta_schedule"`                           // linear, scaled_linear, squaredcos_cap_v2, sigmoid

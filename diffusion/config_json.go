@@ -42,9 +42,9 @@ func (c *Config) fields() map[string]any {
 
 // ParseConfig reads diffusers' scheduler_config.json, as Python writes it (with -Infinity and NaN), and validates
 // it. The classes are DDPMScheduler, DDIMScheduler, DDIMInverseScheduler, DPMSolverMultistepScheduler and
-// HeunDiscreteScheduler; Config.Class says which it was. A missing key takes the class's default. What the class's
-// sampler would do otherwise here than in diffusers, and a key that is not known and neither null nor false, is an
-// error that names it; keys that begin with "_" are diffusers' own notes.
+// HeunDiscreteScheduler; Config.Class says which it was. A missing key takes the class's default. A setting that
+// would be sampled differently here than in diffusers, and an unknown key that is neither null nor false, is an error
+// that names it; keys that begin with "_" are diffusers' own notes.
 func ParseConfig(data []byte) (Config, error) {
 	if len(data) > maxConfig {
 		return Config{}, fmt.Errorf("scheduler config: %d bytes are more than the limit of %d", len(data), maxConfig)
@@ -56,7 +56,7 @@ func ParseConfig(data []byte) (Config, error) {
 	return c, nil
 }
 
-// maxConfig bounds a scheduler_config.json, in bytes: that with the most trained betas is a little shorter.
+// maxConfig bounds a scheduler_config.json, in bytes: one with the most trained betas is a little shorter.
 const maxConfig = 1 << 20
 
 func parseConfig(data []byte) (Config, error) {
@@ -85,7 +85,7 @@ func parseConfig(data []byte) (Config, error) {
 		field, known := fields[key]
 		if !known {
 			err = k.readKey(&c.Class, key, value)
-		} else if string(value) != "null" || !slices.Contains(k.omits, key) { // a null of another class's key says nothing
+		} else if string(value) != "null" || !slices.Contains(k.omits, key) { // null for a key of another class is ignored
 			err = readField(key, value, field)
 		}
 		if err != nil {
@@ -144,9 +144,9 @@ func wanted(field any) string {
 	return "a string"
 }
 
-// JSON is the scheduler_config.json that diffusers' scheduler of the config's class reads, with every key it knows,
-// sorted. A key that the class does not have, which diffusers carries along in silence, is written only where it is
-// not at its default: set_alpha_to_one of DDPMScheduler.
+// JSON is the scheduler_config.json for diffusers' scheduler of the config's class, with every key that the class has,
+// sorted. A key that it does not have, which diffusers carries along without using it, is written only where it differs
+// from the default, as set_alpha_to_one of a DDPMScheduler.
 func (c Config) JSON() ([]byte, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("scheduler config: %w", err)

@@ -24,8 +24,8 @@ import (
 //
 // The previous timestep is t - T/S (whole-number division) for the spacings
 // that diffusers knows, and the next entry of the list for quad, for an
-// explicit list and with PairNext, which also sets RederiveEps. Below 0, alphaBar is 1, or alphaBar_0 where the config's
-// set_alpha_to_one is false.
+// explicit list and with PairNext, which also sets RederiveEps. Below 0, alphaBar
+// is 1, or alphaBar_0 where the config's set_alpha_to_one is false.
 type DDIM struct {
 	schedule *Schedule
 	clip     clipper

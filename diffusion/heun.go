@@ -102,7 +102,7 @@ func (d *Heun) weight(sigma, next float64) float64 {
 	return 0.5
 }
 
-// sigma is the noise of timestep t, 0 for the data. It stays below 4096, where
+// sigma is the noise of timestep t, 0 for the data. It is at most 4096, where
 // the data's share of x_t is lost already: beyond, the correction would only
 // magnify the model's errors.
 func (d *Heun) sigma(t int) float64 {

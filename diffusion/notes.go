@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// Note is something about a sampler's settings that is no error, but that the
-// images will show.
+// Note is a warning about a sampler's settings: no error, but the images will
+// show it.
 type Note struct {
 	Problem string // what happens
-	Steps   []int  // the nearest numbers of steps, below and above, of which this is not true; may be empty
+	Steps   []int  // the nearest numbers of steps, below and above, without the problem; may be empty
 	Next    bool   // Options.Pairing = PairNext helps
 }
 
-// Text is the note in one line. option is how the caller is told to pair with
-// the next timestep, such as "--pairing next"; "" where that cannot be chosen.
+// Text is the note in one line. option is how the user sets PairNext, such as
+// "--pairing next"; "" where it cannot be set.
 func (n Note) Text(option string) string {
 	var helps []string
 	switch len(n.Steps) {
@@ -48,7 +48,7 @@ const (
 	// share of what is missing at the beginning is seen.
 	forgetful = 0.2
 	// Leading begins a stride below T by definition: up to this share of T,
-	// that is no news.
+	// that is as expected.
 	usualStart = 0.1
 	// What Heun's first correction adds beyond a bounded one, in standard
 	// deviations of the noise that is left, for a guess of x_0 that changes by
@@ -69,11 +69,11 @@ type walk struct {
 type walker interface{ walk() walk }
 
 // Notes says what the images will show of the settings of the sampler that New
-// makes of the same arguments: steps that leave a gap in the noise between
-// them or overlap (see PairStride), a list of timesteps that begins too far
-// below the pure noise x_T, or a step that the sampler's order does not bear.
-// It decides by the schedule's noise levels; with PairNext and with the usual
-// numbers of steps it is empty. It is also where New returns an error.
+// makes of the same arguments: steps that overlap or leave a gap in the noise
+// between them (see PairStride), a list of timesteps that begins too far below the
+// pure noise x_T, or a step that is too large for the sampler's order.
+// It decides by the schedule's noise levels. It is empty with PairNext, with the
+// usual numbers of steps, and where New returns an error.
 func Notes(name string, s *Schedule, o Options) []Note {
 	sampler, err := New(name, s, o)
 	if err != nil {
@@ -187,7 +187,7 @@ func (s *Schedule) tiling(name string, o Options) []int {
 		return s.mismatch(name, sampler, o) == "" && !(heun && h.overshoot() > heunLimit)
 	}
 	var found []int
-	for steps := o.Steps - 1; steps > 1; steps-- { // one step is no walk
+	for steps := o.Steps - 1; steps > 1; steps-- { // a single step is no advice
 		if fits(steps) {
 			found = append(found, steps)
 			break

@@ -150,7 +150,7 @@ func TestNoiseForgetsTheBeginning(t *testing.T) {
 	}
 }
 
-// A pipeline's lambda_min_clipped is no gap at the beginning: it is where the scheduler means to begin.
+// A pipeline's lambda_min_clipped is not noted as a gap: the scheduler begins there on purpose.
 func TestNoNoteOfALambdaThatTheSchedulerClips(t *testing.T) {
 	c, err := ParseConfig([]byte(`{"_class_name": "DPMSolverMultistepScheduler", "beta_schedule": "squaredcos_cap_v2", "lambda_min_clipped": -2.0}`))
 	if err != nil {

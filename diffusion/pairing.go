@@ -8,7 +8,7 @@ type Pairing string
 
 // The pairings.
 const (
-	// PairStride is diffusers' way: spacings as its schedulers have them, and
+	// PairStride is as in diffusers: spacings as its schedulers have them, and
 	// for ddim a step from t to t - T/S (whole-number division), wherever the
 	// next timestep of the list lies. Where S does not divide T the two differ,
 	// and the noise between them is never removed; and a list may begin far

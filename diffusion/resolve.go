@@ -8,7 +8,7 @@ import (
 // Resolve fills in what the options leave to the schedule's config and to the
 // sampler: Clip, Spacing and Pairing (unless Timesteps are listed), for ddpm
 // Variance, and for dpm++ FinalSigmaMin and LambdaMin.
-// New makes the same sampler of the result as of o.
+// New makes the same sampler from the result as from o.
 func (s *Schedule) Resolve(sampler string, o Options) Options {
 	dpm := strings.HasPrefix(sampler, "dpm++")
 	switch {

@@ -6,7 +6,7 @@ import (
 )
 
 // What the options leave to the config and what is resolved from it are one sampler, whatever the config says, and
-// every choice is named..
+// every choice is named.
 func TestResolvedOptionsMakeTheSameImages(t *testing.T) {
 	for what, change := range map[string]func(*Config){
 		"the defaults": nil,

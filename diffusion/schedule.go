@@ -23,8 +23,8 @@ type Schedule struct {
 }
 
 // NewSchedule computes the tables of c. It returns an error where c is not
-// valid, or where the betas add no noise, or leave nothing of x_0, that float64
-// could tell.
+// valid, or where float64 cannot represent the noise that the betas add, or what
+// they leave of x_0.
 func NewSchedule(c Config) (*Schedule, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("noise schedule: %w", err)

@@ -36,8 +36,8 @@ type RunState struct {
 	First uint64 // number, within the step, of the graph's first image
 }
 
-// NewCollector makes a graph that collects the parameters of a model. It cannot run: it has neither memory nor
-// convolutions' plans, so that what a configuration declares can be compared with a file before there is memory for it.
+// NewCollector makes a graph that collects the parameters of a model. It cannot run: it allocates no memory and plans
+// no convolutions, so that a configuration can be compared with a file before memory is allocated.
 func NewCollector() *Graph {
 	return &Graph{G: G.NewGraph(), params: &Params{}, Run: &RunState{}, collect: true}
 }

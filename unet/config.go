@@ -73,9 +73,9 @@ var averageKeys = []string{
 const maxConfig = 1 << 20
 
 // ParseConfig reads a diffusers unet/config.json. Keys that it leaves out take diffusers' defaults. A key that
-// UNet2DModel does not have is skipped where it is null or false, as the switches that a later version of diffusers
-// adds; otherwise it is an error that names it, as a value is that this package does not support. sample_size is read
-// and not checked: the model takes any size that CheckSize accepts, whatever it was saved with.
+// UNet2DModel does not have is skipped where it is null or false, like the switches that a later version of diffusers
+// adds; any other unknown key, and an unsupported value, is an error that names it. sample_size is read but not checked:
+// the model takes any size that CheckSize accepts, whatever size it was saved with.
 func ParseConfig(data []byte) (Config, error) {
 	c, err := parseConfig(data)
 	return c, oneline.Error(err)

@@ -55,7 +55,7 @@ func NewGradient(c Config, params *nn.Params, weights []float32, o GradientOptio
 	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W}
 	d.perImage = make([]float32, o.Slice)
 	d.grad = engine.AlignedFloats(params.Len())
-	err := retry(func(attempt int) error {
+	err := buildRetrying(func(attempt int) error {
 		outputs, options, err := d.build(weights, o, attempt)
 		if err != nil {
 			return err
@@ -69,8 +69,8 @@ func NewGradient(c Config, params *nn.Params, weights []float32, o GradientOptio
 	return d, nil
 }
 
-// retry builds a training graph again where the hashes of its nodes collide.
-func retry(build func(attempt int) error) error {
+// buildRetrying builds a training graph, again where the hashes of its nodes collide.
+func buildRetrying(build func(attempt int) error) error {
 	for attempt := 0; ; attempt++ {
 		err := build(attempt)
 		if err == nil {
@@ -82,7 +82,7 @@ func retry(build func(attempt int) error) error {
 	}
 }
 
-// build makes the graph and says how it is to be run.
+// build makes the graph and returns its outputs and how to plan it.
 func (d *Gradient) build(weights []float32, o GradientOptions, attempt int) (G.Nodes, engine.Options, error) {
 	g := nn.NewGraph(d.params, weights, !o.NoDropout, attempt)
 	d.run = g.Run

@@ -9,8 +9,8 @@ import (
 	"unstir/nn/engine"
 )
 
-// GradientMemory is how many bytes NewGradient takes with these settings: the gradient of every weight and the memory
-// of the plan. Nothing of it is allocated. The weights are only looked at for their number.
+// GradientMemory is how many bytes NewGradient allocates with these settings: the gradient of every weight and the
+// memory of the plan. It allocates none of it. Of the weights only the number matters.
 func GradientMemory(c Config, params *nn.Params, weights []float32, o GradientOptions) (int64, error) {
 	if o.Slice < 1 {
 		return 0, fmt.Errorf("unet: slices of %d images; they must have at least 1", o.Slice)
@@ -18,10 +18,10 @@ func GradientMemory(c Config, params *nn.Params, weights []float32, o GradientOp
 	if err := c.CheckSize(o.H, o.W); err != nil {
 		return 0, err
 	}
-	// The gradient's memory is named only as where the plan's results go, and so the weights can stand for it.
+	// The plan only needs a place for the gradient, for which the weights can stand in.
 	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W, perImage: make([]float32, o.Slice), grad: weights}
 	var plan engine.Stats
-	err := retry(func(attempt int) error {
+	err := buildRetrying(func(attempt int) error {
 		outputs, options, err := d.build(weights, o, attempt)
 		if err == nil {
 			plan, err = engine.Measure(outputs, options)
@@ -32,9 +32,9 @@ func GradientMemory(c Config, params *nn.Params, weights []float32, o GradientOp
 	return int64(plan.Arena) + 4*int64(params.Len()) + 4*images, err
 }
 
-// PredictorMemory is how many bytes NewPredictor takes, and its first run, for batches of that many images of h rows
-// and w columns: the memory of the plan, and the transformed filters that the model's predictors share as far as they
-// are not there yet. Nothing of it is allocated.
+// PredictorMemory is how many bytes NewPredictor and its first run allocate for batches of that many images of h rows
+// and w columns: the memory of the plan, and those transformed filters, shared by the model's predictors, that are not
+// there yet. It allocates none of it.
 func PredictorMemory(m *Model, batch, h, w int) (int64, error) {
 	if batch < 1 {
 		return 0, fmt.Errorf("unet: a predictor for a batch of %d images; it must be at least 1", batch)

@@ -76,15 +76,15 @@ func Initialize(params *nn.Params, flat []float32, seed uint64) {
 	}
 }
 
-// Check calls have for every tensor of a configuration's model, with the name and the shape that files have, until it
-// fails. It takes no memory for the weights, so that a file can be compared before there is any.
-func Check(c Config, have func(name string, shape []int) error) error {
+// Check calls check for every tensor of a configuration's model, with the name and the shape that files have, until it
+// fails. It allocates no weights, so that a file can be compared with a configuration first.
+func Check(c Config, check func(name string, shape []int) error) error {
 	params, err := Layout(c)
 	if err != nil {
 		return err
 	}
 	for _, p := range params.List {
-		if err := have(p.Name, fileShape(p)); err != nil {
+		if err := check(p.Name, fileShape(p)); err != nil {
 			return fmt.Errorf("unet: tensor %q: %w", p.Name, err)
 		}
 	}

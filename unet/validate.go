@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Limits of what a configuration may declare. They are far above every model that is known, and keep all sizes that
-// follow from them countable, and the list of parameters small beside the weights.
+// Limits of what a configuration may declare. They are far above every known model; they keep derived sizes from
+// overflowing, and the list of parameters small compared with the weights.
 const (
 	maxLevels   = 13      // the sides of images are multiples of 2^(levels-1)
 	maxLayers   = 16      // ResNet blocks by level
@@ -39,8 +39,8 @@ func (c Config) Validate() error {
 	return c.validateSize()
 }
 
-// validateModel is Validate but for sample_size, which is the size of the images that the model was trained on and
-// no part of it.
+// validateModel is Validate without sample_size, which is the size of the images that the model was trained on and not
+// a part of the model.
 func (c Config) validateModel() error {
 	bad := func(key string, value any, legal string, args ...any) error {
 		return fmt.Errorf("unet: %s is %v; %s", key, value, fmt.Sprintf(legal, args...))
@@ -160,7 +160,7 @@ func (c Config) validateSize() error {
 	return c.CheckSize(c.SampleSize.H, c.SampleSize.W)
 }
 
-// boundSize checks that sample_size is no size beyond reason, whether the model takes it or not.
+// boundSize checks that sample_size is within reason, whether the model takes it or not.
 func (c Config) boundSize() error {
 	if s := c.SampleSize; s.H > maxSide || s.W > maxSide {
 		return fmt.Errorf("unet: sample_size is %dx%d; each side must be at most %d", s.H, s.W, maxSide)

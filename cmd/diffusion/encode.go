@@ -185,7 +185,7 @@ func checkEncoding(c *cobra.Command, p *unstir.Pipeline, x npy.Array[float32], e
 	return err
 }
 
-// isArray tells a .npy file by its name.
+// isArray recognises a .npy file by its name.
 func isArray(path string) bool { return strings.EqualFold(filepath.Ext(path), ".npy") && !isDir(path) }
 
 // imagesFor reads what a flag names as images [N, C, H, W] in [-1, 1], and returns the pipeline for images of their
@@ -218,7 +218,7 @@ func imagesFor(c *cobra.Command, flag, path, size string, p *unstir.Pipeline) (n
 	return x, p, nil
 }
 
-// pictures are those of a directory, or the one of a file, cropped and resized. The log hears what is left out.
+// pictures are those of a directory, or the one of a file, cropped and resized. What is left out is noted in log.
 func pictures(ctx context.Context, path string, channels int, size data.Size, log io.Writer) (data.Dataset, error) {
 	if isDir(path) {
 		return data.Open(ctx, data.Config{Dataset: data.Folder, Dir: path, Size: size, Channels: channels}, data.Options{Offline: true, Log: log})

@@ -78,7 +78,7 @@ func TestSampleForeseesMemory(t *testing.T) {
 		{"interpolate", "--from", "1", "--to", "2", "--out", "y.npy"},
 	} {
 		r := call(args...)
-		has(t, args[0], r.stderr, "even one image at a time does not fit into memory")
+		has(t, args[0], r.stderr, "not even one image at a time fits into memory")
 		if r.code != exitFailed || exists("y.npy") {
 			t.Errorf("%s: exit code %d", args[0], r.code)
 		}

@@ -56,7 +56,7 @@ func fullPipe(t *testing.T) *os.File {
 	return w
 }
 
-// What a reader that has stopped does not take is dropped, and it is told of what comes when it reads again.
+// What a stopped reader does not take is dropped; once it reads again, it gets what is written then.
 func TestMessagesWaitForNobody(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -35,7 +35,7 @@ model's scheduler_config.json, with diffusers' meaning. Image i depends on the s
 The output's name says what is written: .png a grid, .gif the walk from noise to image (x_t and the guess of x_0),
 .npy the samples [N, C, H, W] in [-1, 1], and anything else a directory of PNG files, one an image. A directory's
 images are written as they are made, beside samples.json: the same command goes on with one that was cut short, and
-with a larger --n it adds the images that are lacking.`,
+with a larger --n it adds the missing images.`,
 		Example: `  diffusion sample --ema --sampler ddim
   diffusion sample --model runs/mnist --sampler ddpm --clip none --variance beta --n 16 --out plain.png
   diffusion sample --sampler ddim --steps 50 --n 16 --out walk.gif

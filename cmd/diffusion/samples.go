@@ -16,7 +16,7 @@ import (
 	"unstir/nn/kernel"
 )
 
-// sampleDir makes the images that a directory of samples lacks, one file each, written as soon as its batch is done.
+// sampleDir makes the images that are missing in a directory of samples, a file each, written as soon as its batch is done.
 // The same command goes on where one was cut short, and one for more images extends the set.
 func (f sampleFlags) sampleDir(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions, path string) (err error) {
 	want, err := f.manifest(p, o)
@@ -49,7 +49,7 @@ func (f sampleFlags) sampleDir(c *cobra.Command, p *unstir.Pipeline, o unstir.Sa
 	return err
 }
 
-// fillDir makes the images of o that the directory lacks.
+// fillDir makes the images of o that are missing in the directory.
 func fillDir(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions, dir *samples.Dir) error {
 	total := o.N
 	done := total - len(dir.Missing())

@@ -14,8 +14,8 @@ func (s stopSignal) Error() string { return s.String() }
 
 func (s stopSignal) Unwrap() error { return context.Canceled }
 
-// untilSignal is a context that the first signal ends, so that the program saves what it has and leaves. The next one
-// that is sent in impatience ends the program at once.
+// untilSignal is a context that the first signal ends, so that the program saves what it has and leaves. A second one,
+// sent in impatience, ends the program at once.
 func untilSignal(parent context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 16)
@@ -26,18 +26,18 @@ func untilSignal(parent context.Context) context.Context {
 		cancel(stopSignal{first})
 		for s := range signals {
 			if impatient(s, time.Since(at)) {
-				leaveBy(s)
+				exitBy(s)
 			}
 		}
 	}()
 	return ctx
 }
 
-// sameSignal is how soon after the first a signal is the same one over again: timeout(1) and other programs that pass a
-// signal on send it to a process and to its group, so that it may come twice.
+// sameSignal is the time within which a second signal counts as the first: timeout(1) and other programs that forward
+// signals send them to a process and to its group, so that one may come twice.
 const sameSignal = 100 * time.Millisecond
 
-// impatient tells whether a signal that comes so long after the first ends the program at once.
+// impatient reports whether a signal that comes so long after the first ends the program at once.
 func impatient(s os.Signal, after time.Duration) bool {
-	return after >= sameSignal && !comesAgain(s)
+	return after >= sameSignal && !mayRepeat(s)
 }

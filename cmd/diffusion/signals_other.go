@@ -7,11 +7,11 @@ import "os"
 // stopSignals are those that make the program save and leave.
 func stopSignals() []os.Signal { return []os.Signal{os.Interrupt} }
 
-// comesAgain tells whether a signal is sent several times without anyone being impatient.
-func comesAgain(os.Signal) bool { return false }
+// mayRepeat reports whether a signal may come several times without anyone being impatient.
+func mayRepeat(os.Signal) bool { return false }
 
-// leaveBy ends the program at once.
-func leaveBy(os.Signal) { os.Exit(130) }
+// exitBy ends the program at once.
+func exitBy(os.Signal) { os.Exit(130) }
 
-// readerLeft tells whether a write failed because nobody reads any more.
+// readerLeft reports whether a write failed because nobody reads any more.
 func readerLeft(*os.File, error) bool { return false }

@@ -11,7 +11,7 @@ import (
 )
 
 // stopSignals are those that make the program save and leave: Ctrl-C, also in a background job, which a script's shell
-// starts with it ignored; kill; a closed terminal, unless nohup made the program ignore it; and the CPU time's soft limit.
+// starts with it ignored; kill; a closed terminal, unless nohup has it ignored; and the CPU time's soft limit.
 func stopSignals() []os.Signal {
 	// With these ignored, a write to a closed pipe or beyond the largest size of a file is an error like any other.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ)
@@ -22,12 +22,12 @@ func stopSignals() []os.Signal {
 	return list
 }
 
-// comesAgain tells whether a signal is sent several times without anyone being impatient: a shell passes the hangup of
-// its terminal on to jobs that get one themselves, and beyond the CPU time's soft limit there is a signal each second.
-func comesAgain(s os.Signal) bool { return s == syscall.SIGHUP || s == syscall.SIGXCPU }
+// mayRepeat reports whether a signal may come several times without anyone being impatient: a shell forwards the hangup
+// of its terminal to jobs that get one themselves, and beyond the CPU time's soft limit there is a signal each second.
+func mayRepeat(s os.Signal) bool { return s == syscall.SIGHUP || s == syscall.SIGXCPU }
 
-// leaveBy ends the program as a signal does that nobody catches, so that whoever started it sees which one it was.
-func leaveBy(s os.Signal) {
+// exitBy ends the program as an uncaught signal does, so that the parent process sees which one it was.
+func exitBy(s os.Signal) {
 	signal.Reset(s)
 	number, _ := s.(syscall.Signal)
 	if syscall.Kill(os.Getpid(), number) == nil {
@@ -36,8 +36,8 @@ func leaveBy(s os.Signal) {
 	os.Exit(128 + int(number)) // it was ignored when the program began, and is again
 }
 
-// readerLeft tells whether a write failed because nobody reads any more: a closed pipe, or a terminal that is gone, of
-// which the system says the same as of a disk that fails.
+// readerLeft reports whether a write failed because nobody reads any more: a closed pipe, or a terminal that is gone,
+// whose error is the same as a failing disk's.
 func readerLeft(f *os.File, err error) bool {
 	info, _ := f.Stat()
 	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.EIO) && info != nil && info.Mode()&os.ModeCharDevice != 0

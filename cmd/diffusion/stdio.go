@@ -8,9 +8,9 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// messages is standard error: progress, notes and errors, for people who may look away or leave. Nothing that is computed
-// waits for them or fails with them: a write neither blocks nor fails. What a closed terminal, a closed pipe or a full
-// disk does not take is dropped, and so is what comes while a reader that has stopped leaves maxWaiting bytes waiting.
+// messages is standard error: progress, notes and errors. A write neither blocks nor fails, so that computing never
+// depends on a reader. What a closed terminal, a closed pipe or a full disk does not take is dropped, and so is what
+// comes while maxWaiting bytes wait for a reader that has stopped reading.
 type messages struct {
 	file *os.File
 
@@ -35,7 +35,7 @@ func newMessages(f *os.File) *messages {
 	return m
 }
 
-// terminal tells whether people read this as it comes.
+// terminal reports whether standard error is a terminal.
 func (m *messages) terminal() bool {
 	return isatty.IsTerminal(m.file.Fd()) || isatty.IsCygwinTerminal(m.file.Fd())
 }
@@ -63,7 +63,7 @@ func (m *messages) write() {
 		m.waiting = m.waiting[:copy(m.waiting, m.waiting[n:])]
 		m.writing = true
 		m.mu.Unlock()
-		_, _ = m.file.Write(piece[:n]) // there is nobody else to tell
+		_, _ = m.file.Write(piece[:n]) // there is nowhere to report a failure
 		m.mu.Lock()
 		m.writing, m.stuck = false, false
 		m.pieces++
@@ -92,7 +92,7 @@ func (m *messages) flush() {
 }
 
 // results is standard output. The messages before a result are written before it, as both may go to one place. A reader
-// that has seen enough and left is no failure; a disk that is full is one.
+// that has left is not an error; a full disk is one.
 type results struct {
 	file   *os.File
 	before *messages

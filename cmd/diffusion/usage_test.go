@@ -157,7 +157,7 @@ var badCases = []badCase{
 		"expected 336 bytes (5 x 8 x 8 and a header of 16), found a file of 100 bytes"},
 	{"train --config mnist.toml --data-dir corrupt", 1, `data: opening "mnist": DIR/corrupt/train-images-idx3-ubyte.gz: ...`},
 	{tiny + "--data-dir mixed", 1, `data: opening "folder": DIR/mixed/b.png: expected a picture (PNG, JPEG, WebP, GIF or BMP), found 16 bytes that begin with "this is "`},
-	{tiny + "--data-dir notimages", 1, `data: opening "folder": DIR/notimages: expected pictures (*.png, *.apng, *.jpg, *.jpeg, *.jpe, *.jfif, *.webp, *.gif, *.bmp, *.dib) in it or below, found none; left out 1 file (readme.txt): no picture`},
+	{tiny + "--data-dir notimages", 1, `data: opening "folder": DIR/notimages: expected pictures (*.png, *.apng, *.jpg, *.jpeg, *.jpe, *.jfif, *.webp, *.gif, *.bmp, *.dib) in it or below, found none; left out 1 file (readme.txt): not a picture`},
 	{tiny + "--data-dir tiny.toml", 1, `data: opening "folder": DIR/tiny.toml: expected a directory (data.dir or --data-dir), found a file`},
 
 	// Going on with a run.

@@ -44,8 +44,8 @@ type Stats struct {
 	FLOPs      float64
 }
 
-// Measure plans the graph as New does and says what the plan would need, without allocating it. The number of steps and
-// of operations is left at zero.
+// Measure plans the graph as New does and returns the memory that the plan would need, without allocating it. The other
+// statistics are zero.
 func Measure(outputs G.Nodes, opt Options) (Stats, error) {
 	l, err := layOut(outputs, opt)
 	if err != nil {
@@ -71,7 +71,7 @@ func (l *layout) stats() Stats {
 	}
 }
 
-// layOut decides where in the arena each value lies, and when.
+// layOut places every value in the arena.
 func layOut(outputs G.Nodes, opt Options) (*layout, error) {
 	p := &planner{
 		opt: opt, index: map[*G.Node]int{}, last: map[*G.Node]int{}, output: map[*G.Node]bool{},

@@ -85,8 +85,8 @@ func newPool(threads int) *pool {
 func Threads() int { return int(thePool.threads.Load()) }
 
 // SetThreads sets Threads; n below 1 means 1. It starts at GOMAXPROCS, or at a
-// container's CPU quota where that is less. The results of no kernel depend on it. It waits for a running section to end, so it must not
-// be called from inside one.
+// container's CPU quota where that is less. The results of no kernel depend on it.
+// It waits for a running section to end, so it must not be called from inside one.
 func SetThreads(n int) { thePool.setThreads(n) }
 
 // Parallel calls f(0) ... f(n-1), each once, on the caller's goroutine and the
