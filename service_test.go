@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"unstir/diffusion"
+	"unstir/internal/leaktest"
 	"unstir/unet"
 )
 
@@ -141,9 +142,7 @@ func TestManyClientsThatGoAway(t *testing.T) {
 	if n := len(p.idle); n > maxIdle {
 		t.Errorf("the pipeline keeps %d predictors, more than %d", n, maxIdle)
 	}
-	if after := settledGoroutines(before); after > before {
-		t.Errorf("%d goroutines afterwards, %d before", after, before)
-	}
+	leaktest.Goroutines(t, before)
 	for _, q := range list { // the predictors that calls were cut short on are as good as new
 		got, err := q.call(context.Background(), func() error { return nil })
 		if err != nil || !slices.Equal(got, q.want) {
@@ -195,20 +194,5 @@ func TestPipelinesSideBySide(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if after := settledGoroutines(before); after > before {
-		t.Errorf("%d goroutines afterwards, %d before", after, before)
-	}
-}
-
-// settledGoroutines is the number of goroutines once those that are ending have ended, which takes a moment.
-func settledGoroutines(want int) int {
-	n := runtime.NumGoroutine()
-	for range 200 {
-		if n <= want {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-		n = runtime.NumGoroutine()
-	}
-	return n
+	leaktest.Goroutines(t, before)
 }

@@ -19,6 +19,7 @@ import (
 	"unstir"
 	"unstir/data"
 	"unstir/diffusion"
+	"unstir/internal/leaktest"
 	"unstir/train"
 	"unstir/unet"
 )
@@ -175,9 +176,7 @@ func TestSoak(t *testing.T) {
 		})
 	}
 	runtime.GC()
-	if after := settled(before); after > before {
-		t.Errorf("%d goroutines afterwards, %d before", after, before)
-	}
+	leaktest.Goroutines(t, before)
 }
 
 // trainUntil trains a small model for some steps or some time, whichever ends first.
@@ -269,17 +268,4 @@ func soakSampling(t *testing.T, dir string) error {
 		held.at(float64(done)/float64(*samples), now(t))
 	}
 	return held.level(t, fmt.Sprintf("%d samples", *samples))
-}
-
-// settled is the number of goroutines once those that are ending have ended, which takes a moment.
-func settled(want int) int {
-	n := runtime.NumGoroutine()
-	for range 100 {
-		if n <= want {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-		n = runtime.NumGoroutine()
-	}
-	return n
 }

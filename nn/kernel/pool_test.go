@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"unstir/internal/alloctest"
+	"unstir/internal/leaktest"
 )
 
 // withThreads runs f with each of the given numbers of threads and restores the old one.
@@ -179,12 +180,7 @@ func TestSetThreadsEndsWorkers(t *testing.T) {
 		before := runtime.NumGoroutine()
 		SetThreads(9)
 		SetThreads(1)
-		for wait := 0; wait < 400 && runtime.NumGoroutine() > before; wait++ {
-			time.Sleep(5 * time.Millisecond)
-		}
-		if after := runtime.NumGoroutine(); after > before {
-			t.Errorf("%d goroutines after SetThreads(9), SetThreads(1), %d before", after, before)
-		}
+		leaktest.Goroutines(t, before)
 	})
 }
 
