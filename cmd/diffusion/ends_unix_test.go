@@ -27,11 +27,12 @@ func program(t *testing.T, script string, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // for a program that does not end
 	t.Cleanup(cancel)
-	c := exec.CommandContext(ctx, os.Args[0], args...)
+	c := command(ctx, args...)
 	if script != "" {
-		c = exec.CommandContext(ctx, "sh", append([]string{"-c", script, os.Args[0]}, args...)...)
+		sh := exec.CommandContext(ctx, "sh", append([]string{"-c", script, os.Args[0]}, args...)...)
+		sh.Env = c.Env
+		return sh
 	}
-	c.Env = append(os.Environ(), asProgram+"=1")
 	return c
 }
 

@@ -107,8 +107,7 @@ func (v *victim) start(ctx context.Context) *exec.Cmd {
 	for _, s := range killSettings {
 		args = append(args, "--set", s)
 	}
-	c := exec.CommandContext(ctx, os.Args[0], args...)
-	c.Env = append(os.Environ(), asProgram+"=1")
+	c := command(ctx, args...)
 	v.stdout.Reset()
 	v.stderr.Reset()
 	c.Stdout, c.Stderr = &v.stdout, &v.stderr

@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"image/png"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -21,6 +22,13 @@ import (
 // asProgram makes the test's binary run the program itself: for what only a process of its own shows, such as
 // environment variables and signals.
 const asProgram = "UNSTIR_TEST_RUN_PROGRAM"
+
+// command is the program in a process of its own.
+func command(ctx context.Context, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, os.Args[0], args...)
+	c.Env = append(os.Environ(), asProgram+"=1")
+	return c
+}
 
 func TestMain(m *testing.M) {
 	diskPatience = 100 * time.Millisecond

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -75,8 +74,7 @@ func TestKilledSamplingGoesOn(t *testing.T) {
 // image more is there. It returns false where the program has ended by itself before that, which must be well.
 func killDuringSampling(t *testing.T, r *rand.Rand, args []string) bool {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
+	cmd := command(t.Context(), args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	before, images := len(pngs(t, "cut")), r.IntN(40)

@@ -326,8 +326,8 @@ func TestBadEnvironment(t *testing.T) {
 		{"UNSTIR_CPU=foo", `diffusion: UNSTIR_CPU="foo" is unknown: the levels are avx512, avx2, generic`},
 		{"UNSTIR_CONV=foo", `diffusion: UNSTIR_CONV="foo" is unknown: leave it empty or set it to direct`},
 	} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "sample")
-		cmd.Env = append(os.Environ(), asProgram+"=1", c.variable)
+		cmd := command(t.Context(), "sample")
+		cmd.Env = append(cmd.Env, c.variable)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		var exit *exec.ExitError
