@@ -129,8 +129,7 @@ func TestTheWalksTellTheSettingsApart(t *testing.T) {
 	}
 }
 
-// A pipeline whose scheduler is of another class samples, without a word about the sampler, as diffusers does with
-// that scheduler: the same timesteps, the same orders, the same ends.
+// A pipeline whose scheduler is of another class samples by default as diffusers does with that scheduler: the same timesteps, the same orders, the same ends.
 func TestTheSchedulersClassDecidesTheSampler(t *testing.T) {
 	var manifest struct {
 		Cases map[string]struct {

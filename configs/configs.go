@@ -110,7 +110,7 @@ func Load(fileOrPreset string, sets []string) (*Config, error) {
 	return nil, &Error{File: fileOrPreset, Msg: what + "; the presets are " + strings.Join(Presets(), ", ")}
 }
 
-// readFile reads a file, of one that is too long only so much that Parse refuses it.
+// readFile reads a file, but of one that is too long only enough for Parse to refuse it.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -30,7 +30,7 @@ const (
 // a key, reports one wrong type at a time, and in terms of Go.
 type document struct {
 	text  string
-	lines []string // of text, once they were asked for
+	lines []string // of text, split when first needed
 	meta  toml.MetaData
 	top   map[string]toml.Primitive
 }
@@ -61,9 +61,8 @@ func parseTOML(text string) (d *document, err error) {
 	return d, err
 }
 
-// maxCount bounds what the parser keeps far more memory for than the text has
-// bytes: keys, tables and the elements of arrays, with what looks alike in
-// strings and comments.
+// maxCount bounds what takes the parser far more memory than it has bytes: keys,
+// tables and the elements of arrays. Strings and comments are counted too.
 var maxCount = []struct {
 	of   string
 	most int
@@ -71,8 +70,8 @@ var maxCount = []struct {
 }{{"=", 1 << 14, "equals signs"}, {"[", 1 << 14, "brackets"}, {"{", 1 << 14, "braces"}, {",", 1 << 16, "commas"}, {"\n", 1 << 14, "lines"}}
 
 // dotted is the sum of the squares of the parts of all keys with more than two:
-// a bound from above, as it takes for a key whatever looks like one and stands
-// where one may begin, in strings and comments too.
+// an upper bound, since it counts whatever looks like a key where one may begin,
+// also in strings and comments.
 func dotted(text string) (sum int) {
 	for i := range len(text) + 1 {
 		if i > 0 && strings.IndexByte("\n\r[{,", text[i-1]) < 0 {
@@ -88,8 +87,8 @@ func dotted(text string) (sum int) {
 	return sum
 }
 
-// parts is how many parts the key at the beginning of the text has, up to a
-// number that is too large.
+// parts counts the parts of the key at the beginning of the text, up to a number
+// that is too large.
 func parts(text string) int {
 	n := 1
 	for rest := text; n*n <= maxDotted; n++ {

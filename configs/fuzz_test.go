@@ -61,7 +61,7 @@ func checkErrors(t *testing.T, err error) {
 	}
 	for _, err := range list {
 		if _, ok := err.(*Error); !ok {
-			t.Errorf("%T is no *Error: %v", err, err)
+			t.Errorf("%T is not an *Error: %v", err, err)
 		}
 		errortest.OneLine(t, err)
 	}
@@ -96,8 +96,9 @@ func FuzzSet(f *testing.F) {
 	})
 }
 
-// What is cheap to write and dear to parse is refused before it is parsed, or takes the memory that its bytes allow.
-func TestTextsThatAreDearToParse(t *testing.T) {
+// A text that is cheap to write and expensive to parse is refused before it is parsed, or takes the memory that its
+// bytes allow.
+func TestTextsThatAreExpensiveToParse(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it parses megabytes")
 	}
@@ -140,7 +141,7 @@ func TestTextsThatAreDearToParse(t *testing.T) {
 	}
 }
 
-// What a config has in earnest is far from the limits of what is dear to parse.
+// Real configs are far from these limits.
 func TestLongConfigsAreRead(t *testing.T) {
 	c := parse(t, small+strings.Repeat("# a.b.c.d = {}, [1.5, 2.5]\n", 1000))
 	c.Scheduler.NumTrainTimesteps = 10000

@@ -15,8 +15,8 @@ import (
 )
 
 // A mirror without TLS is refused before anything is asked of it, and a redirect
-// away from TLS is not followed, by the user's own client neither. It is no
-// missing network: the embedded images must not stand in.
+// away from TLS is not followed, not even by the user's own client. It is not
+// taken for a missing network: the embedded images must not be used instead.
 func TestDownloadsUseTLSOnly(t *testing.T) {
 	s, files := small(t)
 	asked := 0
@@ -52,7 +52,7 @@ func TestDownloadsUseTLSOnly(t *testing.T) {
 	if asked > 0 {
 		t.Errorf("%d requests without TLS, want none", asked)
 	}
-	// A server whose certificate nobody vouches for is as good as none.
+	// A server with an untrusted certificate is refused, too.
 	_, _, err := s.open(context.Background(), Options{CacheDir: t.TempDir(), Split: Test, Mirrors: []string{newMirror(t, files).URL}})
 	wantError(t, err, "certificate")
 	// The next mirror is tried.

@@ -124,7 +124,7 @@ func TestNothingThatIsNotFiniteIsSavedInTheEnd(t *testing.T) {
 	}
 }
 
-// The loss that is not finite is laid to the images that have it.
+// The error names the images whose loss is not finite.
 func TestTheImagesOfALossAreNamed(t *testing.T) {
 	tr := &Trainer{perImage: []float64{1, math.NaN(), 2, math.Inf(1)}, images: []int{7, 5, 9, 10}}
 	tr.info.Name = "bars"

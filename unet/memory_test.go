@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// What is foreseen is what is taken: of a training graph at every slice, and of a predictor at every batch with the
-// filters that its first run transforms, which later predictors share.
+// The memory that is computed is the memory that is allocated: for a training graph at every slice, and for a predictor at
+// every batch with the filters that its first run transforms, which later predictors share.
 func TestForeseenMemoryIsWhatIsTaken(t *testing.T) {
 	c := Defaults()
 	c.SampleSize = Size{16, 16}
@@ -31,7 +31,7 @@ func TestForeseenMemoryIsWhatIsTaken(t *testing.T) {
 		}
 		taken := int64(g.Machine().Stats().Arena) + 4*int64(len(g.Grad())) + 4*int64(len(g.in.x)+len(g.target))
 		if foreseen != taken || foreseen <= before {
-			t.Errorf("slice %d: %d bytes are foreseen, %d taken, %d by the slice before", slice, foreseen, taken, before)
+			t.Errorf("slice %d: %d bytes were computed, %d allocated, %d by the slice before", slice, foreseen, taken, before)
 		}
 		before = foreseen
 	}
@@ -51,7 +51,7 @@ func TestForeseenMemoryIsWhatIsTaken(t *testing.T) {
 		}
 		taken := int64(p.Machine().Stats().Arena) + 4*int64(len(p.in.x)) + m.filters.Bytes() - filters
 		if foreseen != taken {
-			t.Errorf("batch %d: %d bytes are foreseen, %d taken, of which %d by filters", batch, foreseen, taken, m.filters.Bytes()-filters)
+			t.Errorf("batch %d: %d bytes were computed, %d allocated, of which %d by filters", batch, foreseen, taken, m.filters.Bytes()-filters)
 		}
 		filters = m.filters.Bytes()
 	}

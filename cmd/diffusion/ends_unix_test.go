@@ -218,7 +218,7 @@ func TestASignalBeforeTheFirstStepOfAResume(t *testing.T) {
 	}
 }
 
-// stuck begins a run that cannot leave: its plot of the loss, which is drawn last, is a pipe that nobody reads.
+// stuck begins a run that cannot end: its plot of the loss, which is drawn last, is a pipe that nobody reads.
 func stuck(t *testing.T, settings []string) *process {
 	t.Helper()
 	if err := os.Mkdir("cut", 0o755); err != nil {

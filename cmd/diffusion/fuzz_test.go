@@ -24,7 +24,7 @@ func FuzzTimesteps(f *testing.F) {
 		if err != nil {
 			errortest.OneLine(t, err, "--t")
 			if !isUsage(err) {
-				t.Errorf("%v is no wrong use", errors.Unwrap(err))
+				t.Errorf("%v is not a usage error", errors.Unwrap(err))
 			}
 			return
 		}

@@ -101,7 +101,7 @@ type victim struct {
 	stdout bytes.Buffer
 }
 
-// start starts the program. Whoever uses a run by a script calls it so: it begins, goes on, or has nothing to do.
+// start starts the program as a script would: the run begins, goes on, or is complete.
 func (v *victim) start(ctx context.Context) *exec.Cmd {
 	args := []string{"train", "--config", "tiny.toml", "--out", v.dir, "--resume", "auto", "--steps", strconv.Itoa(killSteps), "--threads", "1"}
 	for _, s := range killSettings {
@@ -128,7 +128,7 @@ func (v *victim) finish() {
 // strike starts the program and kills it at the moment; false: it ended before, by itself.
 func (v *victim) strike(m moment) (killed bool) {
 	v.t.Helper()
-	before := v.names(m.dir) // what an earlier kill left is no appearance
+	before := v.names(m.dir) // leftovers of earlier kills do not count
 	c := v.start(v.t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Wait() }()
@@ -200,7 +200,7 @@ func stepOf(name string) int {
 	return step
 }
 
-// phase tells by what lies there what the kill has hit.
+// phase says what the kill has interrupted, by the files that are there.
 func (v *victim) phase() string {
 	has := func(dir, pattern string) bool {
 		found, err := filepath.Glob(filepath.Join(v.dir, dir, pattern))

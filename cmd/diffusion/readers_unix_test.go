@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Whoever reads the progress may leave, or never have been there, or stop reading, as a terminal does after Ctrl-S and a
-// connection that hangs: the run ends as if nothing were.
+// A reader of the progress may leave, be absent from the start, or stop reading, as a terminal does after Ctrl-S or over
+// a connection that hangs: the run ends as usual.
 func TestARunNeedsNoReader(t *testing.T) {
 	workspace(t)
 	must(t, join(short, []string{"--out", "whole"})...)
@@ -101,7 +101,7 @@ func TestResultsComeAfterTheMessagesBeforeThem(t *testing.T) {
 	}
 }
 
-// A largest size of files, which a signal reports, is an error as any other.
+// Reaching the file-size limit, which sends a signal, is an error like any other.
 func TestALargestFileSizeIsAnError(t *testing.T) {
 	workspace(t)
 	out, err := program(t, `ulimit -f 100; exec "$0" "$@"`, "train", "--config", "tiny.toml").CombinedOutput()

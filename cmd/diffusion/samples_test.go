@@ -252,7 +252,7 @@ func TestASetFromAFile(t *testing.T) {
 	}
 }
 
-// Kernels that round otherwise go on with a set, with a word about it.
+// Kernels with other rounding continue a set, with a note.
 func TestOtherKernelsAreNoted(t *testing.T) {
 	level := kernel.ActiveLevel()
 	if level == kernel.Generic {
@@ -275,7 +275,7 @@ func TestOtherKernelsAreNoted(t *testing.T) {
 	}
 }
 
-// A directory that is taken away under the run ends it with the image that could not be written.
+// The removal of the directory ends the run, with an error that names the image that could not be written.
 func TestADirectoryThatIsGone(t *testing.T) {
 	workspaceWithRun(t)
 	ctx := hook{t.Context(), func() {
@@ -390,7 +390,7 @@ func channels(t *testing.T, n int) *unstir.Pipeline {
 	return p
 }
 
-// Samples that are no pictures are refused before they are made, where pictures are to be written.
+// Samples that cannot be pictures are refused before they are made, unless the output is an array.
 func TestSamplesThatAreNoPictures(t *testing.T) {
 	workspace(t)
 	if err := channels(t, 4).Export(t.Context(), "four", unstir.ExportOptions{}); err != nil {

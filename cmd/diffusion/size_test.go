@@ -43,7 +43,7 @@ func zeros(t *testing.T, path string, n, h, w int) {
 }
 
 // Every command takes images of any size that the model takes, from an array's shape or by --size, whatever the
-// model's sample_size says; where that says nothing and nobody else does, the command asks for it.
+// model's sample_size says; where that is null and no size is given, the command asks for one.
 func TestImagesOfAnySize(t *testing.T) {
 	workspaceWithRun(t)
 	otherPipeline(t, "null", map[string]any{"sample_size": nil}, nil)

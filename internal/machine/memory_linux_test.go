@@ -75,7 +75,7 @@ func TestMemoryOverride(t *testing.T) {
 	}
 }
 
-// The smallest quota counts, in both versions; none is none.
+// The smallest quota counts, in both versions; without any there is none.
 func TestQuotaOfContainers(t *testing.T) {
 	for _, c := range []struct {
 		name  string

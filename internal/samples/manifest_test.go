@@ -72,7 +72,7 @@ func TestADamagedManifestIsRefused(t *testing.T) {
 		}
 		var conflict *ConflictError
 		if errors.As(err, &conflict) {
-			t.Errorf("%s: %v is told as wrong usage", what, err)
+			t.Errorf("%s: %v is reported as wrong usage", what, err)
 		}
 		if !reflect.DeepEqual(before, contents(t, path)) {
 			t.Errorf("%s: the directory was changed", what)
