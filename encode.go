@@ -32,7 +32,7 @@ type EncodeOptions struct {
 // DDIM must have begun, with one more call of the model each, and needs far fewer steps. docs/interchange.md has
 // figures.
 func (p *Pipeline) Encode(ctx context.Context, x []float32, o EncodeOptions) (*Samples, error) {
-	if err := p.sized(); err != nil {
+	if err := p.requireSize(); err != nil {
 		return nil, err
 	}
 	c, h, w := p.Shape()

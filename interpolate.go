@@ -45,7 +45,7 @@ func Slerp(dst, a, b []float32, u float64) error {
 // of the two ends: then each frame is of the nearer end's class, a middle one of the first's. The sampler should be
 // one that draws no noise: "ddim" (the default here), "heun" or one of the dpm++.
 func (p *Pipeline) Interpolate(ctx context.Context, from, to []float32, frames int, o SampleOptions) (*Samples, error) {
-	if err := p.sized(); err != nil {
+	if err := p.requireSize(); err != nil {
 		return nil, err
 	}
 	c, h, w := p.Shape()

@@ -107,7 +107,7 @@ const maxValues = 1 << 30
 // x_T that an inversion makes. It stops when ctx is done. All images are held in memory, at most 2^30 values;
 // SampleEach hands them on one by one.
 func (p *Pipeline) Sample(ctx context.Context, o SampleOptions) (*Samples, error) {
-	if err := p.sized(); err != nil {
+	if err := p.requireSize(); err != nil {
 		return nil, err
 	}
 	c, h, w := p.Shape()
@@ -191,7 +191,7 @@ func (p *Pipeline) checkSample(o SampleOptions) error {
 	if err := p.CanSample(); err != nil {
 		return err
 	}
-	if err := p.sized(); err != nil {
+	if err := p.requireSize(); err != nil {
 		return err
 	}
 	c, h, w := p.Shape()

@@ -93,8 +93,8 @@ func checkSize(c unet.Config, h, w int) error {
 // ErrNoSize says that a pipeline's images have no size, since the model's sample_size is null or a size that it does not take.
 var ErrNoSize = errors.New("the images' size must be chosen with ForSize")
 
-// sized is an error where the images have no size yet.
-func (p *Pipeline) sized() error {
+// requireSize returns an error where the images have no size yet.
+func (p *Pipeline) requireSize() error {
 	if p.h > 0 {
 		return nil
 	}
@@ -139,7 +139,7 @@ func (p *Pipeline) release(q *unet.Predictor) {
 // Predict runs the model once: x is len(t) images [n, C, H, W] of Shape, the result as many with the channels that
 // the model predicts, labels their classes for a class-conditional model and nil otherwise.
 func (p *Pipeline) Predict(ctx context.Context, x []float32, t []int, labels []int) ([]float32, error) {
-	if err := p.sized(); err != nil {
+	if err := p.requireSize(); err != nil {
 		return nil, err
 	}
 	for _, ti := range t {

@@ -139,14 +139,14 @@ func (f *folder) keep(unread []*unread) error {
 	return f.notEmpty()
 }
 
-// lookAt reads a picture's file and header. For an unsupported kind it returns the
+// loadPicture reads a picture's file and header. For an unsupported kind it returns the
 // kind alone.
-func lookAt(path string) (*picture, *unread, error) {
+func loadPicture(path string) (*picture, *unread, error) {
 	b, err := readPictureFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := look(path, b)
+	p, err := parsePicture(path, b)
 	var u *unread
 	if errors.As(err, &u) {
 		return nil, u, nil
@@ -163,7 +163,7 @@ func (f *folder) commonSize(ctx context.Context) (h, w int, err error) {
 			return 0, 0, err
 		}
 		var p *picture
-		if p, unread[i], err = lookAt(path); err != nil {
+		if p, unread[i], err = loadPicture(path); err != nil {
 			return 0, 0, err
 		}
 		if p == nil {
@@ -197,7 +197,7 @@ func (f *folder) decode(ctx context.Context, sh shape, o Options) (pixels, sums 
 	err = forEach(ctx, len(f.paths), func() func(int) error {
 		fit := newFitter(sh)
 		return func(i int) error {
-			p, u, err := lookAt(f.paths[i])
+			p, u, err := loadPicture(f.paths[i])
 			if unread[i] = u; p != nil {
 				var sum [sha256.Size]byte
 				if sum, err = p.fit(fit, pixels[i*sh.dim():(i+1)*sh.dim()]); p.orientation != upright {

@@ -29,27 +29,26 @@ func (l *lister) list() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.first(st)
+	l.visit(st)
 	if err := l.dir(l.root); err != nil {
 		return nil, err
 	}
-	for followed := false; ; followed = true {
-		if len(l.links) == 0 {
-			if followed {
-				sortAsWalked(l.paths)
-			}
-			return l.paths, nil
-		}
+	if len(l.links) == 0 {
+		return l.paths, nil
+	}
+	for len(l.links) > 0 {
 		link := l.links[0]
 		l.links = l.links[1:]
 		if err := l.follow(link); err != nil {
 			return nil, err
 		}
 	}
+	sortAsWalked(l.paths)
+	return l.paths, nil
 }
 
-// first reports whether a directory is met for the first time.
-func (l *lister) first(st fs.FileInfo) bool {
+// visit reports whether a directory is met for the first time, and remembers it.
+func (l *lister) visit(st fs.FileInfo) bool {
 	if l.seen == nil {
 		l.seen = map[int64][]fs.FileInfo{}
 	}
@@ -104,7 +103,7 @@ func (l *lister) entry(path string, e fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	if l.first(st) {
+	if l.visit(st) {
 		return l.dir(path)
 	}
 	l.left.add(readTwice, path)
@@ -117,23 +116,23 @@ func (l *lister) follow(link string) error {
 	if err != nil {
 		return err
 	}
-	up, err := above(link, filepath.Dir(link), l.root)
+	up, err := isAbove(link, filepath.Dir(link), l.root)
 	switch {
 	case err != nil:
 		return err
 	case up:
 		l.left.add(leadsUp, link)
 		return nil
-	case !l.first(st):
+	case !l.visit(st):
 		l.left.add(readAlready, link)
 		return nil
 	}
 	return l.dir(link)
 }
 
-// above reports whether a directory is one of the others or contains one, with
+// isAbove reports whether a directory is one of the others or contains one, with
 // links followed.
-func above(dir string, others ...string) (bool, error) {
+func isAbove(dir string, others ...string) (bool, error) {
 	paths := append([]string{dir}, others...)
 	for i, p := range paths {
 		p, err := filepath.Abs(p)

@@ -33,7 +33,7 @@ func ReadPicture(path string) (image.Image, error) {
 
 // DecodePicture is [ReadPicture] of a file's content; errors call it name.
 func DecodePicture(name string, b []byte) (image.Image, error) {
-	p, err := look(name, b)
+	p, err := parsePicture(name, b)
 	if err != nil {
 		return nil, err
 	}
@@ -90,9 +90,9 @@ type picture struct {
 	orientation int         // EXIF's, 1 to 8
 }
 
-// look reads a picture's header, before anything of its size is allocated: a
+// parsePicture reads a picture's header, before anything of its size is allocated: a
 // header may promise any size.
-func look(name string, b []byte) (*picture, error) {
+func parsePicture(name string, b []byte) (*picture, error) {
 	f := formatOf(b)
 	if f == nil {
 		if u := otherFormat(b); u != nil {

@@ -62,7 +62,7 @@ func FuzzPicture(f *testing.F) {
 		b = repaired(b)
 		var p *picture
 		var err error
-		alloctest.Parse(t, len(b), func() { p, err = look("x", b) })
+		alloctest.Parse(t, len(b), func() { p, err = parsePicture("x", b) })
 		if err != nil {
 			var fe *FileError
 			if !errors.As(err, &fe) || fe.Path != "x" {
@@ -124,7 +124,7 @@ func FuzzEXIF(f *testing.F) {
 			slices.Concat(webp, body, tiff),
 		} {
 			alloctest.Parse(t, len(b), func() {
-				p, err := look("x", b)
+				p, err := parsePicture("x", b)
 				if err != nil || p.orientation != o {
 					t.Fatalf("%s: orientation %v, want %d, %v", formatOf(b).name, p, o, err)
 				}

@@ -43,7 +43,7 @@ func TestPicturesOfEveryOrientationAreUpright(t *testing.T) {
 				if r := rowsOf(got, side); r != storedAs[1] {
 					t.Errorf("%s of orientation %d, %v: %s, want %s", kind, o, order, r, storedAs[1])
 				}
-				p, err := look("x", b)
+				p, err := parsePicture("x", b)
 				if err != nil || p.size() != image.Pt(3*side, 2*side) {
 					t.Errorf("%s of orientation %d: its size is %v before it is decoded, %v", kind, o, p.size(), err)
 				}

@@ -123,7 +123,7 @@ func runInterpolate(c *cobra.Command, f interpolateFlags) error {
 	if err != nil {
 		return err
 	}
-	if p, err = f.start(p); err != nil {
+	if p, err = f.forSize(p); err != nil {
 		return err
 	}
 	if o.Steps, err = stepsFor(p, f.steps); err != nil {
@@ -167,8 +167,8 @@ func runInterpolate(c *cobra.Command, f interpolateFlags) error {
 	return err
 }
 
-// start is the pipeline for images of the size that is asked for: by --size, else by the first end that is an array.
-func (f interpolateFlags) start(p *unstir.Pipeline) (*unstir.Pipeline, error) {
+// forSize is the pipeline for images of the size that is asked for: by --size, else by the first end that is an array.
+func (f interpolateFlags) forSize(p *unstir.Pipeline) (*unstir.Pipeline, error) {
 	if err := p.CanSample(); err != nil {
 		return nil, err
 	}

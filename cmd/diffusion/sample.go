@@ -95,7 +95,7 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 			return err
 		}
 	}
-	if p, err = f.start(p, &options); err != nil {
+	if p, err = f.forSize(p, &options); err != nil {
 		return err
 	}
 	if err := f.complete(c, p, &options, out); err != nil {
@@ -236,8 +236,8 @@ func optionsFor(sampler string, o unstir.SampleOptions) unstir.SampleOptions {
 	return o
 }
 
-// start is the pipeline for images of the size that is asked for, that of the x_T in a file where one is named.
-func (f sampleFlags) start(p *unstir.Pipeline, o *unstir.SampleOptions) (*unstir.Pipeline, error) {
+// forSize is the pipeline for images of the size that is asked for, that of the x_T in a file where one is named.
+func (f sampleFlags) forSize(p *unstir.Pipeline, o *unstir.SampleOptions) (*unstir.Pipeline, error) {
 	if err := p.CanSample(); err != nil {
 		return nil, err
 	}

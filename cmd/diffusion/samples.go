@@ -25,7 +25,7 @@ func (f sampleFlags) sampleDir(c *cobra.Command, p *unstir.Pipeline, o unstir.Sa
 	}
 	dir, err := samples.Open(path, want)
 	if err == nil && len(dir.Missing()) > 0 {
-		if err := p.Prepare(only(dir.Missing(), o)); err != nil { // before anything is written
+		if err := p.Prepare(selectImages(dir.Missing(), o)); err != nil { // before anything is written
 			return err
 		}
 		err = dir.Begin()
@@ -61,7 +61,7 @@ func fillDir(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions, dir *
 		fmt.Fprintf(c.ErrOrStderr(), "%d of %d images are there\n", done, total)
 	}
 	ctx := c.Context()
-	o = only(dir.Missing(), o)
+	o = selectImages(dir.Missing(), o)
 	const parts = 1000 // of the bar, for each image
 	bar := newMeter(c.ErrOrStderr(), o.Sampler, parts*done, parts*total)
 	o.OnStep = func(st unstir.SampleStep) error {
@@ -95,8 +95,8 @@ func fillDir(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions, dir *
 	return fmt.Errorf("%w; %d of %d images are complete, and the same command goes on from there", err, written, total)
 }
 
-// only are the options for some of the images that o is for.
-func only(numbers []int, o unstir.SampleOptions) unstir.SampleOptions {
+// selectImages returns the options for some of the images that o is for.
+func selectImages(numbers []int, o unstir.SampleOptions) unstir.SampleOptions {
 	if len(numbers) == o.N {
 		return o
 	}
