@@ -147,7 +147,7 @@ func splitCSV(list string) ([]string, error) {
 		return []string{""}, nil
 	}
 	if err != nil {
-		return nil, errors.New("it is no list of CSV: a name with a comma or a double quote is written in double quotes, and a double quote in it twice")
+		return nil, errors.New("it is not a CSV list: a name with a comma or a double quote is written in double quotes, and a double quote in it twice")
 	}
 	lines := strings.SplitAfter(list, "\n")
 	for i, item := range items {

@@ -58,7 +58,7 @@ var labelCases = []struct {
 		{"cat,all", "the classes are 0 to 2: cat, dog, Ankle boot"},
 		{`" dog"`, "the classes are 0 to 2: cat, dog, Ankle boot (did you mean dog?)"},
 		{"cat\ndog", "it has more than one line: a list is one line, with commas between names; the classes are 0 to 2: cat, dog, Ankle boot"},
-		{`ca"t`, "it is no list of CSV: a name with a comma or a double quote is written in double quotes, and a double quote in it twice; the classes are 0 to 2: cat, dog, Ankle boot (did you mean cat?)"},
+		{`ca"t`, "it is not a CSV list: a name with a comma or a double quote is written in double quotes, and a double quote in it twice; the classes are 0 to 2: cat, dog, Ankle boot (did you mean cat?)"},
 	}},
 	{"names that are numbers in another order", 12, strings.Fields("0 1 10 11 2 3 4 5 6 7 8 9"), []labelCase{
 		{"10", []int{2}}, {"2", []int{4}}, {"9,10,11", []int{11, 2, 3}}, {"all", []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},

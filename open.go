@@ -32,8 +32,8 @@ type openOptions struct{ raw bool }
 func WithRawWeights() OpenOption { return func(o *openOptions) { o.raw = true } }
 
 // Open reads a model: a run's directory (its newest whole checkpoint), a checkpoint, or a directory of a diffusers
-// pipeline of a UNet2DModel and a scheduler whose sampler is here, or of a UNet2DModel alone. Every file of a
-// checkpoint is checked against its manifest. A weight that is not finite is an error that names its tensor.
+// pipeline of a UNet2DModel and a supported scheduler, or of a UNet2DModel alone. Every file of a checkpoint is checked
+// against its manifest. A weight that is not finite is an error that names its tensor.
 func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, error) {
 	var o openOptions
 	for _, f := range options {

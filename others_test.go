@@ -202,7 +202,7 @@ func TestSchedulersThatAreNotHereAreRefusedByName(t *testing.T) {
 		"heun":         {`timestep_spacing = "linspace"`, "HeunDiscreteScheduler", `"leading"`},
 		"euler":        {"EulerDiscreteScheduler", "DDIMScheduler.from_config", "DPMSolverMultistepScheduler"},
 		"unipc":        {"UniPCMultistepScheduler", "DDIMScheduler.from_config"},
-		"flow":         {"FlowMatchEulerDiscreteScheduler", "not a scheduler of the models that are sampled here"},
+		"flow":         {"FlowMatchEulerDiscreteScheduler", "which is not supported: it must be one of DDPMScheduler, "},
 	} {
 		_, err := Open(context.Background(), pipelineOf(t, "refused/"+name))
 		refused(t, name, err, says...)

@@ -11,7 +11,7 @@ import (
 	"unstir/internal/pyjson"
 )
 
-// The classes of diffusers' schedulers whose samplers are here.
+// The classes of diffusers' schedulers that are supported.
 const (
 	DDPMScheduler               = "DDPMScheduler"
 	DDIMScheduler               = "DDIMScheduler"
@@ -146,9 +146,9 @@ func lambdaMin(c *Class) settingOf {
 	}
 }
 
-// related are the schedulers of diffusers that sample the same models as those above, with samplers that are not
-// here. foreign are the keys of all of these that diffusers carries along when it makes a scheduler from the config of
-// another class: a class that lacks them ignores them.
+// related are diffusers' schedulers for the same models as those above whose samplers are not supported. foreign are the
+// keys of all of these that diffusers carries along when it makes a scheduler from the config of another class: a class
+// that lacks them ignores them.
 var (
 	related = []string{
 		"PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
@@ -225,11 +225,11 @@ func readClass(raw json.RawMessage) (Class, scheduler, error) {
 	case err == nil:
 		return c, k, nil
 	case slices.Contains(related, c.Name):
-		return c, k, fmt.Errorf("_class_name is %s, whose sampler is not here: give the pipeline another scheduler, in Python by "+
-			"pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config), and save it again (there are %s)",
+		return c, k, fmt.Errorf("_class_name is %s, whose sampler is not supported: give the pipeline another scheduler, in Python by "+
+			"pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config), and save it again (supported: %s)",
 			c.Name, strings.Join(classNames(), ", "))
 	}
-	return c, k, fmt.Errorf("_class_name is %.60q, which is not a scheduler of the models that are sampled here; there are %s",
+	return c, k, fmt.Errorf("_class_name is %.60q, which is not supported: it must be one of %s",
 		c.Name, strings.Join(classNames(), ", "))
 }
 

@@ -124,9 +124,9 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 	for _, c := range []struct{ json, says string }{
 		{`[]`, "not a JSON object"},
 		{`{"a_later_key": 2}`, `unknown key "a_later_key" with the value 2`},
-		{`{"_class_name": "EulerDiscreteScheduler"}`, "EulerDiscreteScheduler, whose sampler is not here"},
+		{`{"_class_name": "EulerDiscreteScheduler"}`, "EulerDiscreteScheduler, whose sampler is not supported"},
 		{`{"_class_name": "EulerDiscreteScheduler"}`, "DDIMScheduler.from_config"},
-		{`{"_class_name": "FlowMatchEulerDiscreteScheduler"}`, `"FlowMatchEulerDiscreteScheduler", which is not a scheduler of the models`},
+		{`{"_class_name": "FlowMatchEulerDiscreteScheduler"}`, `"FlowMatchEulerDiscreteScheduler", which is not supported: it must be one of DDPMScheduler, `},
 		{`{"_class_name": 3}`, "_class_name is 3"},
 		{`{"beta_schedule": "laplace"}`, `beta_schedule = "laplace"`},
 		{`{"beta_schedule": "laplace"}`, "linear, scaled_linear, squaredcos_cap_v2, sigmoid"},

@@ -36,7 +36,7 @@ func (t *Trainer) fitStep() error {
 	case err == nil:
 		return nil
 	case !errors.As(err, &short):
-		return fmt.Errorf("train: estimate the memory of the run: %w", err)
+		return fmt.Errorf("train: foresee the memory of the run: %w", err)
 	case short.Fits > 0:
 		return fmt.Errorf("train: %w: with slices of %d images %w; the largest train.slice that fits is %d (a run that goes on keeps its slice)",
 			ErrMemory, t.Slice(), short, short.Fits)

@@ -31,7 +31,7 @@ func TestTrainForeseesMemory(t *testing.T) {
 	}
 	t.Setenv("UNSTIR_MEMORY", "3000000")
 	r := call(args(64)...)
-	has(t, "stderr", r.stderr, "does not fit into memory", "with slices of 64 images", "3 MB are available (UNSTIR_MEMORY)")
+	has(t, "stderr", r.stderr, "does not fit into memory", "with slices of 64 images", "3 MB available (UNSTIR_MEMORY)")
 	if r.code != exitFailed || exists(filepath.Join("runs", "tiny")) {
 		t.Errorf("exit code %d, and a run's directory is there: %v", r.code, exists(filepath.Join("runs", "tiny")))
 	}

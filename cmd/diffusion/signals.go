@@ -33,8 +33,8 @@ func untilSignal(parent context.Context) context.Context {
 	return ctx
 }
 
-// sameSignal is the time within which a second signal counts as the first: timeout(1) and other programs that forward
-// signals send them to a process and to its group, so that one may come twice.
+// sameSignal is how soon after the first a signal is the same one over again: timeout(1) and other programs that pass a
+// signal on send it to a process and to its group, so that it may come twice.
 const sameSignal = 100 * time.Millisecond
 
 // impatient reports whether a signal that comes so long after the first ends the program at once.

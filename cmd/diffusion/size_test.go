@@ -143,7 +143,7 @@ func TestTheModelsSchedulerIsTheDefault(t *testing.T) {
 		}
 	}
 	r := call("sample", "--model", "euler", "--sampler", "ddim", "--out", "b.png")
-	if has(t, "euler", r.stderr, "EulerDiscreteScheduler, whose sampler is not here", "DDIMScheduler.from_config"); r.code != exitFailed {
+	if has(t, "euler", r.stderr, "EulerDiscreteScheduler, whose sampler is not supported", "DDIMScheduler.from_config"); r.code != exitFailed {
 		t.Errorf("exit code %d", r.code)
 	}
 	if exists("b.png") {

@@ -45,8 +45,8 @@ type Shortage struct {
 }
 
 func (s *Shortage) Error() string {
-	return fmt.Sprintf("%s of memory are needed, and %s are available (%s), of which %.0f %% may be planned with",
-		size(s.Need), size(s.Available.Bytes), s.Available.Source, 100*plannable)
+	return fmt.Sprintf("%s of memory are needed, more than %.0f %% of the %s available (%s)",
+		size(s.Need), 100*plannable, size(s.Available.Bytes), s.Available.Source)
 }
 
 // size formats a number of bytes.
