@@ -50,7 +50,7 @@ func Resume(ctx context.Context, s Setup, from string) (*Trainer, error) {
 	if s.Train.Slice == 0 {
 		s.Train.Slice = c.State.Slice
 	}
-	t, err := prepare(s)
+	t, err := prepare(s, c.State.Slice)
 	if err != nil {
 		return nil, err
 	}
@@ -115,12 +115,14 @@ func (t *Trainer) same(c *checkpoints.Model) error {
 		{"train.batch_size", was.BatchSize, now.BatchSize},
 		{"train.slice", was.Slice, now.Slice},
 		{"data.flip", was.Data.Flip, now.Data.Flip},
-		{"the dataset", describe(was.Data), describe(now.Data)},
 	}
 	for _, d := range differences {
 		if d.was != d.now {
 			return fmt.Errorf("%s was %v and is now %v", d.what, d.was, d.now)
 		}
+	}
+	if was, now := describe(was.Data), describe(now.Data); was != now {
+		return fmt.Errorf("the dataset was %s and is now %s: give it the pictures that it began with, or begin another run", was, now)
 	}
 	if was.Step > t.Train.Steps {
 		return fmt.Errorf("it has done %d steps, and train.steps is %d", was.Step, t.Train.Steps)

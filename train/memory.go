@@ -28,8 +28,9 @@ func (t *Trainer) fitModel() error {
 	return nil
 }
 
-// fitStep checks that there is memory for a step and a preview. The error names the largest slice that fits.
-func (t *Trainer) fitStep() error {
+// fitStep checks that there is memory for a step and a preview. The error names the largest slice that fits; it helps a
+// new run only, as one that goes on has to keep its slice, which is given then, for its bits.
+func (t *Trainer) fitStep(kept int) error {
 	err := machine.Fit(t.Slice(), t.memory)
 	var short *machine.Shortage
 	switch {
@@ -37,8 +38,17 @@ func (t *Trainer) fitStep() error {
 		return nil
 	case !errors.As(err, &short):
 		return fmt.Errorf("train: foresee the memory of the run: %w", err)
+	case kept > 0 && kept != t.Slice():
+		return nil // such a run is refused for that
+	case kept > 0:
+		with := "a smaller model, data.size or train.batch_size"
+		if short.Fits > 0 {
+			with = fmt.Sprintf("train.slice = %d at most", short.Fits)
+		}
+		return fmt.Errorf("train: %w: it must go on in slices of %d images, as it began, for which %w; free memory for it, or begin another run, with %s",
+			ErrMemory, kept, short, with)
 	case short.Fits > 0:
-		return fmt.Errorf("train: %w: with slices of %d images %w; the largest train.slice that fits is %d (a run that goes on keeps its slice)",
+		return fmt.Errorf("train: %w: with slices of %d images %w; the largest train.slice that fits is %d",
 			ErrMemory, t.Slice(), short, short.Fits)
 	}
 	return fmt.Errorf("train: %w: even with train.slice = 1 more is needed than there is (with slices of %d images %w); a smaller model, data.size or train.batch_size may fit",

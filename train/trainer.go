@@ -85,7 +85,7 @@ func New(s Setup) (*Trainer, error) {
 
 // begin starts at step 0.
 func begin(s Setup, check func() error) (*Trainer, error) {
-	t, err := prepare(s)
+	t, err := prepare(s, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +97,8 @@ func begin(s Setup, check func() error) (*Trainer, error) {
 // maxValues bounds the numbers of one batch's images: 4 GB of float32.
 const maxValues = 1 << 30
 
-// prepare builds what New and Resume share.
-func prepare(s Setup) (*Trainer, error) {
+// prepare builds what New and Resume share. A run that goes on has a slice already; 0 for a new one.
+func prepare(s Setup, slice int) (*Trainer, error) {
 	t := &Trainer{Setup: s, info: s.Data.Info(), adam: kernel.NewAdamW(), lrVersion: checkpoints.LRVersion}
 	for _, err := range []error{s.Train.Validate(), s.EMA.Validate(), s.Checkpoint.Validate(), s.Preview.Validate()} {
 		if err != nil {
@@ -132,7 +132,7 @@ func prepare(s Setup) (*Trainer, error) {
 	}
 	t.weights, t.ema = engine.AlignedFloats(n), engine.AlignedFloats(n)
 	t.expAvg, t.expAvgSq = engine.AlignedFloats(n), engine.AlignedFloats(n)
-	return t, t.fitStep()
+	return t, t.fitStep(slice)
 }
 
 // Slice is the number of images that run through the model at a time.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"unstir/internal/machine"
+	"unstir/internal/oneline"
 	"unstir/nn/kernel"
 )
 
@@ -45,7 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = errors.New("interrupted")
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") { // a config may be wrong in several places
-		fmt.Fprintln(stderr, "diffusion: "+line)
+		fmt.Fprintln(stderr, "diffusion: "+oneline.Text(line)) // what it quotes may be long, or speak to the terminal
 	}
 	if isUsage(err) {
 		return exitUsage

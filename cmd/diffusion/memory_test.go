@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -81,6 +82,27 @@ func TestSampleForeseesMemory(t *testing.T) {
 		has(t, args[0], r.stderr, "not even one image at a time fits into memory")
 		if r.code != exitFailed || exists("y.npy") {
 			t.Errorf("%s: exit code %d", args[0], r.code)
+		}
+	}
+}
+
+// A run that goes on keeps its slice: the message names no other one as if the run could take it, and with another one
+// it says that the run cannot change it.
+func TestAResumedRunForeseesMemory(t *testing.T) {
+	workspace(t)
+	args := []string{"train", "--config", "tiny.toml", "--set", "train.batch_size=64", "--set", "train.slice=64", "--steps"}
+	must(t, append(args, "2", "--stop-at", "1")...)
+	t.Setenv("UNSTIR_MEMORY", "3000000")
+	r := call(append(args, "2", "--resume", "auto")...)
+	has(t, "stderr", r.stderr, "it must go on in slices of 64 images", "free memory for it, or begin another run, with train.slice = ")
+	if r.code != exitFailed || strings.Contains(r.stderr, "that fits is") {
+		t.Errorf("exit code %d, %s", r.code, r.stderr)
+	}
+	for _, slice := range []string{"8", "60"} {
+		r = call(append(args, "2", "--resume", "auto", "--set", "train.slice="+slice)...)
+		has(t, "stderr", r.stderr, "train.slice was 64 and is now "+slice)
+		if r.code != exitUsage {
+			t.Errorf("exit code %d, %s", r.code, r.stderr)
 		}
 	}
 }

@@ -66,7 +66,8 @@ func fillDir(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions, dir *
 	bar := newMeter(c.ErrOrStderr(), o.Sampler, parts*done, parts*total)
 	o.OnStep = func(st unstir.SampleStep) error {
 		first := done + st.First
-		bar.set(parts*first+parts*st.N*(st.Index+1)/st.Total, fmt.Sprintf("%d of %d images written, t = %d", first, total, st.T))
+		at := parts*first + parts*st.N*(st.Index+1)/st.Total
+		bar.set(min(at, parts*total-1), fmt.Sprintf("%d of %d images written, t = %d", first, total, st.T))
 		return nil
 	}
 	written := done
@@ -81,6 +82,9 @@ func fillDir(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions, dir *
 		}
 		return err
 	})
+	if err == nil {
+		bar.set(parts*total, fmt.Sprintf("%d of %d images written", total, total))
+	}
 	bar.done()
 	switch {
 	case err == nil:

@@ -75,7 +75,7 @@ func TestInterruptedSamplingGoesOn(t *testing.T) {
 	if r.code != exitDone || r.out != "cut\n" {
 		t.Errorf("exit code %d, %q", r.code, r.out)
 	}
-	has(t, "stderr", r.stderr, "4 of 7 images are there\n")
+	has(t, "stderr", r.stderr, "4 of 7 images are there\n", "ddpm 100.0%, 7 of 7 images written\n")
 	sameSet(t, "cut", "whole", 7)
 
 	r = call(append(args, "cut")...)

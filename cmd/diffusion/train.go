@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -276,9 +277,13 @@ func goOn(dir string) string {
 	return fmt.Sprintf("go on with: diffusion train --out %s --resume auto", quote(dir))
 }
 
-// quote writes a path so that a shell takes it for one word.
+// quote writes a path so that a shell takes it for one word: in double quotes, as any shell's, unless there is something
+// in it that has a meaning within them.
 func quote(path string) string {
-	if strings.ContainsAny(path, " \t\"'$&;()<>|*?`!#~") {
+	switch {
+	case runtime.GOOS != "windows" && strings.ContainsAny(path, "\"$`!\\\n"):
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	case strings.ContainsAny(path, " \t\"'$&;()<>|*?`!#~[]{}"):
 		return `"` + path + `"`
 	}
 	return path
