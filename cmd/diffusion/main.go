@@ -38,7 +38,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	stop := tellWhileStopping(ctx, stderr)
 	err := root.ExecuteContext(ctx)
+	stop()
 	if err == nil {
 		return exitDone
 	}

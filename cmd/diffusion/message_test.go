@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 // An error quotes no more than a part of what was wrong, and nothing that a terminal would take for a command: one that
@@ -50,9 +55,55 @@ func TestPathsInCommandsAreOneWord(t *testing.T) {
 // A run whose pictures have changed says so, and what to do.
 func TestARunWhosePicturesChangedSaysWhatToDo(t *testing.T) {
 	workspaceWithRun(t)
-	r := call("train", "--config", "tiny.toml", "--resume", "auto", "--data-dir", "many")
+	must(t, "sample", "--out", "others", "--n", "3", "--sampler", "ddim", "--steps", "2")
+	r := call("train", "--config", "tiny.toml", "--resume", "auto", "--data-dir", "others")
 	has(t, "stderr", r.stderr, "cannot go on: the dataset was folder: ", ": give it the pictures that it began with, or begin another run")
 	if r.code != exitUsage {
 		t.Errorf("exit code %d", r.code)
+	}
+}
+
+// busy is standard error of a program that is told to stop at a moment when it cannot: it goes on when it has said so.
+type busy struct {
+	strings.Builder
+	mu   sync.Mutex
+	stop func()
+	told chan struct{}
+}
+
+func (b *busy) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	b.Builder.Write(p)
+	b.mu.Unlock()
+	switch text := string(p); {
+	case strings.HasPrefix(text, "model "):
+		b.stop()
+		select {
+		case <-b.told:
+		case <-time.After(time.Minute):
+		}
+	case strings.HasPrefix(text, "still stopping"):
+		close(b.told)
+	}
+	return len(p), nil
+}
+
+// A program that is told to stop in the middle of what cannot be cut short says what it waits for, and how not to wait.
+// One that stops at once says nothing of it.
+func TestAProgramThatCannotStopYetSaysSo(t *testing.T) {
+	workspaceWithRun(t)
+	defer func(d time.Duration) { untilTold = d }(untilTold)
+	for _, late := range []bool{true, false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		stderr := &busy{stop: cancel, told: make(chan struct{})}
+		if untilTold = time.Millisecond; !late {
+			untilTold = time.Hour
+			close(stderr.told)
+		}
+		code := run(ctx, []string{"sample", "--out", fmt.Sprintf("late-%v", late)}, io.Discard, stderr)
+		const want = "still stopping: the step under way has to end first (Ctrl-C or kill again: end at once)\n"
+		if code != exitFailed || strings.Contains(stderr.String(), want) != late {
+			t.Errorf("late is %v: exit code %d, %s", late, code, stderr.String())
+		}
 	}
 }

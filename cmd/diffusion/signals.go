@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"time"
@@ -31,6 +33,29 @@ func untilSignal(parent context.Context) context.Context {
 		}
 	}()
 	return ctx
+}
+
+// untilTold is how long a program that was told to stop may take before it says what it waits for.
+var untilTold = 2 * time.Second
+
+// tellWhileStopping says so once where the program is told to stop and what it is at, such as a step of a large image,
+// cannot be cut short; until the function that it returns is called.
+func tellWhileStopping(ctx context.Context, stderr io.Writer) (stop func()) {
+	ended, told := make(chan struct{}), make(chan struct{})
+	began := context.AfterFunc(ctx, func() {
+		defer close(told)
+		select {
+		case <-ended:
+		case <-time.After(untilTold):
+			fmt.Fprintln(stderr, "still stopping: the step under way has to end first (Ctrl-C or kill again: end at once)")
+		}
+	})
+	return func() {
+		close(ended)
+		if !began() {
+			<-told
+		}
+	}
 }
 
 // sameSignal is how soon after the first a signal is the same one over again: timeout(1) and other programs that pass a
