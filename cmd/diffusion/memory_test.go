@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"unstir"
 )
 
 // fitting is the number that a message says is the largest that fits.
@@ -83,6 +85,42 @@ func TestSampleForeseesMemory(t *testing.T) {
 		if r.code != exitFailed || exists("y.npy") {
 			t.Errorf("%s: exit code %d", args[0], r.code)
 		}
+	}
+}
+
+// So does what is written: a grid's pixels, and an animation's frames, of which there are many. A directory holds one
+// batch at a time.
+func TestAnOutputForeseesMemory(t *testing.T) {
+	workspaceWithRun(t)
+	t.Setenv("UNSTIR_MEMORY", "3000000")
+	sample := func(n int, out string) []string {
+		return strings.Fields(fmt.Sprintf("sample --sampler ddim --steps 1 --batch 4 --n %d --out %s", n, out))
+	}
+	for _, out := range []string{"x.png", "x.gif"} {
+		r := call(sample(5000, out)...)
+		has(t, "stderr", r.stderr, "what is written of 5000 images does not fit into memory", "in a directory of PNG files any number does")
+		if r.code != exitFailed || exists(out) {
+			t.Errorf("%s: exit code %d, and the file is there: %v", out, r.code, exists(out))
+		}
+		n := fitting(t, "number of images", r.stderr)
+		if r := call(sample(n+1, out)...); r.code != exitFailed || fitting(t, "number of images", r.stderr) != n {
+			t.Errorf("%s of %d images: exit code %d, %s", out, n+1, r.code, r.stderr)
+		}
+		must(t, sample(n, out)...)
+	}
+	must(t, sample(200, "many")...)
+
+	p, err := unstir.Open(t.Context(), "runs/tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, h, w := p.Shape()
+	still, walk := &output{kind: ".png"}, &output{kind: ".gif"}
+	if a, b := still.memory(p, 7, []int{60}), still.memory(p, 7, []int{60, 60}); b <= 2*a {
+		t.Errorf("two samplers take %d bytes, one %d: they are shown on a sheet beside their grids", b, a)
+	}
+	if got, least := walk.memory(p, 7, []int{60}), int64(7*60*2*8*c*h*w); got <= least {
+		t.Errorf("a walk takes %d bytes; x_t and x_0 alone take %d", got, least)
 	}
 }
 

@@ -77,6 +77,9 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
+// gridPadding is the pixels between the images of a grid, before it is enlarged.
+const gridPadding = 2
+
 // maxFrames is the length of an animated walk: longer runs show every so many steps.
 const maxFrames = 60
 
@@ -151,7 +154,7 @@ func (k *walk) grid(x []float64) (image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return images.Grid(list, images.GridOptions{Period: k.period, Padding: 2, Scale: k.scale()})
+	return images.Grid(list, images.GridOptions{Period: k.period, Padding: gridPadding, Scale: k.scale()})
 }
 
 func (k *walk) final() (image.Image, error) {
@@ -159,7 +162,7 @@ func (k *walk) final() (image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return images.Grid(list, images.GridOptions{Period: k.period, Padding: 2, Scale: k.scale()})
+	return images.Grid(list, images.GridOptions{Period: k.period, Padding: gridPadding, Scale: k.scale()})
 }
 
 func (o *output) writePNG(texts []images.Text) error {

@@ -104,14 +104,20 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	if err := out.checkChannels(p); err != nil {
 		return err
 	}
+	var frames []int // of an animation
 	for _, name := range names {
-		if _, err := p.NewSampler(optionsFor(name, options)); err != nil {
+		s, err := p.NewSampler(optionsFor(name, options))
+		if err != nil {
 			return usage(err)
 		}
+		frames = append(frames, min(maxFrames, len(s.Timesteps())))
 		printNotes(c, p, optionsFor(name, options))
 	}
 	if out.kind == "" {
 		return f.sampleDir(c, p, optionsFor(names[0], options), out.path)
+	}
+	if err := out.fit(p, options.N, frames); err != nil {
+		return err
 	}
 	for _, name := range names {
 		if err := sampleOne(ctx, p, optionsFor(name, options), out, c.ErrOrStderr()); err != nil {
