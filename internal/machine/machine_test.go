@@ -22,3 +22,13 @@ func TestCPUHasAName(t *testing.T) {
 		t.Error("no name")
 	}
 }
+
+// A shortage of a little is told as one: what is needed and what there is are not the same number.
+func TestAShortageOfALittleIsTold(t *testing.T) {
+	t.Setenv(MemoryVariable, "3000000")
+	err := Fit(1, func(int) (int64, error) { return 2_850_000, nil })
+	const want = "2.9 MB of memory are needed, and 3 MB are available (UNSTIR_MEMORY), of which 90 % may be planned with"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

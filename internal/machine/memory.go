@@ -54,6 +54,8 @@ func size(bytes int64) string {
 	switch {
 	case bytes >= 1e9:
 		return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
+	case bytes >= 1e6 && bytes < 10e6 && bytes%1e6 != 0: // so that what is needed and what there is differ
+		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
 	case bytes >= 1e6:
 		return fmt.Sprintf("%.0f MB", float64(bytes)/1e6)
 	}
