@@ -27,7 +27,7 @@ func TestCPUHasAName(t *testing.T) {
 func TestAShortageOfALittleIsTold(t *testing.T) {
 	t.Setenv(MemoryVariable, "3000000")
 	err := Fit(1, func(int) (int64, error) { return 2_850_000, nil })
-	const want = "2.9 MB of memory are needed, and 3 MB are available (UNSTIR_MEMORY), of which 90 % may be planned with"
+	const want = "2.9 MB of memory are needed, more than 90 % of the 3 MB available (UNSTIR_MEMORY)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
