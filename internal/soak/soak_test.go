@@ -211,11 +211,13 @@ func trainUntil(t *testing.T, dir string, steps int, limit time.Duration, step f
 func soakTraining(t *testing.T, dir string) error {
 	var held quarters
 	if short() {
-		const steps = 2400
-		done := 0
+		steps, done := 2400, 0
+		if testing.Short() {
+			steps = 300
+		}
 		trainUntil(t, dir, steps, time.Hour, func(time.Duration) {
-			if done++; done%40 == 0 {
-				held.at(float64(done-1)/steps, now(t))
+			if done++; done%20 == 0 {
+				held.at(float64(done-1)/float64(steps), now(t))
 			}
 		})
 		return held.level(t, fmt.Sprintf("%d steps of training", steps))
@@ -242,8 +244,12 @@ func soakSampling(t *testing.T, dir string) error {
 		{N: 1, Sampler: "heun", Steps: 2},
 		{N: 16, Sampler: "ddpm", Steps: 5, Batch: 5},
 	}
+	total := *samples
+	if testing.Short() {
+		total /= 8
+	}
 	var held quarters
-	for done, call := 0, 0; done < *samples; call++ {
+	for done, call := 0, 0; done < total; call++ {
 		o := kinds[call%len(kinds)]
 		o.First = done
 		for i := range o.N {
@@ -265,7 +271,7 @@ func soakSampling(t *testing.T, dir string) error {
 		case !cut || !errors.Is(err, context.Canceled):
 			t.Fatal(err)
 		}
-		held.at(float64(done)/float64(*samples), now(t))
+		held.at(float64(done)/float64(total), now(t))
 	}
-	return held.level(t, fmt.Sprintf("%d samples", *samples))
+	return held.level(t, fmt.Sprintf("%d samples", total))
 }
