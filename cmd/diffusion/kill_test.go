@@ -321,6 +321,9 @@ func withoutTimes(t *testing.T, text string) string {
 //
 //	go test ./cmd/diffusion -run TestKills -v -timeout 0 -kills 1000 -seed 7
 func TestKills(t *testing.T) {
+	if testing.Short() {
+		*kills = min(*kills, 5)
+	}
 	workspace(t)
 	undisturbed := &victim{t: t, dir: "undisturbed"}
 	begin := time.Now()

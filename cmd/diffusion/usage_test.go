@@ -262,6 +262,7 @@ func TestBadInput(t *testing.T) {
 	dir := workspaceWithRun(t)
 	must(t, "train", "--config", "tiny.toml", "--out", "runs/other", "--stop-at", "1")
 	badInputs(t)
+	t.Logf("%d wrong uses", len(badCases))
 	before := files(t, ".")
 	for _, c := range badCases {
 		args := strings.Fields(c.args)
