@@ -209,37 +209,6 @@ func (c *Conv) BackwardData(dx, dy, w []float32, scratch Scratch) {
 	c.dataNew.run(dx, dy, w, nil, nil, nil, scratch)
 }
 
-// PreparedDataLen, PrepareData and BackwardDataPrepared are to BackwardData what
-// PreparedLen, Prepare and ForwardPrepared are to Forward: they save work when the
-// same filter meets several slices of a batch.
-func (c *Conv) PreparedDataLen() int {
-	if c.large != nil {
-		return c.large.PreparedDataLen()
-	}
-	return c.data.packedLen()
-}
-
-// PrepareData writes the form of the filter w that BackwardDataPrepared reads to u.
-func (c *Conv) PrepareData(u, w []float32) {
-	if c.large != nil {
-		c.large.PrepareData(u, w)
-		return
-	}
-	c.data.pack(u, w)
-}
-
-// BackwardDataPrepared is BackwardData with a filter that was prepared once; it gives
-// the same bits.
-func (c *Conv) BackwardDataPrepared(dx, dy, u []float32, scratch Scratch) {
-	if c.large != nil {
-		large := scratch.Take(c.large.floats())
-		c.large.BackwardDataPrepared(large, dy, u, scratch)
-		c.large.downsample(dx, large)
-		return
-	}
-	c.data.run(dx, dy, u, nil, nil, nil, scratch)
-}
-
 // BackwardWeights computes the gradient dw of the filter, db of the bias (the sum of
 // dy over images and pixels) and dtemb of the time embedding (the sum of dy over each
 // image's pixels), overwriting them; each may be nil.

@@ -144,16 +144,15 @@ func (d *convData) runWith(given [3][]float32, prepared bool) error {
 	}
 	scratch := garbageScratch(c.Scratch())
 	if prepared {
-		u, uData := garbage(c.PreparedLen()), garbage(c.PreparedDataLen())
+		u := garbage(c.PreparedLen())
 		c.Prepare(u, d.w)
-		c.PrepareData(uData, d.w)
 		copy(d.y, d.res)
 		res := given[2]
 		if res != nil {
 			res = d.y // the result may lie where the residual did
 		}
 		c.ForwardPrepared(d.y, d.x, u, d.w, given[0], given[1], res, scratch)
-		c.BackwardDataPrepared(d.dx, d.dy, uData, scratch)
+		c.BackwardData(d.dx, d.dy, d.w, scratch)
 		c.BackwardWeightsSquared(d.dw, garbage(c.SquaresLen()), d.db, d.dtemb, d.x, d.dy, scratch)
 		return nil
 	}
@@ -224,7 +223,7 @@ func TestFuzzedShapesMeetEveryAlgorithm(t *testing.T) {
 	}
 	for _, want := range []string{
 		"stride 1, upsampled false, *kernel.winograd of 2", "stride 1, upsampled false, *kernel.winograd of 4", "stride 1, upsampled false, *kernel.winograd of 6",
-		"stride 1, upsampled true, *kernel.winograd of 4", "stride 2, upsampled false, *kernel.winograd of 4",
+		"stride 1, upsampled true, *kernel.winograd of 4",
 		"stride 1, upsampled false, *kernel.gather", "stride 2, upsampled false, *kernel.gather", "stride 1, upsampled false, *kernel.few",
 		"stride 1, large image, upsampled true, *kernel.winograd of 4", "stride 1, large image, upsampled true, *kernel.gather",
 	} {

@@ -97,8 +97,7 @@ func (d *convData) wide() *wide {
 // check holds run's results against the float64 loops. The bound on a direct
 // convolution's element is (terms+4) eps sum|terms|. Winograd's transforms mix
 // elements, so there the bound is on the error over the root mean square of the
-// result: 2e-4 for the largest element (8e-5 is the largest seen), with stride 2
-// 6e-5 (3e-5).
+// result: 2e-4 for the largest element (8e-5 is the largest seen).
 func (d *convData) check() error { return d.checkAgainst(d.wide()) }
 
 func (d *convData) checkAgainst(v *wide) error {
@@ -125,9 +124,6 @@ func (d *convData) checkAgainst(v *wide) error {
 			bound := float64(c.terms+4) * 0x1p-24 * c.abs[i]
 			if !c.sum && s.R == 3 && s.Stride == 1 && !directOnly.Load() {
 				bound = max(bound, 2e-4*rms)
-			}
-			if !c.sum && s.Stride == 2 && s.suitsDown() {
-				bound = max(bound, 6e-5*rms)
 			}
 			if e := math.Abs(float64(x) - c.want[i]); !(e <= bound) {
 				return fmt.Errorf("%+v: %s[%d] = %v, want %v within %.1e", s, c.name, i, x, c.want[i], bound)
@@ -177,9 +173,8 @@ func convShapes(r *rand.Rand) []ConvShape {
 		same3x3(2, 8, 8, 130, 70), same3x3(1, 1, 1, 4, 4), same3x3(1, 2, 3, 33, 17),
 		same3x3(1, 4, 3, 256, 260), // F(2, 3)
 
-		// F(4, 2) of some taps
+		// of stride 2
 		down3x3(2, 16, 16, 33, 36, 1), down3x3(1, 16, 24, 40, 50, 0), down3x3(3, 14, 14, 32, 36, 1), down3x3(1, 15, 22, 33, 32, 0), down3x3(2, 13, 15, 36, 33, 1), down3x3(1, 14, 22, 48, 70, 1),
-		fixed(down3x3(1, 32, 32, 70, 64, 0)),
 
 		{2, 28, 28, 16, 32, 3, 2, 1, 1, 1, 1, false, false}, {2, 14, 14, 20, 48, 3, 2, 0, 0, 1, 1, false, false}, {1, 7, 7, 32, 32, 3, 2, 1, 1, 1, 1, false, false},
 		{2, 8, 8, 48, 20, 1, 1, 0, 0, 0, 0, false, false}, {37, 1, 1, 64, 128, 1, 1, 0, 0, 0, 0, false, false}, {1, 1, 1, 5, 300, 1, 1, 0, 0, 0, 0, false, false},
@@ -420,13 +415,6 @@ func TestConvPreparedGivesTheSameBits(t *testing.T) {
 			c.ForwardPrepared(y, d.x, u, d.w, d.bias, d.temb, d.res, scratch)
 			c.Forward(d.y, d.x, d.w, d.bias, d.temb, d.res, scratch)
 			if err := sameBits(y, d.y); err != nil {
-				t.Errorf("%+v: %v", s, err)
-			}
-			u, dx := garbage(c.PreparedDataLen()), garbage(len(d.dx))
-			c.PrepareData(u, d.w)
-			c.BackwardDataPrepared(dx, d.dy, u, scratch)
-			c.BackwardData(d.dx, d.dy, d.w, scratch)
-			if err := sameBits(dx, d.dx); err != nil {
 				t.Errorf("%+v: %v", s, err)
 			}
 		})

@@ -12,9 +12,6 @@ func newUnprepared(e engine) unprepared {
 		if p := newWinogradPanels(g); p != nil {
 			return p
 		}
-		if o := newWinogradOwn(g); o != nil {
-			return o
-		}
 	}
 	return packFirst{e}
 }

@@ -79,8 +79,6 @@ type isa struct {
 	winoPatches         int        // patches that are multiplied at a time
 	wino2, wino4, wino6 transforms // on a *patch
 	winoUp              parities
-	winoDown            transforms
-	winoDownData        [2]transforms // of the input's gradient, by the padding before the first row and column
 }
 
 // product is a matrix product of any size in the making; each goroutine at work on

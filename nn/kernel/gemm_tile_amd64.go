@@ -79,52 +79,6 @@ var avx512 = isa{
 		},
 		filter: wino6FilterAVX512, filterGradient: wino6FilterGradientAVX512, filterGradientStream: wino6FilterGradientStreamAVX512,
 	},
-	winoDown: transforms{
-		size: 4, geometry: downWindows,
-		input: bySize{
-			2: {2: winoDownInput2x2AVX512, 3: winoDownInput2x3AVX512, 4: winoDownInput2x4AVX512},
-			3: {2: winoDownInput3x2AVX512, 3: winoDownInput3x3AVX512, 4: winoDownInput3x4AVX512},
-			4: {2: winoDownInput4x2AVX512, 3: winoDownInput4x3AVX512, 4: winoDownInput4x4AVX512},
-		},
-		output: bySize{
-			2: {2: winoDownOutput2x2AVX512, 3: winoDownOutput2x3AVX512, 4: winoDownOutput2x4AVX512},
-			3: {2: winoDownOutput3x2AVX512, 3: winoDownOutput3x3AVX512, 4: winoDownOutput3x4AVX512},
-			4: {2: winoDownOutput4x2AVX512, 3: winoDownOutput4x3AVX512, 4: winoDownOutput4x4AVX512},
-		},
-		gradient: bySize{
-			2: {2: winoDownGradient2x2AVX512, 3: winoDownGradient2x3AVX512, 4: winoDownGradient2x4AVX512},
-			3: {2: winoDownGradient3x2AVX512, 3: winoDownGradient3x3AVX512, 4: winoDownGradient3x4AVX512},
-			4: {2: winoDownGradient4x2AVX512, 3: winoDownGradient4x3AVX512, 4: winoDownGradient4x4AVX512},
-		},
-		filter: winoDownFilterAVX512, filterGradient: winoDownFilterGradientAVX512, filterGradientStream: winoDownFilterGradientStreamAVX512,
-	},
-	winoDownData: [2]transforms{{
-		size: 4, geometry: downData,
-		input: bySize{
-			2: {2: winoDownData0Input2x2AVX512, 3: winoDownData0Input2x3AVX512, 4: winoDownData0Input2x4AVX512},
-			3: {2: winoDownData0Input3x2AVX512, 3: winoDownData0Input3x3AVX512, 4: winoDownData0Input3x4AVX512},
-			4: {2: winoDownData0Input4x2AVX512, 3: winoDownData0Input4x3AVX512, 4: winoDownData0Input4x4AVX512},
-		},
-		output: bySize{
-			2: {2: winoDownData0Output2x2AVX512, 3: winoDownData0Output2x3AVX512, 4: winoDownData0Output2x4AVX512},
-			3: {2: winoDownData0Output3x2AVX512, 3: winoDownData0Output3x3AVX512, 4: winoDownData0Output3x4AVX512},
-			4: {2: winoDownData0Output4x2AVX512, 3: winoDownData0Output4x3AVX512, 4: winoDownData0Output4x4AVX512},
-		},
-		filter: winoDownFilterAVX512,
-	}, {
-		size: 4, geometry: downData,
-		input: bySize{
-			2: {2: winoDownData1Input2x2AVX512, 3: winoDownData1Input2x3AVX512, 4: winoDownData1Input2x4AVX512},
-			3: {2: winoDownData1Input3x2AVX512, 3: winoDownData1Input3x3AVX512, 4: winoDownData1Input3x4AVX512},
-			4: {2: winoDownData1Input4x2AVX512, 3: winoDownData1Input4x3AVX512, 4: winoDownData1Input4x4AVX512},
-		},
-		output: bySize{
-			2: {2: winoDownData1Output2x2AVX512, 3: winoDownData1Output2x3AVX512, 4: winoDownData1Output2x4AVX512},
-			3: {2: winoDownData1Output3x2AVX512, 3: winoDownData1Output3x3AVX512, 4: winoDownData1Output3x4AVX512},
-			4: {2: winoDownData1Output4x2AVX512, 3: winoDownData1Output4x3AVX512, 4: winoDownData1Output4x4AVX512},
-		},
-		filter: winoDownFilterAVX512,
-	}},
 }
 
 var avx2 = isa{
@@ -194,52 +148,6 @@ var avx2 = isa{
 		},
 		filter: wino6FilterAVX2, filterGradient: wino6FilterGradientAVX2,
 	},
-	winoDown: transforms{
-		size: 4, geometry: downWindows,
-		input: bySize{
-			2: {2: winoDownInput2x2AVX2, 3: winoDownInput2x3AVX2, 4: winoDownInput2x4AVX2},
-			3: {2: winoDownInput3x2AVX2, 3: winoDownInput3x3AVX2, 4: winoDownInput3x4AVX2},
-			4: {2: winoDownInput4x2AVX2, 3: winoDownInput4x3AVX2, 4: winoDownInput4x4AVX2},
-		},
-		output: bySize{
-			2: {2: winoDownOutput2x2AVX2, 3: winoDownOutput2x3AVX2, 4: winoDownOutput2x4AVX2},
-			3: {2: winoDownOutput3x2AVX2, 3: winoDownOutput3x3AVX2, 4: winoDownOutput3x4AVX2},
-			4: {2: winoDownOutput4x2AVX2, 3: winoDownOutput4x3AVX2, 4: winoDownOutput4x4AVX2},
-		},
-		gradient: bySize{
-			2: {2: winoDownGradient2x2AVX2, 3: winoDownGradient2x3AVX2, 4: winoDownGradient2x4AVX2},
-			3: {2: winoDownGradient3x2AVX2, 3: winoDownGradient3x3AVX2, 4: winoDownGradient3x4AVX2},
-			4: {2: winoDownGradient4x2AVX2, 3: winoDownGradient4x3AVX2, 4: winoDownGradient4x4AVX2},
-		},
-		filter: winoDownFilterAVX2, filterGradient: winoDownFilterGradientAVX2,
-	},
-	winoDownData: [2]transforms{{
-		size: 4, geometry: downData,
-		input: bySize{
-			2: {2: winoDownData0Input2x2AVX2, 3: winoDownData0Input2x3AVX2, 4: winoDownData0Input2x4AVX2},
-			3: {2: winoDownData0Input3x2AVX2, 3: winoDownData0Input3x3AVX2, 4: winoDownData0Input3x4AVX2},
-			4: {2: winoDownData0Input4x2AVX2, 3: winoDownData0Input4x3AVX2, 4: winoDownData0Input4x4AVX2},
-		},
-		output: bySize{
-			2: {2: winoDownData0Output2x2AVX2, 3: winoDownData0Output2x3AVX2, 4: winoDownData0Output2x4AVX2},
-			3: {2: winoDownData0Output3x2AVX2, 3: winoDownData0Output3x3AVX2, 4: winoDownData0Output3x4AVX2},
-			4: {2: winoDownData0Output4x2AVX2, 3: winoDownData0Output4x3AVX2, 4: winoDownData0Output4x4AVX2},
-		},
-		filter: winoDownFilterAVX2,
-	}, {
-		size: 4, geometry: downData,
-		input: bySize{
-			2: {2: winoDownData1Input2x2AVX2, 3: winoDownData1Input2x3AVX2, 4: winoDownData1Input2x4AVX2},
-			3: {2: winoDownData1Input3x2AVX2, 3: winoDownData1Input3x3AVX2, 4: winoDownData1Input3x4AVX2},
-			4: {2: winoDownData1Input4x2AVX2, 3: winoDownData1Input4x3AVX2, 4: winoDownData1Input4x4AVX2},
-		},
-		output: bySize{
-			2: {2: winoDownData1Output2x2AVX2, 3: winoDownData1Output2x3AVX2, 4: winoDownData1Output2x4AVX2},
-			3: {2: winoDownData1Output3x2AVX2, 3: winoDownData1Output3x3AVX2, 4: winoDownData1Output3x4AVX2},
-			4: {2: winoDownData1Output4x2AVX2, 3: winoDownData1Output4x3AVX2, 4: winoDownData1Output4x4AVX2},
-		},
-		filter: winoDownFilterAVX2,
-	}},
 }
 
 // avx512Stream is avx512 for a machine that fetches B past the second-level cache.

@@ -15,9 +15,8 @@ var generic = isa{
 		size: 2, geometry: threeTaps, input: whole(2, genericWino2Input), output: whole(2, genericWino2Output), filter: genericWino2Filter,
 		gradient: whole(2, genericWino2Gradient), filterGradient: genericWino2FilterGradient,
 	},
-	winoUp:   newParities(genericWinoUp(), [2][2]func(*byte){{genericWinoUpFilter(0, 0), genericWinoUpFilter(0, 1)}, {genericWinoUpFilter(1, 0), genericWinoUpFilter(1, 1)}}),
-	wino6:    genericWino6(),
-	winoDown: genericWinoDown(), winoDownData: [2]transforms{genericWinoDownData(0), genericWinoDownData(1)},
+	winoUp: newParities(genericWinoUp(), [2][2]func(*byte){{genericWinoUpFilter(0, 0), genericWinoUpFilter(0, 1)}, {genericWinoUpFilter(1, 0), genericWinoUpFilter(1, 1)}}),
+	wino6:  genericWino6(),
 }
 
 func genericTile1(t *byte) { genericTile((*tile)(unsafe.Pointer(t)), 1) }

@@ -17,10 +17,6 @@ type tuning struct {
 	// at every call.
 	panelShare int
 
-	// ownFilter is the most floats of a transformed filter, new at every call, that each thread transforms for itself where
-	// there are many patches.
-	ownFilter int
-
 	// weightPatches is how many patches are in one product of a filter's gradient. With fewer, reading and writing D weighs
 	// more; more push it out of the cache, but with few channels up to 64 do not.
 	weightPatches int
@@ -51,7 +47,7 @@ var tuned = thisMachine()
 // AVX-512 and AMX).
 func tuningOf(l2 int) tuning {
 	if l2 >= 2<<20 {
-		return tuning{nearV: 1 << 17, planeFirst: true, panelShare: 1, ownFilter: 3 << 17, weightPatches: 32, weightPanels: 4, sharedFilter: 1 << 16, outerBlock: 256, fetchD: 1 << 17}
+		return tuning{nearV: 1 << 17, planeFirst: true, panelShare: 1, weightPatches: 32, weightPanels: 4, sharedFilter: 1 << 16, outerBlock: 256, fetchD: 1 << 17}
 	}
-	return tuning{nearV: 1 << 16, panelShare: 2, ownFilter: 3 << 17, weightPatches: 48, weightPanels: 2, sharedFilter: math.MaxInt, outerBlock: 64, fetchD: math.MaxInt}
+	return tuning{nearV: 1 << 16, panelShare: 2, weightPatches: 48, weightPanels: 2, sharedFilter: math.MaxInt, outerBlock: 64, fetchD: math.MaxInt}
 }

@@ -1,8 +1,7 @@
 package kernel
 
 // winograd is the engine for 3x3 convolutions of stride 1 with one row and column of
-// padding on each side, by F(2x2, 3x3), F(4x4, 3x3) or F(6x6, 3x3), for those of stride 2 by F(4x4, 2x2) of the even rows and
-// columns of taps (winograddown_transform.go), and behind an upsampling by F(4x4, 2x2), in a phase for
+// padding on each side, by F(2x2, 3x3), F(4x4, 3x3) or F(6x6, 3x3), and behind an upsampling by F(4x4, 2x2), in a phase for
 // each parity of the large image's rows and columns. A chunk of work transforms a block
 // of patches to V [planes][patches][src.c] and then, for each panel of output channels,
 // multiplies it with the transformed filter to M [planes][patches][32] and transforms that back.
@@ -47,7 +46,6 @@ type winogradWorker struct {
 	patch   patch
 	packBuf []float32
 	u       []float32        // the packed filter
-	packed  bool             // it is there, in all phases
 	sorted  patchBlock       // the patches at work
 	tail    [81 * 16]float32 // a patch's channels beyond the last multiple of 16
 	_       [64]byte
@@ -67,7 +65,7 @@ func newWinograd(s ConvShape, transposed, far bool, workers int, is *isa) *winog
 	}
 	var phases []*winograd
 	for i, l := range layouts {
-		phases = append(phases, newPhase(s, s.transformsOf(i, transposed, is), l, transposed, far, workers, is))
+		phases = append(phases, newPhase(s, s.transformsOf(i, is), l, transposed, far, workers, is))
 	}
 	phases[0].phases = phases
 	return phases[0]
@@ -124,7 +122,7 @@ func newWinogradWorkers(n int, is *isa) []winogradWorker {
 func (g *winograd) panels() int    { return padded(g.dst) / panelWidth }
 func (g *winograd) packedLen() int { return len(g.phases) * g.phaseLen() }
 func (g *winograd) phaseLen() int  { return g.panels() * g.panelLen() }
-func (g *winograd) panelLen() int  { return g.filterPlanes() * g.uPlane() }
+func (g *winograd) panelLen() int  { return g.planes() * g.uPlane() }
 func (g *winograd) uPlane() int    { return g.src*panelWidth + 16 }
 func (g *winograd) scratch() ScratchSize {
 	return ownScratch(len(g.workers), g.workerLen).With(g.n * padded(g.dst))
@@ -149,7 +147,7 @@ func (g *winograd) useFilter(u []float32) {
 	for i, h := range g.phases {
 		for k := range h.workers {
 			w := &h.workers[k]
-			w.u, w.packed = u[i*g.phaseLen():][:g.phaseLen()], true
+			w.u = u[i*g.phaseLen():][:g.phaseLen()]
 		}
 	}
 }
@@ -198,11 +196,6 @@ func (g *winograd) copyFilter(w *winogradWorker, buf []float32, c0, c1, j, cols 
 
 func (g *winograd) run(dst, src, u, bias, temb, add []float32, scratch Scratch) {
 	g.useFilter(u)
-	g.compute(dst, src, bias, temb, add, scratch)
-}
-
-// compute is run with the filters that the workers have.
-func (g *winograd) compute(dst, src, bias, temb, add []float32, scratch Scratch) {
 	inits := scratch.Take(g.n * padded(g.dst))
 	initRows(inits, bias, temb, g.n, g.dst)
 	for i, h := range g.phases {
@@ -246,9 +239,6 @@ func (g *winograd) cut(threads int) {
 
 // do computes chunks first to end: block by block of patches, for one group of panels after the other.
 func (g *winograd) do(worker, first, end int) {
-	if !g.workers[worker].packed {
-		g.packOwn(worker)
-	}
 	patches := g.n * g.perImage()
 	q := &g.workers[worker].mul
 	for i := first; i < end; i++ {

@@ -5,31 +5,15 @@ package kernel
 // (Zen 5, AVX-512 and AVX2): with fewer input channels the transforms cost more than
 // the products save, and of a patch of an image of 2x2 pixels most is padding.
 func (s ConvShape) suitsWinograd(src, dst int) bool {
-	if s.Stride == 2 {
-		return s.suitsDown()
-	}
-	return s.R == 3 && s.PadTop == 1 && s.PadLeft == 1 && s.PadBottom == 1 && s.PadRight == 1 &&
+	return s.R == 3 && s.Stride == 1 && s.PadTop == 1 && s.PadLeft == 1 && s.PadBottom == 1 && s.PadRight == 1 &&
 		src >= 12 && dst >= 4 && s.H*s.W > 4 && !directOnly.Load()
-}
-
-// suitsDown tells whether F(4x4, 2x2) of the even rows and columns of taps applies to the shape of stride 2, and was measured to be
-// faster than the direct algorithm (Zen 4, AVX-512 and AVX2): where there are channels and pixels enough, and not many of the
-// products are at the edges. The layers of the benchmarks' models take 0.62 to 0.95 of the time with the images of a training
-// step; one image takes 1.2 to 1.3 times as long in the mnist model, up to 1.4 times in the second such layer of rgb32, 0.6 to 1 in the others.
-func (s ConvShape) suitsDown() bool {
-	channels, pixels := min(s.C, s.K), s.OutH()*s.OutW()
-	if s.R != 3 || s.PadTop != s.PadLeft || s.PadTop > 1 || s.PadBottom != 1 || s.PadRight != 1 || channels < 32 || pixels < 48 || directOnly.Load() {
-		return false
-	}
-	small := newPatchGrid(s.N, s.OutH(), s.OutW(), &generic.winoDown) // all levels have patches of the same sizes
-	return 20*small.products() <= 13*9*pixels
 }
 
 // suitsUpsampled tells whether the convolution behind an upsampling has fewer products by F(4x4, 2x2) than the large image
 // has in whole patches of F(4x4, 3x3), and enough pixels for its transformed filters, which are nearly three times the size
 // (measured on Zen 4, AVX-512).
 func (s ConvShape) suitsUpsampled(is *isa) bool {
-	if s.Stride != 1 || !s.suitsWinograd(s.C, s.K) || !s.suitsWinograd(s.K, s.C) || 4*s.H*s.W < min(s.C, s.K) {
+	if !s.suitsWinograd(s.C, s.K) || !s.suitsWinograd(s.K, s.C) || 4*s.H*s.W < min(s.C, s.K) {
 		return false
 	}
 	l := s.upsampled()
@@ -37,15 +21,10 @@ func (s ConvShape) suitsUpsampled(is *isa) bool {
 	return 4*small.products() < l.wholeFours()
 }
 
-// transformsOf is those of a phase of the convolution, or of its input's gradient.
-func (s ConvShape) transformsOf(phase int, transposed bool, is *isa) *transforms {
-	switch {
-	case s.Upsample:
+// transformsOf is those of a phase of the convolution, and of its input's gradient.
+func (s ConvShape) transformsOf(phase int, is *isa) *transforms {
+	if s.Upsample {
 		return &is.winoUp[phase/2][phase%2]
-	case s.Stride == 2 && transposed:
-		return &is.winoDownData[s.PadTop]
-	case s.Stride == 2:
-		return &is.winoDown
 	}
 	return s.winogradOf(is)
 }
@@ -98,8 +77,6 @@ func (s ConvShape) wholeFours() int { return 36 * ((s.H + 3) / 4) * ((s.W + 3) /
 // channels (Zen 4, AVX-512, images from memory). One image of 16x16 pixels with 256 channels takes a tenth longer.
 func (s ConvShape) winogradOfGradient(is *isa) *transforms {
 	switch {
-	case s.Stride == 2:
-		return &is.winoDown
 	case s.Upsample:
 		return &is.winoUp[0][0]
 	case s.suitsSmall():

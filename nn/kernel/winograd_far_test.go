@@ -11,7 +11,7 @@ func TestConvOfFarFilter(t *testing.T) {
 
 func testConvOfFarFilter(t *testing.T) {
 	r := testRand(11)
-	for _, s := range []ConvShape{same3x3(1, 4, 4, 256, 130), same3x3(2, 13, 6, 132, 140), same3x3(3, 19, 17, 129, 132), same3x3(2, 5, 5, 500, 33), up3x3(1, 5, 8, 160, 132), same3x3(1, 3, 4, 260, 264), fixed(same3x3(2, 12, 13, 132, 140)), fixed(down3x3(2, 24, 32, 132, 140, 1))} {
+	for _, s := range []ConvShape{same3x3(1, 4, 4, 256, 130), same3x3(2, 13, 6, 132, 140), same3x3(3, 19, 17, 129, 132), same3x3(2, 5, 5, 500, 33), up3x3(1, 5, 8, 160, 132), same3x3(1, 3, 4, 260, 264), fixed(same3x3(2, 12, 13, 132, 140))} {
 		d := newConvData(r, s)
 		want := garbage(len(d.y))
 		for threads := 1; threads <= 4; threads++ {

@@ -2,18 +2,18 @@ package kernel
 
 // Where the pixels of a convolution by Winograd's algorithm are.
 
-// lattice is h x w pixels, so many for each of a grid's positions in each dimension. In memory they lie in an image that has step
+// lattice is h x w pixels, one for each of a grid's positions. In memory they lie in an image that has step
 // times the rows and columns: pixel (i, j) is the image's pixel (step i + y, step j + x).
 type lattice struct {
-	h, w, each int
+	h, w       int
 	step, y, x int
 }
 
 // dense is a lattice of all of an image's pixels.
-func dense(h, w, each int) lattice { return lattice{h: h, w: w, each: each, step: 1} }
+func dense(h, w int) lattice { return lattice{h: h, w: w, step: 1} }
 
 // parity is every second pixel of an image that has twice the rows and columns, from row y and column x on.
-func parity(h, w, y, x int) lattice { return lattice{h, w, 1, 2, y, x} }
+func parity(h, w, y, x int) lattice { return lattice{h, w, 2, y, x} }
 
 // view points p's view at the pixels, of c channels, and returns the memory of image n from the first of them on.
 func (l lattice) view(p *patch, images []float32, n, c int) []float32 {
@@ -32,15 +32,13 @@ type layout struct {
 
 // layouts are those of the convolution's phases: four behind an upsampling, one for each parity of the large image's rows and columns.
 func (s ConvShape) layouts() (all []layout) {
-	in, out := dense(s.H, s.W, 1), dense(s.OutH(), s.OutW(), 1)
+	in, out := dense(s.H, s.W), dense(s.OutH(), s.OutW())
 	switch {
 	case s.Upsample:
 		for i := range 4 {
 			all = append(all, layout{s.H, s.W, in, parity(s.H, s.W, i/2, i%2), i/2 - 1, i%2 - 1})
 		}
 		return all
-	case s.Stride == 2:
-		in.each = 2
 	}
 	return []layout{{out.h, out.w, in, out, -s.PadTop, -s.PadLeft}}
 }
@@ -51,11 +49,9 @@ func (s ConvShape) dataLayouts() []layout {
 	all := s.layouts()
 	for i := range all {
 		l := &all[i]
-		switch l.from, l.to = l.to, l.from; {
-		case s.Upsample:
+		l.from, l.to = l.to, l.from
+		if s.Upsample {
 			l.from.y, l.from.x = 1-l.from.y, 1-l.from.x
-		case s.Stride == 2:
-			l.h, l.w, l.top, l.left = (s.H+1)/2, (s.W+1)/2, s.PadTop-1, s.PadLeft-1
 		}
 	}
 	return all

@@ -59,7 +59,7 @@ func (g *winograd) fetchImages(q *product, i int, images []float32, t0, t1, j0, 
 }
 
 // uOf is the packed filter's plane for plane k, in panel u, and what follows.
-func (g *winograd) uOf(u []float32, k int) []float32 { return u[g.filterPlane(k)*g.uPlane():] }
+func (g *winograd) uOf(u []float32, k int) []float32 { return u[k*g.uPlane():] }
 
 // farPlanes computes rows x cols elements of each of the i-th run's products plane by plane and fetches the next plane of the
 // packed filter meanwhile, and of V, too, which may be larger than the second-level cache.

@@ -1,7 +1,5 @@
 package kernel
 
-import "slices"
-
 // patchGrid is how the grid of n images of h x w positions, each of them one output or a few, is cut into patches, numbered
 // image by image and row by row. Those of the last row and column may be smaller, where that is enough and the algorithm has
 // transforms for it.
@@ -12,41 +10,28 @@ type patchGrid struct {
 	size               int // of a whole patch
 	lastRows, lastCols int // of a patch in the last row, column
 	side               int // points in each dimension
-	filterSide         int // the transformed filter's planes in each dimension
 	runs               []planeRun
 	unit               int // patches that are not parted: a row, where its last one is narrower, or 1
 }
 
 // planeRun is count planes in a row, from first on, that the same patches take part in: with narrow also those of a
-// narrower last column, with low also those of a lower last row. Where planes of the filter are shared, a run is one plane,
-// and those that share one follow each other.
+// narrower last column, with low also those of a lower last row.
 type planeRun struct {
 	first, count int
 	low, narrow  bool
-	begins       bool // no run before has its plane of the filter
 }
 
 func newPatchGrid(n, h, w int, f *transforms) patchGrid {
 	g := patchGrid{geometry: f.geometry, n: n, h: h, w: w, size: f.size, side: f.points.of(f.size)}
-	if g.filterSide = g.side; g.filter1 != nil {
-		g.filterSide = slices.Max(g.filter1) + 1
-	}
 	g.rows, g.lastRows = f.cutSide(h)
 	g.cols, g.lastCols = f.cutSide(w)
-	order := make([]int, g.planes())
-	for k := range order {
-		order[k] = k
-	}
-	slices.SortStableFunc(order, func(i, j int) int { return g.filterPlane(i) - g.filterPlane(j) })
-	filter := -1
-	for _, k := range order {
+	for k := range g.planes() {
 		low, narrow := k/g.side < g.points.of(g.lastRows), k%g.side < g.points.of(g.lastCols)
-		if last := len(g.runs) - 1; last >= 0 && g.runs[last].low == low && g.runs[last].narrow == narrow && g.filter1 == nil {
+		if last := len(g.runs) - 1; last >= 0 && g.runs[last].low == low && g.runs[last].narrow == narrow {
 			g.runs[last].count++
 			continue
 		}
-		g.runs = append(g.runs, planeRun{k, 1, low, narrow, g.filterPlane(k) > filter})
-		filter = g.filterPlane(k)
+		g.runs = append(g.runs, planeRun{k, 1, low, narrow})
 	}
 	if g.unit = 1; g.uneven() && g.cols <= maxTileRows {
 		g.unit = g.cols // so that a block reads no rows of pixels that it needs in part only
@@ -67,16 +52,6 @@ func (g *patchGrid) planeAfter(i, k int) (next int, more bool) {
 
 // uneven tells whether patches of the last row or column are smaller.
 func (g *patchGrid) uneven() bool { return g.lastRows < g.size || g.lastCols < g.size }
-
-// filterPlane is the plane of the transformed filter that plane k is multiplied with.
-func (g *patchGrid) filterPlane(k int) int {
-	if g.filter1 == nil {
-		return k
-	}
-	return g.filter1[k/g.side]*g.filterSide + g.filter1[k%g.side]
-}
-
-func (g *patchGrid) filterPlanes() int { return g.filterSide * g.filterSide }
 
 // blockOf is the largest number of patches, up to most, that makes a block.
 func (g *patchGrid) blockOf(most int) int { return max(1, most/g.unit) * g.unit }
@@ -127,7 +102,7 @@ func (g *patchGrid) next(a place) place {
 
 // locate sets p's position to that of patch a in l and returns the patch's size.
 func (g *patchGrid) locate(p *patch, l lattice, a place) (rows, cols int) {
-	p.y, p.x, rows, cols = l.each*g.size*a.row, l.each*g.size*a.col, g.size, g.size
+	p.y, p.x, rows, cols = g.size*a.row, g.size*a.col, g.size, g.size
 	if a.row == g.rows-1 {
 		rows = g.lastRows
 	}
@@ -138,17 +113,17 @@ func (g *patchGrid) locate(p *patch, l lattice, a place) (rows, cols int) {
 }
 
 // row is the first row of patch a in l, counted through all images.
-func (g *patchGrid) row(l lattice, a place) int { return a.image*l.h + l.each*g.size*a.row }
+func (g *patchGrid) row(l lattice, a place) int { return a.image*l.h + g.size*a.row }
 
 // fetchNext has the transform of patch a, at p's view of l, fetch patch b's first channels.
 func (g *patchGrid) fetchNext(p *patch, l lattice, a, b place) {
-	p.next = uintptr(g.row(l, b)-g.row(l, a))*p.row + uintptr(l.each*g.size*(b.col-a.col))*p.pixel
+	p.next = uintptr(g.row(l, b)-g.row(l, a))*p.row + uintptr(g.size*(b.col-a.col))*p.pixel
 }
 
 // memory is the part of images of c channels, with l's pixels in them, that patches t0 to t1 are the first to use.
 func (g *patchGrid) memory(images []float32, l lattice, c, t0, t1 int) []float32 {
 	floats := l.step * l.step * l.w * c // of a row
-	return images[g.row(l, g.place(t0))*floats : min(g.row(l, g.place(t1-1))+l.each*g.size+1, g.n*l.h)*floats]
+	return images[g.row(l, g.place(t0))*floats : min(g.row(l, g.place(t1-1))+g.size+1, g.n*l.h)*floats]
 }
 
 // patchBlock is some patches in an order in which those that take part in a product follow each other: those that are

@@ -10,9 +10,9 @@ func TestNextPatchIsFetched(t *testing.T) {
 	const channels = 3
 	for _, s := range []ConvShape{same3x3(2, 13, 20, channels, 16), same3x3(3, 7, 5, channels, 16), up3x3(2, 9, 6, channels, 16)} {
 		is := isaOf(Generic)
-		for _, f := range []*transforms{&is.wino2, &is.wino4, &is.wino6, &is.winoDown} {
+		for _, f := range []*transforms{&is.wino2, &is.wino4, &is.wino6} {
 			g := newPatchGrid(s.N, s.H, s.W, f)
-			for _, l := range []lattice{dense(s.H, s.W, 1), dense(2*s.H, 2*s.W-1, 2), parity(s.H, s.W, 0, 1), parity(s.H, s.W, 1, 0)} {
+			for _, l := range []lattice{dense(s.H, s.W), parity(s.H, s.W, 0, 1), parity(s.H, s.W, 1, 0)} {
 				images := make([]float32, s.N*l.step*l.h*l.step*l.w*channels)
 				first := func(p *patch, patch int) uintptr {
 					at := g.place(patch)
@@ -46,7 +46,7 @@ func TestBlocksOfPatchesFit(t *testing.T) {
 	tuned = tuningOf(1 << 20)
 	for _, s := range []ConvShape{
 		fixed(same3x3(6, 11, 15, 96, 216)), fixed(same3x3(4, 16, 16, 256, 256)), // few patches of many channels
-		same3x3(3, 27, 18, 33, 40), same3x3(5, 7, 7, 20, 36), up3x3(3, 8, 8, 48, 40), down3x3(5, 28, 22, 48, 40, 1),
+		same3x3(3, 27, 18, 33, 40), same3x3(5, 7, 7, 20, 36), up3x3(3, 8, 8, 48, 40),
 	} {
 		for threads := 1; threads <= 33; threads++ {
 			SetThreads(threads)

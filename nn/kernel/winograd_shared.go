@@ -21,13 +21,12 @@ const (
 	sharedBlock  = 8       // patches of a chunk of transforming
 )
 
-// newSharedPatches returns nil where blocks that transform for themselves are better, or the sums are cut into pieces or come from several
-// points, which would add up in another order.
+// newSharedPatches returns nil where blocks that transform for themselves are better, or the sums are cut into pieces, which would add up in another order.
 func newSharedPatches(g *winogradWeights) *sharedPatches {
 	p := &sharedPatches{winogradWeights: g, vRow: g.chans + 16, wRow: g.width*panelWidth + 16}
 	patches := g.s.N * g.perImage()
 	p.vPlane, p.wPlane = patches*p.vRow, patches*p.wRow
-	if len(g.phases) > 1 || g.filter1 != nil || g.pieces.count > 1 || patches < 2*g.block || g.s.C*g.s.K < tuned.sharedFilter || p.scratch() > sharedFloats {
+	if len(g.phases) > 1 || g.pieces.count > 1 || patches < 2*g.block || g.s.C*g.s.K < tuned.sharedFilter || p.scratch() > sharedFloats {
 		return nil
 	}
 	// Where all patches have a part in all products, the blocks' size changes no bits.
@@ -84,7 +83,7 @@ func (p *sharedPatches) do(b *weightsBlock, sums bool) {
 			t := 0
 			for i, at := range p.order {
 				if first, end := at.part(r); first < end {
-					b.multiplyAt(point, t+first, end-first, i == 0 && r.begins)
+					b.multiplyAt(point, t+first, end-first, i == 0)
 				}
 				t += len(at.list)
 			}

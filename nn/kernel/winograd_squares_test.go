@@ -10,7 +10,6 @@ import (
 // be written to the caches and too large, and with a last group of few input channels.
 var squaredShapes = []ConvShape{
 	same3x3(2, 13, 13, 128, 128), same3x3(3, 6, 6, 130, 144), same3x3(2, 4, 4, 256, 256), same3x3(1, 12, 12, 40, 48),
-	down3x3(2, 16, 14, 130, 128, 0),
 }
 
 func squaresOf(t *testing.T, s ConvShape) (dw, squares []float32) {

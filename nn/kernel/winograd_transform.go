@@ -16,7 +16,7 @@ import "unsafe"
 
 // patch is the argument of the transforms. An image patch has its first pixel at
 // (y, x) of an image of h x w pixels; pixels outside read as outside, which points
-// at zeros, or are written to outside. Transformed data has 16, 25, 36, 64 or 81 planes. Steps are
+// at zeros, or are written to outside. Transformed data has 16, 25, 36 or 64 planes. Steps are
 // in bytes, and count is in vectors or, for the filter, in input channels.
 //
 // The order of the fields is known to _generate/transform.go.
@@ -63,7 +63,6 @@ type geometry struct {
 	window  extent // pixels that are read
 	results extent // pixels that are computed
 	taps    int    // of the filter's gradient
-	filter1 []int  // the filter's plane at each point, where some share one
 }
 
 var (

@@ -3,7 +3,7 @@ package kernel
 import "unsafe"
 
 // winogradWeights is the gradient of a 3x3 filter in the Winograd domain, of stride 1 and padding 1 by F(6x6, 3x3),
-// F(4x4, 3x3) or F(2x2, 3x3), of stride 2 by F(4x4, 2x2) of the even rows and columns of taps. A chunk of work is a block of input channels times a group of
+// F(4x4, 3x3) or F(2x2, 3x3). A chunk of work is a block of input channels times a group of
 // panels of output channels over a piece of the images: it transforms some patches
 // of x to V [planes][patches][channels] and of dy to W, adds the products V^T W of each of 64 planes, 36 or 16, to
 // D [planes][panel][channels][32], and at the end transforms D to the filter's gradient. A smaller patch at the edge of an
@@ -65,11 +65,11 @@ func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
 	// V and W of 64 patches with 64 channels together are as large as those of 32 with 128.
 	_, largest := g.pieces.cut(s.N, 0)
 	g.block = max(tuned.weightPatches, min(64, 4096/(g.vRow+g.wRow)))
-	if g.uneven() || g.filter1 != nil {
+	if g.uneven() {
 		g.block = g.blockOf(edgePatches)
 	}
 	g.block = min(g.block, max(1, largest)*g.perImage())
-	g.dLen = g.filterPlanes() * (g.width*g.chans*panelWidth + 16)
+	g.dLen = g.planes() * (g.width*g.chans*panelWidth + 16)
 	g.vLen, g.wLen = g.planes()*(g.block*g.vRow+16), g.planes()*(g.block*g.wRow+16)
 	g.vLen = max(g.vLen, f.taps*f.taps*16*g.chans) // store uses it too
 	g.zeros = aligned(make([]float32, max(padded(s.C), padded(s.K))+16))
@@ -94,7 +94,7 @@ func (g *winogradWeights) cutPatches(first, end, most int) []patchBlock {
 	return list
 }
 
-// edgePatches is the most patches of a block where some are smaller, or points share D's planes. Those that take part in a
+// edgePatches is the most patches of a block where some are smaller. Those that take part in a
 // product must follow each other, so a block has them sorted, and as the gradient's bits come from their order, no machine and no number of threads may have
 // other blocks. With 48 the gradients take 2 to 10 % longer, with 24 up to 5 % (Zen 4, images from memory).
 const edgePatches = 36
@@ -297,13 +297,12 @@ func (b *weightsBlock) multiply(at *patchBlock, first bool) {
 	for _, r := range b.runs {
 		t0, t1 := at.part(r)
 		for point := r.first; t0 < t1 && point < r.first+r.count; point++ {
-			b.multiplyAt(point, t0, t1-t0, first && r.begins)
+			b.multiplyAt(point, t0, t1-t0, first)
 		}
 	}
 }
 
-// multiplyAt is multiply for one point and n patches from the t-th of v and w on. Points that share a plane of the filter share
-// that of D.
+// multiplyAt is multiply for one point and n patches from the t-th of v and w on.
 func (b *weightsBlock) multiplyAt(point, t, n int, first bool) {
 	p := &b.mul
 	p.aRow, p.aCol, p.bRow, p.cRow = 4, uintptr(4*b.vRow), uintptr(4*b.wRow), 4*panelWidth
@@ -311,7 +310,7 @@ func (b *weightsBlock) multiplyAt(point, t, n int, first bool) {
 	p.a = &b.v[point*b.vPlane+t*b.vRow]
 	for k := b.k0; k < b.k1; k += panelWidth {
 		p.b = &b.w[point*b.wPlane+t*b.wRow+k-b.k0]
-		p.c = &b.d[b.filterPlane(point)*b.dPlane()+(k-b.k0)*b.chans]
+		p.c = &b.d[point*b.dPlane()+(k-b.k0)*b.chans]
 		p.init, p.initRow = p.c, p.cRow
 		if first {
 			p.init, p.initRow = &zeroLine[0], 0
@@ -326,7 +325,7 @@ func (b *weightsBlock) fetchD(point, k, n int) {
 	p, rows := &b.mul, b.c1-b.c0
 	tiles := p.tiles(rows, 1)
 	tile := (rows + tiles - 1) / tiles * panelWidth
-	if at := b.filterPlane(point)*b.dPlane() + (k-b.k0)*b.chans + 2*tile; b.shared == nil && b.dLen >= tuned.fetchD && at+b.chans*panelWidth <= len(b.d) {
+	if at := point*b.dPlane() + (k-b.k0)*b.chans + 2*tile; b.shared == nil && b.dLen >= tuned.fetchD && at+b.chans*panelWidth <= len(b.d) {
 		p.fetch(0, b.d[at:][:tile], n)
 	}
 }
