@@ -155,13 +155,10 @@ class Bench:
         return m
 
     def ours(self, row):
-        threads = ["--threads", str(self.args.threads)]
         if row.kind == rows.START:
             data = ["--data-dir", os.path.abspath(self.args.data_dir)] if self.args.data_dir else ["--set", "data.dataset=mnist-10k"]
-            return [self.program, "train", "--config", "mnist.toml", "--stop-at", "1", "--out", str(self.temp / f"run-{self.runs}"), *data, *threads]
-        steps = 2 if row.kind == rows.MEMORY else (self.args.steps or row.steps) + 1  # its median leaves the first out
-        config = HERE / "models" / f"{row.model}.toml"
-        return [self.program, "bench", row.mode, "--config", str(config), "--batch", str(row.batch), "--steps", str(steps), "--json", *threads]
+            return [self.program, "train", "--config", "mnist.toml", "--stop-at", "1", "--out", str(self.temp / f"run-{self.runs}"), *data, "--threads", str(self.args.threads)]
+        return ours(self.program, row, 1 if row.kind == rows.MEMORY else self.args.steps or row.steps, self.args.threads)
 
     def peer(self, row, variant):
         command = [self.python, str(HERE / "peer.py"), row.mode, "--unet", str(HERE / "models" / f"{row.model}.json"),
@@ -182,6 +179,12 @@ class Bench:
             part = pathlib.Path(self.out + suffix + ".part")
             part.write_text(text, encoding="utf-8")
             part.replace(self.out + suffix)
+
+
+def ours(program, row, steps, threads):
+    """The command that times steps of a row's model with our program, after one that its median leaves out."""
+    config = HERE / "models" / f"{row.model}.toml"
+    return [program, "bench", row.mode, "--config", str(config), "--batch", str(row.batch), "--steps", str(steps + 1), "--json", "--threads", str(threads)]
 
 
 def same_model(row, programs):

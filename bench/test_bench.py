@@ -7,6 +7,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+import pairs
 import report
 import rows
 import run
@@ -52,6 +53,19 @@ class Markdown(unittest.TestCase):
         for share, want in ((0.01, False), (0.5, True)):
             rounds = [{"ours": {"images_per_s": 2, "other_cpu": share}, "eager": {"images_per_s": 1, "other_cpu": share}}]
             self.assertEqual("machine was busy" in report.markdown(result(SPEED, rounds)), want)
+
+
+class Pairs(unittest.TestCase):
+    def test_the_ratio_is_the_median_of_the_pairs_own(self):
+        # The machine was four times slower in the second pair, and the new program disturbed in the third.
+        a = [{"old": 1.0, "new": 0.5}, {"old": 4.0, "new": 2.2}, {"old": 1.0, "new": 3.0}]
+        text = pairs.table({"mnist-train": a, "rgb32-train": [{"old": 1.0, "new": 2.2}], "ddpm-cifar10-train": []})
+        self.assertIn("| mnist-train | 3 | 1000 | 2200 | 0.550 (0.50 – 3.00) | 0.500 |", text)
+        self.assertIn("Geometric mean 1.100, worst 2.200 (rgb32-train).", text)
+        self.assertNotIn("ddpm-cifar10-train", text)
+
+    def test_every_row_of_the_pairs_is_one_of_the_comparison(self):
+        self.assertEqual([r.name for r in rows.select(",".join(pairs.STEPS))], list(pairs.STEPS))
 
 
 class Rows(unittest.TestCase):
