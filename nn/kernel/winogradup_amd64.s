@@ -10,145 +10,105 @@ TEXT ·winoUpInput2x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+3, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R9
+	MOVQ R9, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+3, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 16(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
+	ADDQ    $+24, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         88(AX), DI
-	IMUL3Q       $+3, DI, BX
-	IMUL3Q       $+5, DI, R8
-	LEAQ         1351(AX), R9
-	ANDQ         $-64, R9
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0xc0000000, BX
-	VPBROADCASTD BX, Z1
-	XORQ         BX, BX
+	MOVQ         88(AX), SI
+	IMUL3Q       $+3, SI, DX
+	IMUL3Q       $+5, SI, DI
+	LEAQ         1351(AX), R8
+	ANDQ         $-64, R8
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0xc0000000, DX
+	VPBROADCASTD DX, Z1
+	XORQ         DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       152(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z2
-	MOVQ       176(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z3
-	MOVQ       128(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z4
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R10
+	MOVQ    R8, R9
+	MOVQ    $+3, R11
+
+columns:
+	MOVQ       152(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Z2
+	MOVQ       176(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Z3
+	MOVQ       128(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Z4
 	VSUBPS     Z2, Z4, Z4
 	VMULPS     Z0, Z4, Z4
 	VMOVUPS    Z4, (R9)
@@ -156,285 +116,199 @@ loop:
 	VMOVUPS    Z4, 320(R9)
 	VSUBPS     Z2, Z3, Z2
 	VMOVUPS    Z2, 640(R9)
-	MOVQ       160(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z2
-	MOVQ       184(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z3
-	MOVQ       136(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z4
-	VSUBPS     Z2, Z4, Z4
-	VMULPS     Z0, Z4, Z4
-	VMOVUPS    Z4, 64(R9)
-	VMULPS     Z1, Z2, Z4
-	VMOVUPS    Z4, 384(R9)
-	VSUBPS     Z2, Z3, Z2
-	VMOVUPS    Z2, 704(R9)
-	MOVQ       168(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z2
-	MOVQ       192(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z3
-	MOVQ       144(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z4
-	VSUBPS     Z2, Z4, Z4
-	VMULPS     Z0, Z4, Z4
-	VMOVUPS    Z4, 128(R9)
-	VMULPS     Z1, Z2, Z4
-	VMOVUPS    Z4, 448(R9)
-	VSUBPS     Z2, Z3, Z2
-	VMOVUPS    Z2, 768(R9)
-	MOVQ       CX, SI
-	VMOVUPS    64(R9), Z2
-	VMOVUPS    128(R9), Z3
-	VMOVUPS    (R9), Z4
-	VSUBPS     Z2, Z4, Z4
-	VMULPS     Z0, Z4, Z4
-	VMOVUPS    Z4, (SI)
-	VMULPS     Z1, Z2, Z4
-	VMOVUPS    Z4, (SI)(DI*1)
-	VSUBPS     Z2, Z3, Z2
-	VMOVUPS    Z2, (SI)(DI*2)
-	ADDQ       R8, SI
-	VMOVUPS    384(R9), Z2
-	VMOVUPS    448(R9), Z3
-	VMOVUPS    320(R9), Z4
-	VSUBPS     Z2, Z4, Z4
-	VMULPS     Z0, Z4, Z4
-	VMOVUPS    Z4, (SI)
-	VMULPS     Z1, Z2, Z4
-	VMOVUPS    Z4, (SI)(DI*1)
-	VSUBPS     Z2, Z3, Z2
-	VMOVUPS    Z2, (SI)(DI*2)
-	ADDQ       R8, SI
-	VMOVUPS    704(R9), Z2
-	VMOVUPS    768(R9), Z3
-	VMOVUPS    640(R9), Z4
-	VSUBPS     Z2, Z4, Z4
-	VMULPS     Z0, Z4, Z4
-	VMOVUPS    Z4, (SI)
-	VMULPS     Z1, Z2, Z4
-	VMOVUPS    Z4, (SI)(DI*1)
-	VSUBPS     Z2, Z3, Z2
-	VMOVUPS    Z2, (SI)(DI*2)
-	ADDQ       R8, SI
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R10
+	ADDQ       $+64, R9
+	DECQ       R11
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R8, R9
+	MOVQ       $+3, R10
+
+rows:
+	VMOVUPS 64(R9), Z2
+	VMOVUPS 128(R9), Z3
+	VMOVUPS (R9), Z4
+	VSUBPS  Z2, Z4, Z4
+	VMULPS  Z0, Z4, Z4
+	VMOVUPS Z4, (BX)
+	VMULPS  Z1, Z2, Z4
+	VMOVUPS Z4, (BX)(SI*1)
+	VSUBPS  Z2, Z3, Z2
+	VMOVUPS Z2, (BX)(SI*2)
+	ADDQ    DI, BX
+	ADDQ    $+320, R9
+	DECQ    R10
+	JNE     rows
+	ADDQ    $+64, DX
+	ADDQ    $+64, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput2x2AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·winoUpOutput2x2AVX512(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput2x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   2(CX), R10
-	CMPQ   R10, BX
+	LEAQ   2(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   2(DX), R10
-	CMPQ   R10, SI
+	LEAQ   2(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 784(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 792(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 800(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), CX
+	MOVQ   $+2, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R8
+	MOVQ R8, 8(CX)
+	ADDQ BX, DI
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), CX
+	MOVQ $+2, DX
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), DI
+	MOVQ DI, 8(CX)
+	ADDQ BX, R9
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+2, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 144(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 792(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 152(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 800(AX)
+	ADDQ    $+16, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   104(AX), R8
-	MOVQ   88(AX), R9
-	IMUL3Q $+5, R9, R10
-	IMUL3Q $+3, R10, BX
-	LEAQ   1351(AX), R11
-	ANDQ   $-64, R11
-	XORQ   BX, BX
+	MOVQ   104(AX), DI
+	MOVQ   88(AX), R8
+	IMUL3Q $+5, R8, R9
+	IMUL3Q $+3, R9, DX
+	LEAQ   1351(AX), R10
+	ANDQ   $-64, R10
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), R12
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), R12
-	MOVQ       CX, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI), Z1
+	LEAQ    64(DX), R11
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R11
+	MOVQ    CX, BX
+	MOVQ    R10, R12
+	MOVQ    $+3, R13
+
+columns:
+	LEAQ    (BX)(R9*4), SI
+	VMOVUPS (BX)(R9*1), Z0
+	VMOVUPS (BX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (R12)
+	VMOVUPS (BX)(R9*2), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, 320(R12)
+	ADDQ    R8, BX
+	ADDQ    $+64, R12
+	DECQ    R13
+	JNE     columns
+	MOVQ    AX, BX
+	MOVQ    R10, R12
+	MOVQ    $+2, SI
+
+rows:
+	VMOVUPS    64(R12), Z0
+	VMOVUPS    (R12), Z1
 	VADDPS     Z0, Z1, Z1
-	VMOVUPS    Z1, (R11)
-	VMOVUPS    (SI)(R10*2), Z1
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 320(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI), Z1
-	VADDPS     Z0, Z1, Z1
-	VMOVUPS    Z1, 64(R11)
-	VMOVUPS    (SI)(R10*2), Z1
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 384(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI), Z1
-	VADDPS     Z0, Z1, Z1
-	VMOVUPS    Z1, 128(R11)
-	VMOVUPS    (SI)(R10*2), Z1
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 448(R11)
-	VMOVUPS    64(R11), Z0
-	VMOVUPS    (R11), Z1
-	VADDPS     Z0, Z1, Z1
-	VADDPS     (R8)(BX*1), Z1, Z1
+	VADDPS     (DI)(DX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Z1, Z1
+	MOVQ       776(BX), R13
+	PREFETCHT0 (R13)(R11*1)
+	VADDPS     (R13)(DX*1), Z1, Z1
 
 store0:
-	MOVQ       128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Z1, (SI)(BX*1)
-	VMOVUPS    128(R11), Z1
+	MOVQ       128(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS    Z1, (R13)(DX*1)
+	VMOVUPS    128(R12), Z1
 	VADDPS     Z1, Z0, Z0
-	VADDPS     (R8)(BX*1), Z0, Z0
+	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
+	MOVQ       784(BX), R13
+	PREFETCHT0 (R13)(R11*1)
+	VADDPS     (R13)(DX*1), Z0, Z0
 
 store1:
-	MOVQ       136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Z0, (SI)(BX*1)
-	VMOVUPS    384(R11), Z0
-	VMOVUPS    320(R11), Z1
-	VADDPS     Z0, Z1, Z1
-	VADDPS     (R8)(BX*1), Z1, Z1
-	CMPQ       16(AX), $+0
-	JEQ        store2
-	MOVQ       792(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Z1, Z1
-
-store2:
-	MOVQ       144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Z1, (SI)(BX*1)
-	VMOVUPS    448(R11), Z1
-	VADDPS     Z1, Z0, Z0
-	VADDPS     (R8)(BX*1), Z0, Z0
-	CMPQ       16(AX), $+0
-	JEQ        store3
-	MOVQ       800(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
-
-store3:
-	MOVQ    152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS Z0, (SI)(BX*1)
-	ADDQ    $+64, BX
+	MOVQ    136(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS Z0, (R13)(DX*1)
+	ADDQ    $+16, BX
+	ADDQ    $+320, R12
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+64, DX
 	ADDQ    $+64, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -445,133 +319,117 @@ TEXT ·winoUpGradient2x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   2(CX), R10
-	CMPQ   R10, BX
+	LEAQ   2(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   2(DX), R10
-	CMPQ   R10, SI
+	LEAQ   2(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+2, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R8
+	MOVQ R8, 8(CX)
+	ADDQ BX, DI
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+2, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 8(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 152(AX)
+	ADDQ    $+16, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, BX
-	IMUL3Q $+5, DI, R8
-	LEAQ   1351(AX), R9
-	ANDQ   $-64, R9
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DX
+	IMUL3Q $+5, SI, DI
+	LEAQ   1351(AX), R8
+	ANDQ   $-64, R8
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       128(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z0
-	MOVQ       144(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z1
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R10
+	MOVQ    R8, R9
+	MOVQ    $+2, R11
+
+columns:
+	MOVQ       128(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Z0
+	MOVQ       144(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Z1
 	VMOVUPS    Z0, (R9)
 	VMOVUPS    Z1, 640(R9)
 	VADDPS     Z1, Z0, Z0
 	VMOVUPS    Z0, 320(R9)
-	MOVQ       136(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z0
-	MOVQ       152(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z1
-	VMOVUPS    Z0, 64(R9)
-	VMOVUPS    Z1, 704(R9)
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 384(R9)
-	MOVQ       CX, SI
-	VMOVUPS    (R9), Z0
-	VMOVUPS    64(R9), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    Z1, (SI)(DI*2)
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(DI*1)
-	ADDQ       R8, SI
-	VMOVUPS    320(R9), Z0
-	VMOVUPS    384(R9), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    Z1, (SI)(DI*2)
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(DI*1)
-	ADDQ       R8, SI
-	VMOVUPS    640(R9), Z0
-	VMOVUPS    704(R9), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    Z1, (SI)(DI*2)
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(DI*1)
-	ADDQ       R8, SI
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R10
+	ADDQ       $+64, R9
+	DECQ       R11
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R8, R9
+	MOVQ       $+3, R10
+
+rows:
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, (BX)(SI*2)
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (BX)(SI*1)
+	ADDQ    DI, BX
+	ADDQ    $+320, R9
+	DECQ    R10
+	JNE     rows
+	ADDQ    $+64, DX
+	ADDQ    $+64, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -581,173 +439,117 @@ TEXT ·winoUpInput2x3AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 216(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+3, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+3, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 24(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         88(AX), DI
-	IMUL3Q       $+3, DI, R8
-	IMUL3Q       $+5, DI, R9
-	LEAQ         1351(AX), R10
-	ANDQ         $-64, R10
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0xc0000000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0xbf800000, BX
-	VPBROADCASTD BX, Z2
-	MOVL         $0x40400000, BX
-	VPBROADCASTD BX, Z3
-	XORQ         BX, BX
+	MOVQ         88(AX), SI
+	IMUL3Q       $+3, SI, DI
+	IMUL3Q       $+5, SI, R8
+	LEAQ         1351(AX), R9
+	ANDQ         $-64, R9
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0xc0000000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0xbf800000, DX
+	VPBROADCASTD DX, Z2
+	MOVL         $0x40400000, DX
+	VPBROADCASTD DX, Z3
+	XORQ         DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       160(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z4
-	MOVQ       192(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	MOVQ       128(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z6
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+4, R12
+
+columns:
+	MOVQ       160(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z4
+	MOVQ       192(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z5
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z6
 	VSUBPS     Z4, Z6, Z6
 	VMULPS     Z0, Z6, Z6
 	VMOVUPS    Z6, (R10)
@@ -755,383 +557,233 @@ loop:
 	VMOVUPS    Z6, 320(R10)
 	VSUBPS     Z4, Z5, Z4
 	VMOVUPS    Z4, 640(R10)
-	MOVQ       168(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z4
-	MOVQ       200(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	MOVQ       136(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, 64(R10)
-	VMULPS     Z1, Z4, Z6
-	VMOVUPS    Z6, 384(R10)
-	VSUBPS     Z4, Z5, Z4
-	VMOVUPS    Z4, 704(R10)
-	MOVQ       176(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z4
-	MOVQ       208(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	MOVQ       144(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, 128(R10)
-	VMULPS     Z1, Z4, Z6
-	VMOVUPS    Z6, 448(R10)
-	VSUBPS     Z4, Z5, Z4
-	VMOVUPS    Z4, 768(R10)
-	MOVQ       184(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z4
-	MOVQ       216(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, 192(R10)
-	VMULPS     Z1, Z4, Z6
-	VMOVUPS    Z6, 512(R10)
-	VSUBPS     Z4, Z5, Z4
-	VMOVUPS    Z4, 832(R10)
-	MOVQ       CX, SI
-	VMOVUPS    64(R10), Z4
-	VMOVUPS    128(R10), Z5
-	VMOVUPS    (R10), Z6
-	VSUBPS     Z5, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, (SI)
-	VADDPS     Z5, Z4, Z6
-	VMULPS     Z2, Z6, Z6
-	VMOVUPS    Z6, (SI)(DI*1)
-	VMOVUPS    192(R10), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMOVUPS    Z6, (SI)(DI*2)
-	VSUBPS     Z5, Z4, Z4
-	VMULPS     Z3, Z4, Z4
-	VMOVUPS    Z4, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    384(R10), Z4
-	VMOVUPS    448(R10), Z5
-	VMOVUPS    320(R10), Z6
-	VSUBPS     Z5, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, (SI)
-	VADDPS     Z5, Z4, Z6
-	VMULPS     Z2, Z6, Z6
-	VMOVUPS    Z6, (SI)(DI*1)
-	VMOVUPS    512(R10), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMOVUPS    Z6, (SI)(DI*2)
-	VSUBPS     Z5, Z4, Z4
-	VMULPS     Z3, Z4, Z4
-	VMOVUPS    Z4, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    704(R10), Z4
-	VMOVUPS    768(R10), Z5
-	VMOVUPS    640(R10), Z6
-	VSUBPS     Z5, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, (SI)
-	VADDPS     Z5, Z4, Z6
-	VMULPS     Z2, Z6, Z6
-	VMOVUPS    Z6, (SI)(DI*1)
-	VMOVUPS    832(R10), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMOVUPS    Z6, (SI)(DI*2)
-	VSUBPS     Z5, Z4, Z4
-	VMULPS     Z3, Z4, Z4
-	VMOVUPS    Z4, (SI)(R8*1)
-	ADDQ       R9, SI
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R11
+	ADDQ       $+64, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+3, R11
+
+rows:
+	VMOVUPS 64(R10), Z4
+	VMOVUPS 128(R10), Z5
+	VMOVUPS (R10), Z6
+	VSUBPS  Z5, Z6, Z6
+	VMULPS  Z0, Z6, Z6
+	VMOVUPS Z6, (BX)
+	VADDPS  Z5, Z4, Z6
+	VMULPS  Z2, Z6, Z6
+	VMOVUPS Z6, (BX)(SI*1)
+	VMOVUPS 192(R10), Z6
+	VSUBPS  Z4, Z6, Z6
+	VMOVUPS Z6, (BX)(SI*2)
+	VSUBPS  Z5, Z4, Z4
+	VMULPS  Z3, Z4, Z4
+	VMOVUPS Z4, (BX)(DI*1)
+	ADDQ    R8, BX
+	ADDQ    $+320, R10
+	DECQ    R11
+	JNE     rows
+	ADDQ    $+64, DX
+	ADDQ    $+64, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput2x3AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·winoUpOutput2x3AVX512(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput2x3AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   2(CX), R10
-	CMPQ   R10, BX
+	LEAQ   2(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 784(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 792(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 800(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 808(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 816(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), CX
+	MOVQ   $+2, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), CX
+	MOVQ $+2, DX
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), DI
+	MOVQ DI, 8(CX)
+	LEAQ (R8)(SI*2), DI
+	MOVQ DI, 16(CX)
+	ADDQ BX, R9
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+2, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 16(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 664(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 152(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 800(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 160(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 816(AX)
+	ADDQ    $+24, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   104(AX), R8
-	MOVQ   88(AX), R9
-	IMUL3Q $+5, R9, R10
-	IMUL3Q $+3, R10, BX
-	LEAQ   1351(AX), R11
-	ANDQ   $-64, R11
-	XORQ   BX, BX
+	MOVQ   104(AX), DI
+	MOVQ   88(AX), R8
+	IMUL3Q $+5, R8, R9
+	IMUL3Q $+3, R9, DX
+	LEAQ   1351(AX), R10
+	ANDQ   $-64, R10
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), R12
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), R12
-	MOVQ       CX, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI), Z1
-	VADDPS     Z0, Z1, Z1
-	VMOVUPS    Z1, (R11)
-	VMOVUPS    (SI)(R10*2), Z1
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 320(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI), Z1
-	VADDPS     Z0, Z1, Z1
-	VMOVUPS    Z1, 64(R11)
-	VMOVUPS    (SI)(R10*2), Z1
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 384(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI), Z1
-	VADDPS     Z0, Z1, Z1
-	VMOVUPS    Z1, 128(R11)
-	VMOVUPS    (SI)(R10*2), Z1
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 448(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI), Z1
-	VADDPS     Z0, Z1, Z1
-	VMOVUPS    Z1, 192(R11)
-	VMOVUPS    (SI)(R10*2), Z1
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 512(R11)
-	VMOVUPS    64(R11), Z0
-	VMOVUPS    192(R11), Z1
+	LEAQ    64(DX), R11
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R11
+	MOVQ    CX, BX
+	MOVQ    R10, R12
+	MOVQ    $+4, R13
+
+columns:
+	LEAQ    (BX)(R9*4), SI
+	VMOVUPS (BX)(R9*1), Z0
+	VMOVUPS (BX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (R12)
+	VMOVUPS (BX)(R9*2), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, 320(R12)
+	ADDQ    R8, BX
+	ADDQ    $+64, R12
+	DECQ    R13
+	JNE     columns
+	MOVQ    AX, BX
+	MOVQ    R10, R12
+	MOVQ    $+2, SI
+
+rows:
+	VMOVUPS    64(R12), Z0
+	VMOVUPS    192(R12), Z1
 	VADDPS     Z1, Z0, Z2
 	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    (R11), Z1
+	VMOVUPS    (R12), Z1
 	VADDPS     Z2, Z1, Z1
-	VADDPS     (R8)(BX*1), Z1, Z1
+	VADDPS     (DI)(DX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Z1, Z1
+	MOVQ       776(BX), R13
+	PREFETCHT0 (R13)(R11*1)
+	VADDPS     (R13)(DX*1), Z1, Z1
 
 store0:
-	MOVQ       128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Z1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Z0, Z0
+	MOVQ       128(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS    Z1, (R13)(DX*1)
+	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
+	MOVQ       784(BX), R13
+	PREFETCHT0 (R13)(R11*1)
+	VADDPS     (R13)(DX*1), Z0, Z0
 
 store1:
-	MOVQ       136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Z0, (SI)(BX*1)
-	VMOVUPS    128(R11), Z0
+	MOVQ       136(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS    Z0, (R13)(DX*1)
+	VMOVUPS    128(R12), Z0
 	VADDPS     Z0, Z2, Z0
-	VADDPS     (R8)(BX*1), Z0, Z0
+	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       792(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
+	MOVQ       792(BX), R13
+	PREFETCHT0 (R13)(R11*1)
+	VADDPS     (R13)(DX*1), Z0, Z0
 
 store2:
-	MOVQ       144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Z0, (SI)(BX*1)
-	VMOVUPS    384(R11), Z0
-	VMOVUPS    512(R11), Z1
-	VADDPS     Z1, Z0, Z2
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    320(R11), Z1
-	VADDPS     Z2, Z1, Z1
-	VADDPS     (R8)(BX*1), Z1, Z1
-	CMPQ       16(AX), $+0
-	JEQ        store3
-	MOVQ       800(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Z1, Z1
-
-store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Z1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Z0, Z0
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
-
-store4:
-	MOVQ       160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Z0, (SI)(BX*1)
-	VMOVUPS    448(R11), Z0
-	VADDPS     Z0, Z2, Z0
-	VADDPS     (R8)(BX*1), Z0, Z0
-	CMPQ       16(AX), $+0
-	JEQ        store5
-	MOVQ       816(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
-
-store5:
-	MOVQ    168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS Z0, (SI)(BX*1)
-	ADDQ    $+64, BX
+	MOVQ    144(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS Z0, (R13)(DX*1)
+	ADDQ    $+24, BX
+	ADDQ    $+320, R12
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+64, DX
 	ADDQ    $+64, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -1142,171 +794,129 @@ TEXT ·winoUpGradient2x3AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   2(CX), R10
-	CMPQ   R10, BX
+	LEAQ   2(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+2, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R9
+	MOVQ R9, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+2, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 16(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
+	ADDQ    $+24, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, R8
-	IMUL3Q $+5, DI, R9
-	LEAQ   1351(AX), R10
-	ANDQ   $-64, R10
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DI
+	IMUL3Q $+5, SI, R8
+	LEAQ   1351(AX), R9
+	ANDQ   $-64, R9
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       128(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z0
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z1
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+3, R12
+
+columns:
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z0
+	MOVQ       152(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z1
 	VMOVUPS    Z0, (R10)
 	VMOVUPS    Z1, 640(R10)
 	VADDPS     Z1, Z0, Z0
 	VMOVUPS    Z0, 320(R10)
-	MOVQ       136(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z0
-	MOVQ       160(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z1
-	VMOVUPS    Z0, 64(R10)
-	VMOVUPS    Z1, 704(R10)
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 384(R10)
-	MOVQ       144(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z0
-	MOVQ       168(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z1
-	VMOVUPS    Z0, 128(R10)
-	VMOVUPS    Z1, 768(R10)
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 448(R10)
-	MOVQ       CX, SI
-	VMOVUPS    (R10), Z0
-	VMOVUPS    64(R10), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    128(R10), Z2
-	VMOVUPS    Z2, (SI)(DI*2)
-	VADDPS     Z2, Z0, Z0
-	VADDPS     Z1, Z0, Z2
-	VMOVUPS    Z2, (SI)(DI*1)
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    320(R10), Z0
-	VMOVUPS    384(R10), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    448(R10), Z2
-	VMOVUPS    Z2, (SI)(DI*2)
-	VADDPS     Z2, Z0, Z0
-	VADDPS     Z1, Z0, Z2
-	VMOVUPS    Z2, (SI)(DI*1)
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    640(R10), Z0
-	VMOVUPS    704(R10), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    768(R10), Z2
-	VMOVUPS    Z2, (SI)(DI*2)
-	VADDPS     Z2, Z0, Z0
-	VADDPS     Z1, Z0, Z2
-	VMOVUPS    Z2, (SI)(DI*1)
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(R8*1)
-	ADDQ       R9, SI
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R11
+	ADDQ       $+64, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+3, R11
+
+rows:
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS Z0, (BX)
+	VMOVUPS 128(R10), Z2
+	VMOVUPS Z2, (BX)(SI*2)
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z1, Z0, Z2
+	VMOVUPS Z2, (BX)(SI*1)
+	VSUBPS  Z1, Z0, Z0
+	VMOVUPS Z0, (BX)(DI*1)
+	ADDQ    R8, BX
+	ADDQ    $+320, R10
+	DECQ    R11
+	JNE     rows
+	ADDQ    $+64, DX
+	ADDQ    $+64, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -1316,265 +926,137 @@ TEXT ·winoUpInput2x4AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   5(DX), R10
-	CMPQ   R10, SI
+	LEAQ   5(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 160(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 200(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 208(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 232(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 240(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+3, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R10
+	MOVQ R10, 24(DX)
+	LEAQ (R8)(SI*4), R8
+	MOVQ R8, 32(DX)
+	ADDQ BX, DI
+	ADDQ $+40, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+3, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 24(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 32(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 200(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 240(AX)
+	ADDQ    $+40, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         88(AX), DI
-	IMUL3Q       $+3, DI, R8
-	IMUL3Q       $+5, DI, R9
-	LEAQ         1351(AX), R10
-	ANDQ         $-64, R10
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0xc0000000, BX
-	VPBROADCASTD BX, Z1
-	XORQ         BX, BX
+	MOVQ         88(AX), SI
+	IMUL3Q       $+3, SI, DI
+	IMUL3Q       $+5, SI, R8
+	LEAQ         1351(AX), R9
+	ANDQ         $-64, R9
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0xc0000000, DX
+	VPBROADCASTD DX, Z1
+	XORQ         DX, DX
 
 loop:
-	LEAQ         64(BX), SI
-	CMPQ         DX, $+1
-	CMOVQEQ      112(AX), SI
-	MOVQ         168(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z2
-	MOVQ         208(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         128(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, (R10)
-	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, 320(R10)
-	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, 640(R10)
-	MOVQ         176(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z2
-	MOVQ         216(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         136(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, 64(R10)
-	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, 384(R10)
-	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, 704(R10)
-	MOVQ         184(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z2
-	MOVQ         224(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         144(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, 128(R10)
-	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, 448(R10)
-	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, 768(R10)
-	MOVQ         192(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z2
-	MOVQ         232(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         152(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, 192(R10)
-	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, 512(R10)
-	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, 832(R10)
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z2
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, 256(R10)
-	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, 576(R10)
-	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, 896(R10)
-	MOVQ         CX, SI
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+5, R12
+
+columns:
+	MOVQ       168(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z2
+	MOVQ       208(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z3
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z4
+	VSUBPS     Z2, Z4, Z4
+	VMULPS     Z0, Z4, Z4
+	VMOVUPS    Z4, (R10)
+	VMULPS     Z1, Z2, Z4
+	VMOVUPS    Z4, 320(R10)
+	VSUBPS     Z2, Z3, Z2
+	VMOVUPS    Z2, 640(R10)
+	ADDQ       $+8, R11
+	ADDQ       $+64, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+3, R11
+
+rows:
 	VMOVUPS      64(R10), Z2
 	VMOVUPS      128(R10), Z3
 	VMOVUPS      192(R10), Z4
@@ -1583,423 +1065,260 @@ loop:
 	VMOVUPS      256(R10), Z6
 	VSUBPS       Z3, Z6, Z6
 	VFNMADD231PS Z0, Z5, Z6
-	VMOVUPS      Z6, (SI)(DI*2)
+	VMOVUPS      Z6, (BX)(SI*2)
 	VMOVUPS      (R10), Z6
 	VSUBPS       Z3, Z6, Z6
 	VMOVAPS      Z5, Z7
 	VFMADD231PS  Z0, Z6, Z7
-	VMOVUPS      Z7, (SI)
-	VMOVUPS      Z5, (SI)(DI*4)
+	VMOVUPS      Z7, (BX)
+	VMOVUPS      Z5, (BX)(SI*4)
 	VMOVAPS      Z4, Z5
 	VFNMADD231PS Z0, Z2, Z5
-	VMOVUPS      Z5, (SI)(DI*1)
+	VMOVUPS      Z5, (BX)(SI*1)
 	VSUBPS       Z3, Z2, Z2
 	VFMADD231PS  Z0, Z2, Z4
-	VMOVUPS      Z4, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      384(R10), Z2
-	VMOVUPS      448(R10), Z3
-	VMOVUPS      512(R10), Z4
-	VSUBPS       Z2, Z4, Z5
-	VSUBPS       Z3, Z4, Z4
-	VMOVUPS      576(R10), Z6
-	VSUBPS       Z3, Z6, Z6
-	VFNMADD231PS Z0, Z5, Z6
-	VMOVUPS      Z6, (SI)(DI*2)
-	VMOVUPS      320(R10), Z6
-	VSUBPS       Z3, Z6, Z6
-	VMOVAPS      Z5, Z7
-	VFMADD231PS  Z0, Z6, Z7
-	VMOVUPS      Z7, (SI)
-	VMOVUPS      Z5, (SI)(DI*4)
-	VMOVAPS      Z4, Z5
-	VFNMADD231PS Z0, Z2, Z5
-	VMOVUPS      Z5, (SI)(DI*1)
-	VSUBPS       Z3, Z2, Z2
-	VFMADD231PS  Z0, Z2, Z4
-	VMOVUPS      Z4, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      704(R10), Z2
-	VMOVUPS      768(R10), Z3
-	VMOVUPS      832(R10), Z4
-	VSUBPS       Z2, Z4, Z5
-	VSUBPS       Z3, Z4, Z4
-	VMOVUPS      896(R10), Z6
-	VSUBPS       Z3, Z6, Z6
-	VFNMADD231PS Z0, Z5, Z6
-	VMOVUPS      Z6, (SI)(DI*2)
-	VMOVUPS      640(R10), Z6
-	VSUBPS       Z3, Z6, Z6
-	VMOVAPS      Z5, Z7
-	VFMADD231PS  Z0, Z6, Z7
-	VMOVUPS      Z7, (SI)
-	VMOVUPS      Z5, (SI)(DI*4)
-	VMOVAPS      Z4, Z5
-	VFNMADD231PS Z0, Z2, Z5
-	VMOVUPS      Z5, (SI)(DI*1)
-	VSUBPS       Z3, Z2, Z2
-	VFMADD231PS  Z0, Z2, Z4
-	VMOVUPS      Z4, (SI)(R8*1)
-	ADDQ         R9, SI
-	ADDQ         $+64, BX
+	VMOVUPS      Z4, (BX)(DI*1)
+	ADDQ         R8, BX
+	ADDQ         $+320, R10
+	DECQ         R11
+	JNE          rows
+	ADDQ         $+64, DX
 	ADDQ         $+64, CX
-	DECQ         DX
+	DECQ         72(AX)
 	JNE          loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput2x4AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·winoUpOutput2x4AVX512(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput2x4AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   2(CX), R10
-	CMPQ   R10, BX
+	LEAQ   2(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 784(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 792(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 800(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 808(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 816(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 824(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 832(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), DX
+	MOVQ   $+2, R10
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R11
+	MOVQ R11, 8(DX)
+	LEAQ (R8)(SI*2), R11
+	MOVQ R11, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R10
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), DX
+	MOVQ $+2, DI
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, R9
+	ADDQ $+32, DX
+	DECQ DI
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+2, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 16(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 664(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 24(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 672(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 160(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 816(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 176(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 824(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 184(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 832(AX)
+	ADDQ    $+32, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         104(AX), R8
-	MOVQ         88(AX), R9
-	IMUL3Q       $+5, R9, R10
-	IMUL3Q       $+3, R10, BX
-	LEAQ         1351(AX), R11
-	ANDQ         $-64, R11
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0x40800000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x41000000, BX
-	VPBROADCASTD BX, Z2
-	XORQ         BX, BX
+	MOVQ         104(AX), DI
+	MOVQ         88(AX), R8
+	IMUL3Q       $+5, R8, R9
+	IMUL3Q       $+3, R9, DX
+	LEAQ         1351(AX), R10
+	ANDQ         $-64, R10
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x40800000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x41000000, DX
+	VPBROADCASTD DX, Z2
+	XORQ         DX, DX
 
 loop:
-	LEAQ       64(BX), R12
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), R12
-	MOVQ       CX, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z3
-	VMOVUPS    (SI), Z4
-	VADDPS     Z3, Z4, Z4
-	VMOVUPS    Z4, (R11)
-	VMOVUPS    (SI)(R10*2), Z4
-	VADDPS     Z4, Z3, Z3
-	VMOVUPS    Z3, 320(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z3
-	VMOVUPS    (SI), Z4
-	VADDPS     Z3, Z4, Z4
-	VMOVUPS    Z4, 64(R11)
-	VMOVUPS    (SI)(R10*2), Z4
-	VADDPS     Z4, Z3, Z3
-	VMOVUPS    Z3, 384(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z3
-	VMOVUPS    (SI), Z4
-	VADDPS     Z3, Z4, Z4
-	VMOVUPS    Z4, 128(R11)
-	VMOVUPS    (SI)(R10*2), Z4
-	VADDPS     Z4, Z3, Z3
-	VMOVUPS    Z3, 448(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z3
-	VMOVUPS    (SI), Z4
-	VADDPS     Z3, Z4, Z4
-	VMOVUPS    Z4, 192(R11)
-	VMOVUPS    (SI)(R10*2), Z4
-	VADDPS     Z4, Z3, Z3
-	VMOVUPS    Z3, 512(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z3
-	VMOVUPS    (SI), Z4
-	VADDPS     Z3, Z4, Z4
-	VMOVUPS    Z4, 256(R11)
-	VMOVUPS    (SI)(R10*2), Z4
-	VADDPS     Z4, Z3, Z3
-	VMOVUPS    Z3, 576(R11)
-	VMOVUPS    64(R11), Z3
-	VMOVUPS    192(R11), Z4
+	LEAQ    64(DX), R11
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R11
+	MOVQ    CX, BX
+	MOVQ    R10, R12
+	MOVQ    $+5, R13
+
+columns:
+	LEAQ    (BX)(R9*4), SI
+	VMOVUPS (BX)(R9*1), Z3
+	VMOVUPS (BX), Z4
+	VADDPS  Z3, Z4, Z4
+	VMOVUPS Z4, (R12)
+	VMOVUPS (BX)(R9*2), Z4
+	VADDPS  Z4, Z3, Z3
+	VMOVUPS Z3, 320(R12)
+	ADDQ    R8, BX
+	ADDQ    $+64, R12
+	DECQ    R13
+	JNE     columns
+	MOVQ    AX, BX
+	MOVQ    R10, R12
+	MOVQ    $+2, SI
+
+rows:
+	VMOVUPS    64(R12), Z3
+	VMOVUPS    192(R12), Z4
 	VADDPS     Z4, Z3, Z5
 	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    256(R11), Z4
-	VMOVUPS    (R11), Z6
+	VMOVUPS    256(R12), Z4
+	VMOVUPS    (R12), Z6
 	VADDPS     Z5, Z6, Z6
 	VADDPS     Z4, Z6, Z6
-	VADDPS     (R8)(BX*1), Z6, Z6
+	VADDPS     (DI)(DX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Z6, Z6
+	MOVQ       776(BX), R13
+	PREFETCHT0 (R13)(R11*1)
+	VADDPS     (R13)(DX*1), Z6, Z6
 
 store0:
-	MOVQ        128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS     Z6, (SI)(BX*1)
+	MOVQ        128(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS     Z6, (R13)(DX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
-	VADDPS      (R8)(BX*1), Z6, Z6
+	VADDPS      (DI)(DX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(AX), SI
-	PREFETCHT0  (SI)(R12*1)
-	VADDPS      (SI)(BX*1), Z6, Z6
+	MOVQ        784(BX), R13
+	PREFETCHT0  (R13)(R11*1)
+	VADDPS      (R13)(DX*1), Z6, Z6
 
 store1:
-	MOVQ        136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS     Z6, (SI)(BX*1)
+	MOVQ        136(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS     Z6, (R13)(DX*1)
 	VFMADD231PS Z1, Z4, Z5
-	VADDPS      (R8)(BX*1), Z5, Z5
+	VADDPS      (DI)(DX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(AX), SI
-	PREFETCHT0  (SI)(R12*1)
-	VADDPS      (SI)(BX*1), Z5, Z5
+	MOVQ        792(BX), R13
+	PREFETCHT0  (R13)(R11*1)
+	VADDPS      (R13)(DX*1), Z5, Z5
 
 store2:
-	MOVQ        144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS     Z5, (SI)(BX*1)
+	MOVQ        144(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS     Z5, (R13)(DX*1)
 	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     128(R11), Z4
+	VMOVUPS     128(R12), Z4
 	VADDPS      Z4, Z3, Z3
-	VADDPS      (R8)(BX*1), Z3, Z3
+	VADDPS      (DI)(DX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(AX), SI
-	PREFETCHT0  (SI)(R12*1)
-	VADDPS      (SI)(BX*1), Z3, Z3
+	MOVQ        800(BX), R13
+	PREFETCHT0  (R13)(R11*1)
+	VADDPS      (R13)(DX*1), Z3, Z3
 
 store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    384(R11), Z3
-	VMOVUPS    512(R11), Z4
-	VADDPS     Z4, Z3, Z5
-	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    576(R11), Z4
-	VMOVUPS    320(R11), Z6
-	VADDPS     Z5, Z6, Z6
-	VADDPS     Z4, Z6, Z6
-	VADDPS     (R8)(BX*1), Z6, Z6
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Z6, Z6
-
-store4:
-	MOVQ        160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS     Z6, (SI)(BX*1)
-	VMOVAPS     Z3, Z6
-	VFMADD231PS Z0, Z4, Z6
-	VADDPS      (R8)(BX*1), Z6, Z6
-	CMPQ        16(AX), $+0
-	JEQ         store5
-	MOVQ        816(AX), SI
-	PREFETCHT0  (SI)(R12*1)
-	VADDPS      (SI)(BX*1), Z6, Z6
-
-store5:
-	MOVQ        168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS     Z6, (SI)(BX*1)
-	VFMADD231PS Z1, Z4, Z5
-	VADDPS      (R8)(BX*1), Z5, Z5
-	CMPQ        16(AX), $+0
-	JEQ         store6
-	MOVQ        824(AX), SI
-	PREFETCHT0  (SI)(R12*1)
-	VADDPS      (SI)(BX*1), Z5, Z5
-
-store6:
-	MOVQ        176(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS     Z5, (SI)(BX*1)
-	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     448(R11), Z4
-	VADDPS      Z4, Z3, Z3
-	VADDPS      (R8)(BX*1), Z3, Z3
-	CMPQ        16(AX), $+0
-	JEQ         store7
-	MOVQ        832(AX), SI
-	PREFETCHT0  (SI)(R12*1)
-	VADDPS      (SI)(BX*1), Z3, Z3
-
-store7:
-	MOVQ    184(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS Z3, (SI)(BX*1)
-	ADDQ    $+64, BX
+	MOVQ    152(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS Z3, (R13)(DX*1)
+	ADDQ    $+32, BX
+	ADDQ    $+320, R12
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+64, DX
 	ADDQ    $+64, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -2010,220 +1329,148 @@ TEXT ·winoUpGradient2x4AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   2(CX), R10
-	CMPQ   R10, BX
+	LEAQ   2(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 184(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+2, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+2, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 24(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         88(AX), DI
-	IMUL3Q       $+3, DI, R8
-	IMUL3Q       $+5, DI, R9
-	LEAQ         1351(AX), R10
-	ANDQ         $-64, R10
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0x40800000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x41000000, BX
-	VPBROADCASTD BX, Z2
-	XORQ         BX, BX
+	MOVQ         88(AX), SI
+	IMUL3Q       $+3, SI, DI
+	IMUL3Q       $+5, SI, R8
+	LEAQ         1351(AX), R9
+	ANDQ         $-64, R9
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x40800000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x41000000, DX
+	VPBROADCASTD DX, Z2
+	XORQ         DX, DX
 
 loop:
-	LEAQ        64(BX), SI
-	CMPQ        DX, $+1
-	CMOVQEQ     112(AX), SI
-	MOVQ        128(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        160(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, (R10)
-	VMOVUPS     Z3, 640(R10)
-	VADDPS      Z3, Z2, Z2
-	VMOVUPS     Z2, 320(R10)
-	MOVQ        136(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        168(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, 64(R10)
-	VMOVUPS     Z3, 704(R10)
-	VADDPS      Z3, Z2, Z2
-	VMOVUPS     Z2, 384(R10)
-	MOVQ        144(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        176(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, 128(R10)
-	VMOVUPS     Z3, 768(R10)
-	VADDPS      Z3, Z2, Z2
-	VMOVUPS     Z2, 448(R10)
-	MOVQ        152(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        184(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, 192(R10)
-	VMOVUPS     Z3, 832(R10)
-	VADDPS      Z3, Z2, Z2
-	VMOVUPS     Z2, 512(R10)
-	MOVQ        CX, SI
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+4, R12
+
+columns:
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z2
+	MOVQ       160(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z3
+	VMOVUPS    Z2, (R10)
+	VMOVUPS    Z3, 640(R10)
+	VADDPS     Z3, Z2, Z2
+	VMOVUPS    Z2, 320(R10)
+	ADDQ       $+8, R11
+	ADDQ       $+64, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+3, R11
+
+rows:
 	VMOVUPS     (R10), Z2
 	VMOVUPS     64(R10), Z3
-	VMOVUPS     Z2, (SI)
+	VMOVUPS     Z2, (BX)
 	VMOVUPS     128(R10), Z4
 	VMOVUPS     192(R10), Z5
-	VMOVUPS     Z5, (SI)(DI*2)
+	VMOVUPS     Z5, (BX)(SI*2)
 	VADDPS      Z4, Z2, Z6
 	VADDPS      Z5, Z3, Z7
 	VADDPS      Z7, Z6, Z8
-	VMOVUPS     Z8, (SI)(DI*1)
+	VMOVUPS     Z8, (BX)(SI*1)
 	VSUBPS      Z7, Z6, Z6
-	VMOVUPS     Z6, (SI)(R8*1)
+	VMOVUPS     Z6, (BX)(DI*1)
 	VFMADD231PS Z1, Z4, Z2
 	VFMADD231PS Z1, Z5, Z3
 	VFMADD231PS Z0, Z3, Z2
-	VMOVUPS     Z2, (SI)(DI*4)
-	ADDQ        R9, SI
-	VMOVUPS     320(R10), Z2
-	VMOVUPS     384(R10), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     448(R10), Z4
-	VMOVUPS     512(R10), Z5
-	VMOVUPS     Z5, (SI)(DI*2)
-	VADDPS      Z4, Z2, Z6
-	VADDPS      Z5, Z3, Z7
-	VADDPS      Z7, Z6, Z8
-	VMOVUPS     Z8, (SI)(DI*1)
-	VSUBPS      Z7, Z6, Z6
-	VMOVUPS     Z6, (SI)(R8*1)
-	VFMADD231PS Z1, Z4, Z2
-	VFMADD231PS Z1, Z5, Z3
-	VFMADD231PS Z0, Z3, Z2
-	VMOVUPS     Z2, (SI)(DI*4)
-	ADDQ        R9, SI
-	VMOVUPS     640(R10), Z2
-	VMOVUPS     704(R10), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     768(R10), Z4
-	VMOVUPS     832(R10), Z5
-	VMOVUPS     Z5, (SI)(DI*2)
-	VADDPS      Z4, Z2, Z6
-	VADDPS      Z5, Z3, Z7
-	VADDPS      Z7, Z6, Z8
-	VMOVUPS     Z8, (SI)(DI*1)
-	VSUBPS      Z7, Z6, Z6
-	VMOVUPS     Z6, (SI)(R8*1)
-	VFMADD231PS Z1, Z4, Z2
-	VFMADD231PS Z1, Z5, Z3
-	VFMADD231PS Z0, Z3, Z2
-	VMOVUPS     Z2, (SI)(DI*4)
-	ADDQ        R9, SI
-	ADDQ        $+64, BX
+	VMOVUPS     Z2, (BX)(SI*4)
+	ADDQ        R8, BX
+	ADDQ        $+320, R10
+	DECQ        R11
+	JNE         rows
+	ADDQ        $+64, DX
 	ADDQ        $+64, CX
-	DECQ        DX
+	DECQ        72(AX)
 	JNE         loop
 	VZEROUPPER
 	RET
@@ -2234,572 +1481,320 @@ TEXT ·winoUpInput3x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 208(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 216(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+4, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R9
+	MOVQ R9, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+4, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 16(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
+	ADDQ    $+24, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         88(AX), DI
-	IMUL3Q       $+3, DI, BX
-	IMUL3Q       $+5, DI, R8
-	LEAQ         1351(AX), R9
-	ANDQ         $-64, R9
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0xbf800000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x40400000, BX
-	VPBROADCASTD BX, Z2
-	MOVL         $0xc0000000, BX
-	VPBROADCASTD BX, Z3
-	XORQ         BX, BX
+	MOVQ         88(AX), SI
+	IMUL3Q       $+3, SI, DX
+	IMUL3Q       $+5, SI, DI
+	LEAQ         1351(AX), R8
+	ANDQ         $-64, R8
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0xbf800000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x40400000, DX
+	VPBROADCASTD DX, Z2
+	MOVL         $0xc0000000, DX
+	VPBROADCASTD DX, Z3
+	XORQ         DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       152(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z4
-	MOVQ       176(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z5
-	MOVQ       128(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z6
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R10
+	MOVQ    R8, R9
+	MOVQ    $+3, R11
+
+columns:
+	MOVQ       152(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Z4
+	MOVQ       176(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Z5
+	MOVQ       128(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Z6
 	VSUBPS     Z5, Z6, Z6
 	VMULPS     Z0, Z6, Z6
 	VMOVUPS    Z6, (R9)
 	VADDPS     Z5, Z4, Z6
 	VMULPS     Z1, Z6, Z6
 	VMOVUPS    Z6, 320(R9)
-	MOVQ       200(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z6
+	MOVQ       200(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Z6
 	VSUBPS     Z4, Z6, Z6
 	VMOVUPS    Z6, 640(R9)
 	VSUBPS     Z5, Z4, Z4
 	VMULPS     Z2, Z4, Z4
 	VMOVUPS    Z4, 960(R9)
-	MOVQ       160(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z4
-	MOVQ       184(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z5
-	MOVQ       136(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z6
-	VSUBPS     Z5, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, 64(R9)
-	VADDPS     Z5, Z4, Z6
-	VMULPS     Z1, Z6, Z6
-	VMOVUPS    Z6, 384(R9)
-	MOVQ       208(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMOVUPS    Z6, 704(R9)
-	VSUBPS     Z5, Z4, Z4
-	VMULPS     Z2, Z4, Z4
-	VMOVUPS    Z4, 1024(R9)
-	MOVQ       168(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z4
-	MOVQ       192(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z5
-	MOVQ       144(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z6
-	VSUBPS     Z5, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, 128(R9)
-	VADDPS     Z5, Z4, Z6
-	VMULPS     Z1, Z6, Z6
-	VMOVUPS    Z6, 448(R9)
-	MOVQ       216(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMOVUPS    Z6, 768(R9)
-	VSUBPS     Z5, Z4, Z4
-	VMULPS     Z2, Z4, Z4
-	VMOVUPS    Z4, 1088(R9)
-	MOVQ       CX, SI
-	VMOVUPS    64(R9), Z4
-	VMOVUPS    128(R9), Z5
-	VMOVUPS    (R9), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, (SI)
-	VMULPS     Z3, Z4, Z6
-	VMOVUPS    Z6, (SI)(DI*1)
-	VSUBPS     Z4, Z5, Z4
-	VMOVUPS    Z4, (SI)(DI*2)
-	ADDQ       R8, SI
-	VMOVUPS    384(R9), Z4
-	VMOVUPS    448(R9), Z5
-	VMOVUPS    320(R9), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, (SI)
-	VMULPS     Z3, Z4, Z6
-	VMOVUPS    Z6, (SI)(DI*1)
-	VSUBPS     Z4, Z5, Z4
-	VMOVUPS    Z4, (SI)(DI*2)
-	ADDQ       R8, SI
-	VMOVUPS    704(R9), Z4
-	VMOVUPS    768(R9), Z5
-	VMOVUPS    640(R9), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, (SI)
-	VMULPS     Z3, Z4, Z6
-	VMOVUPS    Z6, (SI)(DI*1)
-	VSUBPS     Z4, Z5, Z4
-	VMOVUPS    Z4, (SI)(DI*2)
-	ADDQ       R8, SI
-	VMOVUPS    1024(R9), Z4
-	VMOVUPS    1088(R9), Z5
-	VMOVUPS    960(R9), Z6
-	VSUBPS     Z4, Z6, Z6
-	VMULPS     Z0, Z6, Z6
-	VMOVUPS    Z6, (SI)
-	VMULPS     Z3, Z4, Z6
-	VMOVUPS    Z6, (SI)(DI*1)
-	VSUBPS     Z4, Z5, Z4
-	VMOVUPS    Z4, (SI)(DI*2)
-	ADDQ       R8, SI
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R10
+	ADDQ       $+64, R9
+	DECQ       R11
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R8, R9
+	MOVQ       $+4, R10
+
+rows:
+	VMOVUPS 64(R9), Z4
+	VMOVUPS 128(R9), Z5
+	VMOVUPS (R9), Z6
+	VSUBPS  Z4, Z6, Z6
+	VMULPS  Z0, Z6, Z6
+	VMOVUPS Z6, (BX)
+	VMULPS  Z3, Z4, Z6
+	VMOVUPS Z6, (BX)(SI*1)
+	VSUBPS  Z4, Z5, Z4
+	VMOVUPS Z4, (BX)(SI*2)
+	ADDQ    DI, BX
+	ADDQ    $+320, R9
+	DECQ    R10
+	JNE     rows
+	ADDQ    $+64, DX
+	ADDQ    $+64, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput3x2AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·winoUpOutput3x2AVX512(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput3x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   2(DX), R10
-	CMPQ   R10, SI
+	LEAQ   2(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 168(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 784(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 792(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 800(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 808(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 816(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), CX
+	MOVQ   $+3, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R8
+	MOVQ R8, 8(CX)
+	ADDQ BX, DI
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), CX
+	MOVQ $+3, DX
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), DI
+	MOVQ DI, 8(CX)
+	ADDQ BX, R9
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+3, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 160(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 816(AX)
+	ADDQ    $+16, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   104(AX), R8
-	MOVQ   88(AX), R9
-	IMUL3Q $+5, R9, R10
-	IMUL3Q $+3, R10, R11
-	LEAQ   1351(AX), R12
-	ANDQ   $-64, R12
-	XORQ   BX, BX
+	MOVQ   104(AX), DI
+	MOVQ   88(AX), R8
+	IMUL3Q $+5, R8, R9
+	IMUL3Q $+3, R9, R10
+	LEAQ   1351(AX), R11
+	ANDQ   $-64, R11
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), R13
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), R13
-	MOVQ       CX, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI)(R11*1), Z1
-	VADDPS     Z1, Z0, Z2
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    (SI), Z1
-	VADDPS     Z2, Z1, Z1
-	VMOVUPS    Z1, (R12)
-	VMOVUPS    Z0, 320(R12)
-	VMOVUPS    (SI)(R10*2), Z0
-	VADDPS     Z0, Z2, Z0
-	VMOVUPS    Z0, 640(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI)(R11*1), Z1
-	VADDPS     Z1, Z0, Z2
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    (SI), Z1
-	VADDPS     Z2, Z1, Z1
-	VMOVUPS    Z1, 64(R12)
-	VMOVUPS    Z0, 384(R12)
-	VMOVUPS    (SI)(R10*2), Z0
-	VADDPS     Z0, Z2, Z0
-	VMOVUPS    Z0, 704(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI)(R11*1), Z1
-	VADDPS     Z1, Z0, Z2
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    (SI), Z1
-	VADDPS     Z2, Z1, Z1
-	VMOVUPS    Z1, 128(R12)
-	VMOVUPS    Z0, 448(R12)
-	VMOVUPS    (SI)(R10*2), Z0
-	VADDPS     Z0, Z2, Z0
-	VMOVUPS    Z0, 768(R12)
-	VMOVUPS    64(R12), Z0
-	VMOVUPS    (R12), Z1
+	LEAQ    64(DX), R12
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R12
+	MOVQ    CX, BX
+	MOVQ    R11, R13
+	MOVQ    $+3, R14
+
+columns:
+	LEAQ    (BX)(R9*4), SI
+	VMOVUPS (BX)(R9*1), Z0
+	VMOVUPS (BX)(R10*1), Z1
+	VADDPS  Z1, Z0, Z2
+	VSUBPS  Z1, Z0, Z0
+	VMOVUPS (BX), Z1
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, (R13)
+	VMOVUPS Z0, 320(R13)
+	VMOVUPS (BX)(R9*2), Z0
+	VADDPS  Z0, Z2, Z0
+	VMOVUPS Z0, 640(R13)
+	ADDQ    R8, BX
+	ADDQ    $+64, R13
+	DECQ    R14
+	JNE     columns
+	MOVQ    AX, BX
+	MOVQ    R11, R13
+	MOVQ    $+3, SI
+
+rows:
+	VMOVUPS    64(R13), Z0
+	VMOVUPS    (R13), Z1
 	VADDPS     Z0, Z1, Z1
-	VADDPS     (R8)(BX*1), Z1, Z1
+	VADDPS     (DI)(DX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z1, Z1
+	MOVQ       776(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Z1, Z1
 
 store0:
-	MOVQ       128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z1, (SI)(BX*1)
-	VMOVUPS    128(R12), Z1
+	MOVQ       128(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS    Z1, (R14)(DX*1)
+	VMOVUPS    128(R13), Z1
 	VADDPS     Z1, Z0, Z0
-	VADDPS     (R8)(BX*1), Z0, Z0
+	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
+	MOVQ       784(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Z0, Z0
 
 store1:
-	MOVQ       136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z0, (SI)(BX*1)
-	VMOVUPS    384(R12), Z0
-	VMOVUPS    320(R12), Z1
-	VADDPS     Z0, Z1, Z1
-	VADDPS     (R8)(BX*1), Z1, Z1
-	CMPQ       16(AX), $+0
-	JEQ        store2
-	MOVQ       792(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z1, Z1
-
-store2:
-	MOVQ       144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z1, (SI)(BX*1)
-	VMOVUPS    448(R12), Z1
-	VADDPS     Z1, Z0, Z0
-	VADDPS     (R8)(BX*1), Z0, Z0
-	CMPQ       16(AX), $+0
-	JEQ        store3
-	MOVQ       800(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
-
-store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z0, (SI)(BX*1)
-	VMOVUPS    704(R12), Z0
-	VMOVUPS    640(R12), Z1
-	VADDPS     Z0, Z1, Z1
-	VADDPS     (R8)(BX*1), Z1, Z1
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z1, Z1
-
-store4:
-	MOVQ       160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z1, (SI)(BX*1)
-	VMOVUPS    768(R12), Z1
-	VADDPS     Z1, Z0, Z0
-	VADDPS     (R8)(BX*1), Z0, Z0
-	CMPQ       16(AX), $+0
-	JEQ        store5
-	MOVQ       816(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
-
-store5:
-	MOVQ    168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS Z0, (SI)(BX*1)
-	ADDQ    $+64, BX
+	MOVQ    136(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS Z0, (R14)(DX*1)
+	ADDQ    $+16, BX
+	ADDQ    $+320, R13
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+64, DX
 	ADDQ    $+64, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -2810,173 +1805,123 @@ TEXT ·winoUpGradient3x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   2(DX), R10
-	CMPQ   R10, SI
+	LEAQ   2(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 168(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+3, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R8
+	MOVQ R8, 8(CX)
+	ADDQ BX, DI
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+3, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 8(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
+	ADDQ    $+16, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, BX
-	IMUL3Q $+5, DI, R8
-	LEAQ   1351(AX), R9
-	ANDQ   $-64, R9
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DX
+	IMUL3Q $+5, SI, DI
+	LEAQ   1351(AX), R8
+	ANDQ   $-64, R8
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       128(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z0
-	MOVQ       144(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z1
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R10
+	MOVQ    R8, R9
+	MOVQ    $+2, R11
+
+columns:
+	MOVQ       128(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Z0
+	MOVQ       144(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Z1
 	VMOVUPS    Z0, (R9)
-	MOVQ       160(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z2
+	MOVQ       160(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Z2
 	VMOVUPS    Z2, 640(R9)
 	VADDPS     Z2, Z0, Z0
 	VADDPS     Z1, Z0, Z2
 	VMOVUPS    Z2, 320(R9)
 	VSUBPS     Z1, Z0, Z0
 	VMOVUPS    Z0, 960(R9)
-	MOVQ       136(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z0
-	MOVQ       152(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z1
-	VMOVUPS    Z0, 64(R9)
-	MOVQ       168(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Z2
-	VMOVUPS    Z2, 704(R9)
-	VADDPS     Z2, Z0, Z0
-	VADDPS     Z1, Z0, Z2
-	VMOVUPS    Z2, 384(R9)
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 1024(R9)
-	MOVQ       CX, SI
-	VMOVUPS    (R9), Z0
-	VMOVUPS    64(R9), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    Z1, (SI)(DI*2)
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(DI*1)
-	ADDQ       R8, SI
-	VMOVUPS    320(R9), Z0
-	VMOVUPS    384(R9), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    Z1, (SI)(DI*2)
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(DI*1)
-	ADDQ       R8, SI
-	VMOVUPS    640(R9), Z0
-	VMOVUPS    704(R9), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    Z1, (SI)(DI*2)
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(DI*1)
-	ADDQ       R8, SI
-	VMOVUPS    960(R9), Z0
-	VMOVUPS    1024(R9), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    Z1, (SI)(DI*2)
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(DI*1)
-	ADDQ       R8, SI
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R10
+	ADDQ       $+64, R9
+	DECQ       R11
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R8, R9
+	MOVQ       $+4, R10
+
+rows:
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, (BX)(SI*2)
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (BX)(SI*1)
+	ADDQ    DI, BX
+	ADDQ    $+320, R9
+	DECQ    R10
+	JNE     rows
+	ADDQ    $+64, DX
+	ADDQ    $+64, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -2986,745 +1931,360 @@ TEXT ·winoUpInput3x3AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 216(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 224(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 240(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 248(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+4, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+4, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 24(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 216(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 248(AX)
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         88(AX), DI
-	IMUL3Q       $+3, DI, R8
-	IMUL3Q       $+5, DI, R9
-	LEAQ         1351(AX), R10
-	ANDQ         $-64, R10
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0xbf800000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x40400000, BX
-	VPBROADCASTD BX, Z2
-	XORQ         BX, BX
+	MOVQ         88(AX), SI
+	IMUL3Q       $+3, SI, DI
+	IMUL3Q       $+5, SI, R8
+	LEAQ         1351(AX), R9
+	ANDQ         $-64, R9
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0xbf800000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x40400000, DX
+	VPBROADCASTD DX, Z2
+	XORQ         DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       160(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z3
-	MOVQ       192(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z4
-	MOVQ       128(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+4, R12
+
+columns:
+	MOVQ       160(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z3
+	MOVQ       192(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z4
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z5
 	VSUBPS     Z4, Z5, Z5
 	VMULPS     Z0, Z5, Z5
 	VMOVUPS    Z5, (R10)
 	VADDPS     Z4, Z3, Z5
 	VMULPS     Z1, Z5, Z5
 	VMOVUPS    Z5, 320(R10)
-	MOVQ       224(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
+	MOVQ       224(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z5
 	VSUBPS     Z3, Z5, Z5
 	VMOVUPS    Z5, 640(R10)
 	VSUBPS     Z4, Z3, Z3
 	VMULPS     Z2, Z3, Z3
 	VMOVUPS    Z3, 960(R10)
-	MOVQ       168(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z3
-	MOVQ       200(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z4
-	MOVQ       136(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	VSUBPS     Z4, Z5, Z5
-	VMULPS     Z0, Z5, Z5
-	VMOVUPS    Z5, 64(R10)
-	VADDPS     Z4, Z3, Z5
-	VMULPS     Z1, Z5, Z5
-	VMOVUPS    Z5, 384(R10)
-	MOVQ       232(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	VSUBPS     Z3, Z5, Z5
-	VMOVUPS    Z5, 704(R10)
-	VSUBPS     Z4, Z3, Z3
-	VMULPS     Z2, Z3, Z3
-	VMOVUPS    Z3, 1024(R10)
-	MOVQ       176(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z3
-	MOVQ       208(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z4
-	MOVQ       144(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	VSUBPS     Z4, Z5, Z5
-	VMULPS     Z0, Z5, Z5
-	VMOVUPS    Z5, 128(R10)
-	VADDPS     Z4, Z3, Z5
-	VMULPS     Z1, Z5, Z5
-	VMOVUPS    Z5, 448(R10)
-	MOVQ       240(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	VSUBPS     Z3, Z5, Z5
-	VMOVUPS    Z5, 768(R10)
-	VSUBPS     Z4, Z3, Z3
-	VMULPS     Z2, Z3, Z3
-	VMOVUPS    Z3, 1088(R10)
-	MOVQ       184(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z3
-	MOVQ       216(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z4
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	VSUBPS     Z4, Z5, Z5
-	VMULPS     Z0, Z5, Z5
-	VMOVUPS    Z5, 192(R10)
-	VADDPS     Z4, Z3, Z5
-	VMULPS     Z1, Z5, Z5
-	VMOVUPS    Z5, 512(R10)
-	MOVQ       248(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z5
-	VSUBPS     Z3, Z5, Z5
-	VMOVUPS    Z5, 832(R10)
-	VSUBPS     Z4, Z3, Z3
-	VMULPS     Z2, Z3, Z3
-	VMOVUPS    Z3, 1152(R10)
-	MOVQ       CX, SI
-	VMOVUPS    64(R10), Z3
-	VMOVUPS    128(R10), Z4
-	VMOVUPS    (R10), Z5
-	VSUBPS     Z4, Z5, Z5
-	VMULPS     Z0, Z5, Z5
-	VMOVUPS    Z5, (SI)
-	VADDPS     Z4, Z3, Z5
-	VMULPS     Z1, Z5, Z5
-	VMOVUPS    Z5, (SI)(DI*1)
-	VMOVUPS    192(R10), Z5
-	VSUBPS     Z3, Z5, Z5
-	VMOVUPS    Z5, (SI)(DI*2)
-	VSUBPS     Z4, Z3, Z3
-	VMULPS     Z2, Z3, Z3
-	VMOVUPS    Z3, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    384(R10), Z3
-	VMOVUPS    448(R10), Z4
-	VMOVUPS    320(R10), Z5
-	VSUBPS     Z4, Z5, Z5
-	VMULPS     Z0, Z5, Z5
-	VMOVUPS    Z5, (SI)
-	VADDPS     Z4, Z3, Z5
-	VMULPS     Z1, Z5, Z5
-	VMOVUPS    Z5, (SI)(DI*1)
-	VMOVUPS    512(R10), Z5
-	VSUBPS     Z3, Z5, Z5
-	VMOVUPS    Z5, (SI)(DI*2)
-	VSUBPS     Z4, Z3, Z3
-	VMULPS     Z2, Z3, Z3
-	VMOVUPS    Z3, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    704(R10), Z3
-	VMOVUPS    768(R10), Z4
-	VMOVUPS    640(R10), Z5
-	VSUBPS     Z4, Z5, Z5
-	VMULPS     Z0, Z5, Z5
-	VMOVUPS    Z5, (SI)
-	VADDPS     Z4, Z3, Z5
-	VMULPS     Z1, Z5, Z5
-	VMOVUPS    Z5, (SI)(DI*1)
-	VMOVUPS    832(R10), Z5
-	VSUBPS     Z3, Z5, Z5
-	VMOVUPS    Z5, (SI)(DI*2)
-	VSUBPS     Z4, Z3, Z3
-	VMULPS     Z2, Z3, Z3
-	VMOVUPS    Z3, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    1024(R10), Z3
-	VMOVUPS    1088(R10), Z4
-	VMOVUPS    960(R10), Z5
-	VSUBPS     Z4, Z5, Z5
-	VMULPS     Z0, Z5, Z5
-	VMOVUPS    Z5, (SI)
-	VADDPS     Z4, Z3, Z5
-	VMULPS     Z1, Z5, Z5
-	VMOVUPS    Z5, (SI)(DI*1)
-	VMOVUPS    1152(R10), Z5
-	VSUBPS     Z3, Z5, Z5
-	VMOVUPS    Z5, (SI)(DI*2)
-	VSUBPS     Z4, Z3, Z3
-	VMULPS     Z2, Z3, Z3
-	VMOVUPS    Z3, (SI)(R8*1)
-	ADDQ       R9, SI
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R11
+	ADDQ       $+64, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+4, R11
+
+rows:
+	VMOVUPS 64(R10), Z3
+	VMOVUPS 128(R10), Z4
+	VMOVUPS (R10), Z5
+	VSUBPS  Z4, Z5, Z5
+	VMULPS  Z0, Z5, Z5
+	VMOVUPS Z5, (BX)
+	VADDPS  Z4, Z3, Z5
+	VMULPS  Z1, Z5, Z5
+	VMOVUPS Z5, (BX)(SI*1)
+	VMOVUPS 192(R10), Z5
+	VSUBPS  Z3, Z5, Z5
+	VMOVUPS Z5, (BX)(SI*2)
+	VSUBPS  Z4, Z3, Z3
+	VMULPS  Z2, Z3, Z3
+	VMOVUPS Z3, (BX)(DI*1)
+	ADDQ    R8, BX
+	ADDQ    $+320, R10
+	DECQ    R11
+	JNE     rows
+	ADDQ    $+64, DX
+	ADDQ    $+64, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput3x3AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·winoUpOutput3x3AVX512(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput3x3AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 784(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 792(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 800(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 808(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 816(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 824(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 832(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 840(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), CX
+	MOVQ   $+3, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), CX
+	MOVQ $+3, DX
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), DI
+	MOVQ DI, 8(CX)
+	LEAQ (R8)(SI*2), DI
+	MOVQ DI, 16(CX)
+	ADDQ BX, R9
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+3, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 16(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 664(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 160(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 168(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 816(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 176(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 824(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 184(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 832(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 192(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 840(AX)
+	ADDQ    $+24, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   104(AX), R8
-	MOVQ   88(AX), R9
-	IMUL3Q $+5, R9, R10
-	IMUL3Q $+3, R10, R11
-	LEAQ   1351(AX), R12
-	ANDQ   $-64, R12
-	XORQ   BX, BX
+	MOVQ   104(AX), DI
+	MOVQ   88(AX), R8
+	IMUL3Q $+5, R8, R9
+	IMUL3Q $+3, R9, R10
+	LEAQ   1351(AX), R11
+	ANDQ   $-64, R11
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), R13
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), R13
-	MOVQ       CX, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI)(R11*1), Z1
+	LEAQ    64(DX), R12
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R12
+	MOVQ    CX, BX
+	MOVQ    R11, R13
+	MOVQ    $+4, R14
+
+columns:
+	LEAQ    (BX)(R9*4), SI
+	VMOVUPS (BX)(R9*1), Z0
+	VMOVUPS (BX)(R10*1), Z1
+	VADDPS  Z1, Z0, Z2
+	VSUBPS  Z1, Z0, Z0
+	VMOVUPS (BX), Z1
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, (R13)
+	VMOVUPS Z0, 320(R13)
+	VMOVUPS (BX)(R9*2), Z0
+	VADDPS  Z0, Z2, Z0
+	VMOVUPS Z0, 640(R13)
+	ADDQ    R8, BX
+	ADDQ    $+64, R13
+	DECQ    R14
+	JNE     columns
+	MOVQ    AX, BX
+	MOVQ    R11, R13
+	MOVQ    $+3, SI
+
+rows:
+	VMOVUPS    64(R13), Z0
+	VMOVUPS    192(R13), Z1
 	VADDPS     Z1, Z0, Z2
 	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    (SI), Z1
+	VMOVUPS    (R13), Z1
 	VADDPS     Z2, Z1, Z1
-	VMOVUPS    Z1, (R12)
-	VMOVUPS    Z0, 320(R12)
-	VMOVUPS    (SI)(R10*2), Z0
-	VADDPS     Z0, Z2, Z0
-	VMOVUPS    Z0, 640(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI)(R11*1), Z1
-	VADDPS     Z1, Z0, Z2
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    (SI), Z1
-	VADDPS     Z2, Z1, Z1
-	VMOVUPS    Z1, 64(R12)
-	VMOVUPS    Z0, 384(R12)
-	VMOVUPS    (SI)(R10*2), Z0
-	VADDPS     Z0, Z2, Z0
-	VMOVUPS    Z0, 704(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI)(R11*1), Z1
-	VADDPS     Z1, Z0, Z2
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    (SI), Z1
-	VADDPS     Z2, Z1, Z1
-	VMOVUPS    Z1, 128(R12)
-	VMOVUPS    Z0, 448(R12)
-	VMOVUPS    (SI)(R10*2), Z0
-	VADDPS     Z0, Z2, Z0
-	VMOVUPS    Z0, 768(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z0
-	VMOVUPS    (SI)(R11*1), Z1
-	VADDPS     Z1, Z0, Z2
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    (SI), Z1
-	VADDPS     Z2, Z1, Z1
-	VMOVUPS    Z1, 192(R12)
-	VMOVUPS    Z0, 512(R12)
-	VMOVUPS    (SI)(R10*2), Z0
-	VADDPS     Z0, Z2, Z0
-	VMOVUPS    Z0, 832(R12)
-	VMOVUPS    64(R12), Z0
-	VMOVUPS    192(R12), Z1
-	VADDPS     Z1, Z0, Z2
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    (R12), Z1
-	VADDPS     Z2, Z1, Z1
-	VADDPS     (R8)(BX*1), Z1, Z1
+	VADDPS     (DI)(DX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z1, Z1
+	MOVQ       776(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Z1, Z1
 
 store0:
-	MOVQ       128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Z0, Z0
+	MOVQ       128(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS    Z1, (R14)(DX*1)
+	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
+	MOVQ       784(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Z0, Z0
 
 store1:
-	MOVQ       136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z0, (SI)(BX*1)
-	VMOVUPS    128(R12), Z0
+	MOVQ       136(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS    Z0, (R14)(DX*1)
+	VMOVUPS    128(R13), Z0
 	VADDPS     Z0, Z2, Z0
-	VADDPS     (R8)(BX*1), Z0, Z0
+	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       792(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
+	MOVQ       792(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Z0, Z0
 
 store2:
-	MOVQ       144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z0, (SI)(BX*1)
-	VMOVUPS    384(R12), Z0
-	VMOVUPS    512(R12), Z1
-	VADDPS     Z1, Z0, Z2
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    320(R12), Z1
-	VADDPS     Z2, Z1, Z1
-	VADDPS     (R8)(BX*1), Z1, Z1
-	CMPQ       16(AX), $+0
-	JEQ        store3
-	MOVQ       800(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z1, Z1
-
-store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Z0, Z0
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
-
-store4:
-	MOVQ       160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z0, (SI)(BX*1)
-	VMOVUPS    448(R12), Z0
-	VADDPS     Z0, Z2, Z0
-	VADDPS     (R8)(BX*1), Z0, Z0
-	CMPQ       16(AX), $+0
-	JEQ        store5
-	MOVQ       816(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
-
-store5:
-	MOVQ       168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z0, (SI)(BX*1)
-	VMOVUPS    704(R12), Z0
-	VMOVUPS    832(R12), Z1
-	VADDPS     Z1, Z0, Z2
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    640(R12), Z1
-	VADDPS     Z2, Z1, Z1
-	VADDPS     (R8)(BX*1), Z1, Z1
-	CMPQ       16(AX), $+0
-	JEQ        store6
-	MOVQ       824(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z1, Z1
-
-store6:
-	MOVQ       176(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Z0, Z0
-	CMPQ       16(AX), $+0
-	JEQ        store7
-	MOVQ       832(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
-
-store7:
-	MOVQ       184(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z0, (SI)(BX*1)
-	VMOVUPS    768(R12), Z0
-	VADDPS     Z0, Z2, Z0
-	VADDPS     (R8)(BX*1), Z0, Z0
-	CMPQ       16(AX), $+0
-	JEQ        store8
-	MOVQ       840(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z0, Z0
-
-store8:
-	MOVQ    192(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS Z0, (SI)(BX*1)
-	ADDQ    $+64, BX
+	MOVQ    144(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS Z0, (R14)(DX*1)
+	ADDQ    $+24, BX
+	ADDQ    $+320, R13
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+64, DX
 	ADDQ    $+64, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -3735,229 +2295,135 @@ TEXT ·winoUpGradient3x3AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+3, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R9
+	MOVQ R9, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+3, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 16(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
+	ADDQ    $+24, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, R8
-	IMUL3Q $+5, DI, R9
-	LEAQ   1351(AX), R10
-	ANDQ   $-64, R10
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DI
+	IMUL3Q $+5, SI, R8
+	LEAQ   1351(AX), R9
+	ANDQ   $-64, R9
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       128(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z0
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z1
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+3, R12
+
+columns:
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z0
+	MOVQ       152(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z1
 	VMOVUPS    Z0, (R10)
-	MOVQ       176(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z2
+	MOVQ       176(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z2
 	VMOVUPS    Z2, 640(R10)
 	VADDPS     Z2, Z0, Z0
 	VADDPS     Z1, Z0, Z2
 	VMOVUPS    Z2, 320(R10)
 	VSUBPS     Z1, Z0, Z0
 	VMOVUPS    Z0, 960(R10)
-	MOVQ       136(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z0
-	MOVQ       160(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z1
-	VMOVUPS    Z0, 64(R10)
-	MOVQ       184(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z2
-	VMOVUPS    Z2, 704(R10)
-	VADDPS     Z2, Z0, Z0
-	VADDPS     Z1, Z0, Z2
-	VMOVUPS    Z2, 384(R10)
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 1024(R10)
-	MOVQ       144(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z0
-	MOVQ       168(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z1
-	VMOVUPS    Z0, 128(R10)
-	MOVQ       192(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Z2
-	VMOVUPS    Z2, 768(R10)
-	VADDPS     Z2, Z0, Z0
-	VADDPS     Z1, Z0, Z2
-	VMOVUPS    Z2, 448(R10)
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 1088(R10)
-	MOVQ       CX, SI
-	VMOVUPS    (R10), Z0
-	VMOVUPS    64(R10), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    128(R10), Z2
-	VMOVUPS    Z2, (SI)(DI*2)
-	VADDPS     Z2, Z0, Z0
-	VADDPS     Z1, Z0, Z2
-	VMOVUPS    Z2, (SI)(DI*1)
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    320(R10), Z0
-	VMOVUPS    384(R10), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    448(R10), Z2
-	VMOVUPS    Z2, (SI)(DI*2)
-	VADDPS     Z2, Z0, Z0
-	VADDPS     Z1, Z0, Z2
-	VMOVUPS    Z2, (SI)(DI*1)
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    640(R10), Z0
-	VMOVUPS    704(R10), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    768(R10), Z2
-	VMOVUPS    Z2, (SI)(DI*2)
-	VADDPS     Z2, Z0, Z0
-	VADDPS     Z1, Z0, Z2
-	VMOVUPS    Z2, (SI)(DI*1)
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    960(R10), Z0
-	VMOVUPS    1024(R10), Z1
-	VMOVUPS    Z0, (SI)
-	VMOVUPS    1088(R10), Z2
-	VMOVUPS    Z2, (SI)(DI*2)
-	VADDPS     Z2, Z0, Z0
-	VADDPS     Z1, Z0, Z2
-	VMOVUPS    Z2, (SI)(DI*1)
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    Z0, (SI)(R8*1)
-	ADDQ       R9, SI
-	ADDQ       $+64, BX
-	ADDQ       $+64, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R11
+	ADDQ       $+64, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+4, R11
+
+rows:
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS Z0, (BX)
+	VMOVUPS 128(R10), Z2
+	VMOVUPS Z2, (BX)(SI*2)
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z1, Z0, Z2
+	VMOVUPS Z2, (BX)(SI*1)
+	VSUBPS  Z1, Z0, Z0
+	VMOVUPS Z0, (BX)(DI*1)
+	ADDQ    R8, BX
+	ADDQ    $+320, R10
+	DECQ    R11
+	JNE     rows
+	ADDQ    $+64, DX
+	ADDQ    $+64, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -3967,347 +2433,146 @@ TEXT ·winoUpInput3x4AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   5(DX), R10
-	CMPQ   R10, SI
+	LEAQ   5(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 160(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 200(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 208(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 240(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 248(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 264(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 272(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 280(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+4, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R10
+	MOVQ R10, 24(DX)
+	LEAQ (R8)(SI*4), R8
+	MOVQ R8, 32(DX)
+	ADDQ BX, DI
+	ADDQ $+40, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+4, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 24(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 32(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 200(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 240(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 248(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 256(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 264(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 272(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 280(AX)
+	ADDQ    $+40, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         88(AX), DI
-	IMUL3Q       $+3, DI, R8
-	IMUL3Q       $+5, DI, R9
-	LEAQ         1351(AX), R10
-	ANDQ         $-64, R10
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0xbf800000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x40400000, BX
-	VPBROADCASTD BX, Z2
-	XORQ         BX, BX
+	MOVQ         88(AX), SI
+	IMUL3Q       $+3, SI, DI
+	IMUL3Q       $+5, SI, R8
+	LEAQ         1351(AX), R9
+	ANDQ         $-64, R9
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0xbf800000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x40400000, DX
+	VPBROADCASTD DX, Z2
+	XORQ         DX, DX
 
 loop:
-	LEAQ         64(BX), SI
-	CMPQ         DX, $+1
-	CMOVQEQ      112(AX), SI
-	MOVQ         168(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         208(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         128(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z4, Z5, Z5
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, (R10)
-	VADDPS       Z4, Z3, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, 320(R10)
-	MOVQ         248(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, 640(R10)
-	VSUBPS       Z4, Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, 960(R10)
-	MOVQ         176(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         216(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         136(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z4, Z5, Z5
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, 64(R10)
-	VADDPS       Z4, Z3, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, 384(R10)
-	MOVQ         256(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, 704(R10)
-	VSUBPS       Z4, Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, 1024(R10)
-	MOVQ         184(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         224(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         144(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z4, Z5, Z5
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, 128(R10)
-	VADDPS       Z4, Z3, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, 448(R10)
-	MOVQ         264(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, 768(R10)
-	VSUBPS       Z4, Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, 1088(R10)
-	MOVQ         192(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         232(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         152(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z4, Z5, Z5
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, 192(R10)
-	VADDPS       Z4, Z3, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, 512(R10)
-	MOVQ         272(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, 832(R10)
-	VSUBPS       Z4, Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, 1152(R10)
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z4, Z5, Z5
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, 256(R10)
-	VADDPS       Z4, Z3, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, 576(R10)
-	MOVQ         280(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, 896(R10)
-	VSUBPS       Z4, Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, 1216(R10)
-	MOVQ         CX, SI
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+5, R12
+
+columns:
+	MOVQ       168(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z3
+	MOVQ       208(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z4
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z5
+	VSUBPS     Z4, Z5, Z5
+	VMULPS     Z0, Z5, Z5
+	VMOVUPS    Z5, (R10)
+	VADDPS     Z4, Z3, Z5
+	VMULPS     Z1, Z5, Z5
+	VMOVUPS    Z5, 320(R10)
+	MOVQ       248(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z5
+	VSUBPS     Z3, Z5, Z5
+	VMOVUPS    Z5, 640(R10)
+	VSUBPS     Z4, Z3, Z3
+	VMULPS     Z2, Z3, Z3
+	VMOVUPS    Z3, 960(R10)
+	ADDQ       $+8, R11
+	ADDQ       $+64, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+4, R11
+
+rows:
 	VMOVUPS      64(R10), Z3
 	VMOVUPS      128(R10), Z4
 	VMOVUPS      192(R10), Z5
@@ -4316,590 +2581,264 @@ loop:
 	VMOVUPS      256(R10), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, (SI)(DI*2)
+	VMOVUPS      Z7, (BX)(SI*2)
 	VMOVUPS      (R10), Z7
 	VSUBPS       Z4, Z7, Z7
 	VMOVAPS      Z6, Z8
 	VFMADD231PS  Z0, Z7, Z8
-	VMOVUPS      Z8, (SI)
-	VMOVUPS      Z6, (SI)(DI*4)
+	VMOVUPS      Z8, (BX)
+	VMOVUPS      Z6, (BX)(SI*4)
 	VMOVAPS      Z5, Z6
 	VFNMADD231PS Z0, Z3, Z6
-	VMOVUPS      Z6, (SI)(DI*1)
+	VMOVUPS      Z6, (BX)(SI*1)
 	VSUBPS       Z4, Z3, Z3
 	VFMADD231PS  Z0, Z3, Z5
-	VMOVUPS      Z5, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      384(R10), Z3
-	VMOVUPS      448(R10), Z4
-	VMOVUPS      512(R10), Z5
-	VSUBPS       Z3, Z5, Z6
-	VSUBPS       Z4, Z5, Z5
-	VMOVUPS      576(R10), Z7
-	VSUBPS       Z4, Z7, Z7
-	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, (SI)(DI*2)
-	VMOVUPS      320(R10), Z7
-	VSUBPS       Z4, Z7, Z7
-	VMOVAPS      Z6, Z8
-	VFMADD231PS  Z0, Z7, Z8
-	VMOVUPS      Z8, (SI)
-	VMOVUPS      Z6, (SI)(DI*4)
-	VMOVAPS      Z5, Z6
-	VFNMADD231PS Z0, Z3, Z6
-	VMOVUPS      Z6, (SI)(DI*1)
-	VSUBPS       Z4, Z3, Z3
-	VFMADD231PS  Z0, Z3, Z5
-	VMOVUPS      Z5, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      704(R10), Z3
-	VMOVUPS      768(R10), Z4
-	VMOVUPS      832(R10), Z5
-	VSUBPS       Z3, Z5, Z6
-	VSUBPS       Z4, Z5, Z5
-	VMOVUPS      896(R10), Z7
-	VSUBPS       Z4, Z7, Z7
-	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, (SI)(DI*2)
-	VMOVUPS      640(R10), Z7
-	VSUBPS       Z4, Z7, Z7
-	VMOVAPS      Z6, Z8
-	VFMADD231PS  Z0, Z7, Z8
-	VMOVUPS      Z8, (SI)
-	VMOVUPS      Z6, (SI)(DI*4)
-	VMOVAPS      Z5, Z6
-	VFNMADD231PS Z0, Z3, Z6
-	VMOVUPS      Z6, (SI)(DI*1)
-	VSUBPS       Z4, Z3, Z3
-	VFMADD231PS  Z0, Z3, Z5
-	VMOVUPS      Z5, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      1024(R10), Z3
-	VMOVUPS      1088(R10), Z4
-	VMOVUPS      1152(R10), Z5
-	VSUBPS       Z3, Z5, Z6
-	VSUBPS       Z4, Z5, Z5
-	VMOVUPS      1216(R10), Z7
-	VSUBPS       Z4, Z7, Z7
-	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, (SI)(DI*2)
-	VMOVUPS      960(R10), Z7
-	VSUBPS       Z4, Z7, Z7
-	VMOVAPS      Z6, Z8
-	VFMADD231PS  Z0, Z7, Z8
-	VMOVUPS      Z8, (SI)
-	VMOVUPS      Z6, (SI)(DI*4)
-	VMOVAPS      Z5, Z6
-	VFNMADD231PS Z0, Z3, Z6
-	VMOVUPS      Z6, (SI)(DI*1)
-	VSUBPS       Z4, Z3, Z3
-	VFMADD231PS  Z0, Z3, Z5
-	VMOVUPS      Z5, (SI)(R8*1)
-	ADDQ         R9, SI
-	ADDQ         $+64, BX
+	VMOVUPS      Z5, (BX)(DI*1)
+	ADDQ         R8, BX
+	ADDQ         $+320, R10
+	DECQ         R11
+	JNE          rows
+	ADDQ         $+64, DX
 	ADDQ         $+64, CX
-	DECQ         DX
+	DECQ         72(AX)
 	JNE          loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput3x4AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·winoUpOutput3x4AVX512(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput3x4AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 216(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 784(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 792(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 800(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 808(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 816(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 824(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 832(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 840(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 848(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 856(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 864(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), DX
+	MOVQ   $+3, R10
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R11
+	MOVQ R11, 8(DX)
+	LEAQ (R8)(SI*2), R11
+	MOVQ R11, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R10
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), DX
+	MOVQ $+3, DI
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, R9
+	ADDQ $+32, DX
+	DECQ DI
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+3, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 16(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 664(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 24(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 672(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 160(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 168(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 816(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 176(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 824(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 184(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 832(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 192(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 840(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 200(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 848(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 208(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 856(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 216(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 864(AX)
+	ADDQ    $+32, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         104(AX), R8
-	MOVQ         88(AX), R9
-	IMUL3Q       $+5, R9, R10
-	IMUL3Q       $+3, R10, R11
-	LEAQ         1351(AX), R12
-	ANDQ         $-64, R12
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0x40800000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x41000000, BX
-	VPBROADCASTD BX, Z2
-	XORQ         BX, BX
+	MOVQ         104(AX), DI
+	MOVQ         88(AX), R8
+	IMUL3Q       $+5, R8, R9
+	IMUL3Q       $+3, R9, R10
+	LEAQ         1351(AX), R11
+	ANDQ         $-64, R11
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x40800000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x41000000, DX
+	VPBROADCASTD DX, Z2
+	XORQ         DX, DX
 
 loop:
-	LEAQ       64(BX), R13
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), R13
-	MOVQ       CX, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z3
-	VMOVUPS    (SI)(R11*1), Z4
+	LEAQ    64(DX), R12
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R12
+	MOVQ    CX, BX
+	MOVQ    R11, R13
+	MOVQ    $+5, R14
+
+columns:
+	LEAQ    (BX)(R9*4), SI
+	VMOVUPS (BX)(R9*1), Z3
+	VMOVUPS (BX)(R10*1), Z4
+	VADDPS  Z4, Z3, Z5
+	VSUBPS  Z4, Z3, Z3
+	VMOVUPS (BX), Z4
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z3, 320(R13)
+	VMOVUPS (BX)(R9*2), Z3
+	VADDPS  Z3, Z5, Z3
+	VMOVUPS Z3, 640(R13)
+	ADDQ    R8, BX
+	ADDQ    $+64, R13
+	DECQ    R14
+	JNE     columns
+	MOVQ    AX, BX
+	MOVQ    R11, R13
+	MOVQ    $+3, SI
+
+rows:
+	VMOVUPS    64(R13), Z3
+	VMOVUPS    192(R13), Z4
 	VADDPS     Z4, Z3, Z5
 	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    (SI), Z4
-	VADDPS     Z5, Z4, Z4
-	VMOVUPS    Z4, (R12)
-	VMOVUPS    Z3, 320(R12)
-	VMOVUPS    (SI)(R10*2), Z3
-	VADDPS     Z3, Z5, Z3
-	VMOVUPS    Z3, 640(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z3
-	VMOVUPS    (SI)(R11*1), Z4
-	VADDPS     Z4, Z3, Z5
-	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    (SI), Z4
-	VADDPS     Z5, Z4, Z4
-	VMOVUPS    Z4, 64(R12)
-	VMOVUPS    Z3, 384(R12)
-	VMOVUPS    (SI)(R10*2), Z3
-	VADDPS     Z3, Z5, Z3
-	VMOVUPS    Z3, 704(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z3
-	VMOVUPS    (SI)(R11*1), Z4
-	VADDPS     Z4, Z3, Z5
-	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    (SI), Z4
-	VADDPS     Z5, Z4, Z4
-	VMOVUPS    Z4, 128(R12)
-	VMOVUPS    Z3, 448(R12)
-	VMOVUPS    (SI)(R10*2), Z3
-	VADDPS     Z3, Z5, Z3
-	VMOVUPS    Z3, 768(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z3
-	VMOVUPS    (SI)(R11*1), Z4
-	VADDPS     Z4, Z3, Z5
-	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    (SI), Z4
-	VADDPS     Z5, Z4, Z4
-	VMOVUPS    Z4, 192(R12)
-	VMOVUPS    Z3, 512(R12)
-	VMOVUPS    (SI)(R10*2), Z3
-	VADDPS     Z3, Z5, Z3
-	VMOVUPS    Z3, 832(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Z3
-	VMOVUPS    (SI)(R11*1), Z4
-	VADDPS     Z4, Z3, Z5
-	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    (SI), Z4
-	VADDPS     Z5, Z4, Z4
-	VMOVUPS    Z4, 256(R12)
-	VMOVUPS    Z3, 576(R12)
-	VMOVUPS    (SI)(R10*2), Z3
-	VADDPS     Z3, Z5, Z3
-	VMOVUPS    Z3, 896(R12)
-	VMOVUPS    64(R12), Z3
-	VMOVUPS    192(R12), Z4
-	VADDPS     Z4, Z3, Z5
-	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    256(R12), Z4
-	VMOVUPS    (R12), Z6
+	VMOVUPS    256(R13), Z4
+	VMOVUPS    (R13), Z6
 	VADDPS     Z5, Z6, Z6
 	VADDPS     Z4, Z6, Z6
-	VADDPS     (R8)(BX*1), Z6, Z6
+	VADDPS     (DI)(DX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z6, Z6
+	MOVQ       776(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Z6, Z6
 
 store0:
-	MOVQ        128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Z6, (SI)(BX*1)
+	MOVQ        128(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS     Z6, (R14)(DX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
-	VADDPS      (R8)(BX*1), Z6, Z6
+	VADDPS      (DI)(DX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Z6, Z6
+	MOVQ        784(BX), R14
+	PREFETCHT0  (R14)(R12*1)
+	VADDPS      (R14)(DX*1), Z6, Z6
 
 store1:
-	MOVQ        136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Z6, (SI)(BX*1)
+	MOVQ        136(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS     Z6, (R14)(DX*1)
 	VFMADD231PS Z1, Z4, Z5
-	VADDPS      (R8)(BX*1), Z5, Z5
+	VADDPS      (DI)(DX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Z5, Z5
+	MOVQ        792(BX), R14
+	PREFETCHT0  (R14)(R12*1)
+	VADDPS      (R14)(DX*1), Z5, Z5
 
 store2:
-	MOVQ        144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Z5, (SI)(BX*1)
+	MOVQ        144(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS     Z5, (R14)(DX*1)
 	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     128(R12), Z4
+	VMOVUPS     128(R13), Z4
 	VADDPS      Z4, Z3, Z3
-	VADDPS      (R8)(BX*1), Z3, Z3
+	VADDPS      (DI)(DX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Z3, Z3
+	MOVQ        800(BX), R14
+	PREFETCHT0  (R14)(R12*1)
+	VADDPS      (R14)(DX*1), Z3, Z3
 
 store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    384(R12), Z3
-	VMOVUPS    512(R12), Z4
-	VADDPS     Z4, Z3, Z5
-	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    576(R12), Z4
-	VMOVUPS    320(R12), Z6
-	VADDPS     Z5, Z6, Z6
-	VADDPS     Z4, Z6, Z6
-	VADDPS     (R8)(BX*1), Z6, Z6
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z6, Z6
-
-store4:
-	MOVQ        160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Z6, (SI)(BX*1)
-	VMOVAPS     Z3, Z6
-	VFMADD231PS Z0, Z4, Z6
-	VADDPS      (R8)(BX*1), Z6, Z6
-	CMPQ        16(AX), $+0
-	JEQ         store5
-	MOVQ        816(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Z6, Z6
-
-store5:
-	MOVQ        168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Z6, (SI)(BX*1)
-	VFMADD231PS Z1, Z4, Z5
-	VADDPS      (R8)(BX*1), Z5, Z5
-	CMPQ        16(AX), $+0
-	JEQ         store6
-	MOVQ        824(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Z5, Z5
-
-store6:
-	MOVQ        176(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Z5, (SI)(BX*1)
-	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     448(R12), Z4
-	VADDPS      Z4, Z3, Z3
-	VADDPS      (R8)(BX*1), Z3, Z3
-	CMPQ        16(AX), $+0
-	JEQ         store7
-	MOVQ        832(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Z3, Z3
-
-store7:
-	MOVQ       184(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    704(R12), Z3
-	VMOVUPS    832(R12), Z4
-	VADDPS     Z4, Z3, Z5
-	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    896(R12), Z4
-	VMOVUPS    640(R12), Z6
-	VADDPS     Z5, Z6, Z6
-	VADDPS     Z4, Z6, Z6
-	VADDPS     (R8)(BX*1), Z6, Z6
-	CMPQ       16(AX), $+0
-	JEQ        store8
-	MOVQ       840(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z6, Z6
-
-store8:
-	MOVQ        192(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Z6, (SI)(BX*1)
-	VMOVAPS     Z3, Z6
-	VFMADD231PS Z0, Z4, Z6
-	VADDPS      (R8)(BX*1), Z6, Z6
-	CMPQ        16(AX), $+0
-	JEQ         store9
-	MOVQ        848(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Z6, Z6
-
-store9:
-	MOVQ        200(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Z6, (SI)(BX*1)
-	VFMADD231PS Z1, Z4, Z5
-	VADDPS      (R8)(BX*1), Z5, Z5
-	CMPQ        16(AX), $+0
-	JEQ         store10
-	MOVQ        856(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Z5, Z5
-
-store10:
-	MOVQ        208(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Z5, (SI)(BX*1)
-	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     768(R12), Z4
-	VADDPS      Z4, Z3, Z3
-	VADDPS      (R8)(BX*1), Z3, Z3
-	CMPQ        16(AX), $+0
-	JEQ         store11
-	MOVQ        864(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Z3, Z3
-
-store11:
-	MOVQ    216(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS Z3, (SI)(BX*1)
-	ADDQ    $+64, BX
+	MOVQ    152(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS Z3, (R14)(DX*1)
+	ADDQ    $+32, BX
+	ADDQ    $+320, R13
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+64, DX
 	ADDQ    $+64, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -4910,298 +2849,154 @@ TEXT ·winoUpGradient3x4AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 216(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+3, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+3, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 24(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         88(AX), DI
-	IMUL3Q       $+3, DI, R8
-	IMUL3Q       $+5, DI, R9
-	LEAQ         1351(AX), R10
-	ANDQ         $-64, R10
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0x40800000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x41000000, BX
-	VPBROADCASTD BX, Z2
-	XORQ         BX, BX
+	MOVQ         88(AX), SI
+	IMUL3Q       $+3, SI, DI
+	IMUL3Q       $+5, SI, R8
+	LEAQ         1351(AX), R9
+	ANDQ         $-64, R9
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x40800000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x41000000, DX
+	VPBROADCASTD DX, Z2
+	XORQ         DX, DX
 
 loop:
-	LEAQ        64(BX), SI
-	CMPQ        DX, $+1
-	CMOVQEQ     112(AX), SI
-	MOVQ        128(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        160(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, (R10)
-	MOVQ        192(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z4
-	VMOVUPS     Z4, 640(R10)
-	VADDPS      Z4, Z2, Z2
-	VADDPS      Z3, Z2, Z4
-	VMOVUPS     Z4, 320(R10)
-	VSUBPS      Z3, Z2, Z2
-	VMOVUPS     Z2, 960(R10)
-	MOVQ        136(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        168(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, 64(R10)
-	MOVQ        200(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z4
-	VMOVUPS     Z4, 704(R10)
-	VADDPS      Z4, Z2, Z2
-	VADDPS      Z3, Z2, Z4
-	VMOVUPS     Z4, 384(R10)
-	VSUBPS      Z3, Z2, Z2
-	VMOVUPS     Z2, 1024(R10)
-	MOVQ        144(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        176(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, 128(R10)
-	MOVQ        208(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z4
-	VMOVUPS     Z4, 768(R10)
-	VADDPS      Z4, Z2, Z2
-	VADDPS      Z3, Z2, Z4
-	VMOVUPS     Z4, 448(R10)
-	VSUBPS      Z3, Z2, Z2
-	VMOVUPS     Z2, 1088(R10)
-	MOVQ        152(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        184(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, 192(R10)
-	MOVQ        216(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z4
-	VMOVUPS     Z4, 832(R10)
-	VADDPS      Z4, Z2, Z2
-	VADDPS      Z3, Z2, Z4
-	VMOVUPS     Z4, 512(R10)
-	VSUBPS      Z3, Z2, Z2
-	VMOVUPS     Z2, 1152(R10)
-	MOVQ        CX, SI
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+4, R12
+
+columns:
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z2
+	MOVQ       160(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z3
+	VMOVUPS    Z2, (R10)
+	MOVQ       192(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Z4
+	VMOVUPS    Z4, 640(R10)
+	VADDPS     Z4, Z2, Z2
+	VADDPS     Z3, Z2, Z4
+	VMOVUPS    Z4, 320(R10)
+	VSUBPS     Z3, Z2, Z2
+	VMOVUPS    Z2, 960(R10)
+	ADDQ       $+8, R11
+	ADDQ       $+64, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+4, R11
+
+rows:
 	VMOVUPS     (R10), Z2
 	VMOVUPS     64(R10), Z3
-	VMOVUPS     Z2, (SI)
+	VMOVUPS     Z2, (BX)
 	VMOVUPS     128(R10), Z4
 	VMOVUPS     192(R10), Z5
-	VMOVUPS     Z5, (SI)(DI*2)
+	VMOVUPS     Z5, (BX)(SI*2)
 	VADDPS      Z4, Z2, Z6
 	VADDPS      Z5, Z3, Z7
 	VADDPS      Z7, Z6, Z8
-	VMOVUPS     Z8, (SI)(DI*1)
+	VMOVUPS     Z8, (BX)(SI*1)
 	VSUBPS      Z7, Z6, Z6
-	VMOVUPS     Z6, (SI)(R8*1)
+	VMOVUPS     Z6, (BX)(DI*1)
 	VFMADD231PS Z1, Z4, Z2
 	VFMADD231PS Z1, Z5, Z3
 	VFMADD231PS Z0, Z3, Z2
-	VMOVUPS     Z2, (SI)(DI*4)
-	ADDQ        R9, SI
-	VMOVUPS     320(R10), Z2
-	VMOVUPS     384(R10), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     448(R10), Z4
-	VMOVUPS     512(R10), Z5
-	VMOVUPS     Z5, (SI)(DI*2)
-	VADDPS      Z4, Z2, Z6
-	VADDPS      Z5, Z3, Z7
-	VADDPS      Z7, Z6, Z8
-	VMOVUPS     Z8, (SI)(DI*1)
-	VSUBPS      Z7, Z6, Z6
-	VMOVUPS     Z6, (SI)(R8*1)
-	VFMADD231PS Z1, Z4, Z2
-	VFMADD231PS Z1, Z5, Z3
-	VFMADD231PS Z0, Z3, Z2
-	VMOVUPS     Z2, (SI)(DI*4)
-	ADDQ        R9, SI
-	VMOVUPS     640(R10), Z2
-	VMOVUPS     704(R10), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     768(R10), Z4
-	VMOVUPS     832(R10), Z5
-	VMOVUPS     Z5, (SI)(DI*2)
-	VADDPS      Z4, Z2, Z6
-	VADDPS      Z5, Z3, Z7
-	VADDPS      Z7, Z6, Z8
-	VMOVUPS     Z8, (SI)(DI*1)
-	VSUBPS      Z7, Z6, Z6
-	VMOVUPS     Z6, (SI)(R8*1)
-	VFMADD231PS Z1, Z4, Z2
-	VFMADD231PS Z1, Z5, Z3
-	VFMADD231PS Z0, Z3, Z2
-	VMOVUPS     Z2, (SI)(DI*4)
-	ADDQ        R9, SI
-	VMOVUPS     960(R10), Z2
-	VMOVUPS     1024(R10), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     1088(R10), Z4
-	VMOVUPS     1152(R10), Z5
-	VMOVUPS     Z5, (SI)(DI*2)
-	VADDPS      Z4, Z2, Z6
-	VADDPS      Z5, Z3, Z7
-	VADDPS      Z7, Z6, Z8
-	VMOVUPS     Z8, (SI)(DI*1)
-	VSUBPS      Z7, Z6, Z6
-	VMOVUPS     Z6, (SI)(R8*1)
-	VFMADD231PS Z1, Z4, Z2
-	VFMADD231PS Z1, Z5, Z3
-	VFMADD231PS Z0, Z3, Z2
-	VMOVUPS     Z2, (SI)(DI*4)
-	ADDQ        R9, SI
-	ADDQ        $+64, BX
+	VMOVUPS     Z2, (BX)(SI*4)
+	ADDQ        R8, BX
+	ADDQ        $+320, R10
+	DECQ        R11
+	JNE         rows
+	ADDQ        $+64, DX
 	ADDQ        $+64, CX
-	DECQ        DX
+	DECQ        72(AX)
 	JNE         loop
 	VZEROUPPER
 	RET
@@ -5212,214 +3007,116 @@ TEXT ·winoUpInput4x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   5(CX), R10
-	CMPQ   R10, BX
+	LEAQ   5(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 208(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 216(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 224(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 232(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 240(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+5, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R9
+	MOVQ R9, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+5, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 16(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 216(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 240(AX)
+	ADDQ    $+24, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         88(AX), DI
-	IMUL3Q       $+3, DI, BX
-	IMUL3Q       $+5, DI, R8
-	LEAQ         1351(AX), R9
-	ANDQ         $-64, R9
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0xc0000000, BX
-	VPBROADCASTD BX, Z1
-	XORQ         BX, BX
+	MOVQ         88(AX), SI
+	IMUL3Q       $+3, SI, DX
+	IMUL3Q       $+5, SI, DI
+	LEAQ         1351(AX), R8
+	ANDQ         $-64, R8
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0xc0000000, DX
+	VPBROADCASTD DX, Z1
+	XORQ         DX, DX
 
 loop:
-	LEAQ         64(BX), SI
-	CMPQ         DX, $+1
-	CMOVQEQ      112(AX), SI
-	MOVQ         152(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z2
-	MOVQ         176(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z3
-	MOVQ         200(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z4
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R10
+	MOVQ    R8, R9
+	MOVQ    $+3, R11
+
+columns:
+	MOVQ         152(R10), R12
+	PREFETCHT0   (R12)(BX*1)
+	VMOVUPS      (R12)(DX*1), Z2
+	MOVQ         176(R10), R12
+	PREFETCHT0   (R12)(BX*1)
+	VMOVUPS      (R12)(DX*1), Z3
+	MOVQ         200(R10), R12
+	PREFETCHT0   (R12)(BX*1)
+	VMOVUPS      (R12)(DX*1), Z4
 	VSUBPS       Z2, Z4, Z5
 	VSUBPS       Z3, Z4, Z4
-	MOVQ         224(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z6
+	MOVQ         224(R10), R12
+	PREFETCHT0   (R12)(BX*1)
+	VMOVUPS      (R12)(DX*1), Z6
 	VSUBPS       Z3, Z6, Z6
 	VFNMADD231PS Z0, Z5, Z6
 	VMOVUPS      Z6, 640(R9)
-	MOVQ         128(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z6
+	MOVQ         128(R10), R12
+	PREFETCHT0   (R12)(BX*1)
+	VMOVUPS      (R12)(DX*1), Z6
 	VSUBPS       Z3, Z6, Z6
 	VMOVAPS      Z5, Z7
 	VFMADD231PS  Z0, Z6, Z7
@@ -5431,504 +3128,216 @@ loop:
 	VSUBPS       Z3, Z2, Z2
 	VFMADD231PS  Z0, Z2, Z4
 	VMOVUPS      Z4, 960(R9)
-	MOVQ         160(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z2
-	MOVQ         184(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z3
-	MOVQ         208(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z4
-	VSUBPS       Z2, Z4, Z5
-	VSUBPS       Z3, Z4, Z4
-	MOVQ         232(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z6
-	VSUBPS       Z3, Z6, Z6
-	VFNMADD231PS Z0, Z5, Z6
-	VMOVUPS      Z6, 704(R9)
-	MOVQ         136(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z6
-	VSUBPS       Z3, Z6, Z6
-	VMOVAPS      Z5, Z7
-	VFMADD231PS  Z0, Z6, Z7
-	VMOVUPS      Z7, 64(R9)
-	VMOVUPS      Z5, 1344(R9)
-	VMOVAPS      Z4, Z5
-	VFNMADD231PS Z0, Z2, Z5
-	VMOVUPS      Z5, 384(R9)
-	VSUBPS       Z3, Z2, Z2
-	VFMADD231PS  Z0, Z2, Z4
-	VMOVUPS      Z4, 1024(R9)
-	MOVQ         168(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z2
-	MOVQ         192(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z3
-	MOVQ         216(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z4
-	VSUBPS       Z2, Z4, Z5
-	VSUBPS       Z3, Z4, Z4
-	MOVQ         240(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z6
-	VSUBPS       Z3, Z6, Z6
-	VFNMADD231PS Z0, Z5, Z6
-	VMOVUPS      Z6, 768(R9)
-	MOVQ         144(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Z6
-	VSUBPS       Z3, Z6, Z6
-	VMOVAPS      Z5, Z7
-	VFMADD231PS  Z0, Z6, Z7
-	VMOVUPS      Z7, 128(R9)
-	VMOVUPS      Z5, 1408(R9)
-	VMOVAPS      Z4, Z5
-	VFNMADD231PS Z0, Z2, Z5
-	VMOVUPS      Z5, 448(R9)
-	VSUBPS       Z3, Z2, Z2
-	VFMADD231PS  Z0, Z2, Z4
-	VMOVUPS      Z4, 1088(R9)
-	MOVQ         CX, SI
-	VMOVUPS      64(R9), Z2
-	VMOVUPS      128(R9), Z3
-	VMOVUPS      (R9), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, (SI)
-	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, (SI)(DI*1)
-	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, (SI)(DI*2)
-	ADDQ         R8, SI
-	VMOVUPS      384(R9), Z2
-	VMOVUPS      448(R9), Z3
-	VMOVUPS      320(R9), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, (SI)
-	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, (SI)(DI*1)
-	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, (SI)(DI*2)
-	ADDQ         R8, SI
-	VMOVUPS      704(R9), Z2
-	VMOVUPS      768(R9), Z3
-	VMOVUPS      640(R9), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, (SI)
-	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, (SI)(DI*1)
-	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, (SI)(DI*2)
-	ADDQ         R8, SI
-	VMOVUPS      1024(R9), Z2
-	VMOVUPS      1088(R9), Z3
-	VMOVUPS      960(R9), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, (SI)
-	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, (SI)(DI*1)
-	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, (SI)(DI*2)
-	ADDQ         R8, SI
-	VMOVUPS      1344(R9), Z2
-	VMOVUPS      1408(R9), Z3
-	VMOVUPS      1280(R9), Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, (SI)
-	VMULPS       Z1, Z2, Z4
-	VMOVUPS      Z4, (SI)(DI*1)
-	VSUBPS       Z2, Z3, Z2
-	VMOVUPS      Z2, (SI)(DI*2)
-	ADDQ         R8, SI
-	ADDQ         $+64, BX
-	ADDQ         $+64, CX
-	DECQ         DX
-	JNE          loop
+	ADDQ         $+8, R10
+	ADDQ         $+64, R9
+	DECQ         R11
+	JNE          columns
+	MOVQ         CX, BX
+	MOVQ         R8, R9
+	MOVQ         $+5, R10
+
+rows:
+	VMOVUPS 64(R9), Z2
+	VMOVUPS 128(R9), Z3
+	VMOVUPS (R9), Z4
+	VSUBPS  Z2, Z4, Z4
+	VMULPS  Z0, Z4, Z4
+	VMOVUPS Z4, (BX)
+	VMULPS  Z1, Z2, Z4
+	VMOVUPS Z4, (BX)(SI*1)
+	VSUBPS  Z2, Z3, Z2
+	VMOVUPS Z2, (BX)(SI*2)
+	ADDQ    DI, BX
+	ADDQ    $+320, R9
+	DECQ    R10
+	JNE     rows
+	ADDQ    $+64, DX
+	ADDQ    $+64, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput4x2AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·winoUpOutput4x2AVX512(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput4x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   2(DX), R10
-	CMPQ   R10, SI
+	LEAQ   2(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 784(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 792(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 800(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 808(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 816(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 824(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 832(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), CX
+	MOVQ   $+4, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R8
+	MOVQ R8, 8(CX)
+	ADDQ BX, DI
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), CX
+	MOVQ $+4, DX
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), DI
+	MOVQ DI, 8(CX)
+	ADDQ BX, R9
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+4, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 160(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 168(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 816(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 176(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 824(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 184(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 832(AX)
+	ADDQ    $+16, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         104(AX), R8
-	MOVQ         88(AX), R9
-	IMUL3Q       $+5, R9, R10
-	IMUL3Q       $+3, R10, R11
-	LEAQ         1351(AX), R12
-	ANDQ         $-64, R12
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0x40800000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x41000000, BX
-	VPBROADCASTD BX, Z2
-	XORQ         BX, BX
+	MOVQ         104(AX), DI
+	MOVQ         88(AX), R8
+	IMUL3Q       $+5, R8, R9
+	IMUL3Q       $+3, R9, R10
+	LEAQ         1351(AX), R11
+	ANDQ         $-64, R11
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x40800000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x41000000, DX
+	VPBROADCASTD DX, Z2
+	XORQ         DX, DX
 
 loop:
-	LEAQ        64(BX), R13
-	CMPQ        DX, $+1
-	CMOVQEQ     112(AX), R13
-	MOVQ        CX, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Z3
-	VMOVUPS     (SI)(R11*1), Z4
+	LEAQ    64(DX), R12
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R12
+	MOVQ    CX, BX
+	MOVQ    R11, R13
+	MOVQ    $+3, R14
+
+columns:
+	LEAQ        (BX)(R9*4), SI
+	VMOVUPS     (BX)(R9*1), Z3
+	VMOVUPS     (BX)(R10*1), Z4
 	VADDPS      Z4, Z3, Z5
 	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     (DI), Z4
-	VMOVUPS     (SI), Z6
+	VMOVUPS     (SI), Z4
+	VMOVUPS     (BX), Z6
 	VADDPS      Z5, Z6, Z6
 	VADDPS      Z4, Z6, Z6
-	VMOVUPS     Z6, (R12)
+	VMOVUPS     Z6, (R13)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
-	VMOVUPS     Z6, 320(R12)
+	VMOVUPS     Z6, 320(R13)
 	VFMADD231PS Z1, Z4, Z5
-	VMOVUPS     Z5, 640(R12)
+	VMOVUPS     Z5, 640(R13)
 	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     (SI)(R10*2), Z4
+	VMOVUPS     (BX)(R9*2), Z4
 	VADDPS      Z4, Z3, Z3
-	VMOVUPS     Z3, 960(R12)
-	ADDQ        R9, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Z3
-	VMOVUPS     (SI)(R11*1), Z4
-	VADDPS      Z4, Z3, Z5
-	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     (DI), Z4
-	VMOVUPS     (SI), Z6
-	VADDPS      Z5, Z6, Z6
-	VADDPS      Z4, Z6, Z6
-	VMOVUPS     Z6, 64(R12)
-	VMOVAPS     Z3, Z6
-	VFMADD231PS Z0, Z4, Z6
-	VMOVUPS     Z6, 384(R12)
-	VFMADD231PS Z1, Z4, Z5
-	VMOVUPS     Z5, 704(R12)
-	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     (SI)(R10*2), Z4
-	VADDPS      Z4, Z3, Z3
-	VMOVUPS     Z3, 1024(R12)
-	ADDQ        R9, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Z3
-	VMOVUPS     (SI)(R11*1), Z4
-	VADDPS      Z4, Z3, Z5
-	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     (DI), Z4
-	VMOVUPS     (SI), Z6
-	VADDPS      Z5, Z6, Z6
-	VADDPS      Z4, Z6, Z6
-	VMOVUPS     Z6, 128(R12)
-	VMOVAPS     Z3, Z6
-	VFMADD231PS Z0, Z4, Z6
-	VMOVUPS     Z6, 448(R12)
-	VFMADD231PS Z1, Z4, Z5
-	VMOVUPS     Z5, 768(R12)
-	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     (SI)(R10*2), Z4
-	VADDPS      Z4, Z3, Z3
-	VMOVUPS     Z3, 1088(R12)
-	VMOVUPS     64(R12), Z3
-	VMOVUPS     (R12), Z4
-	VADDPS      Z3, Z4, Z4
-	VADDPS      (R8)(BX*1), Z4, Z4
-	CMPQ        16(AX), $+0
-	JEQ         store0
-	MOVQ        776(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Z4, Z4
+	VMOVUPS     Z3, 960(R13)
+	ADDQ        R8, BX
+	ADDQ        $+64, R13
+	DECQ        R14
+	JNE         columns
+	MOVQ        AX, BX
+	MOVQ        R11, R13
+	MOVQ        $+4, SI
+
+rows:
+	VMOVUPS    64(R13), Z3
+	VMOVUPS    (R13), Z4
+	VADDPS     Z3, Z4, Z4
+	VADDPS     (DI)(DX*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       776(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Z4, Z4
 
 store0:
-	MOVQ       128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z4, (SI)(BX*1)
-	VMOVUPS    128(R12), Z4
+	MOVQ       128(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS    Z4, (R14)(DX*1)
+	VMOVUPS    128(R13), Z4
 	VADDPS     Z4, Z3, Z3
-	VADDPS     (R8)(BX*1), Z3, Z3
+	VADDPS     (DI)(DX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z3, Z3
+	MOVQ       784(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Z3, Z3
 
 store1:
-	MOVQ       136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    384(R12), Z3
-	VMOVUPS    320(R12), Z4
-	VADDPS     Z3, Z4, Z4
-	VADDPS     (R8)(BX*1), Z4, Z4
-	CMPQ       16(AX), $+0
-	JEQ        store2
-	MOVQ       792(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z4, Z4
-
-store2:
-	MOVQ       144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z4, (SI)(BX*1)
-	VMOVUPS    448(R12), Z4
-	VADDPS     Z4, Z3, Z3
-	VADDPS     (R8)(BX*1), Z3, Z3
-	CMPQ       16(AX), $+0
-	JEQ        store3
-	MOVQ       800(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z3, Z3
-
-store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    704(R12), Z3
-	VMOVUPS    640(R12), Z4
-	VADDPS     Z3, Z4, Z4
-	VADDPS     (R8)(BX*1), Z4, Z4
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z4, Z4
-
-store4:
-	MOVQ       160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z4, (SI)(BX*1)
-	VMOVUPS    768(R12), Z4
-	VADDPS     Z4, Z3, Z3
-	VADDPS     (R8)(BX*1), Z3, Z3
-	CMPQ       16(AX), $+0
-	JEQ        store5
-	MOVQ       816(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z3, Z3
-
-store5:
-	MOVQ       168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    1024(R12), Z3
-	VMOVUPS    960(R12), Z4
-	VADDPS     Z3, Z4, Z4
-	VADDPS     (R8)(BX*1), Z4, Z4
-	CMPQ       16(AX), $+0
-	JEQ        store6
-	MOVQ       824(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z4, Z4
-
-store6:
-	MOVQ       176(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z4, (SI)(BX*1)
-	VMOVUPS    1088(R12), Z4
-	VADDPS     Z4, Z3, Z3
-	VADDPS     (R8)(BX*1), Z3, Z3
-	CMPQ       16(AX), $+0
-	JEQ        store7
-	MOVQ       832(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z3, Z3
-
-store7:
-	MOVQ    184(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS Z3, (SI)(BX*1)
-	ADDQ    $+64, BX
+	MOVQ    136(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS Z3, (R14)(DX*1)
+	ADDQ    $+16, BX
+	ADDQ    $+320, R13
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+64, DX
 	ADDQ    $+64, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -5939,148 +3348,103 @@ TEXT ·winoUpGradient4x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   2(DX), R10
-	CMPQ   R10, SI
+	LEAQ   2(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+4, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R8
+	MOVQ R8, 8(CX)
+	ADDQ BX, DI
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+4, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 8(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
+	ADDQ    $+16, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         88(AX), DI
-	IMUL3Q       $+3, DI, BX
-	IMUL3Q       $+5, DI, R8
-	LEAQ         1351(AX), R9
-	ANDQ         $-64, R9
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0x40800000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x41000000, BX
-	VPBROADCASTD BX, Z2
-	XORQ         BX, BX
+	MOVQ         88(AX), SI
+	IMUL3Q       $+3, SI, DX
+	IMUL3Q       $+5, SI, DI
+	LEAQ         1351(AX), R8
+	ANDQ         $-64, R8
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x40800000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x41000000, DX
+	VPBROADCASTD DX, Z2
+	XORQ         DX, DX
 
 loop:
-	LEAQ        64(BX), SI
-	CMPQ        DX, $+1
-	CMOVQEQ     112(AX), SI
-	MOVQ        128(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Z2
-	MOVQ        144(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Z3
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R10
+	MOVQ    R8, R9
+	MOVQ    $+2, R11
+
+columns:
+	MOVQ        128(R10), R12
+	PREFETCHT0  (R12)(BX*1)
+	VMOVUPS     (R12)(DX*1), Z2
+	MOVQ        144(R10), R12
+	PREFETCHT0  (R12)(BX*1)
+	VMOVUPS     (R12)(DX*1), Z3
 	VMOVUPS     Z2, (R9)
-	MOVQ        160(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Z4
-	MOVQ        176(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Z5
+	MOVQ        160(R10), R12
+	PREFETCHT0  (R12)(BX*1)
+	VMOVUPS     (R12)(DX*1), Z4
+	MOVQ        176(R10), R12
+	PREFETCHT0  (R12)(BX*1)
+	VMOVUPS     (R12)(DX*1), Z5
 	VMOVUPS     Z5, 640(R9)
 	VADDPS      Z4, Z2, Z6
 	VADDPS      Z5, Z3, Z7
@@ -6092,70 +3456,29 @@ loop:
 	VFMADD231PS Z1, Z5, Z3
 	VFMADD231PS Z0, Z3, Z2
 	VMOVUPS     Z2, 1280(R9)
-	MOVQ        136(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Z2
-	MOVQ        152(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Z3
-	VMOVUPS     Z2, 64(R9)
-	MOVQ        168(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Z4
-	MOVQ        184(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Z5
-	VMOVUPS     Z5, 704(R9)
-	VADDPS      Z4, Z2, Z6
-	VADDPS      Z5, Z3, Z7
-	VADDPS      Z7, Z6, Z8
-	VMOVUPS     Z8, 384(R9)
-	VSUBPS      Z7, Z6, Z6
-	VMOVUPS     Z6, 1024(R9)
-	VFMADD231PS Z1, Z4, Z2
-	VFMADD231PS Z1, Z5, Z3
-	VFMADD231PS Z0, Z3, Z2
-	VMOVUPS     Z2, 1344(R9)
-	MOVQ        CX, SI
-	VMOVUPS     (R9), Z2
-	VMOVUPS     64(R9), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     Z3, (SI)(DI*2)
-	VADDPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (SI)(DI*1)
-	ADDQ        R8, SI
-	VMOVUPS     320(R9), Z2
-	VMOVUPS     384(R9), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     Z3, (SI)(DI*2)
-	VADDPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (SI)(DI*1)
-	ADDQ        R8, SI
-	VMOVUPS     640(R9), Z2
-	VMOVUPS     704(R9), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     Z3, (SI)(DI*2)
-	VADDPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (SI)(DI*1)
-	ADDQ        R8, SI
-	VMOVUPS     960(R9), Z2
-	VMOVUPS     1024(R9), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     Z3, (SI)(DI*2)
-	VADDPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (SI)(DI*1)
-	ADDQ        R8, SI
-	VMOVUPS     1280(R9), Z2
-	VMOVUPS     1344(R9), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     Z3, (SI)(DI*2)
-	VADDPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (SI)(DI*1)
-	ADDQ        R8, SI
-	ADDQ        $+64, BX
-	ADDQ        $+64, CX
-	DECQ        DX
-	JNE         loop
+	ADDQ        $+8, R10
+	ADDQ        $+64, R9
+	DECQ        R11
+	JNE         columns
+	MOVQ        CX, BX
+	MOVQ        R8, R9
+	MOVQ        $+5, R10
+
+rows:
+	VMOVUPS (R9), Z2
+	VMOVUPS 64(R9), Z3
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, (BX)(SI*2)
+	VADDPS  Z3, Z2, Z2
+	VMOVUPS Z2, (BX)(SI*1)
+	ADDQ    DI, BX
+	ADDQ    $+320, R9
+	DECQ    R10
+	JNE     rows
+	ADDQ    $+64, DX
+	ADDQ    $+64, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -6165,256 +3488,126 @@ TEXT ·winoUpInput4x3AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   5(CX), R10
-	CMPQ   R10, BX
+	LEAQ   5(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 216(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 224(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 240(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 248(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 256(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 264(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 272(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 280(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+5, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+5, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 24(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 216(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 248(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 256(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 264(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 272(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 280(AX)
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         88(AX), DI
-	IMUL3Q       $+3, DI, R8
-	IMUL3Q       $+5, DI, R9
-	LEAQ         1351(AX), R10
-	ANDQ         $-64, R10
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0xbf800000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x40400000, BX
-	VPBROADCASTD BX, Z2
-	XORQ         BX, BX
+	MOVQ         88(AX), SI
+	IMUL3Q       $+3, SI, DI
+	IMUL3Q       $+5, SI, R8
+	LEAQ         1351(AX), R9
+	ANDQ         $-64, R9
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0xbf800000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x40400000, DX
+	VPBROADCASTD DX, Z2
+	XORQ         DX, DX
 
 loop:
-	LEAQ         64(BX), SI
-	CMPQ         DX, $+1
-	CMOVQEQ      112(AX), SI
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         192(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         224(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+4, R12
+
+columns:
+	MOVQ         160(R11), R13
+	PREFETCHT0   (R13)(BX*1)
+	VMOVUPS      (R13)(DX*1), Z3
+	MOVQ         192(R11), R13
+	PREFETCHT0   (R13)(BX*1)
+	VMOVUPS      (R13)(DX*1), Z4
+	MOVQ         224(R11), R13
+	PREFETCHT0   (R13)(BX*1)
+	VMOVUPS      (R13)(DX*1), Z5
 	VSUBPS       Z3, Z5, Z6
 	VSUBPS       Z4, Z5, Z5
-	MOVQ         256(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
+	MOVQ         256(R11), R13
+	PREFETCHT0   (R13)(BX*1)
+	VMOVUPS      (R13)(DX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFNMADD231PS Z0, Z6, Z7
 	VMOVUPS      Z7, 640(R10)
-	MOVQ         128(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
+	MOVQ         128(R11), R13
+	PREFETCHT0   (R13)(BX*1)
+	VMOVUPS      (R13)(DX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VMOVAPS      Z6, Z8
 	VFMADD231PS  Z0, Z7, Z8
@@ -6426,696 +3619,250 @@ loop:
 	VSUBPS       Z4, Z3, Z3
 	VFMADD231PS  Z0, Z3, Z5
 	VMOVUPS      Z5, 960(R10)
-	MOVQ         168(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         232(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z3, Z5, Z6
-	VSUBPS       Z4, Z5, Z5
-	MOVQ         264(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
-	VSUBPS       Z4, Z7, Z7
-	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, 704(R10)
-	MOVQ         136(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
-	VSUBPS       Z4, Z7, Z7
-	VMOVAPS      Z6, Z8
-	VFMADD231PS  Z0, Z7, Z8
-	VMOVUPS      Z8, 64(R10)
-	VMOVUPS      Z6, 1344(R10)
-	VMOVAPS      Z5, Z6
-	VFNMADD231PS Z0, Z3, Z6
-	VMOVUPS      Z6, 384(R10)
-	VSUBPS       Z4, Z3, Z3
-	VFMADD231PS  Z0, Z3, Z5
-	VMOVUPS      Z5, 1024(R10)
-	MOVQ         176(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         208(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z3, Z5, Z6
-	VSUBPS       Z4, Z5, Z5
-	MOVQ         272(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
-	VSUBPS       Z4, Z7, Z7
-	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, 768(R10)
-	MOVQ         144(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
-	VSUBPS       Z4, Z7, Z7
-	VMOVAPS      Z6, Z8
-	VFMADD231PS  Z0, Z7, Z8
-	VMOVUPS      Z8, 128(R10)
-	VMOVUPS      Z6, 1408(R10)
-	VMOVAPS      Z5, Z6
-	VFNMADD231PS Z0, Z3, Z6
-	VMOVUPS      Z6, 448(R10)
-	VSUBPS       Z4, Z3, Z3
-	VFMADD231PS  Z0, Z3, Z5
-	VMOVUPS      Z5, 1088(R10)
-	MOVQ         184(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z3
-	MOVQ         216(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z4
-	MOVQ         248(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z5
-	VSUBPS       Z3, Z5, Z6
-	VSUBPS       Z4, Z5, Z5
-	MOVQ         280(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
-	VSUBPS       Z4, Z7, Z7
-	VFNMADD231PS Z0, Z6, Z7
-	VMOVUPS      Z7, 832(R10)
-	MOVQ         152(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Z7
-	VSUBPS       Z4, Z7, Z7
-	VMOVAPS      Z6, Z8
-	VFMADD231PS  Z0, Z7, Z8
-	VMOVUPS      Z8, 192(R10)
-	VMOVUPS      Z6, 1472(R10)
-	VMOVAPS      Z5, Z6
-	VFNMADD231PS Z0, Z3, Z6
-	VMOVUPS      Z6, 512(R10)
-	VSUBPS       Z4, Z3, Z3
-	VFMADD231PS  Z0, Z3, Z5
-	VMOVUPS      Z5, 1152(R10)
-	MOVQ         CX, SI
-	VMOVUPS      64(R10), Z3
-	VMOVUPS      128(R10), Z4
-	VMOVUPS      (R10), Z5
-	VSUBPS       Z4, Z5, Z5
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, (SI)
-	VADDPS       Z4, Z3, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, (SI)(DI*1)
-	VMOVUPS      192(R10), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, (SI)(DI*2)
-	VSUBPS       Z4, Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      384(R10), Z3
-	VMOVUPS      448(R10), Z4
-	VMOVUPS      320(R10), Z5
-	VSUBPS       Z4, Z5, Z5
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, (SI)
-	VADDPS       Z4, Z3, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, (SI)(DI*1)
-	VMOVUPS      512(R10), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, (SI)(DI*2)
-	VSUBPS       Z4, Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      704(R10), Z3
-	VMOVUPS      768(R10), Z4
-	VMOVUPS      640(R10), Z5
-	VSUBPS       Z4, Z5, Z5
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, (SI)
-	VADDPS       Z4, Z3, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, (SI)(DI*1)
-	VMOVUPS      832(R10), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, (SI)(DI*2)
-	VSUBPS       Z4, Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      1024(R10), Z3
-	VMOVUPS      1088(R10), Z4
-	VMOVUPS      960(R10), Z5
-	VSUBPS       Z4, Z5, Z5
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, (SI)
-	VADDPS       Z4, Z3, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, (SI)(DI*1)
-	VMOVUPS      1152(R10), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, (SI)(DI*2)
-	VSUBPS       Z4, Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      1344(R10), Z3
-	VMOVUPS      1408(R10), Z4
-	VMOVUPS      1280(R10), Z5
-	VSUBPS       Z4, Z5, Z5
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, (SI)
-	VADDPS       Z4, Z3, Z5
-	VMULPS       Z1, Z5, Z5
-	VMOVUPS      Z5, (SI)(DI*1)
-	VMOVUPS      1472(R10), Z5
-	VSUBPS       Z3, Z5, Z5
-	VMOVUPS      Z5, (SI)(DI*2)
-	VSUBPS       Z4, Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VMOVUPS      Z3, (SI)(R8*1)
-	ADDQ         R9, SI
-	ADDQ         $+64, BX
-	ADDQ         $+64, CX
-	DECQ         DX
-	JNE          loop
+	ADDQ         $+8, R11
+	ADDQ         $+64, R10
+	DECQ         R12
+	JNE          columns
+	MOVQ         CX, BX
+	MOVQ         R9, R10
+	MOVQ         $+5, R11
+
+rows:
+	VMOVUPS 64(R10), Z3
+	VMOVUPS 128(R10), Z4
+	VMOVUPS (R10), Z5
+	VSUBPS  Z4, Z5, Z5
+	VMULPS  Z0, Z5, Z5
+	VMOVUPS Z5, (BX)
+	VADDPS  Z4, Z3, Z5
+	VMULPS  Z1, Z5, Z5
+	VMOVUPS Z5, (BX)(SI*1)
+	VMOVUPS 192(R10), Z5
+	VSUBPS  Z3, Z5, Z5
+	VMOVUPS Z5, (BX)(SI*2)
+	VSUBPS  Z4, Z3, Z3
+	VMULPS  Z2, Z3, Z3
+	VMOVUPS Z3, (BX)(DI*1)
+	ADDQ    R8, BX
+	ADDQ    $+320, R10
+	DECQ    R11
+	JNE     rows
+	ADDQ    $+64, DX
+	ADDQ    $+64, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput4x3AVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·winoUpOutput4x3AVX512(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput4x3AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 208(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 216(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 784(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 792(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 800(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 808(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 816(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 824(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 832(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 840(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 848(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 856(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 864(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), CX
+	MOVQ   $+4, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), CX
+	MOVQ $+4, DX
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), DI
+	MOVQ DI, 8(CX)
+	LEAQ (R8)(SI*2), DI
+	MOVQ DI, 16(CX)
+	ADDQ BX, R9
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+4, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 16(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 664(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 160(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 168(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 816(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 176(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 824(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 184(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 832(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 192(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 840(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 200(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 848(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 208(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 856(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 216(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 864(AX)
+	ADDQ    $+24, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         104(AX), R8
-	MOVQ         88(AX), R9
-	IMUL3Q       $+5, R9, R10
-	IMUL3Q       $+3, R10, R11
-	LEAQ         1351(AX), R12
-	ANDQ         $-64, R12
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0x40800000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x41000000, BX
-	VPBROADCASTD BX, Z2
-	XORQ         BX, BX
+	MOVQ         104(AX), DI
+	MOVQ         88(AX), R8
+	IMUL3Q       $+5, R8, R9
+	IMUL3Q       $+3, R9, R10
+	LEAQ         1351(AX), R11
+	ANDQ         $-64, R11
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x40800000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x41000000, DX
+	VPBROADCASTD DX, Z2
+	XORQ         DX, DX
 
 loop:
-	LEAQ        64(BX), R13
-	CMPQ        DX, $+1
-	CMOVQEQ     112(AX), R13
-	MOVQ        CX, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Z3
-	VMOVUPS     (SI)(R11*1), Z4
+	LEAQ    64(DX), R12
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R12
+	MOVQ    CX, BX
+	MOVQ    R11, R13
+	MOVQ    $+4, R14
+
+columns:
+	LEAQ        (BX)(R9*4), SI
+	VMOVUPS     (BX)(R9*1), Z3
+	VMOVUPS     (BX)(R10*1), Z4
 	VADDPS      Z4, Z3, Z5
 	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     (DI), Z4
-	VMOVUPS     (SI), Z6
+	VMOVUPS     (SI), Z4
+	VMOVUPS     (BX), Z6
 	VADDPS      Z5, Z6, Z6
 	VADDPS      Z4, Z6, Z6
-	VMOVUPS     Z6, (R12)
+	VMOVUPS     Z6, (R13)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
-	VMOVUPS     Z6, 320(R12)
+	VMOVUPS     Z6, 320(R13)
 	VFMADD231PS Z1, Z4, Z5
-	VMOVUPS     Z5, 640(R12)
+	VMOVUPS     Z5, 640(R13)
 	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     (SI)(R10*2), Z4
+	VMOVUPS     (BX)(R9*2), Z4
 	VADDPS      Z4, Z3, Z3
-	VMOVUPS     Z3, 960(R12)
-	ADDQ        R9, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Z3
-	VMOVUPS     (SI)(R11*1), Z4
-	VADDPS      Z4, Z3, Z5
-	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     (DI), Z4
-	VMOVUPS     (SI), Z6
-	VADDPS      Z5, Z6, Z6
-	VADDPS      Z4, Z6, Z6
-	VMOVUPS     Z6, 64(R12)
-	VMOVAPS     Z3, Z6
-	VFMADD231PS Z0, Z4, Z6
-	VMOVUPS     Z6, 384(R12)
-	VFMADD231PS Z1, Z4, Z5
-	VMOVUPS     Z5, 704(R12)
-	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     (SI)(R10*2), Z4
-	VADDPS      Z4, Z3, Z3
-	VMOVUPS     Z3, 1024(R12)
-	ADDQ        R9, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Z3
-	VMOVUPS     (SI)(R11*1), Z4
-	VADDPS      Z4, Z3, Z5
-	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     (DI), Z4
-	VMOVUPS     (SI), Z6
-	VADDPS      Z5, Z6, Z6
-	VADDPS      Z4, Z6, Z6
-	VMOVUPS     Z6, 128(R12)
-	VMOVAPS     Z3, Z6
-	VFMADD231PS Z0, Z4, Z6
-	VMOVUPS     Z6, 448(R12)
-	VFMADD231PS Z1, Z4, Z5
-	VMOVUPS     Z5, 768(R12)
-	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     (SI)(R10*2), Z4
-	VADDPS      Z4, Z3, Z3
-	VMOVUPS     Z3, 1088(R12)
-	ADDQ        R9, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Z3
-	VMOVUPS     (SI)(R11*1), Z4
-	VADDPS      Z4, Z3, Z5
-	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     (DI), Z4
-	VMOVUPS     (SI), Z6
-	VADDPS      Z5, Z6, Z6
-	VADDPS      Z4, Z6, Z6
-	VMOVUPS     Z6, 192(R12)
-	VMOVAPS     Z3, Z6
-	VFMADD231PS Z0, Z4, Z6
-	VMOVUPS     Z6, 512(R12)
-	VFMADD231PS Z1, Z4, Z5
-	VMOVUPS     Z5, 832(R12)
-	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     (SI)(R10*2), Z4
-	VADDPS      Z4, Z3, Z3
-	VMOVUPS     Z3, 1152(R12)
-	VMOVUPS     64(R12), Z3
-	VMOVUPS     192(R12), Z4
-	VADDPS      Z4, Z3, Z5
-	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     (R12), Z4
-	VADDPS      Z5, Z4, Z4
-	VADDPS      (R8)(BX*1), Z4, Z4
-	CMPQ        16(AX), $+0
-	JEQ         store0
-	MOVQ        776(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Z4, Z4
+	VMOVUPS     Z3, 960(R13)
+	ADDQ        R8, BX
+	ADDQ        $+64, R13
+	DECQ        R14
+	JNE         columns
+	MOVQ        AX, BX
+	MOVQ        R11, R13
+	MOVQ        $+4, SI
+
+rows:
+	VMOVUPS    64(R13), Z3
+	VMOVUPS    192(R13), Z4
+	VADDPS     Z4, Z3, Z5
+	VSUBPS     Z4, Z3, Z3
+	VMOVUPS    (R13), Z4
+	VADDPS     Z5, Z4, Z4
+	VADDPS     (DI)(DX*1), Z4, Z4
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       776(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Z4, Z4
 
 store0:
-	MOVQ       128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z4, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Z3, Z3
+	MOVQ       128(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS    Z4, (R14)(DX*1)
+	VADDPS     (DI)(DX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z3, Z3
+	MOVQ       784(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Z3, Z3
 
 store1:
-	MOVQ       136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    128(R12), Z3
+	MOVQ       136(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS    Z3, (R14)(DX*1)
+	VMOVUPS    128(R13), Z3
 	VADDPS     Z3, Z5, Z3
-	VADDPS     (R8)(BX*1), Z3, Z3
+	VADDPS     (DI)(DX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       792(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z3, Z3
+	MOVQ       792(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Z3, Z3
 
 store2:
-	MOVQ       144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    384(R12), Z3
-	VMOVUPS    512(R12), Z4
-	VADDPS     Z4, Z3, Z5
-	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    320(R12), Z4
-	VADDPS     Z5, Z4, Z4
-	VADDPS     (R8)(BX*1), Z4, Z4
-	CMPQ       16(AX), $+0
-	JEQ        store3
-	MOVQ       800(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z4, Z4
-
-store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z4, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Z3, Z3
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z3, Z3
-
-store4:
-	MOVQ       160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    448(R12), Z3
-	VADDPS     Z3, Z5, Z3
-	VADDPS     (R8)(BX*1), Z3, Z3
-	CMPQ       16(AX), $+0
-	JEQ        store5
-	MOVQ       816(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z3, Z3
-
-store5:
-	MOVQ       168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    704(R12), Z3
-	VMOVUPS    832(R12), Z4
-	VADDPS     Z4, Z3, Z5
-	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    640(R12), Z4
-	VADDPS     Z5, Z4, Z4
-	VADDPS     (R8)(BX*1), Z4, Z4
-	CMPQ       16(AX), $+0
-	JEQ        store6
-	MOVQ       824(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z4, Z4
-
-store6:
-	MOVQ       176(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z4, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Z3, Z3
-	CMPQ       16(AX), $+0
-	JEQ        store7
-	MOVQ       832(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z3, Z3
-
-store7:
-	MOVQ       184(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    768(R12), Z3
-	VADDPS     Z3, Z5, Z3
-	VADDPS     (R8)(BX*1), Z3, Z3
-	CMPQ       16(AX), $+0
-	JEQ        store8
-	MOVQ       840(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z3, Z3
-
-store8:
-	MOVQ       192(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    1024(R12), Z3
-	VMOVUPS    1152(R12), Z4
-	VADDPS     Z4, Z3, Z5
-	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    960(R12), Z4
-	VADDPS     Z5, Z4, Z4
-	VADDPS     (R8)(BX*1), Z4, Z4
-	CMPQ       16(AX), $+0
-	JEQ        store9
-	MOVQ       848(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z4, Z4
-
-store9:
-	MOVQ       200(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z4, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Z3, Z3
-	CMPQ       16(AX), $+0
-	JEQ        store10
-	MOVQ       856(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z3, Z3
-
-store10:
-	MOVQ       208(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Z3, (SI)(BX*1)
-	VMOVUPS    1088(R12), Z3
-	VADDPS     Z3, Z5, Z3
-	VADDPS     (R8)(BX*1), Z3, Z3
-	CMPQ       16(AX), $+0
-	JEQ        store11
-	MOVQ       864(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Z3, Z3
-
-store11:
-	MOVQ    216(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS Z3, (SI)(BX*1)
-	ADDQ    $+64, BX
+	MOVQ    144(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS Z3, (R14)(DX*1)
+	ADDQ    $+24, BX
+	ADDQ    $+320, R13
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+64, DX
 	ADDQ    $+64, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -7126,180 +3873,111 @@ TEXT ·winoUpGradient4x3AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 208(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 216(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+4, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R9
+	MOVQ R9, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+4, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 16(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
+	ADDQ    $+24, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
-	MOVQ         72(AX), DX
-	MOVQ         88(AX), DI
-	IMUL3Q       $+3, DI, R8
-	IMUL3Q       $+5, DI, R9
-	LEAQ         1351(AX), R10
-	ANDQ         $-64, R10
-	MOVL         $0x40000000, BX
-	VPBROADCASTD BX, Z0
-	MOVL         $0x40800000, BX
-	VPBROADCASTD BX, Z1
-	MOVL         $0x41000000, BX
-	VPBROADCASTD BX, Z2
-	XORQ         BX, BX
+	MOVQ         88(AX), SI
+	IMUL3Q       $+3, SI, DI
+	IMUL3Q       $+5, SI, R8
+	LEAQ         1351(AX), R9
+	ANDQ         $-64, R9
+	MOVL         $0x40000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x40800000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x41000000, DX
+	VPBROADCASTD DX, Z2
+	XORQ         DX, DX
 
 loop:
-	LEAQ        64(BX), SI
-	CMPQ        DX, $+1
-	CMOVQEQ     112(AX), SI
-	MOVQ        128(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        152(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z3
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+3, R12
+
+columns:
+	MOVQ        128(R11), R13
+	PREFETCHT0  (R13)(BX*1)
+	VMOVUPS     (R13)(DX*1), Z2
+	MOVQ        152(R11), R13
+	PREFETCHT0  (R13)(BX*1)
+	VMOVUPS     (R13)(DX*1), Z3
 	VMOVUPS     Z2, (R10)
-	MOVQ        176(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z4
-	MOVQ        200(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z5
+	MOVQ        176(R11), R13
+	PREFETCHT0  (R13)(BX*1)
+	VMOVUPS     (R13)(DX*1), Z4
+	MOVQ        200(R11), R13
+	PREFETCHT0  (R13)(BX*1)
+	VMOVUPS     (R13)(DX*1), Z5
 	VMOVUPS     Z5, 640(R10)
 	VADDPS      Z4, Z2, Z6
 	VADDPS      Z5, Z3, Z7
@@ -7311,114 +3989,33 @@ loop:
 	VFMADD231PS Z1, Z5, Z3
 	VFMADD231PS Z0, Z3, Z2
 	VMOVUPS     Z2, 1280(R10)
-	MOVQ        136(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        160(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, 64(R10)
-	MOVQ        184(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z4
-	MOVQ        208(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z5
-	VMOVUPS     Z5, 704(R10)
-	VADDPS      Z4, Z2, Z6
-	VADDPS      Z5, Z3, Z7
-	VADDPS      Z7, Z6, Z8
-	VMOVUPS     Z8, 384(R10)
-	VSUBPS      Z7, Z6, Z6
-	VMOVUPS     Z6, 1024(R10)
-	VFMADD231PS Z1, Z4, Z2
-	VFMADD231PS Z1, Z5, Z3
-	VFMADD231PS Z0, Z3, Z2
-	VMOVUPS     Z2, 1344(R10)
-	MOVQ        144(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z2
-	MOVQ        168(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z3
-	VMOVUPS     Z2, 128(R10)
-	MOVQ        192(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z4
-	MOVQ        216(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Z5
-	VMOVUPS     Z5, 768(R10)
-	VADDPS      Z4, Z2, Z6
-	VADDPS      Z5, Z3, Z7
-	VADDPS      Z7, Z6, Z8
-	VMOVUPS     Z8, 448(R10)
-	VSUBPS      Z7, Z6, Z6
-	VMOVUPS     Z6, 1088(R10)
-	VFMADD231PS Z1, Z4, Z2
-	VFMADD231PS Z1, Z5, Z3
-	VFMADD231PS Z0, Z3, Z2
-	VMOVUPS     Z2, 1408(R10)
-	MOVQ        CX, SI
-	VMOVUPS     (R10), Z2
-	VMOVUPS     64(R10), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     128(R10), Z4
-	VMOVUPS     Z4, (SI)(DI*2)
-	VADDPS      Z4, Z2, Z2
-	VADDPS      Z3, Z2, Z4
-	VMOVUPS     Z4, (SI)(DI*1)
-	VSUBPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (SI)(R8*1)
-	ADDQ        R9, SI
-	VMOVUPS     320(R10), Z2
-	VMOVUPS     384(R10), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     448(R10), Z4
-	VMOVUPS     Z4, (SI)(DI*2)
-	VADDPS      Z4, Z2, Z2
-	VADDPS      Z3, Z2, Z4
-	VMOVUPS     Z4, (SI)(DI*1)
-	VSUBPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (SI)(R8*1)
-	ADDQ        R9, SI
-	VMOVUPS     640(R10), Z2
-	VMOVUPS     704(R10), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     768(R10), Z4
-	VMOVUPS     Z4, (SI)(DI*2)
-	VADDPS      Z4, Z2, Z2
-	VADDPS      Z3, Z2, Z4
-	VMOVUPS     Z4, (SI)(DI*1)
-	VSUBPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (SI)(R8*1)
-	ADDQ        R9, SI
-	VMOVUPS     960(R10), Z2
-	VMOVUPS     1024(R10), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     1088(R10), Z4
-	VMOVUPS     Z4, (SI)(DI*2)
-	VADDPS      Z4, Z2, Z2
-	VADDPS      Z3, Z2, Z4
-	VMOVUPS     Z4, (SI)(DI*1)
-	VSUBPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (SI)(R8*1)
-	ADDQ        R9, SI
-	VMOVUPS     1280(R10), Z2
-	VMOVUPS     1344(R10), Z3
-	VMOVUPS     Z2, (SI)
-	VMOVUPS     1408(R10), Z4
-	VMOVUPS     Z4, (SI)(DI*2)
-	VADDPS      Z4, Z2, Z2
-	VADDPS      Z3, Z2, Z4
-	VMOVUPS     Z4, (SI)(DI*1)
-	VSUBPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (SI)(R8*1)
-	ADDQ        R9, SI
-	ADDQ        $+64, BX
-	ADDQ        $+64, CX
-	DECQ        DX
-	JNE         loop
+	ADDQ        $+8, R11
+	ADDQ        $+64, R10
+	DECQ        R12
+	JNE         columns
+	MOVQ        CX, BX
+	MOVQ        R9, R10
+	MOVQ        $+5, R11
+
+rows:
+	VMOVUPS (R10), Z2
+	VMOVUPS 64(R10), Z3
+	VMOVUPS Z2, (BX)
+	VMOVUPS 128(R10), Z4
+	VMOVUPS Z4, (BX)(SI*2)
+	VADDPS  Z4, Z2, Z2
+	VADDPS  Z3, Z2, Z4
+	VMOVUPS Z4, (BX)(SI*1)
+	VSUBPS  Z3, Z2, Z2
+	VMOVUPS Z2, (BX)(DI*1)
+	ADDQ    R8, BX
+	ADDQ    $+320, R10
+	DECQ    R11
+	JNE     rows
+	ADDQ    $+64, DX
+	ADDQ    $+64, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -7428,255 +4025,89 @@ TEXT ·winoUpInputAVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   5(CX), R10
-	CMPQ   R10, BX
+	LEAQ   5(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   5(DX), R10
-	CMPQ   R10, SI
+	LEAQ   5(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 160(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 200(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 208(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 240(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 248(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 264(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 272(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 280(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 288(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 296(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 304(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 312(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 320(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+5, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R10
+	MOVQ R10, 24(DX)
+	LEAQ (R8)(SI*4), R8
+	MOVQ R8, 32(DX)
+	ADDQ BX, DI
+	ADDQ $+40, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+5, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 24(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 32(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 200(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 240(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 248(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 256(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 264(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 272(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 280(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 288(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 296(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 304(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 312(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 320(AX)
+	ADDQ    $+40, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
@@ -7928,304 +4359,126 @@ loop:
 
 // func winoUpOutputAVX512(p *byte)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·winoUpOutputAVX512(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutputAVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 216(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 224(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 240(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 248(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 784(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 792(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 800(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 808(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 816(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 824(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 832(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 840(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 848(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 856(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 864(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 872(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 880(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 888(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 896(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), DX
+	MOVQ   $+4, R10
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R11
+	MOVQ R11, 8(DX)
+	LEAQ (R8)(SI*2), R11
+	MOVQ R11, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R10
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), DX
+	MOVQ $+4, DI
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, R9
+	ADDQ $+32, DX
+	DECQ DI
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+4, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 16(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 664(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 24(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 672(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 160(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 168(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 816(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 176(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 824(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 184(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 832(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 192(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 840(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 200(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 848(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 208(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 856(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 216(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 864(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 224(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 872(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 232(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 880(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 240(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 888(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 248(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 896(AX)
+	ADDQ    $+32, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
@@ -8570,178 +4823,81 @@ TEXT ·winoUpGradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 216(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 224(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 240(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 248(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+4, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+4, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 24(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 216(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 248(AX)
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
@@ -9872,141 +6028,101 @@ TEXT ·winoUpInput2x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+3, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R9
+	MOVQ R9, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+3, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 16(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
+	ADDQ    $+24, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, BX
-	IMUL3Q $+5, DI, R8
-	LEAQ   1351(AX), R9
-	ANDQ   $-64, R9
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DX
+	IMUL3Q $+5, SI, DI
+	LEAQ   1351(AX), R8
+	ANDQ   $-64, R8
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       152(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       176(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y1
-	MOVQ       128(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R10
+	MOVQ    R8, R9
+	MOVQ    $+3, R11
+
+columns:
+	MOVQ       152(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Y0
+	MOVQ       176(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Y1
+	MOVQ       128(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
 	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
 	VMOVUPS    Y2, (R9)
@@ -10014,76 +6130,33 @@ loop:
 	VMOVUPS    Y2, 160(R9)
 	VSUBPS     Y0, Y1, Y0
 	VMOVUPS    Y0, 320(R9)
-	MOVQ       160(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       184(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y1
-	MOVQ       136(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 32(R9)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, 192(R9)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 352(R9)
-	MOVQ       168(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       192(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y1
-	MOVQ       144(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 64(R9)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, 224(R9)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 384(R9)
-	MOVQ       CX, SI
-	VMOVUPS    32(R9), Y0
-	VMOVUPS    64(R9), Y1
-	VMOVUPS    (R9), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, (SI)(DI*2)
-	ADDQ       R8, SI
-	VMOVUPS    192(R9), Y0
-	VMOVUPS    224(R9), Y1
-	VMOVUPS    160(R9), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, (SI)(DI*2)
-	ADDQ       R8, SI
-	VMOVUPS    352(R9), Y0
-	VMOVUPS    384(R9), Y1
-	VMOVUPS    320(R9), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, (SI)(DI*2)
-	ADDQ       R8, SI
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R10
+	ADDQ       $+32, R9
+	DECQ       R11
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R8, R9
+	MOVQ       $+3, R10
+
+rows:
+	VMOVUPS 32(R9), Y0
+	VMOVUPS 64(R9), Y1
+	VMOVUPS (R9), Y2
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS Y2, (BX)
+	VMULPS  winogradupConstants<>+32(SB), Y0, Y2
+	VMOVUPS Y2, (BX)(SI*1)
+	VSUBPS  Y0, Y1, Y0
+	VMOVUPS Y0, (BX)(SI*2)
+	ADDQ    DI, BX
+	ADDQ    $+160, R9
+	DECQ    R10
+	JNE     rows
+	ADDQ    $+32, DX
+	ADDQ    $+32, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -10139,210 +6212,167 @@ GLOBL winogradupConstants<>(SB), RODATA|NOPTR, $192
 
 // func winoUpOutput2x2AVX2(p *byte)
 // Requires: AVX, CMOV, MMX+
-TEXT ·winoUpOutput2x2AVX2(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput2x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   2(CX), R10
-	CMPQ   R10, BX
+	LEAQ   2(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   2(DX), R10
-	CMPQ   R10, SI
+	LEAQ   2(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 784(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 792(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 800(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), CX
+	MOVQ   $+2, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R8
+	MOVQ R8, 8(CX)
+	ADDQ BX, DI
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), CX
+	MOVQ $+2, DX
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), DI
+	MOVQ DI, 8(CX)
+	ADDQ BX, R9
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+2, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 144(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 792(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 152(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 800(AX)
+	ADDQ    $+16, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   104(AX), R8
-	MOVQ   88(AX), R9
-	IMUL3Q $+5, R9, R10
-	IMUL3Q $+3, R10, BX
-	LEAQ   1351(AX), R11
-	ANDQ   $-64, R11
-	XORQ   BX, BX
+	MOVQ   104(AX), DI
+	MOVQ   88(AX), R8
+	IMUL3Q $+5, R8, R9
+	IMUL3Q $+3, R9, DX
+	LEAQ   1351(AX), R10
+	ANDQ   $-64, R10
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), R12
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), R12
-	MOVQ       CX, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI), Y1
+	LEAQ    64(DX), R11
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R11
+	MOVQ    CX, BX
+	MOVQ    R10, R12
+	MOVQ    $+3, R13
+
+columns:
+	LEAQ    (BX)(R9*4), SI
+	VMOVUPS (BX)(R9*1), Y0
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R12)
+	VMOVUPS (BX)(R9*2), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 160(R12)
+	ADDQ    R8, BX
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     columns
+	MOVQ    AX, BX
+	MOVQ    R10, R12
+	MOVQ    $+2, SI
+
+rows:
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    (R12), Y1
 	VADDPS     Y0, Y1, Y1
-	VMOVUPS    Y1, (R11)
-	VMOVUPS    (SI)(R10*2), Y1
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 160(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y0, Y1, Y1
-	VMOVUPS    Y1, 32(R11)
-	VMOVUPS    (SI)(R10*2), Y1
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 192(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y0, Y1, Y1
-	VMOVUPS    Y1, 64(R11)
-	VMOVUPS    (SI)(R10*2), Y1
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 224(R11)
-	VMOVUPS    32(R11), Y0
-	VMOVUPS    (R11), Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
+	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
+	MOVQ       776(BX), R13
+	PREFETCHT0 (R13)(R11*1)
+	VADDPS     (R13)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VMOVUPS    64(R11), Y1
+	MOVQ       128(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS    Y1, (R13)(DX*1)
+	VMOVUPS    64(R12), Y1
 	VADDPS     Y1, Y0, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
+	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
+	MOVQ       784(BX), R13
+	PREFETCHT0 (R13)(R11*1)
+	VADDPS     (R13)(DX*1), Y0, Y0
 
 store1:
-	MOVQ       136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    192(R11), Y0
-	VMOVUPS    160(R11), Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
-	CMPQ       16(AX), $+0
-	JEQ        store2
-	MOVQ       792(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
-
-store2:
-	MOVQ       144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VMOVUPS    224(R11), Y1
-	VADDPS     Y1, Y0, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store3
-	MOVQ       800(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store3:
-	MOVQ    152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
+	MOVQ    136(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS Y0, (R13)(DX*1)
+	ADDQ    $+16, BX
+	ADDQ    $+160, R12
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+32, DX
 	ADDQ    $+32, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -10353,133 +6383,117 @@ TEXT ·winoUpGradient2x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   2(CX), R10
-	CMPQ   R10, BX
+	LEAQ   2(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   2(DX), R10
-	CMPQ   R10, SI
+	LEAQ   2(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+2, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R8
+	MOVQ R8, 8(CX)
+	ADDQ BX, DI
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+2, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 8(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 152(AX)
+	ADDQ    $+16, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, BX
-	IMUL3Q $+5, DI, R8
-	LEAQ   1351(AX), R9
-	ANDQ   $-64, R9
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DX
+	IMUL3Q $+5, SI, DI
+	LEAQ   1351(AX), R8
+	ANDQ   $-64, R8
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       128(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       144(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y1
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R10
+	MOVQ    R8, R9
+	MOVQ    $+2, R11
+
+columns:
+	MOVQ       128(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Y0
+	MOVQ       144(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Y1
 	VMOVUPS    Y0, (R9)
 	VMOVUPS    Y1, 320(R9)
 	VADDPS     Y1, Y0, Y0
 	VMOVUPS    Y0, 160(R9)
-	MOVQ       136(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       152(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y1
-	VMOVUPS    Y0, 32(R9)
-	VMOVUPS    Y1, 352(R9)
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 192(R9)
-	MOVQ       CX, SI
-	VMOVUPS    (R9), Y0
-	VMOVUPS    32(R9), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    Y1, (SI)(DI*2)
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(DI*1)
-	ADDQ       R8, SI
-	VMOVUPS    160(R9), Y0
-	VMOVUPS    192(R9), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    Y1, (SI)(DI*2)
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(DI*1)
-	ADDQ       R8, SI
-	VMOVUPS    320(R9), Y0
-	VMOVUPS    352(R9), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    Y1, (SI)(DI*2)
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(DI*1)
-	ADDQ       R8, SI
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R10
+	ADDQ       $+32, R9
+	DECQ       R11
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R8, R9
+	MOVQ       $+3, R10
+
+rows:
+	VMOVUPS (R9), Y0
+	VMOVUPS 32(R9), Y1
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y1, (BX)(SI*2)
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (BX)(SI*1)
+	ADDQ    DI, BX
+	ADDQ    $+160, R9
+	DECQ    R10
+	JNE     rows
+	ADDQ    $+32, DX
+	ADDQ    $+32, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -10489,165 +6503,109 @@ TEXT ·winoUpInput2x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 216(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+3, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+3, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 24(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, R8
-	IMUL3Q $+5, DI, R9
-	LEAQ   1351(AX), R10
-	ANDQ   $-64, R10
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DI
+	IMUL3Q $+5, SI, R8
+	LEAQ   1351(AX), R9
+	ANDQ   $-64, R9
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       160(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       192(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	MOVQ       128(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+4, R12
+
+columns:
+	MOVQ       160(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y0
+	MOVQ       192(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y1
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
 	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
 	VMOVUPS    Y2, (R10)
@@ -10655,383 +6613,233 @@ loop:
 	VMOVUPS    Y2, 160(R10)
 	VSUBPS     Y0, Y1, Y0
 	VMOVUPS    Y0, 320(R10)
-	MOVQ       168(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       200(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	MOVQ       136(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 32(R10)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, 192(R10)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 352(R10)
-	MOVQ       176(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       208(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	MOVQ       144(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 64(R10)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, 224(R10)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 384(R10)
-	MOVQ       184(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       216(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 96(R10)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, 256(R10)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, 416(R10)
-	MOVQ       CX, SI
-	VMOVUPS    32(R10), Y0
-	VMOVUPS    64(R10), Y1
-	VMOVUPS    (R10), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VMOVUPS    96(R10), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    192(R10), Y0
-	VMOVUPS    224(R10), Y1
-	VMOVUPS    160(R10), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VMOVUPS    256(R10), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    352(R10), Y0
-	VMOVUPS    384(R10), Y1
-	VMOVUPS    320(R10), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VMOVUPS    416(R10), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R11
+	ADDQ       $+32, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+3, R11
+
+rows:
+	VMOVUPS 32(R10), Y0
+	VMOVUPS 64(R10), Y1
+	VMOVUPS (R10), Y2
+	VSUBPS  Y1, Y2, Y2
+	VMULPS  winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS Y2, (BX)
+	VADDPS  Y1, Y0, Y2
+	VMULPS  winogradupConstants<>+64(SB), Y2, Y2
+	VMOVUPS Y2, (BX)(SI*1)
+	VMOVUPS 96(R10), Y2
+	VSUBPS  Y0, Y2, Y2
+	VMOVUPS Y2, (BX)(SI*2)
+	VSUBPS  Y1, Y0, Y0
+	VMULPS  winogradupConstants<>+96(SB), Y0, Y0
+	VMOVUPS Y0, (BX)(DI*1)
+	ADDQ    R8, BX
+	ADDQ    $+160, R10
+	DECQ    R11
+	JNE     rows
+	ADDQ    $+32, DX
+	ADDQ    $+32, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput2x3AVX2(p *byte)
 // Requires: AVX, CMOV, MMX+
-TEXT ·winoUpOutput2x3AVX2(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput2x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   2(CX), R10
-	CMPQ   R10, BX
+	LEAQ   2(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 784(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 792(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 800(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 808(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 816(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), CX
+	MOVQ   $+2, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), CX
+	MOVQ $+2, DX
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), DI
+	MOVQ DI, 8(CX)
+	LEAQ (R8)(SI*2), DI
+	MOVQ DI, 16(CX)
+	ADDQ BX, R9
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+2, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 16(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 664(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 152(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 800(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 160(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 816(AX)
+	ADDQ    $+24, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   104(AX), R8
-	MOVQ   88(AX), R9
-	IMUL3Q $+5, R9, R10
-	IMUL3Q $+3, R10, BX
-	LEAQ   1351(AX), R11
-	ANDQ   $-64, R11
-	XORQ   BX, BX
+	MOVQ   104(AX), DI
+	MOVQ   88(AX), R8
+	IMUL3Q $+5, R8, R9
+	IMUL3Q $+3, R9, DX
+	LEAQ   1351(AX), R10
+	ANDQ   $-64, R10
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), R12
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), R12
-	MOVQ       CX, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y0, Y1, Y1
-	VMOVUPS    Y1, (R11)
-	VMOVUPS    (SI)(R10*2), Y1
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 160(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y0, Y1, Y1
-	VMOVUPS    Y1, 32(R11)
-	VMOVUPS    (SI)(R10*2), Y1
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 192(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y0, Y1, Y1
-	VMOVUPS    Y1, 64(R11)
-	VMOVUPS    (SI)(R10*2), Y1
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 224(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y0, Y1, Y1
-	VMOVUPS    Y1, 96(R11)
-	VMOVUPS    (SI)(R10*2), Y1
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 256(R11)
-	VMOVUPS    32(R11), Y0
-	VMOVUPS    96(R11), Y1
+	LEAQ    64(DX), R11
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R11
+	MOVQ    CX, BX
+	MOVQ    R10, R12
+	MOVQ    $+4, R13
+
+columns:
+	LEAQ    (BX)(R9*4), SI
+	VMOVUPS (BX)(R9*1), Y0
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R12)
+	VMOVUPS (BX)(R9*2), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 160(R12)
+	ADDQ    R8, BX
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     columns
+	MOVQ    AX, BX
+	MOVQ    R10, R12
+	MOVQ    $+2, SI
+
+rows:
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    96(R12), Y1
 	VADDPS     Y1, Y0, Y2
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (R11), Y1
+	VMOVUPS    (R12), Y1
 	VADDPS     Y2, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
+	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
+	MOVQ       776(BX), R13
+	PREFETCHT0 (R13)(R11*1)
+	VADDPS     (R13)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Y0, Y0
+	MOVQ       128(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS    Y1, (R13)(DX*1)
+	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
+	MOVQ       784(BX), R13
+	PREFETCHT0 (R13)(R11*1)
+	VADDPS     (R13)(DX*1), Y0, Y0
 
 store1:
-	MOVQ       136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    64(R11), Y0
+	MOVQ       136(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS    Y0, (R13)(DX*1)
+	VMOVUPS    64(R12), Y0
 	VADDPS     Y0, Y2, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
+	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       792(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
+	MOVQ       792(BX), R13
+	PREFETCHT0 (R13)(R11*1)
+	VADDPS     (R13)(DX*1), Y0, Y0
 
 store2:
-	MOVQ       144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    192(R11), Y0
-	VMOVUPS    256(R11), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    160(R11), Y1
-	VADDPS     Y2, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
-	CMPQ       16(AX), $+0
-	JEQ        store3
-	MOVQ       800(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
-
-store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store4:
-	MOVQ       160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    224(R11), Y0
-	VADDPS     Y0, Y2, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store5
-	MOVQ       816(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store5:
-	MOVQ    168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
+	MOVQ    144(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS Y0, (R13)(DX*1)
+	ADDQ    $+24, BX
+	ADDQ    $+160, R12
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+32, DX
 	ADDQ    $+32, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -11042,171 +6850,129 @@ TEXT ·winoUpGradient2x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   2(CX), R10
-	CMPQ   R10, BX
+	LEAQ   2(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+2, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R9
+	MOVQ R9, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+2, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 16(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
+	ADDQ    $+24, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, R8
-	IMUL3Q $+5, DI, R9
-	LEAQ   1351(AX), R10
-	ANDQ   $-64, R10
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DI
+	IMUL3Q $+5, SI, R8
+	LEAQ   1351(AX), R9
+	ANDQ   $-64, R9
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       128(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+3, R12
+
+columns:
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y0
+	MOVQ       152(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y1
 	VMOVUPS    Y0, (R10)
 	VMOVUPS    Y1, 320(R10)
 	VADDPS     Y1, Y0, Y0
 	VMOVUPS    Y0, 160(R10)
-	MOVQ       136(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       160(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	VMOVUPS    Y0, 32(R10)
-	VMOVUPS    Y1, 352(R10)
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 192(R10)
-	MOVQ       144(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       168(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	VMOVUPS    Y0, 64(R10)
-	VMOVUPS    Y1, 384(R10)
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 224(R10)
-	MOVQ       CX, SI
-	VMOVUPS    (R10), Y0
-	VMOVUPS    32(R10), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    64(R10), Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y1, Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    160(R10), Y0
-	VMOVUPS    192(R10), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    224(R10), Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y1, Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    320(R10), Y0
-	VMOVUPS    352(R10), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    384(R10), Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y1, Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R11
+	ADDQ       $+32, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+3, R11
+
+rows:
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	VMOVUPS Y0, (BX)
+	VMOVUPS 64(R10), Y2
+	VMOVUPS Y2, (BX)(SI*2)
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y1, Y0, Y2
+	VMOVUPS Y2, (BX)(SI*1)
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y0, (BX)(DI*1)
+	ADDQ    R8, BX
+	ADDQ    $+160, R10
+	DECQ    R11
+	JNE     rows
+	ADDQ    $+32, DX
+	ADDQ    $+32, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -11216,261 +6982,133 @@ TEXT ·winoUpInput2x4AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   5(DX), R10
-	CMPQ   R10, SI
+	LEAQ   5(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 160(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 200(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 208(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 232(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 240(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+3, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R10
+	MOVQ R10, 24(DX)
+	LEAQ (R8)(SI*4), R8
+	MOVQ R8, 32(DX)
+	ADDQ BX, DI
+	ADDQ $+40, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+3, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 24(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 32(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 200(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 240(AX)
+	ADDQ    $+40, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, R8
-	IMUL3Q $+5, DI, R9
-	LEAQ   1351(AX), R10
-	ANDQ   $-64, R10
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DI
+	IMUL3Q $+5, SI, R8
+	LEAQ   1351(AX), R9
+	ANDQ   $-64, R9
+	XORQ   DX, DX
 
 loop:
-	LEAQ         64(BX), SI
-	CMPQ         DX, $+1
-	CMOVQEQ      112(AX), SI
-	MOVQ         168(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         208(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         128(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (R10)
-	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, 160(R10)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 320(R10)
-	MOVQ         176(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         216(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         136(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 32(R10)
-	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, 192(R10)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 352(R10)
-	MOVQ         184(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         224(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         144(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 64(R10)
-	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, 224(R10)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 384(R10)
-	MOVQ         192(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         232(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         152(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 96(R10)
-	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, 256(R10)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 416(R10)
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 128(R10)
-	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, 288(R10)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, 448(R10)
-	MOVQ         CX, SI
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+5, R12
+
+columns:
+	MOVQ       168(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y0
+	MOVQ       208(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y1
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y2
+	VSUBPS     Y0, Y2, Y2
+	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS    Y2, (R10)
+	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
+	VMOVUPS    Y2, 160(R10)
+	VSUBPS     Y0, Y1, Y0
+	VMOVUPS    Y0, 320(R10)
+	ADDQ       $+8, R11
+	ADDQ       $+32, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+3, R11
+
+rows:
 	VMOVUPS      32(R10), Y0
 	VMOVUPS      64(R10), Y1
 	VMOVUPS      96(R10), Y2
@@ -11479,417 +7117,254 @@ loop:
 	VMOVUPS      128(R10), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, (SI)(DI*2)
+	VMOVUPS      Y4, (BX)(SI*2)
 	VMOVUPS      (R10), Y4
 	VSUBPS       Y1, Y4, Y4
 	VMOVAPS      Y3, Y5
 	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, (SI)
-	VMOVUPS      Y3, (SI)(DI*4)
+	VMOVUPS      Y5, (BX)
+	VMOVUPS      Y3, (BX)(SI*4)
 	VMOVAPS      Y2, Y3
 	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, (SI)(DI*1)
+	VMOVUPS      Y3, (BX)(SI*1)
 	VSUBPS       Y1, Y0, Y0
 	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      192(R10), Y0
-	VMOVUPS      224(R10), Y1
-	VMOVUPS      256(R10), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	VMOVUPS      288(R10), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, (SI)(DI*2)
-	VMOVUPS      160(R10), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y3, Y5
-	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, (SI)
-	VMOVUPS      Y3, (SI)(DI*4)
-	VMOVAPS      Y2, Y3
-	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, (SI)(DI*1)
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      352(R10), Y0
-	VMOVUPS      384(R10), Y1
-	VMOVUPS      416(R10), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	VMOVUPS      448(R10), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, (SI)(DI*2)
-	VMOVUPS      320(R10), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y3, Y5
-	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, (SI)
-	VMOVUPS      Y3, (SI)(DI*4)
-	VMOVAPS      Y2, Y3
-	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, (SI)(DI*1)
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, (SI)(R8*1)
-	ADDQ         R9, SI
-	ADDQ         $+32, BX
+	VMOVUPS      Y2, (BX)(DI*1)
+	ADDQ         R8, BX
+	ADDQ         $+160, R10
+	DECQ         R11
+	JNE          rows
+	ADDQ         $+32, DX
 	ADDQ         $+32, CX
-	DECQ         DX
+	DECQ         72(AX)
 	JNE          loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput2x4AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·winoUpOutput2x4AVX2(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput2x4AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   2(CX), R10
-	CMPQ   R10, BX
+	LEAQ   2(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 784(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 792(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 800(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 808(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 816(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 824(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 832(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), DX
+	MOVQ   $+2, R10
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R11
+	MOVQ R11, 8(DX)
+	LEAQ (R8)(SI*2), R11
+	MOVQ R11, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R10
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), DX
+	MOVQ $+2, DI
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, R9
+	ADDQ $+32, DX
+	DECQ DI
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+2, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 16(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 664(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 24(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 672(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 160(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 816(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 176(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 824(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 184(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 832(AX)
+	ADDQ    $+32, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   104(AX), R8
-	MOVQ   88(AX), R9
-	IMUL3Q $+5, R9, R10
-	IMUL3Q $+3, R10, BX
-	LEAQ   1351(AX), R11
-	ANDQ   $-64, R11
-	XORQ   BX, BX
+	MOVQ   104(AX), DI
+	MOVQ   88(AX), R8
+	IMUL3Q $+5, R8, R9
+	IMUL3Q $+3, R9, DX
+	LEAQ   1351(AX), R10
+	ANDQ   $-64, R10
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), R12
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), R12
-	MOVQ       CX, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y0, Y1, Y1
-	VMOVUPS    Y1, (R11)
-	VMOVUPS    (SI)(R10*2), Y1
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 160(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y0, Y1, Y1
-	VMOVUPS    Y1, 32(R11)
-	VMOVUPS    (SI)(R10*2), Y1
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 192(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y0, Y1, Y1
-	VMOVUPS    Y1, 64(R11)
-	VMOVUPS    (SI)(R10*2), Y1
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 224(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y0, Y1, Y1
-	VMOVUPS    Y1, 96(R11)
-	VMOVUPS    (SI)(R10*2), Y1
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 256(R11)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y0, Y1, Y1
-	VMOVUPS    Y1, 128(R11)
-	VMOVUPS    (SI)(R10*2), Y1
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 288(R11)
-	VMOVUPS    32(R11), Y0
-	VMOVUPS    96(R11), Y1
+	LEAQ    64(DX), R11
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R11
+	MOVQ    CX, BX
+	MOVQ    R10, R12
+	MOVQ    $+5, R13
+
+columns:
+	LEAQ    (BX)(R9*4), SI
+	VMOVUPS (BX)(R9*1), Y0
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (R12)
+	VMOVUPS (BX)(R9*2), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 160(R12)
+	ADDQ    R8, BX
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     columns
+	MOVQ    AX, BX
+	MOVQ    R10, R12
+	MOVQ    $+2, SI
+
+rows:
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    96(R12), Y1
 	VADDPS     Y1, Y0, Y2
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    128(R11), Y1
-	VMOVUPS    (R11), Y3
+	VMOVUPS    128(R12), Y1
+	VMOVUPS    (R12), Y3
 	VADDPS     Y2, Y3, Y3
 	VADDPS     Y1, Y3, Y3
-	VADDPS     (R8)(BX*1), Y3, Y3
+	VADDPS     (DI)(DX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Y3, Y3
+	MOVQ       776(BX), R13
+	PREFETCHT0 (R13)(R11*1)
+	VADDPS     (R13)(DX*1), Y3, Y3
 
 store0:
-	MOVQ        128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS     Y3, (SI)(BX*1)
+	MOVQ        128(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS     Y3, (R13)(DX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
-	VADDPS      (R8)(BX*1), Y3, Y3
+	VADDPS      (DI)(DX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(AX), SI
-	PREFETCHT0  (SI)(R12*1)
-	VADDPS      (SI)(BX*1), Y3, Y3
+	MOVQ        784(BX), R13
+	PREFETCHT0  (R13)(R11*1)
+	VADDPS      (R13)(DX*1), Y3, Y3
 
 store1:
-	MOVQ        136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS     Y3, (SI)(BX*1)
+	MOVQ        136(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS     Y3, (R13)(DX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
-	VADDPS      (R8)(BX*1), Y2, Y2
+	VADDPS      (DI)(DX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(AX), SI
-	PREFETCHT0  (SI)(R12*1)
-	VADDPS      (SI)(BX*1), Y2, Y2
+	MOVQ        792(BX), R13
+	PREFETCHT0  (R13)(R11*1)
+	VADDPS      (R13)(DX*1), Y2, Y2
 
 store2:
-	MOVQ        144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS     Y2, (SI)(BX*1)
+	MOVQ        144(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS     Y2, (R13)(DX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
-	VMOVUPS     64(R11), Y1
+	VMOVUPS     64(R12), Y1
 	VADDPS      Y1, Y0, Y0
-	VADDPS      (R8)(BX*1), Y0, Y0
+	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(AX), SI
-	PREFETCHT0  (SI)(R12*1)
-	VADDPS      (SI)(BX*1), Y0, Y0
+	MOVQ        800(BX), R13
+	PREFETCHT0  (R13)(R11*1)
+	VADDPS      (R13)(DX*1), Y0, Y0
 
 store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    192(R11), Y0
-	VMOVUPS    256(R11), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    288(R11), Y1
-	VMOVUPS    160(R11), Y3
-	VADDPS     Y2, Y3, Y3
-	VADDPS     Y1, Y3, Y3
-	VADDPS     (R8)(BX*1), Y3, Y3
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R12*1)
-	VADDPS     (SI)(BX*1), Y3, Y3
-
-store4:
-	MOVQ        160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS     Y3, (SI)(BX*1)
-	VMOVAPS     Y0, Y3
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
-	VADDPS      (R8)(BX*1), Y3, Y3
-	CMPQ        16(AX), $+0
-	JEQ         store5
-	MOVQ        816(AX), SI
-	PREFETCHT0  (SI)(R12*1)
-	VADDPS      (SI)(BX*1), Y3, Y3
-
-store5:
-	MOVQ        168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS     Y3, (SI)(BX*1)
-	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
-	VADDPS      (R8)(BX*1), Y2, Y2
-	CMPQ        16(AX), $+0
-	JEQ         store6
-	MOVQ        824(AX), SI
-	PREFETCHT0  (SI)(R12*1)
-	VADDPS      (SI)(BX*1), Y2, Y2
-
-store6:
-	MOVQ        176(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS     Y2, (SI)(BX*1)
-	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
-	VMOVUPS     224(R11), Y1
-	VADDPS      Y1, Y0, Y0
-	VADDPS      (R8)(BX*1), Y0, Y0
-	CMPQ        16(AX), $+0
-	JEQ         store7
-	MOVQ        832(AX), SI
-	PREFETCHT0  (SI)(R12*1)
-	VADDPS      (SI)(BX*1), Y0, Y0
-
-store7:
-	MOVQ    184(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (SI)(R12*1)
-	VMOVUPS Y0, (SI)(BX*1)
+	MOVQ    152(BX), R13
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
+	VMOVUPS Y0, (R13)(DX*1)
 	ADDQ    $+32, BX
+	ADDQ    $+160, R12
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+32, DX
 	ADDQ    $+32, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -11900,214 +7375,142 @@ TEXT ·winoUpGradient2x4AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   2(CX), R10
-	CMPQ   R10, BX
+	LEAQ   2(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 184(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+2, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+2, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 24(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, R8
-	IMUL3Q $+5, DI, R9
-	LEAQ   1351(AX), R10
-	ANDQ   $-64, R10
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DI
+	IMUL3Q $+5, SI, R8
+	LEAQ   1351(AX), R9
+	ANDQ   $-64, R9
+	XORQ   DX, DX
 
 loop:
-	LEAQ        64(BX), SI
-	CMPQ        DX, $+1
-	CMOVQEQ     112(AX), SI
-	MOVQ        128(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        160(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, (R10)
-	VMOVUPS     Y1, 320(R10)
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 160(R10)
-	MOVQ        136(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        168(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, 32(R10)
-	VMOVUPS     Y1, 352(R10)
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 192(R10)
-	MOVQ        144(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        176(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, 64(R10)
-	VMOVUPS     Y1, 384(R10)
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 224(R10)
-	MOVQ        152(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        184(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, 96(R10)
-	VMOVUPS     Y1, 416(R10)
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 256(R10)
-	MOVQ        CX, SI
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+4, R12
+
+columns:
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y0
+	MOVQ       160(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y1
+	VMOVUPS    Y0, (R10)
+	VMOVUPS    Y1, 320(R10)
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 160(R10)
+	ADDQ       $+8, R11
+	ADDQ       $+32, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+3, R11
+
+rows:
 	VMOVUPS     (R10), Y0
 	VMOVUPS     32(R10), Y1
-	VMOVUPS     Y0, (SI)
+	VMOVUPS     Y0, (BX)
 	VMOVUPS     64(R10), Y2
 	VMOVUPS     96(R10), Y3
-	VMOVUPS     Y3, (SI)(DI*2)
+	VMOVUPS     Y3, (BX)(SI*2)
 	VADDPS      Y2, Y0, Y4
 	VADDPS      Y3, Y1, Y5
 	VADDPS      Y5, Y4, Y6
-	VMOVUPS     Y6, (SI)(DI*1)
+	VMOVUPS     Y6, (BX)(SI*1)
 	VSUBPS      Y5, Y4, Y4
-	VMOVUPS     Y4, (SI)(R8*1)
+	VMOVUPS     Y4, (BX)(DI*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y2, Y0
 	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
-	VMOVUPS     Y0, (SI)(DI*4)
-	ADDQ        R9, SI
-	VMOVUPS     160(R10), Y0
-	VMOVUPS     192(R10), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     224(R10), Y2
-	VMOVUPS     256(R10), Y3
-	VMOVUPS     Y3, (SI)(DI*2)
-	VADDPS      Y2, Y0, Y4
-	VADDPS      Y3, Y1, Y5
-	VADDPS      Y5, Y4, Y6
-	VMOVUPS     Y6, (SI)(DI*1)
-	VSUBPS      Y5, Y4, Y4
-	VMOVUPS     Y4, (SI)(R8*1)
-	VFMADD231PS winogradupConstants<>+128(SB), Y2, Y0
-	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
-	VMOVUPS     Y0, (SI)(DI*4)
-	ADDQ        R9, SI
-	VMOVUPS     320(R10), Y0
-	VMOVUPS     352(R10), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     384(R10), Y2
-	VMOVUPS     416(R10), Y3
-	VMOVUPS     Y3, (SI)(DI*2)
-	VADDPS      Y2, Y0, Y4
-	VADDPS      Y3, Y1, Y5
-	VADDPS      Y5, Y4, Y6
-	VMOVUPS     Y6, (SI)(DI*1)
-	VSUBPS      Y5, Y4, Y4
-	VMOVUPS     Y4, (SI)(R8*1)
-	VFMADD231PS winogradupConstants<>+128(SB), Y2, Y0
-	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
-	VMOVUPS     Y0, (SI)(DI*4)
-	ADDQ        R9, SI
-	ADDQ        $+32, BX
+	VMOVUPS     Y0, (BX)(SI*4)
+	ADDQ        R8, BX
+	ADDQ        $+160, R10
+	DECQ        R11
+	JNE         rows
+	ADDQ        $+32, DX
 	ADDQ        $+32, CX
-	DECQ        DX
+	DECQ        72(AX)
 	JNE         loop
 	VZEROUPPER
 	RET
@@ -12118,564 +7521,312 @@ TEXT ·winoUpInput3x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 208(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 216(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+4, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R9
+	MOVQ R9, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+4, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 16(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
+	ADDQ    $+24, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, BX
-	IMUL3Q $+5, DI, R8
-	LEAQ   1351(AX), R9
-	ANDQ   $-64, R9
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DX
+	IMUL3Q $+5, SI, DI
+	LEAQ   1351(AX), R8
+	ANDQ   $-64, R8
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       152(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       176(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y1
-	MOVQ       128(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R10
+	MOVQ    R8, R9
+	MOVQ    $+3, R11
+
+columns:
+	MOVQ       152(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Y0
+	MOVQ       176(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Y1
+	MOVQ       128(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
 	VMOVUPS    Y2, (R9)
 	VADDPS     Y1, Y0, Y2
 	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
 	VMOVUPS    Y2, 160(R9)
-	MOVQ       200(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
+	MOVQ       200(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
 	VMOVUPS    Y2, 320(R9)
 	VSUBPS     Y1, Y0, Y0
 	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
 	VMOVUPS    Y0, 480(R9)
-	MOVQ       160(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       184(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y1
-	MOVQ       136(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 32(R9)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, 192(R9)
-	MOVQ       208(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 352(R9)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, 512(R9)
-	MOVQ       168(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       192(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y1
-	MOVQ       144(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 64(R9)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, 224(R9)
-	MOVQ       216(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 384(R9)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, 544(R9)
-	MOVQ       CX, SI
-	VMOVUPS    32(R9), Y0
-	VMOVUPS    64(R9), Y1
-	VMOVUPS    (R9), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, (SI)(DI*2)
-	ADDQ       R8, SI
-	VMOVUPS    192(R9), Y0
-	VMOVUPS    224(R9), Y1
-	VMOVUPS    160(R9), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, (SI)(DI*2)
-	ADDQ       R8, SI
-	VMOVUPS    352(R9), Y0
-	VMOVUPS    384(R9), Y1
-	VMOVUPS    320(R9), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, (SI)(DI*2)
-	ADDQ       R8, SI
-	VMOVUPS    512(R9), Y0
-	VMOVUPS    544(R9), Y1
-	VMOVUPS    480(R9), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VMULPS     winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y0, Y1, Y0
-	VMOVUPS    Y0, (SI)(DI*2)
-	ADDQ       R8, SI
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R10
+	ADDQ       $+32, R9
+	DECQ       R11
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R8, R9
+	MOVQ       $+4, R10
+
+rows:
+	VMOVUPS 32(R9), Y0
+	VMOVUPS 64(R9), Y1
+	VMOVUPS (R9), Y2
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS Y2, (BX)
+	VMULPS  winogradupConstants<>+32(SB), Y0, Y2
+	VMOVUPS Y2, (BX)(SI*1)
+	VSUBPS  Y0, Y1, Y0
+	VMOVUPS Y0, (BX)(SI*2)
+	ADDQ    DI, BX
+	ADDQ    $+160, R9
+	DECQ    R10
+	JNE     rows
+	ADDQ    $+32, DX
+	ADDQ    $+32, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput3x2AVX2(p *byte)
 // Requires: AVX, CMOV, MMX+
-TEXT ·winoUpOutput3x2AVX2(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput3x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   2(DX), R10
-	CMPQ   R10, SI
+	LEAQ   2(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 168(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 784(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 792(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 800(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 808(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 816(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), CX
+	MOVQ   $+3, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R8
+	MOVQ R8, 8(CX)
+	ADDQ BX, DI
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), CX
+	MOVQ $+3, DX
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), DI
+	MOVQ DI, 8(CX)
+	ADDQ BX, R9
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+3, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 160(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 168(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 816(AX)
+	ADDQ    $+16, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   104(AX), R8
-	MOVQ   88(AX), R9
-	IMUL3Q $+5, R9, R10
-	IMUL3Q $+3, R10, R11
-	LEAQ   1351(AX), R12
-	ANDQ   $-64, R12
-	XORQ   BX, BX
+	MOVQ   104(AX), DI
+	MOVQ   88(AX), R8
+	IMUL3Q $+5, R8, R9
+	IMUL3Q $+3, R9, R10
+	LEAQ   1351(AX), R11
+	ANDQ   $-64, R11
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), R13
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), R13
-	MOVQ       CX, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI)(R11*1), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y2, Y1, Y1
-	VMOVUPS    Y1, (R12)
-	VMOVUPS    Y0, 160(R12)
-	VMOVUPS    (SI)(R10*2), Y0
-	VADDPS     Y0, Y2, Y0
-	VMOVUPS    Y0, 320(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI)(R11*1), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y2, Y1, Y1
-	VMOVUPS    Y1, 32(R12)
-	VMOVUPS    Y0, 192(R12)
-	VMOVUPS    (SI)(R10*2), Y0
-	VADDPS     Y0, Y2, Y0
-	VMOVUPS    Y0, 352(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI)(R11*1), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y2, Y1, Y1
-	VMOVUPS    Y1, 64(R12)
-	VMOVUPS    Y0, 224(R12)
-	VMOVUPS    (SI)(R10*2), Y0
-	VADDPS     Y0, Y2, Y0
-	VMOVUPS    Y0, 384(R12)
-	VMOVUPS    32(R12), Y0
-	VMOVUPS    (R12), Y1
+	LEAQ    64(DX), R12
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R12
+	MOVQ    CX, BX
+	MOVQ    R11, R13
+	MOVQ    $+3, R14
+
+columns:
+	LEAQ    (BX)(R9*4), SI
+	VMOVUPS (BX)(R9*1), Y0
+	VMOVUPS (BX)(R10*1), Y1
+	VADDPS  Y1, Y0, Y2
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS (BX), Y1
+	VADDPS  Y2, Y1, Y1
+	VMOVUPS Y1, (R13)
+	VMOVUPS Y0, 160(R13)
+	VMOVUPS (BX)(R9*2), Y0
+	VADDPS  Y0, Y2, Y0
+	VMOVUPS Y0, 320(R13)
+	ADDQ    R8, BX
+	ADDQ    $+32, R13
+	DECQ    R14
+	JNE     columns
+	MOVQ    AX, BX
+	MOVQ    R11, R13
+	MOVQ    $+3, SI
+
+rows:
+	VMOVUPS    32(R13), Y0
+	VMOVUPS    (R13), Y1
 	VADDPS     Y0, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
+	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
+	MOVQ       776(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VMOVUPS    64(R12), Y1
+	MOVQ       128(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS    Y1, (R14)(DX*1)
+	VMOVUPS    64(R13), Y1
 	VADDPS     Y1, Y0, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
+	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
+	MOVQ       784(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ       136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    192(R12), Y0
-	VMOVUPS    160(R12), Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
-	CMPQ       16(AX), $+0
-	JEQ        store2
-	MOVQ       792(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
-
-store2:
-	MOVQ       144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VMOVUPS    224(R12), Y1
-	VADDPS     Y1, Y0, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store3
-	MOVQ       800(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    352(R12), Y0
-	VMOVUPS    320(R12), Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
-
-store4:
-	MOVQ       160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VMOVUPS    384(R12), Y1
-	VADDPS     Y1, Y0, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store5
-	MOVQ       816(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store5:
-	MOVQ    168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
+	MOVQ    136(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS Y0, (R14)(DX*1)
+	ADDQ    $+16, BX
+	ADDQ    $+160, R13
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+32, DX
 	ADDQ    $+32, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -12686,173 +7837,123 @@ TEXT ·winoUpGradient3x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   2(DX), R10
-	CMPQ   R10, SI
+	LEAQ   2(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 168(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+3, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R8
+	MOVQ R8, 8(CX)
+	ADDQ BX, DI
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+3, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 8(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 168(AX)
+	ADDQ    $+16, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, BX
-	IMUL3Q $+5, DI, R8
-	LEAQ   1351(AX), R9
-	ANDQ   $-64, R9
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DX
+	IMUL3Q $+5, SI, DI
+	LEAQ   1351(AX), R8
+	ANDQ   $-64, R8
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       128(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       144(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y1
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R10
+	MOVQ    R8, R9
+	MOVQ    $+2, R11
+
+columns:
+	MOVQ       128(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Y0
+	MOVQ       144(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Y1
 	VMOVUPS    Y0, (R9)
-	MOVQ       160(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
+	MOVQ       160(R10), R12
+	PREFETCHT0 (R12)(BX*1)
+	VMOVUPS    (R12)(DX*1), Y2
 	VMOVUPS    Y2, 320(R9)
 	VADDPS     Y2, Y0, Y0
 	VADDPS     Y1, Y0, Y2
 	VMOVUPS    Y2, 160(R9)
 	VSUBPS     Y1, Y0, Y0
 	VMOVUPS    Y0, 480(R9)
-	MOVQ       136(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y0
-	MOVQ       152(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y1
-	VMOVUPS    Y0, 32(R9)
-	MOVQ       168(AX), R10
-	PREFETCHT0 (R10)(SI*1)
-	VMOVUPS    (R10)(BX*1), Y2
-	VMOVUPS    Y2, 352(R9)
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y1, Y0, Y2
-	VMOVUPS    Y2, 192(R9)
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 512(R9)
-	MOVQ       CX, SI
-	VMOVUPS    (R9), Y0
-	VMOVUPS    32(R9), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    Y1, (SI)(DI*2)
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(DI*1)
-	ADDQ       R8, SI
-	VMOVUPS    160(R9), Y0
-	VMOVUPS    192(R9), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    Y1, (SI)(DI*2)
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(DI*1)
-	ADDQ       R8, SI
-	VMOVUPS    320(R9), Y0
-	VMOVUPS    352(R9), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    Y1, (SI)(DI*2)
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(DI*1)
-	ADDQ       R8, SI
-	VMOVUPS    480(R9), Y0
-	VMOVUPS    512(R9), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    Y1, (SI)(DI*2)
-	VADDPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(DI*1)
-	ADDQ       R8, SI
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R10
+	ADDQ       $+32, R9
+	DECQ       R11
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R8, R9
+	MOVQ       $+4, R10
+
+rows:
+	VMOVUPS (R9), Y0
+	VMOVUPS 32(R9), Y1
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y1, (BX)(SI*2)
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (BX)(SI*1)
+	ADDQ    DI, BX
+	ADDQ    $+160, R9
+	DECQ    R10
+	JNE     rows
+	ADDQ    $+32, DX
+	ADDQ    $+32, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -12862,739 +7963,354 @@ TEXT ·winoUpInput3x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 216(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 224(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 240(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 248(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+4, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+4, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 24(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 216(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 248(AX)
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, R8
-	IMUL3Q $+5, DI, R9
-	LEAQ   1351(AX), R10
-	ANDQ   $-64, R10
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DI
+	IMUL3Q $+5, SI, R8
+	LEAQ   1351(AX), R9
+	ANDQ   $-64, R9
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       160(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       192(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	MOVQ       128(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+4, R12
+
+columns:
+	MOVQ       160(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y0
+	MOVQ       192(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y1
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
 	VMOVUPS    Y2, (R10)
 	VADDPS     Y1, Y0, Y2
 	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
 	VMOVUPS    Y2, 160(R10)
-	MOVQ       224(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
+	MOVQ       224(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
 	VMOVUPS    Y2, 320(R10)
 	VSUBPS     Y1, Y0, Y0
 	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
 	VMOVUPS    Y0, 480(R10)
-	MOVQ       168(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       200(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	MOVQ       136(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 32(R10)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, 192(R10)
-	MOVQ       232(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 352(R10)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, 512(R10)
-	MOVQ       176(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       208(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	MOVQ       144(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 64(R10)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, 224(R10)
-	MOVQ       240(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 384(R10)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, 544(R10)
-	MOVQ       184(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       216(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, 96(R10)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, 256(R10)
-	MOVQ       248(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, 416(R10)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, 576(R10)
-	MOVQ       CX, SI
-	VMOVUPS    32(R10), Y0
-	VMOVUPS    64(R10), Y1
-	VMOVUPS    (R10), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VMOVUPS    96(R10), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    192(R10), Y0
-	VMOVUPS    224(R10), Y1
-	VMOVUPS    160(R10), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VMOVUPS    256(R10), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    352(R10), Y0
-	VMOVUPS    384(R10), Y1
-	VMOVUPS    320(R10), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VMOVUPS    416(R10), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    512(R10), Y0
-	VMOVUPS    544(R10), Y1
-	VMOVUPS    480(R10), Y2
-	VSUBPS     Y1, Y2, Y2
-	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)
-	VADDPS     Y1, Y0, Y2
-	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VMOVUPS    576(R10), Y2
-	VSUBPS     Y0, Y2, Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VSUBPS     Y1, Y0, Y0
-	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R11
+	ADDQ       $+32, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+4, R11
+
+rows:
+	VMOVUPS 32(R10), Y0
+	VMOVUPS 64(R10), Y1
+	VMOVUPS (R10), Y2
+	VSUBPS  Y1, Y2, Y2
+	VMULPS  winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS Y2, (BX)
+	VADDPS  Y1, Y0, Y2
+	VMULPS  winogradupConstants<>+64(SB), Y2, Y2
+	VMOVUPS Y2, (BX)(SI*1)
+	VMOVUPS 96(R10), Y2
+	VSUBPS  Y0, Y2, Y2
+	VMOVUPS Y2, (BX)(SI*2)
+	VSUBPS  Y1, Y0, Y0
+	VMULPS  winogradupConstants<>+96(SB), Y0, Y0
+	VMOVUPS Y0, (BX)(DI*1)
+	ADDQ    R8, BX
+	ADDQ    $+160, R10
+	DECQ    R11
+	JNE     rows
+	ADDQ    $+32, DX
+	ADDQ    $+32, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput3x3AVX2(p *byte)
 // Requires: AVX, CMOV, MMX+
-TEXT ·winoUpOutput3x3AVX2(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput3x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 784(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 792(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 800(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 808(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 816(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 824(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 832(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 840(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), CX
+	MOVQ   $+3, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), CX
+	MOVQ $+3, DX
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), DI
+	MOVQ DI, 8(CX)
+	LEAQ (R8)(SI*2), DI
+	MOVQ DI, 16(CX)
+	ADDQ BX, R9
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+3, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 16(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 664(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 160(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 168(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 816(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 176(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 824(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 184(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 832(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 192(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 840(AX)
+	ADDQ    $+24, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   104(AX), R8
-	MOVQ   88(AX), R9
-	IMUL3Q $+5, R9, R10
-	IMUL3Q $+3, R10, R11
-	LEAQ   1351(AX), R12
-	ANDQ   $-64, R12
-	XORQ   BX, BX
+	MOVQ   104(AX), DI
+	MOVQ   88(AX), R8
+	IMUL3Q $+5, R8, R9
+	IMUL3Q $+3, R9, R10
+	LEAQ   1351(AX), R11
+	ANDQ   $-64, R11
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), R13
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), R13
-	MOVQ       CX, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI)(R11*1), Y1
+	LEAQ    64(DX), R12
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R12
+	MOVQ    CX, BX
+	MOVQ    R11, R13
+	MOVQ    $+4, R14
+
+columns:
+	LEAQ    (BX)(R9*4), SI
+	VMOVUPS (BX)(R9*1), Y0
+	VMOVUPS (BX)(R10*1), Y1
+	VADDPS  Y1, Y0, Y2
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS (BX), Y1
+	VADDPS  Y2, Y1, Y1
+	VMOVUPS Y1, (R13)
+	VMOVUPS Y0, 160(R13)
+	VMOVUPS (BX)(R9*2), Y0
+	VADDPS  Y0, Y2, Y0
+	VMOVUPS Y0, 320(R13)
+	ADDQ    R8, BX
+	ADDQ    $+32, R13
+	DECQ    R14
+	JNE     columns
+	MOVQ    AX, BX
+	MOVQ    R11, R13
+	MOVQ    $+3, SI
+
+rows:
+	VMOVUPS    32(R13), Y0
+	VMOVUPS    96(R13), Y1
 	VADDPS     Y1, Y0, Y2
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (SI), Y1
+	VMOVUPS    (R13), Y1
 	VADDPS     Y2, Y1, Y1
-	VMOVUPS    Y1, (R12)
-	VMOVUPS    Y0, 160(R12)
-	VMOVUPS    (SI)(R10*2), Y0
-	VADDPS     Y0, Y2, Y0
-	VMOVUPS    Y0, 320(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI)(R11*1), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y2, Y1, Y1
-	VMOVUPS    Y1, 32(R12)
-	VMOVUPS    Y0, 192(R12)
-	VMOVUPS    (SI)(R10*2), Y0
-	VADDPS     Y0, Y2, Y0
-	VMOVUPS    Y0, 352(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI)(R11*1), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y2, Y1, Y1
-	VMOVUPS    Y1, 64(R12)
-	VMOVUPS    Y0, 224(R12)
-	VMOVUPS    (SI)(R10*2), Y0
-	VADDPS     Y0, Y2, Y0
-	VMOVUPS    Y0, 384(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI)(R11*1), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y2, Y1, Y1
-	VMOVUPS    Y1, 96(R12)
-	VMOVUPS    Y0, 256(R12)
-	VMOVUPS    (SI)(R10*2), Y0
-	VADDPS     Y0, Y2, Y0
-	VMOVUPS    Y0, 416(R12)
-	VMOVUPS    32(R12), Y0
-	VMOVUPS    96(R12), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (R12), Y1
-	VADDPS     Y2, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
+	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
+	MOVQ       776(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Y0, Y0
+	MOVQ       128(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS    Y1, (R14)(DX*1)
+	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
+	MOVQ       784(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ       136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    64(R12), Y0
+	MOVQ       136(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS    Y0, (R14)(DX*1)
+	VMOVUPS    64(R13), Y0
 	VADDPS     Y0, Y2, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
+	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       792(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
+	MOVQ       792(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Y0, Y0
 
 store2:
-	MOVQ       144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    192(R12), Y0
-	VMOVUPS    256(R12), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    160(R12), Y1
-	VADDPS     Y2, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
-	CMPQ       16(AX), $+0
-	JEQ        store3
-	MOVQ       800(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
-
-store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store4:
-	MOVQ       160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    224(R12), Y0
-	VADDPS     Y0, Y2, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store5
-	MOVQ       816(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store5:
-	MOVQ       168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    352(R12), Y0
-	VMOVUPS    416(R12), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    320(R12), Y1
-	VADDPS     Y2, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
-	CMPQ       16(AX), $+0
-	JEQ        store6
-	MOVQ       824(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
-
-store6:
-	MOVQ       176(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store7
-	MOVQ       832(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store7:
-	MOVQ       184(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    384(R12), Y0
-	VADDPS     Y0, Y2, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store8
-	MOVQ       840(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store8:
-	MOVQ    192(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
+	MOVQ    144(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS Y0, (R14)(DX*1)
+	ADDQ    $+24, BX
+	ADDQ    $+160, R13
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+32, DX
 	ADDQ    $+32, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -13605,229 +8321,135 @@ TEXT ·winoUpGradient3x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+3, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R9
+	MOVQ R9, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+3, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 16(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
+	ADDQ    $+24, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, R8
-	IMUL3Q $+5, DI, R9
-	LEAQ   1351(AX), R10
-	ANDQ   $-64, R10
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DI
+	IMUL3Q $+5, SI, R8
+	LEAQ   1351(AX), R9
+	ANDQ   $-64, R9
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), SI
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), SI
-	MOVQ       128(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       152(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+3, R12
+
+columns:
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y0
+	MOVQ       152(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y1
 	VMOVUPS    Y0, (R10)
-	MOVQ       176(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
+	MOVQ       176(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y2
 	VMOVUPS    Y2, 320(R10)
 	VADDPS     Y2, Y0, Y0
 	VADDPS     Y1, Y0, Y2
 	VMOVUPS    Y2, 160(R10)
 	VSUBPS     Y1, Y0, Y0
 	VMOVUPS    Y0, 480(R10)
-	MOVQ       136(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       160(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	VMOVUPS    Y0, 32(R10)
-	MOVQ       184(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VMOVUPS    Y2, 352(R10)
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y1, Y0, Y2
-	VMOVUPS    Y2, 192(R10)
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 512(R10)
-	MOVQ       144(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y0
-	MOVQ       168(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y1
-	VMOVUPS    Y0, 64(R10)
-	MOVQ       192(AX), R11
-	PREFETCHT0 (R11)(SI*1)
-	VMOVUPS    (R11)(BX*1), Y2
-	VMOVUPS    Y2, 384(R10)
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y1, Y0, Y2
-	VMOVUPS    Y2, 224(R10)
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    Y0, 544(R10)
-	MOVQ       CX, SI
-	VMOVUPS    (R10), Y0
-	VMOVUPS    32(R10), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    64(R10), Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y1, Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    160(R10), Y0
-	VMOVUPS    192(R10), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    224(R10), Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y1, Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    320(R10), Y0
-	VMOVUPS    352(R10), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    384(R10), Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y1, Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	VMOVUPS    480(R10), Y0
-	VMOVUPS    512(R10), Y1
-	VMOVUPS    Y0, (SI)
-	VMOVUPS    544(R10), Y2
-	VMOVUPS    Y2, (SI)(DI*2)
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y1, Y0, Y2
-	VMOVUPS    Y2, (SI)(DI*1)
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    Y0, (SI)(R8*1)
-	ADDQ       R9, SI
-	ADDQ       $+32, BX
-	ADDQ       $+32, CX
-	DECQ       DX
-	JNE        loop
+	ADDQ       $+8, R11
+	ADDQ       $+32, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+4, R11
+
+rows:
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	VMOVUPS Y0, (BX)
+	VMOVUPS 64(R10), Y2
+	VMOVUPS Y2, (BX)(SI*2)
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y1, Y0, Y2
+	VMOVUPS Y2, (BX)(SI*1)
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y0, (BX)(DI*1)
+	ADDQ    R8, BX
+	ADDQ    $+160, R10
+	DECQ    R11
+	JNE     rows
+	ADDQ    $+32, DX
+	ADDQ    $+32, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -13837,341 +8459,140 @@ TEXT ·winoUpInput3x4AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   5(DX), R10
-	CMPQ   R10, SI
+	LEAQ   5(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 160(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 200(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 208(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 240(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 248(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 264(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 272(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 280(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+4, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R10
+	MOVQ R10, 24(DX)
+	LEAQ (R8)(SI*4), R8
+	MOVQ R8, 32(DX)
+	ADDQ BX, DI
+	ADDQ $+40, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+4, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 24(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 32(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 200(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 240(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 248(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 256(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 264(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 272(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 280(AX)
+	ADDQ    $+40, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, R8
-	IMUL3Q $+5, DI, R9
-	LEAQ   1351(AX), R10
-	ANDQ   $-64, R10
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DI
+	IMUL3Q $+5, SI, R8
+	LEAQ   1351(AX), R9
+	ANDQ   $-64, R9
+	XORQ   DX, DX
 
 loop:
-	LEAQ         64(BX), SI
-	CMPQ         DX, $+1
-	CMOVQEQ      112(AX), SI
-	MOVQ         168(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         208(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         128(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (R10)
-	VADDPS       Y1, Y0, Y2
-	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, 160(R10)
-	MOVQ         248(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 320(R10)
-	VSUBPS       Y1, Y0, Y0
-	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, 480(R10)
-	MOVQ         176(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         216(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         136(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 32(R10)
-	VADDPS       Y1, Y0, Y2
-	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, 192(R10)
-	MOVQ         256(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 352(R10)
-	VSUBPS       Y1, Y0, Y0
-	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, 512(R10)
-	MOVQ         184(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         224(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         144(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 64(R10)
-	VADDPS       Y1, Y0, Y2
-	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, 224(R10)
-	MOVQ         264(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 384(R10)
-	VSUBPS       Y1, Y0, Y0
-	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, 544(R10)
-	MOVQ         192(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         232(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         152(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 96(R10)
-	VADDPS       Y1, Y0, Y2
-	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, 256(R10)
-	MOVQ         272(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 416(R10)
-	VSUBPS       Y1, Y0, Y0
-	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, 576(R10)
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, 128(R10)
-	VADDPS       Y1, Y0, Y2
-	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, 288(R10)
-	MOVQ         280(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, 448(R10)
-	VSUBPS       Y1, Y0, Y0
-	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, 608(R10)
-	MOVQ         CX, SI
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+5, R12
+
+columns:
+	MOVQ       168(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y0
+	MOVQ       208(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y1
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y2
+	VSUBPS     Y1, Y2, Y2
+	VMULPS     winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS    Y2, (R10)
+	VADDPS     Y1, Y0, Y2
+	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
+	VMOVUPS    Y2, 160(R10)
+	MOVQ       248(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y2
+	VSUBPS     Y0, Y2, Y2
+	VMOVUPS    Y2, 320(R10)
+	VSUBPS     Y1, Y0, Y0
+	VMULPS     winogradupConstants<>+96(SB), Y0, Y0
+	VMOVUPS    Y0, 480(R10)
+	ADDQ       $+8, R11
+	ADDQ       $+32, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+4, R11
+
+rows:
 	VMOVUPS      32(R10), Y0
 	VMOVUPS      64(R10), Y1
 	VMOVUPS      96(R10), Y2
@@ -14180,584 +8601,258 @@ loop:
 	VMOVUPS      128(R10), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, (SI)(DI*2)
+	VMOVUPS      Y4, (BX)(SI*2)
 	VMOVUPS      (R10), Y4
 	VSUBPS       Y1, Y4, Y4
 	VMOVAPS      Y3, Y5
 	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, (SI)
-	VMOVUPS      Y3, (SI)(DI*4)
+	VMOVUPS      Y5, (BX)
+	VMOVUPS      Y3, (BX)(SI*4)
 	VMOVAPS      Y2, Y3
 	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, (SI)(DI*1)
+	VMOVUPS      Y3, (BX)(SI*1)
 	VSUBPS       Y1, Y0, Y0
 	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      192(R10), Y0
-	VMOVUPS      224(R10), Y1
-	VMOVUPS      256(R10), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	VMOVUPS      288(R10), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, (SI)(DI*2)
-	VMOVUPS      160(R10), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y3, Y5
-	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, (SI)
-	VMOVUPS      Y3, (SI)(DI*4)
-	VMOVAPS      Y2, Y3
-	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, (SI)(DI*1)
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      352(R10), Y0
-	VMOVUPS      384(R10), Y1
-	VMOVUPS      416(R10), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	VMOVUPS      448(R10), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, (SI)(DI*2)
-	VMOVUPS      320(R10), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y3, Y5
-	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, (SI)
-	VMOVUPS      Y3, (SI)(DI*4)
-	VMOVAPS      Y2, Y3
-	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, (SI)(DI*1)
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      512(R10), Y0
-	VMOVUPS      544(R10), Y1
-	VMOVUPS      576(R10), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	VMOVUPS      608(R10), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, (SI)(DI*2)
-	VMOVUPS      480(R10), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y3, Y5
-	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, (SI)
-	VMOVUPS      Y3, (SI)(DI*4)
-	VMOVAPS      Y2, Y3
-	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, (SI)(DI*1)
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, (SI)(R8*1)
-	ADDQ         R9, SI
-	ADDQ         $+32, BX
+	VMOVUPS      Y2, (BX)(DI*1)
+	ADDQ         R8, BX
+	ADDQ         $+160, R10
+	DECQ         R11
+	JNE          rows
+	ADDQ         $+32, DX
 	ADDQ         $+32, CX
-	DECQ         DX
+	DECQ         72(AX)
 	JNE          loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput3x4AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·winoUpOutput3x4AVX2(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput3x4AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 216(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 784(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 792(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 800(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 808(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 816(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 824(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 832(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 840(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 848(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 856(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 864(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), DX
+	MOVQ   $+3, R10
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R11
+	MOVQ R11, 8(DX)
+	LEAQ (R8)(SI*2), R11
+	MOVQ R11, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R10
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), DX
+	MOVQ $+3, DI
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, R9
+	ADDQ $+32, DX
+	DECQ DI
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+3, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 16(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 664(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 24(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 672(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 160(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 168(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 816(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 176(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 824(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 184(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 832(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 192(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 840(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 200(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 848(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 208(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 856(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 216(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 864(AX)
+	ADDQ    $+32, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   104(AX), R8
-	MOVQ   88(AX), R9
-	IMUL3Q $+5, R9, R10
-	IMUL3Q $+3, R10, R11
-	LEAQ   1351(AX), R12
-	ANDQ   $-64, R12
-	XORQ   BX, BX
+	MOVQ   104(AX), DI
+	MOVQ   88(AX), R8
+	IMUL3Q $+5, R8, R9
+	IMUL3Q $+3, R9, R10
+	LEAQ   1351(AX), R11
+	ANDQ   $-64, R11
+	XORQ   DX, DX
 
 loop:
-	LEAQ       64(BX), R13
-	CMPQ       DX, $+1
-	CMOVQEQ    112(AX), R13
-	MOVQ       CX, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI)(R11*1), Y1
+	LEAQ    64(DX), R12
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R12
+	MOVQ    CX, BX
+	MOVQ    R11, R13
+	MOVQ    $+5, R14
+
+columns:
+	LEAQ    (BX)(R9*4), SI
+	VMOVUPS (BX)(R9*1), Y0
+	VMOVUPS (BX)(R10*1), Y1
+	VADDPS  Y1, Y0, Y2
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS (BX), Y1
+	VADDPS  Y2, Y1, Y1
+	VMOVUPS Y1, (R13)
+	VMOVUPS Y0, 160(R13)
+	VMOVUPS (BX)(R9*2), Y0
+	VADDPS  Y0, Y2, Y0
+	VMOVUPS Y0, 320(R13)
+	ADDQ    R8, BX
+	ADDQ    $+32, R13
+	DECQ    R14
+	JNE     columns
+	MOVQ    AX, BX
+	MOVQ    R11, R13
+	MOVQ    $+3, SI
+
+rows:
+	VMOVUPS    32(R13), Y0
+	VMOVUPS    96(R13), Y1
 	VADDPS     Y1, Y0, Y2
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y2, Y1, Y1
-	VMOVUPS    Y1, (R12)
-	VMOVUPS    Y0, 160(R12)
-	VMOVUPS    (SI)(R10*2), Y0
-	VADDPS     Y0, Y2, Y0
-	VMOVUPS    Y0, 320(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI)(R11*1), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y2, Y1, Y1
-	VMOVUPS    Y1, 32(R12)
-	VMOVUPS    Y0, 192(R12)
-	VMOVUPS    (SI)(R10*2), Y0
-	VADDPS     Y0, Y2, Y0
-	VMOVUPS    Y0, 352(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI)(R11*1), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y2, Y1, Y1
-	VMOVUPS    Y1, 64(R12)
-	VMOVUPS    Y0, 224(R12)
-	VMOVUPS    (SI)(R10*2), Y0
-	VADDPS     Y0, Y2, Y0
-	VMOVUPS    Y0, 384(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI)(R11*1), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y2, Y1, Y1
-	VMOVUPS    Y1, 96(R12)
-	VMOVUPS    Y0, 256(R12)
-	VMOVUPS    (SI)(R10*2), Y0
-	VADDPS     Y0, Y2, Y0
-	VMOVUPS    Y0, 416(R12)
-	ADDQ       R9, SI
-	LEAQ       (SI)(R10*4), DI
-	VMOVUPS    (SI)(R10*1), Y0
-	VMOVUPS    (SI)(R11*1), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (SI), Y1
-	VADDPS     Y2, Y1, Y1
-	VMOVUPS    Y1, 128(R12)
-	VMOVUPS    Y0, 288(R12)
-	VMOVUPS    (SI)(R10*2), Y0
-	VADDPS     Y0, Y2, Y0
-	VMOVUPS    Y0, 448(R12)
-	VMOVUPS    32(R12), Y0
-	VMOVUPS    96(R12), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    128(R12), Y1
-	VMOVUPS    (R12), Y3
+	VMOVUPS    128(R13), Y1
+	VMOVUPS    (R13), Y3
 	VADDPS     Y2, Y3, Y3
 	VADDPS     Y1, Y3, Y3
-	VADDPS     (R8)(BX*1), Y3, Y3
+	VADDPS     (DI)(DX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y3, Y3
+	MOVQ       776(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Y3, Y3
 
 store0:
-	MOVQ        128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Y3, (SI)(BX*1)
+	MOVQ        128(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS     Y3, (R14)(DX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
-	VADDPS      (R8)(BX*1), Y3, Y3
+	VADDPS      (DI)(DX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Y3, Y3
+	MOVQ        784(BX), R14
+	PREFETCHT0  (R14)(R12*1)
+	VADDPS      (R14)(DX*1), Y3, Y3
 
 store1:
-	MOVQ        136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Y3, (SI)(BX*1)
+	MOVQ        136(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS     Y3, (R14)(DX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
-	VADDPS      (R8)(BX*1), Y2, Y2
+	VADDPS      (DI)(DX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Y2, Y2
+	MOVQ        792(BX), R14
+	PREFETCHT0  (R14)(R12*1)
+	VADDPS      (R14)(DX*1), Y2, Y2
 
 store2:
-	MOVQ        144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Y2, (SI)(BX*1)
+	MOVQ        144(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS     Y2, (R14)(DX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
-	VMOVUPS     64(R12), Y1
+	VMOVUPS     64(R13), Y1
 	VADDPS      Y1, Y0, Y0
-	VADDPS      (R8)(BX*1), Y0, Y0
+	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Y0, Y0
+	MOVQ        800(BX), R14
+	PREFETCHT0  (R14)(R12*1)
+	VADDPS      (R14)(DX*1), Y0, Y0
 
 store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    192(R12), Y0
-	VMOVUPS    256(R12), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    288(R12), Y1
-	VMOVUPS    160(R12), Y3
-	VADDPS     Y2, Y3, Y3
-	VADDPS     Y1, Y3, Y3
-	VADDPS     (R8)(BX*1), Y3, Y3
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y3, Y3
-
-store4:
-	MOVQ        160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Y3, (SI)(BX*1)
-	VMOVAPS     Y0, Y3
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
-	VADDPS      (R8)(BX*1), Y3, Y3
-	CMPQ        16(AX), $+0
-	JEQ         store5
-	MOVQ        816(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Y3, Y3
-
-store5:
-	MOVQ        168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Y3, (SI)(BX*1)
-	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
-	VADDPS      (R8)(BX*1), Y2, Y2
-	CMPQ        16(AX), $+0
-	JEQ         store6
-	MOVQ        824(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Y2, Y2
-
-store6:
-	MOVQ        176(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Y2, (SI)(BX*1)
-	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
-	VMOVUPS     224(R12), Y1
-	VADDPS      Y1, Y0, Y0
-	VADDPS      (R8)(BX*1), Y0, Y0
-	CMPQ        16(AX), $+0
-	JEQ         store7
-	MOVQ        832(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Y0, Y0
-
-store7:
-	MOVQ       184(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    352(R12), Y0
-	VMOVUPS    416(R12), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    448(R12), Y1
-	VMOVUPS    320(R12), Y3
-	VADDPS     Y2, Y3, Y3
-	VADDPS     Y1, Y3, Y3
-	VADDPS     (R8)(BX*1), Y3, Y3
-	CMPQ       16(AX), $+0
-	JEQ        store8
-	MOVQ       840(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y3, Y3
-
-store8:
-	MOVQ        192(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Y3, (SI)(BX*1)
-	VMOVAPS     Y0, Y3
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
-	VADDPS      (R8)(BX*1), Y3, Y3
-	CMPQ        16(AX), $+0
-	JEQ         store9
-	MOVQ        848(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Y3, Y3
-
-store9:
-	MOVQ        200(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Y3, (SI)(BX*1)
-	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
-	VADDPS      (R8)(BX*1), Y2, Y2
-	CMPQ        16(AX), $+0
-	JEQ         store10
-	MOVQ        856(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Y2, Y2
-
-store10:
-	MOVQ        208(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS     Y2, (SI)(BX*1)
-	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
-	VMOVUPS     384(R12), Y1
-	VADDPS      Y1, Y0, Y0
-	VADDPS      (R8)(BX*1), Y0, Y0
-	CMPQ        16(AX), $+0
-	JEQ         store11
-	MOVQ        864(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Y0, Y0
-
-store11:
-	MOVQ    216(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS Y0, (SI)(BX*1)
+	MOVQ    152(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+32, BX
+	ADDQ    $+160, R13
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+32, DX
 	ADDQ    $+32, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -14768,292 +8863,148 @@ TEXT ·winoUpGradient3x4AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   3(CX), R10
-	CMPQ   R10, BX
+	LEAQ   3(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 216(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+3, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+3, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 24(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, R8
-	IMUL3Q $+5, DI, R9
-	LEAQ   1351(AX), R10
-	ANDQ   $-64, R10
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DI
+	IMUL3Q $+5, SI, R8
+	LEAQ   1351(AX), R9
+	ANDQ   $-64, R9
+	XORQ   DX, DX
 
 loop:
-	LEAQ        64(BX), SI
-	CMPQ        DX, $+1
-	CMOVQEQ     112(AX), SI
-	MOVQ        128(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        160(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, (R10)
-	MOVQ        192(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y2
-	VMOVUPS     Y2, 320(R10)
-	VADDPS      Y2, Y0, Y0
-	VADDPS      Y1, Y0, Y2
-	VMOVUPS     Y2, 160(R10)
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 480(R10)
-	MOVQ        136(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        168(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, 32(R10)
-	MOVQ        200(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y2
-	VMOVUPS     Y2, 352(R10)
-	VADDPS      Y2, Y0, Y0
-	VADDPS      Y1, Y0, Y2
-	VMOVUPS     Y2, 192(R10)
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 512(R10)
-	MOVQ        144(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        176(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, 64(R10)
-	MOVQ        208(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y2
-	VMOVUPS     Y2, 384(R10)
-	VADDPS      Y2, Y0, Y0
-	VADDPS      Y1, Y0, Y2
-	VMOVUPS     Y2, 224(R10)
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 544(R10)
-	MOVQ        152(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        184(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, 96(R10)
-	MOVQ        216(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y2
-	VMOVUPS     Y2, 416(R10)
-	VADDPS      Y2, Y0, Y0
-	VADDPS      Y1, Y0, Y2
-	VMOVUPS     Y2, 256(R10)
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 576(R10)
-	MOVQ        CX, SI
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+4, R12
+
+columns:
+	MOVQ       128(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y0
+	MOVQ       160(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y1
+	VMOVUPS    Y0, (R10)
+	MOVQ       192(R11), R13
+	PREFETCHT0 (R13)(BX*1)
+	VMOVUPS    (R13)(DX*1), Y2
+	VMOVUPS    Y2, 320(R10)
+	VADDPS     Y2, Y0, Y0
+	VADDPS     Y1, Y0, Y2
+	VMOVUPS    Y2, 160(R10)
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    Y0, 480(R10)
+	ADDQ       $+8, R11
+	ADDQ       $+32, R10
+	DECQ       R12
+	JNE        columns
+	MOVQ       CX, BX
+	MOVQ       R9, R10
+	MOVQ       $+4, R11
+
+rows:
 	VMOVUPS     (R10), Y0
 	VMOVUPS     32(R10), Y1
-	VMOVUPS     Y0, (SI)
+	VMOVUPS     Y0, (BX)
 	VMOVUPS     64(R10), Y2
 	VMOVUPS     96(R10), Y3
-	VMOVUPS     Y3, (SI)(DI*2)
+	VMOVUPS     Y3, (BX)(SI*2)
 	VADDPS      Y2, Y0, Y4
 	VADDPS      Y3, Y1, Y5
 	VADDPS      Y5, Y4, Y6
-	VMOVUPS     Y6, (SI)(DI*1)
+	VMOVUPS     Y6, (BX)(SI*1)
 	VSUBPS      Y5, Y4, Y4
-	VMOVUPS     Y4, (SI)(R8*1)
+	VMOVUPS     Y4, (BX)(DI*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y2, Y0
 	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
-	VMOVUPS     Y0, (SI)(DI*4)
-	ADDQ        R9, SI
-	VMOVUPS     160(R10), Y0
-	VMOVUPS     192(R10), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     224(R10), Y2
-	VMOVUPS     256(R10), Y3
-	VMOVUPS     Y3, (SI)(DI*2)
-	VADDPS      Y2, Y0, Y4
-	VADDPS      Y3, Y1, Y5
-	VADDPS      Y5, Y4, Y6
-	VMOVUPS     Y6, (SI)(DI*1)
-	VSUBPS      Y5, Y4, Y4
-	VMOVUPS     Y4, (SI)(R8*1)
-	VFMADD231PS winogradupConstants<>+128(SB), Y2, Y0
-	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
-	VMOVUPS     Y0, (SI)(DI*4)
-	ADDQ        R9, SI
-	VMOVUPS     320(R10), Y0
-	VMOVUPS     352(R10), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     384(R10), Y2
-	VMOVUPS     416(R10), Y3
-	VMOVUPS     Y3, (SI)(DI*2)
-	VADDPS      Y2, Y0, Y4
-	VADDPS      Y3, Y1, Y5
-	VADDPS      Y5, Y4, Y6
-	VMOVUPS     Y6, (SI)(DI*1)
-	VSUBPS      Y5, Y4, Y4
-	VMOVUPS     Y4, (SI)(R8*1)
-	VFMADD231PS winogradupConstants<>+128(SB), Y2, Y0
-	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
-	VMOVUPS     Y0, (SI)(DI*4)
-	ADDQ        R9, SI
-	VMOVUPS     480(R10), Y0
-	VMOVUPS     512(R10), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     544(R10), Y2
-	VMOVUPS     576(R10), Y3
-	VMOVUPS     Y3, (SI)(DI*2)
-	VADDPS      Y2, Y0, Y4
-	VADDPS      Y3, Y1, Y5
-	VADDPS      Y5, Y4, Y6
-	VMOVUPS     Y6, (SI)(DI*1)
-	VSUBPS      Y5, Y4, Y4
-	VMOVUPS     Y4, (SI)(R8*1)
-	VFMADD231PS winogradupConstants<>+128(SB), Y2, Y0
-	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
-	VMOVUPS     Y0, (SI)(DI*4)
-	ADDQ        R9, SI
-	ADDQ        $+32, BX
+	VMOVUPS     Y0, (BX)(SI*4)
+	ADDQ        R8, BX
+	ADDQ        $+160, R10
+	DECQ        R11
+	JNE         rows
+	ADDQ        $+32, DX
 	ADDQ        $+32, CX
-	DECQ        DX
+	DECQ        72(AX)
 	JNE         loop
 	VZEROUPPER
 	RET
@@ -15064,210 +9015,112 @@ TEXT ·winoUpInput4x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   5(CX), R10
-	CMPQ   R10, BX
+	LEAQ   5(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 208(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 216(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 224(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 232(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 240(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+5, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R9
+	MOVQ R9, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+5, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 16(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 216(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 240(AX)
+	ADDQ    $+24, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, BX
-	IMUL3Q $+5, DI, R8
-	LEAQ   1351(AX), R9
-	ANDQ   $-64, R9
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DX
+	IMUL3Q $+5, SI, DI
+	LEAQ   1351(AX), R8
+	ANDQ   $-64, R8
+	XORQ   DX, DX
 
 loop:
-	LEAQ         64(BX), SI
-	CMPQ         DX, $+1
-	CMOVQEQ      112(AX), SI
-	MOVQ         152(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y0
-	MOVQ         176(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y1
-	MOVQ         200(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y2
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R10
+	MOVQ    R8, R9
+	MOVQ    $+3, R11
+
+columns:
+	MOVQ         152(R10), R12
+	PREFETCHT0   (R12)(BX*1)
+	VMOVUPS      (R12)(DX*1), Y0
+	MOVQ         176(R10), R12
+	PREFETCHT0   (R12)(BX*1)
+	VMOVUPS      (R12)(DX*1), Y1
+	MOVQ         200(R10), R12
+	PREFETCHT0   (R12)(BX*1)
+	VMOVUPS      (R12)(DX*1), Y2
 	VSUBPS       Y0, Y2, Y3
 	VSUBPS       Y1, Y2, Y2
-	MOVQ         224(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y4
+	MOVQ         224(R10), R12
+	PREFETCHT0   (R12)(BX*1)
+	VMOVUPS      (R12)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
 	VMOVUPS      Y4, 320(R9)
-	MOVQ         128(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y4
+	MOVQ         128(R10), R12
+	PREFETCHT0   (R12)(BX*1)
+	VMOVUPS      (R12)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VMOVAPS      Y3, Y5
 	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
@@ -15279,498 +9132,210 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
 	VMOVUPS      Y2, 480(R9)
-	MOVQ         160(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y0
-	MOVQ         184(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y1
-	MOVQ         208(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	MOVQ         232(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, 352(R9)
-	MOVQ         136(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y3, Y5
-	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, 32(R9)
-	VMOVUPS      Y3, 672(R9)
-	VMOVAPS      Y2, Y3
-	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 192(R9)
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, 512(R9)
-	MOVQ         168(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y0
-	MOVQ         192(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y1
-	MOVQ         216(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	MOVQ         240(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, 384(R9)
-	MOVQ         144(AX), R10
-	PREFETCHT0   (R10)(SI*1)
-	VMOVUPS      (R10)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y3, Y5
-	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, 64(R9)
-	VMOVUPS      Y3, 704(R9)
-	VMOVAPS      Y2, Y3
-	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 224(R9)
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, 544(R9)
-	MOVQ         CX, SI
-	VMOVUPS      32(R9), Y0
-	VMOVUPS      64(R9), Y1
-	VMOVUPS      (R9), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)
-	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, (SI)(DI*1)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, (SI)(DI*2)
-	ADDQ         R8, SI
-	VMOVUPS      192(R9), Y0
-	VMOVUPS      224(R9), Y1
-	VMOVUPS      160(R9), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)
-	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, (SI)(DI*1)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, (SI)(DI*2)
-	ADDQ         R8, SI
-	VMOVUPS      352(R9), Y0
-	VMOVUPS      384(R9), Y1
-	VMOVUPS      320(R9), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)
-	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, (SI)(DI*1)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, (SI)(DI*2)
-	ADDQ         R8, SI
-	VMOVUPS      512(R9), Y0
-	VMOVUPS      544(R9), Y1
-	VMOVUPS      480(R9), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)
-	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, (SI)(DI*1)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, (SI)(DI*2)
-	ADDQ         R8, SI
-	VMOVUPS      672(R9), Y0
-	VMOVUPS      704(R9), Y1
-	VMOVUPS      640(R9), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)
-	VMULPS       winogradupConstants<>+32(SB), Y0, Y2
-	VMOVUPS      Y2, (SI)(DI*1)
-	VSUBPS       Y0, Y1, Y0
-	VMOVUPS      Y0, (SI)(DI*2)
-	ADDQ         R8, SI
-	ADDQ         $+32, BX
-	ADDQ         $+32, CX
-	DECQ         DX
-	JNE          loop
+	ADDQ         $+8, R10
+	ADDQ         $+32, R9
+	DECQ         R11
+	JNE          columns
+	MOVQ         CX, BX
+	MOVQ         R8, R9
+	MOVQ         $+5, R10
+
+rows:
+	VMOVUPS 32(R9), Y0
+	VMOVUPS 64(R9), Y1
+	VMOVUPS (R9), Y2
+	VSUBPS  Y0, Y2, Y2
+	VMULPS  winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS Y2, (BX)
+	VMULPS  winogradupConstants<>+32(SB), Y0, Y2
+	VMOVUPS Y2, (BX)(SI*1)
+	VSUBPS  Y0, Y1, Y0
+	VMOVUPS Y0, (BX)(SI*2)
+	ADDQ    DI, BX
+	ADDQ    $+160, R9
+	DECQ    R10
+	JNE     rows
+	ADDQ    $+32, DX
+	ADDQ    $+32, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput4x2AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·winoUpOutput4x2AVX2(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput4x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   2(DX), R10
-	CMPQ   R10, SI
+	LEAQ   2(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 784(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 792(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 800(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 808(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 816(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 824(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 832(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), CX
+	MOVQ   $+4, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R8
+	MOVQ R8, 8(CX)
+	ADDQ BX, DI
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), CX
+	MOVQ $+4, DX
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), DI
+	MOVQ DI, 8(CX)
+	ADDQ BX, R9
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+4, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 160(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 168(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 816(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 176(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 824(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 184(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 832(AX)
+	ADDQ    $+16, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   104(AX), R8
-	MOVQ   88(AX), R9
-	IMUL3Q $+5, R9, R10
-	IMUL3Q $+3, R10, R11
-	LEAQ   1351(AX), R12
-	ANDQ   $-64, R12
-	XORQ   BX, BX
+	MOVQ   104(AX), DI
+	MOVQ   88(AX), R8
+	IMUL3Q $+5, R8, R9
+	IMUL3Q $+3, R9, R10
+	LEAQ   1351(AX), R11
+	ANDQ   $-64, R11
+	XORQ   DX, DX
 
 loop:
-	LEAQ        64(BX), R13
-	CMPQ        DX, $+1
-	CMOVQEQ     112(AX), R13
-	MOVQ        CX, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Y0
-	VMOVUPS     (SI)(R11*1), Y1
+	LEAQ    64(DX), R12
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R12
+	MOVQ    CX, BX
+	MOVQ    R11, R13
+	MOVQ    $+3, R14
+
+columns:
+	LEAQ        (BX)(R9*4), SI
+	VMOVUPS     (BX)(R9*1), Y0
+	VMOVUPS     (BX)(R10*1), Y1
 	VADDPS      Y1, Y0, Y2
 	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (SI), Y3
+	VMOVUPS     (SI), Y1
+	VMOVUPS     (BX), Y3
 	VADDPS      Y2, Y3, Y3
 	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, (R12)
+	VMOVUPS     Y3, (R13)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
-	VMOVUPS     Y3, 160(R12)
+	VMOVUPS     Y3, 160(R13)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
-	VMOVUPS     Y2, 320(R12)
+	VMOVUPS     Y2, 320(R13)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
-	VMOVUPS     (SI)(R10*2), Y1
+	VMOVUPS     (BX)(R9*2), Y1
 	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 480(R12)
-	ADDQ        R9, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Y0
-	VMOVUPS     (SI)(R11*1), Y1
-	VADDPS      Y1, Y0, Y2
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (SI), Y3
-	VADDPS      Y2, Y3, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(R12)
-	VMOVAPS     Y0, Y3
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
-	VMOVUPS     Y3, 192(R12)
-	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
-	VMOVUPS     Y2, 352(R12)
-	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
-	VMOVUPS     (SI)(R10*2), Y1
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 512(R12)
-	ADDQ        R9, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Y0
-	VMOVUPS     (SI)(R11*1), Y1
-	VADDPS      Y1, Y0, Y2
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (SI), Y3
-	VADDPS      Y2, Y3, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 64(R12)
-	VMOVAPS     Y0, Y3
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
-	VMOVUPS     Y3, 224(R12)
-	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
-	VMOVUPS     Y2, 384(R12)
-	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
-	VMOVUPS     (SI)(R10*2), Y1
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 544(R12)
-	VMOVUPS     32(R12), Y0
-	VMOVUPS     (R12), Y1
-	VADDPS      Y0, Y1, Y1
-	VADDPS      (R8)(BX*1), Y1, Y1
-	CMPQ        16(AX), $+0
-	JEQ         store0
-	MOVQ        776(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Y1, Y1
+	VMOVUPS     Y0, 480(R13)
+	ADDQ        R8, BX
+	ADDQ        $+32, R13
+	DECQ        R14
+	JNE         columns
+	MOVQ        AX, BX
+	MOVQ        R11, R13
+	MOVQ        $+4, SI
+
+rows:
+	VMOVUPS    32(R13), Y0
+	VMOVUPS    (R13), Y1
+	VADDPS     Y0, Y1, Y1
+	VADDPS     (DI)(DX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       776(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VMOVUPS    64(R12), Y1
+	MOVQ       128(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS    Y1, (R14)(DX*1)
+	VMOVUPS    64(R13), Y1
 	VADDPS     Y1, Y0, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
+	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
+	MOVQ       784(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ       136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    192(R12), Y0
-	VMOVUPS    160(R12), Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
-	CMPQ       16(AX), $+0
-	JEQ        store2
-	MOVQ       792(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
-
-store2:
-	MOVQ       144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VMOVUPS    224(R12), Y1
-	VADDPS     Y1, Y0, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store3
-	MOVQ       800(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    352(R12), Y0
-	VMOVUPS    320(R12), Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
-
-store4:
-	MOVQ       160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VMOVUPS    384(R12), Y1
-	VADDPS     Y1, Y0, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store5
-	MOVQ       816(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store5:
-	MOVQ       168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    512(R12), Y0
-	VMOVUPS    480(R12), Y1
-	VADDPS     Y0, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
-	CMPQ       16(AX), $+0
-	JEQ        store6
-	MOVQ       824(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
-
-store6:
-	MOVQ       176(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VMOVUPS    544(R12), Y1
-	VADDPS     Y1, Y0, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store7
-	MOVQ       832(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store7:
-	MOVQ    184(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
+	MOVQ    136(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS Y0, (R14)(DX*1)
+	ADDQ    $+16, BX
+	ADDQ    $+160, R13
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+32, DX
 	ADDQ    $+32, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -15781,142 +9346,97 @@ TEXT ·winoUpGradient4x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   2(DX), R10
-	CMPQ   R10, SI
+	LEAQ   2(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 144(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+4, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R8
+	MOVQ R8, 8(CX)
+	ADDQ BX, DI
+	ADDQ $+16, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 136(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+4, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 8(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 184(AX)
+	ADDQ    $+16, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, BX
-	IMUL3Q $+5, DI, R8
-	LEAQ   1351(AX), R9
-	ANDQ   $-64, R9
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DX
+	IMUL3Q $+5, SI, DI
+	LEAQ   1351(AX), R8
+	ANDQ   $-64, R8
+	XORQ   DX, DX
 
 loop:
-	LEAQ        64(BX), SI
-	CMPQ        DX, $+1
-	CMOVQEQ     112(AX), SI
-	MOVQ        128(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Y0
-	MOVQ        144(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Y1
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R10
+	MOVQ    R8, R9
+	MOVQ    $+2, R11
+
+columns:
+	MOVQ        128(R10), R12
+	PREFETCHT0  (R12)(BX*1)
+	VMOVUPS     (R12)(DX*1), Y0
+	MOVQ        144(R10), R12
+	PREFETCHT0  (R12)(BX*1)
+	VMOVUPS     (R12)(DX*1), Y1
 	VMOVUPS     Y0, (R9)
-	MOVQ        160(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Y2
-	MOVQ        176(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Y3
+	MOVQ        160(R10), R12
+	PREFETCHT0  (R12)(BX*1)
+	VMOVUPS     (R12)(DX*1), Y2
+	MOVQ        176(R10), R12
+	PREFETCHT0  (R12)(BX*1)
+	VMOVUPS     (R12)(DX*1), Y3
 	VMOVUPS     Y3, 320(R9)
 	VADDPS      Y2, Y0, Y4
 	VADDPS      Y3, Y1, Y5
@@ -15928,70 +9448,29 @@ loop:
 	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, 640(R9)
-	MOVQ        136(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Y0
-	MOVQ        152(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Y1
-	VMOVUPS     Y0, 32(R9)
-	MOVQ        168(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Y2
-	MOVQ        184(AX), R10
-	PREFETCHT0  (R10)(SI*1)
-	VMOVUPS     (R10)(BX*1), Y3
-	VMOVUPS     Y3, 352(R9)
-	VADDPS      Y2, Y0, Y4
-	VADDPS      Y3, Y1, Y5
-	VADDPS      Y5, Y4, Y6
-	VMOVUPS     Y6, 192(R9)
-	VSUBPS      Y5, Y4, Y4
-	VMOVUPS     Y4, 512(R9)
-	VFMADD231PS winogradupConstants<>+128(SB), Y2, Y0
-	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
-	VMOVUPS     Y0, 672(R9)
-	MOVQ        CX, SI
-	VMOVUPS     (R9), Y0
-	VMOVUPS     32(R9), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     Y1, (SI)(DI*2)
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, (SI)(DI*1)
-	ADDQ        R8, SI
-	VMOVUPS     160(R9), Y0
-	VMOVUPS     192(R9), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     Y1, (SI)(DI*2)
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, (SI)(DI*1)
-	ADDQ        R8, SI
-	VMOVUPS     320(R9), Y0
-	VMOVUPS     352(R9), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     Y1, (SI)(DI*2)
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, (SI)(DI*1)
-	ADDQ        R8, SI
-	VMOVUPS     480(R9), Y0
-	VMOVUPS     512(R9), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     Y1, (SI)(DI*2)
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, (SI)(DI*1)
-	ADDQ        R8, SI
-	VMOVUPS     640(R9), Y0
-	VMOVUPS     672(R9), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     Y1, (SI)(DI*2)
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, (SI)(DI*1)
-	ADDQ        R8, SI
-	ADDQ        $+32, BX
-	ADDQ        $+32, CX
-	DECQ        DX
-	JNE         loop
+	ADDQ        $+8, R10
+	ADDQ        $+32, R9
+	DECQ        R11
+	JNE         columns
+	MOVQ        CX, BX
+	MOVQ        R8, R9
+	MOVQ        $+5, R10
+
+rows:
+	VMOVUPS (R9), Y0
+	VMOVUPS 32(R9), Y1
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y1, (BX)(SI*2)
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (BX)(SI*1)
+	ADDQ    DI, BX
+	ADDQ    $+160, R9
+	DECQ    R10
+	JNE     rows
+	ADDQ    $+32, DX
+	ADDQ    $+32, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -16001,250 +9480,120 @@ TEXT ·winoUpInput4x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   5(CX), R10
-	CMPQ   R10, BX
+	LEAQ   5(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 216(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 224(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 240(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 248(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 256(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 264(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 272(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 280(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+5, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+5, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 24(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 216(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 248(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 256(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 264(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 272(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 280(AX)
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, R8
-	IMUL3Q $+5, DI, R9
-	LEAQ   1351(AX), R10
-	ANDQ   $-64, R10
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DI
+	IMUL3Q $+5, SI, R8
+	LEAQ   1351(AX), R9
+	ANDQ   $-64, R9
+	XORQ   DX, DX
 
 loop:
-	LEAQ         64(BX), SI
-	CMPQ         DX, $+1
-	CMOVQEQ      112(AX), SI
-	MOVQ         160(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         192(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         224(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+4, R12
+
+columns:
+	MOVQ         160(R11), R13
+	PREFETCHT0   (R13)(BX*1)
+	VMOVUPS      (R13)(DX*1), Y0
+	MOVQ         192(R11), R13
+	PREFETCHT0   (R13)(BX*1)
+	VMOVUPS      (R13)(DX*1), Y1
+	MOVQ         224(R11), R13
+	PREFETCHT0   (R13)(BX*1)
+	VMOVUPS      (R13)(DX*1), Y2
 	VSUBPS       Y0, Y2, Y3
 	VSUBPS       Y1, Y2, Y2
-	MOVQ         256(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
+	MOVQ         256(R11), R13
+	PREFETCHT0   (R13)(BX*1)
+	VMOVUPS      (R13)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
 	VMOVUPS      Y4, 320(R10)
-	MOVQ         128(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
+	MOVQ         128(R11), R13
+	PREFETCHT0   (R13)(BX*1)
+	VMOVUPS      (R13)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VMOVAPS      Y3, Y5
 	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
@@ -16256,690 +9605,244 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
 	VMOVUPS      Y2, 480(R10)
-	MOVQ         168(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         200(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         232(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	MOVQ         264(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, 352(R10)
-	MOVQ         136(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y3, Y5
-	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, 32(R10)
-	VMOVUPS      Y3, 672(R10)
-	VMOVAPS      Y2, Y3
-	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 192(R10)
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, 512(R10)
-	MOVQ         176(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         208(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         240(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	MOVQ         272(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, 384(R10)
-	MOVQ         144(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y3, Y5
-	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, 64(R10)
-	VMOVUPS      Y3, 704(R10)
-	VMOVAPS      Y2, Y3
-	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 224(R10)
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, 544(R10)
-	MOVQ         184(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y0
-	MOVQ         216(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y1
-	MOVQ         248(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y2
-	VSUBPS       Y0, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	MOVQ         280(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
-	VMOVUPS      Y4, 416(R10)
-	MOVQ         152(AX), R11
-	PREFETCHT0   (R11)(SI*1)
-	VMOVUPS      (R11)(BX*1), Y4
-	VSUBPS       Y1, Y4, Y4
-	VMOVAPS      Y3, Y5
-	VFMADD231PS  winogradupConstants<>+0(SB), Y4, Y5
-	VMOVUPS      Y5, 96(R10)
-	VMOVUPS      Y3, 736(R10)
-	VMOVAPS      Y2, Y3
-	VFNMADD231PS winogradupConstants<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 256(R10)
-	VSUBPS       Y1, Y0, Y0
-	VFMADD231PS  winogradupConstants<>+0(SB), Y0, Y2
-	VMOVUPS      Y2, 576(R10)
-	MOVQ         CX, SI
-	VMOVUPS      32(R10), Y0
-	VMOVUPS      64(R10), Y1
-	VMOVUPS      (R10), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)
-	VADDPS       Y1, Y0, Y2
-	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)(DI*1)
-	VMOVUPS      96(R10), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (SI)(DI*2)
-	VSUBPS       Y1, Y0, Y0
-	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      192(R10), Y0
-	VMOVUPS      224(R10), Y1
-	VMOVUPS      160(R10), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)
-	VADDPS       Y1, Y0, Y2
-	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)(DI*1)
-	VMOVUPS      256(R10), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (SI)(DI*2)
-	VSUBPS       Y1, Y0, Y0
-	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      352(R10), Y0
-	VMOVUPS      384(R10), Y1
-	VMOVUPS      320(R10), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)
-	VADDPS       Y1, Y0, Y2
-	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)(DI*1)
-	VMOVUPS      416(R10), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (SI)(DI*2)
-	VSUBPS       Y1, Y0, Y0
-	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      512(R10), Y0
-	VMOVUPS      544(R10), Y1
-	VMOVUPS      480(R10), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)
-	VADDPS       Y1, Y0, Y2
-	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)(DI*1)
-	VMOVUPS      576(R10), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (SI)(DI*2)
-	VSUBPS       Y1, Y0, Y0
-	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, (SI)(R8*1)
-	ADDQ         R9, SI
-	VMOVUPS      672(R10), Y0
-	VMOVUPS      704(R10), Y1
-	VMOVUPS      640(R10), Y2
-	VSUBPS       Y1, Y2, Y2
-	VMULPS       winogradupConstants<>+0(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)
-	VADDPS       Y1, Y0, Y2
-	VMULPS       winogradupConstants<>+64(SB), Y2, Y2
-	VMOVUPS      Y2, (SI)(DI*1)
-	VMOVUPS      736(R10), Y2
-	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      Y2, (SI)(DI*2)
-	VSUBPS       Y1, Y0, Y0
-	VMULPS       winogradupConstants<>+96(SB), Y0, Y0
-	VMOVUPS      Y0, (SI)(R8*1)
-	ADDQ         R9, SI
-	ADDQ         $+32, BX
-	ADDQ         $+32, CX
-	DECQ         DX
-	JNE          loop
+	ADDQ         $+8, R11
+	ADDQ         $+32, R10
+	DECQ         R12
+	JNE          columns
+	MOVQ         CX, BX
+	MOVQ         R9, R10
+	MOVQ         $+5, R11
+
+rows:
+	VMOVUPS 32(R10), Y0
+	VMOVUPS 64(R10), Y1
+	VMOVUPS (R10), Y2
+	VSUBPS  Y1, Y2, Y2
+	VMULPS  winogradupConstants<>+0(SB), Y2, Y2
+	VMOVUPS Y2, (BX)
+	VADDPS  Y1, Y0, Y2
+	VMULPS  winogradupConstants<>+64(SB), Y2, Y2
+	VMOVUPS Y2, (BX)(SI*1)
+	VMOVUPS 96(R10), Y2
+	VSUBPS  Y0, Y2, Y2
+	VMOVUPS Y2, (BX)(SI*2)
+	VSUBPS  Y1, Y0, Y0
+	VMULPS  winogradupConstants<>+96(SB), Y0, Y0
+	VMOVUPS Y0, (BX)(DI*1)
+	ADDQ    R8, BX
+	ADDQ    $+160, R10
+	DECQ    R11
+	JNE     rows
+	ADDQ    $+32, DX
+	ADDQ    $+32, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
 // func winoUpOutput4x3AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·winoUpOutput4x3AVX2(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutput4x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 208(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 216(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 784(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 792(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 800(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 808(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 816(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 824(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 832(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 840(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 848(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 856(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 864(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), CX
+	MOVQ   $+4, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), CX
+	MOVQ $+4, DX
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), DI
+	MOVQ DI, 8(CX)
+	LEAQ (R8)(SI*2), DI
+	MOVQ DI, 16(CX)
+	ADDQ BX, R9
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+4, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 16(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 664(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 160(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 168(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 816(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 176(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 824(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 184(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 832(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 192(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 840(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 200(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 848(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 208(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 856(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 216(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 864(AX)
+	ADDQ    $+24, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   104(AX), R8
-	MOVQ   88(AX), R9
-	IMUL3Q $+5, R9, R10
-	IMUL3Q $+3, R10, R11
-	LEAQ   1351(AX), R12
-	ANDQ   $-64, R12
-	XORQ   BX, BX
+	MOVQ   104(AX), DI
+	MOVQ   88(AX), R8
+	IMUL3Q $+5, R8, R9
+	IMUL3Q $+3, R9, R10
+	LEAQ   1351(AX), R11
+	ANDQ   $-64, R11
+	XORQ   DX, DX
 
 loop:
-	LEAQ        64(BX), R13
-	CMPQ        DX, $+1
-	CMOVQEQ     112(AX), R13
-	MOVQ        CX, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Y0
-	VMOVUPS     (SI)(R11*1), Y1
+	LEAQ    64(DX), R12
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), R12
+	MOVQ    CX, BX
+	MOVQ    R11, R13
+	MOVQ    $+4, R14
+
+columns:
+	LEAQ        (BX)(R9*4), SI
+	VMOVUPS     (BX)(R9*1), Y0
+	VMOVUPS     (BX)(R10*1), Y1
 	VADDPS      Y1, Y0, Y2
 	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (SI), Y3
+	VMOVUPS     (SI), Y1
+	VMOVUPS     (BX), Y3
 	VADDPS      Y2, Y3, Y3
 	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, (R12)
+	VMOVUPS     Y3, (R13)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
-	VMOVUPS     Y3, 160(R12)
+	VMOVUPS     Y3, 160(R13)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
-	VMOVUPS     Y2, 320(R12)
+	VMOVUPS     Y2, 320(R13)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
-	VMOVUPS     (SI)(R10*2), Y1
+	VMOVUPS     (BX)(R9*2), Y1
 	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 480(R12)
-	ADDQ        R9, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Y0
-	VMOVUPS     (SI)(R11*1), Y1
-	VADDPS      Y1, Y0, Y2
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (SI), Y3
-	VADDPS      Y2, Y3, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(R12)
-	VMOVAPS     Y0, Y3
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
-	VMOVUPS     Y3, 192(R12)
-	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
-	VMOVUPS     Y2, 352(R12)
-	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
-	VMOVUPS     (SI)(R10*2), Y1
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 512(R12)
-	ADDQ        R9, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Y0
-	VMOVUPS     (SI)(R11*1), Y1
-	VADDPS      Y1, Y0, Y2
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (SI), Y3
-	VADDPS      Y2, Y3, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 64(R12)
-	VMOVAPS     Y0, Y3
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
-	VMOVUPS     Y3, 224(R12)
-	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
-	VMOVUPS     Y2, 384(R12)
-	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
-	VMOVUPS     (SI)(R10*2), Y1
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 544(R12)
-	ADDQ        R9, SI
-	LEAQ        (SI)(R10*4), DI
-	VMOVUPS     (SI)(R10*1), Y0
-	VMOVUPS     (SI)(R11*1), Y1
-	VADDPS      Y1, Y0, Y2
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (SI), Y3
-	VADDPS      Y2, Y3, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 96(R12)
-	VMOVAPS     Y0, Y3
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y3
-	VMOVUPS     Y3, 256(R12)
-	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
-	VMOVUPS     Y2, 416(R12)
-	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
-	VMOVUPS     (SI)(R10*2), Y1
-	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 576(R12)
-	VMOVUPS     32(R12), Y0
-	VMOVUPS     96(R12), Y1
-	VADDPS      Y1, Y0, Y2
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (R12), Y1
-	VADDPS      Y2, Y1, Y1
-	VADDPS      (R8)(BX*1), Y1, Y1
-	CMPQ        16(AX), $+0
-	JEQ         store0
-	MOVQ        776(AX), SI
-	PREFETCHT0  (SI)(R13*1)
-	VADDPS      (SI)(BX*1), Y1, Y1
+	VMOVUPS     Y0, 480(R13)
+	ADDQ        R8, BX
+	ADDQ        $+32, R13
+	DECQ        R14
+	JNE         columns
+	MOVQ        AX, BX
+	MOVQ        R11, R13
+	MOVQ        $+4, SI
+
+rows:
+	VMOVUPS    32(R13), Y0
+	VMOVUPS    96(R13), Y1
+	VADDPS     Y1, Y0, Y2
+	VSUBPS     Y1, Y0, Y0
+	VMOVUPS    (R13), Y1
+	VADDPS     Y2, Y1, Y1
+	VADDPS     (DI)(DX*1), Y1, Y1
+	CMPQ       16(AX), $+0
+	JEQ        store0
+	MOVQ       776(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Y0, Y0
+	MOVQ       128(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS    Y1, (R14)(DX*1)
+	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
+	MOVQ       784(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ       136(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    64(R12), Y0
+	MOVQ       136(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS    Y0, (R14)(DX*1)
+	VMOVUPS    64(R13), Y0
 	VADDPS     Y0, Y2, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
+	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       792(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
+	MOVQ       792(BX), R14
+	PREFETCHT0 (R14)(R12*1)
+	VADDPS     (R14)(DX*1), Y0, Y0
 
 store2:
-	MOVQ       144(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    192(R12), Y0
-	VMOVUPS    256(R12), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    160(R12), Y1
-	VADDPS     Y2, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
-	CMPQ       16(AX), $+0
-	JEQ        store3
-	MOVQ       800(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
-
-store3:
-	MOVQ       152(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store4
-	MOVQ       808(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store4:
-	MOVQ       160(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    224(R12), Y0
-	VADDPS     Y0, Y2, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store5
-	MOVQ       816(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store5:
-	MOVQ       168(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    352(R12), Y0
-	VMOVUPS    416(R12), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    320(R12), Y1
-	VADDPS     Y2, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
-	CMPQ       16(AX), $+0
-	JEQ        store6
-	MOVQ       824(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
-
-store6:
-	MOVQ       176(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store7
-	MOVQ       832(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store7:
-	MOVQ       184(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    384(R12), Y0
-	VADDPS     Y0, Y2, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store8
-	MOVQ       840(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store8:
-	MOVQ       192(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    512(R12), Y0
-	VMOVUPS    576(R12), Y1
-	VADDPS     Y1, Y0, Y2
-	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    480(R12), Y1
-	VADDPS     Y2, Y1, Y1
-	VADDPS     (R8)(BX*1), Y1, Y1
-	CMPQ       16(AX), $+0
-	JEQ        store9
-	MOVQ       848(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y1, Y1
-
-store9:
-	MOVQ       200(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y1, (SI)(BX*1)
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store10
-	MOVQ       856(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store10:
-	MOVQ       208(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS    Y0, (SI)(BX*1)
-	VMOVUPS    544(R12), Y0
-	VADDPS     Y0, Y2, Y0
-	VADDPS     (R8)(BX*1), Y0, Y0
-	CMPQ       16(AX), $+0
-	JEQ        store11
-	MOVQ       864(AX), SI
-	PREFETCHT0 (SI)(R13*1)
-	VADDPS     (SI)(BX*1), Y0, Y0
-
-store11:
-	MOVQ    216(AX), SI
-	BYTE $0x42; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (SI)(R13*1)
-	VMOVUPS Y0, (SI)(BX*1)
-	ADDQ    $+32, BX
+	MOVQ    144(BX), R14
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
+	VMOVUPS Y0, (R14)(DX*1)
+	ADDQ    $+24, BX
+	ADDQ    $+160, R13
+	DECQ    SI
+	JNE     rows
+	ADDQ    $+32, DX
 	ADDQ    $+32, CX
-	DECQ    DX
+	DECQ    72(AX)
 	JNE     loop
 	VZEROUPPER
 	RET
@@ -16950,174 +9853,105 @@ TEXT ·winoUpGradient4x3AVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   3(DX), R10
-	CMPQ   R10, SI
+	LEAQ   3(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 136(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 144(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 152(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 160(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 168(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 176(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 184(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 192(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 200(AX)
-	LEAQ   (R10)(R8*1), CX
-	MOVQ   CX, 208(AX)
-	LEAQ   (R10)(R8*2), CX
-	MOVQ   CX, 216(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), CX
+	MOVQ   $+4, DX
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (CX)
+	LEAQ (R8)(SI*1), R9
+	MOVQ R9, 8(CX)
+	LEAQ (R8)(SI*2), R8
+	MOVQ R8, 16(CX)
+	ADDQ BX, DI
+	ADDQ $+24, CX
+	DECQ DX
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 144(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+4, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 16(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 168(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 192(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 216(AX)
+	ADDQ    $+24, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ   80(AX), CX
-	MOVQ   72(AX), DX
-	MOVQ   88(AX), DI
-	IMUL3Q $+3, DI, R8
-	IMUL3Q $+5, DI, R9
-	LEAQ   1351(AX), R10
-	ANDQ   $-64, R10
-	XORQ   BX, BX
+	MOVQ   88(AX), SI
+	IMUL3Q $+3, SI, DI
+	IMUL3Q $+5, SI, R8
+	LEAQ   1351(AX), R9
+	ANDQ   $-64, R9
+	XORQ   DX, DX
 
 loop:
-	LEAQ        64(BX), SI
-	CMPQ        DX, $+1
-	CMOVQEQ     112(AX), SI
-	MOVQ        128(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        152(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y1
+	LEAQ    64(DX), BX
+	CMPQ    72(AX), $+1
+	CMOVQEQ 112(AX), BX
+	MOVQ    AX, R11
+	MOVQ    R9, R10
+	MOVQ    $+3, R12
+
+columns:
+	MOVQ        128(R11), R13
+	PREFETCHT0  (R13)(BX*1)
+	VMOVUPS     (R13)(DX*1), Y0
+	MOVQ        152(R11), R13
+	PREFETCHT0  (R13)(BX*1)
+	VMOVUPS     (R13)(DX*1), Y1
 	VMOVUPS     Y0, (R10)
-	MOVQ        176(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y2
-	MOVQ        200(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y3
+	MOVQ        176(R11), R13
+	PREFETCHT0  (R13)(BX*1)
+	VMOVUPS     (R13)(DX*1), Y2
+	MOVQ        200(R11), R13
+	PREFETCHT0  (R13)(BX*1)
+	VMOVUPS     (R13)(DX*1), Y3
 	VMOVUPS     Y3, 320(R10)
 	VADDPS      Y2, Y0, Y4
 	VADDPS      Y3, Y1, Y5
@@ -17129,114 +9963,33 @@ loop:
 	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
 	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
 	VMOVUPS     Y0, 640(R10)
-	MOVQ        136(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        160(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, 32(R10)
-	MOVQ        184(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y2
-	MOVQ        208(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y3
-	VMOVUPS     Y3, 352(R10)
-	VADDPS      Y2, Y0, Y4
-	VADDPS      Y3, Y1, Y5
-	VADDPS      Y5, Y4, Y6
-	VMOVUPS     Y6, 192(R10)
-	VSUBPS      Y5, Y4, Y4
-	VMOVUPS     Y4, 512(R10)
-	VFMADD231PS winogradupConstants<>+128(SB), Y2, Y0
-	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
-	VMOVUPS     Y0, 672(R10)
-	MOVQ        144(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y0
-	MOVQ        168(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y1
-	VMOVUPS     Y0, 64(R10)
-	MOVQ        192(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y2
-	MOVQ        216(AX), R11
-	PREFETCHT0  (R11)(SI*1)
-	VMOVUPS     (R11)(BX*1), Y3
-	VMOVUPS     Y3, 384(R10)
-	VADDPS      Y2, Y0, Y4
-	VADDPS      Y3, Y1, Y5
-	VADDPS      Y5, Y4, Y6
-	VMOVUPS     Y6, 224(R10)
-	VSUBPS      Y5, Y4, Y4
-	VMOVUPS     Y4, 544(R10)
-	VFMADD231PS winogradupConstants<>+128(SB), Y2, Y0
-	VFMADD231PS winogradupConstants<>+128(SB), Y3, Y1
-	VFMADD231PS winogradupConstants<>+0(SB), Y1, Y0
-	VMOVUPS     Y0, 704(R10)
-	MOVQ        CX, SI
-	VMOVUPS     (R10), Y0
-	VMOVUPS     32(R10), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     64(R10), Y2
-	VMOVUPS     Y2, (SI)(DI*2)
-	VADDPS      Y2, Y0, Y0
-	VADDPS      Y1, Y0, Y2
-	VMOVUPS     Y2, (SI)(DI*1)
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     Y0, (SI)(R8*1)
-	ADDQ        R9, SI
-	VMOVUPS     160(R10), Y0
-	VMOVUPS     192(R10), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     224(R10), Y2
-	VMOVUPS     Y2, (SI)(DI*2)
-	VADDPS      Y2, Y0, Y0
-	VADDPS      Y1, Y0, Y2
-	VMOVUPS     Y2, (SI)(DI*1)
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     Y0, (SI)(R8*1)
-	ADDQ        R9, SI
-	VMOVUPS     320(R10), Y0
-	VMOVUPS     352(R10), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     384(R10), Y2
-	VMOVUPS     Y2, (SI)(DI*2)
-	VADDPS      Y2, Y0, Y0
-	VADDPS      Y1, Y0, Y2
-	VMOVUPS     Y2, (SI)(DI*1)
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     Y0, (SI)(R8*1)
-	ADDQ        R9, SI
-	VMOVUPS     480(R10), Y0
-	VMOVUPS     512(R10), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     544(R10), Y2
-	VMOVUPS     Y2, (SI)(DI*2)
-	VADDPS      Y2, Y0, Y0
-	VADDPS      Y1, Y0, Y2
-	VMOVUPS     Y2, (SI)(DI*1)
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     Y0, (SI)(R8*1)
-	ADDQ        R9, SI
-	VMOVUPS     640(R10), Y0
-	VMOVUPS     672(R10), Y1
-	VMOVUPS     Y0, (SI)
-	VMOVUPS     704(R10), Y2
-	VMOVUPS     Y2, (SI)(DI*2)
-	VADDPS      Y2, Y0, Y0
-	VADDPS      Y1, Y0, Y2
-	VMOVUPS     Y2, (SI)(DI*1)
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     Y0, (SI)(R8*1)
-	ADDQ        R9, SI
-	ADDQ        $+32, BX
-	ADDQ        $+32, CX
-	DECQ        DX
-	JNE         loop
+	ADDQ        $+8, R11
+	ADDQ        $+32, R10
+	DECQ        R12
+	JNE         columns
+	MOVQ        CX, BX
+	MOVQ        R9, R10
+	MOVQ        $+5, R11
+
+rows:
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	VMOVUPS Y0, (BX)
+	VMOVUPS 64(R10), Y2
+	VMOVUPS Y2, (BX)(SI*2)
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y1, Y0, Y2
+	VMOVUPS Y2, (BX)(SI*1)
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y0, (BX)(DI*1)
+	ADDQ    R8, BX
+	ADDQ    $+160, R10
+	DECQ    R11
+	JNE     rows
+	ADDQ    $+32, DX
+	ADDQ    $+32, CX
+	DECQ    72(AX)
+	JNE     loop
 	VZEROUPPER
 	RET
 
@@ -17246,255 +9999,89 @@ TEXT ·winoUpInputAVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   5(CX), R10
-	CMPQ   R10, BX
+	LEAQ   5(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   5(DX), R10
-	CMPQ   R10, SI
+	LEAQ   5(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 160(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 168(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 184(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 192(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 200(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 208(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 216(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 224(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 240(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 248(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 256(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 264(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 272(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 280(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 288(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 296(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 304(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 312(AX)
-	LEAQ   (R10)(R8*4), R10
-	MOVQ   R10, 320(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+5, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R10
+	MOVQ R10, 24(DX)
+	LEAQ (R8)(SI*4), R8
+	MOVQ R8, 32(DX)
+	ADDQ BX, DI
+	ADDQ $+40, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 152(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 160(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+5, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 24(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 32(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 184(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 200(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 216(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 240(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 248(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 256(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 264(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 272(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 280(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 288(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 296(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 304(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 312(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 320(AX)
+	ADDQ    $+40, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
@@ -17787,304 +10374,126 @@ loop:
 
 // func winoUpOutputAVX2(p *byte)
 // Requires: AVX, AVX2, CMOV, FMA3, MMX+
-TEXT ·winoUpOutputAVX2(SB), NOSPLIT, $8-8
+TEXT ·winoUpOutputAVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	MOVQ   16(AX), R11
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	MOVQ   16(AX), R9
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	ADDQ   R9, R11
-	ADDQ   (AX), R9
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
+	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 216(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 224(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 240(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 248(AX)
-	CMPQ   16(AX), $+0
-	JEQ    found
-	MOVQ   R11, R10
-	MOVQ   R10, 776(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 784(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 792(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 800(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 808(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 816(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 824(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 832(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 840(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 848(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 856(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 864(AX)
-	ADDQ   DI, R11
-	MOVQ   R11, R10
-	MOVQ   R10, 872(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 880(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 888(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 896(AX)
-	JMP    found
+	ADDQ   (AX), DI
+	LEAQ   128(AX), DX
+	MOVQ   $+4, R10
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R11
+	MOVQ R11, 8(DX)
+	LEAQ (R8)(SI*2), R11
+	MOVQ R11, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R10
+	JNE  insideRow
+	CMPQ 16(AX), $+0
+	JEQ  found
+	LEAQ 776(AX), DX
+	MOVQ $+4, DI
+
+insideAddRow:
+	MOVQ R9, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, R9
+	ADDQ $+32, DX
+	DECQ DI
+	JNE  insideAddRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R12
-	XORQ    R13, R13
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 128(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 776(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 136(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 784(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 144(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 792(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 152(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 800(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R10, R10
+	LEAQ 128(AX), R13
+	MOVQ $+4, R14
+
+borderRow:
+	MOVQ    48(AX), R11
+	CMPQ    CX, 40(AX)
+	CMOVQCC R10, R11
+	MOVQ    32(AX), R12
+	MOVQ    DI, R8
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, (R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 648(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 8(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 656(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 16(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 664(R13)
+	ADDQ    SI, R8
+	INCQ    R12
+	MOVQ    R8, R15
+	ADDQ    (AX), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 24(R13)
+	LEAQ    (R8)(R9*1), R15
+	CMPQ    R12, R11
+	CMOVQCC DX, R15
+	MOVQ    R15, 672(R13)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 160(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 808(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 168(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 816(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 176(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 824(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 184(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 832(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 192(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 840(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 200(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 848(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 208(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 856(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, BP
-	ADDQ    (AX), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 216(AX)
-	LEAQ    (R10)(R11*1), BP
-	CMPQ    R15, R14
-	CMOVQCC R12, BP
-	MOVQ    BP, 864(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R14
-	CMPQ    CX, BX
-	CMOVQCC R13, R14
-	MOVQ    DX, R15
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 224(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 872(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 232(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 880(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 240(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 888(AX)
-	ADDQ    R8, R10
-	INCQ    R15
-	MOVQ    R10, CX
-	ADDQ    (AX), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 248(AX)
-	LEAQ    (R10)(R11*1), CX
-	CMPQ    R15, R14
-	CMOVQCC R12, CX
-	MOVQ    CX, 896(AX)
+	ADDQ    $+32, R13
+	DECQ    R14
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX
@@ -18474,178 +10883,81 @@ TEXT ·winoUpGradientAVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   24(AX), CX
 	MOVQ   32(AX), DX
-	MOVQ   40(AX), BX
-	MOVQ   48(AX), SI
-	MOVQ   56(AX), DI
-	MOVQ   64(AX), R8
-	MOVQ   DI, R9
-	IMULQ  CX, R9
-	MOVQ   R8, R10
-	IMULQ  DX, R10
-	ADDQ   R10, R9
-	ADDQ   (AX), R9
-	MOVQ   CX, R10
-	ORQ    DX, R10
-	TESTQ  R10, R10
+	MOVQ   56(AX), BX
+	MOVQ   64(AX), SI
+	MOVQ   BX, DI
+	IMULQ  CX, DI
+	MOVQ   SI, R8
+	IMULQ  DX, R8
+	ADDQ   R8, DI
+	ADDQ   (AX), DI
+	MOVQ   CX, R8
+	ORQ    DX, R8
+	TESTQ  R8, R8
 	JLT    border
-	LEAQ   4(CX), R10
-	CMPQ   R10, BX
+	LEAQ   4(CX), R8
+	CMPQ   R8, 40(AX)
 	JGT    border
-	LEAQ   4(DX), R10
-	CMPQ   R10, SI
+	LEAQ   4(DX), R8
+	CMPQ   R8, 48(AX)
 	JGT    border
-	IMUL3Q $+3, R8, CX
-	MOVQ   R9, R10
-	MOVQ   R10, 128(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 136(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 144(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 152(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 160(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 168(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 176(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 184(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 192(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 200(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 208(AX)
-	LEAQ   (R10)(CX*1), DX
-	MOVQ   DX, 216(AX)
-	ADDQ   DI, R9
-	MOVQ   R9, R10
-	MOVQ   R10, 224(AX)
-	LEAQ   (R10)(R8*1), DX
-	MOVQ   DX, 232(AX)
-	LEAQ   (R10)(R8*2), DX
-	MOVQ   DX, 240(AX)
-	LEAQ   (R10)(CX*1), CX
-	MOVQ   CX, 248(AX)
-	JMP    found
+	IMUL3Q $+3, SI, CX
+	LEAQ   128(AX), DX
+	MOVQ   $+4, R9
+
+insideRow:
+	MOVQ DI, R8
+	MOVQ R8, (DX)
+	LEAQ (R8)(SI*1), R10
+	MOVQ R10, 8(DX)
+	LEAQ (R8)(SI*2), R10
+	MOVQ R10, 16(DX)
+	LEAQ (R8)(CX*1), R8
+	MOVQ R8, 24(DX)
+	ADDQ BX, DI
+	ADDQ $+32, DX
+	DECQ R9
+	JNE  insideRow
+	JMP  found
 
 border:
-	MOVQ    8(AX), R11
-	XORQ    R12, R12
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 128(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 136(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 144(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 152(AX)
-	ADDQ    DI, R9
+	MOVQ 8(AX), DX
+	XORQ R9, R9
+	LEAQ 128(AX), R12
+	MOVQ $+4, R13
+
+borderRow:
+	MOVQ    48(AX), R10
+	CMPQ    CX, 40(AX)
+	CMOVQCC R9, R10
+	MOVQ    32(AX), R11
+	MOVQ    DI, R8
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, (R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 8(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	MOVQ    R8, R14
+	CMPQ    R11, R10
+	CMOVQCC DX, R14
+	MOVQ    R14, 16(R12)
+	ADDQ    SI, R8
+	INCQ    R11
+	CMPQ    R11, R10
+	CMOVQCC DX, R8
+	MOVQ    R8, 24(R12)
+	ADDQ    BX, DI
 	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 160(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 168(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 176(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 184(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 192(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 200(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, R15
-	CMPQ    R14, R13
-	CMOVQCC R11, R15
-	MOVQ    R15, 208(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	CMPQ    R14, R13
-	CMOVQCC R11, R10
-	MOVQ    R10, 216(AX)
-	ADDQ    DI, R9
-	INCQ    CX
-	MOVQ    SI, R13
-	CMPQ    CX, BX
-	CMOVQCC R12, R13
-	MOVQ    DX, R14
-	MOVQ    R9, R10
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 224(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 232(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 240(AX)
-	ADDQ    R8, R10
-	INCQ    R14
-	MOVQ    R10, CX
-	CMPQ    R14, R13
-	CMOVQCC R11, CX
-	MOVQ    CX, 248(AX)
+	ADDQ    $+32, R12
+	DECQ    R13
+	JNE     borderRow
 
 found:
 	MOVQ         80(AX), CX

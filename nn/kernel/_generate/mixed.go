@@ -91,50 +91,80 @@ func (t *mixed) between() (set func(i, j int, v vec), get func(i, j int) vec) {
 	return func(i, j int, v vec) { t.store(v, at(i, j)) }, func(i, j int) vec { return t.load(at(i, j)) }
 }
 
-func (t *mixed) next(pointer reg.GPVirtual, off, count reg.GPVirtual) {
+// repeat writes body as a loop of n turns, advance after each.
+func (t *mixed) repeat(label string, n int, body, advance func()) {
+	count := GP64()
+	MOVQ(I32(n), count)
+	Label(label)
+	body()
+	advance()
+	DECQ(count)
+	JNE(LabelRef(label))
+}
+
+func (t *mixed) next(pointer reg.GPVirtual, off reg.GPVirtual) {
 	ADDQ(I32(t.bytes()), off)
 	ADDQ(I32(t.bytes()), pointer)
-	t.end(count)
+	DECQ(Mem{Base: t.p, Disp: patchCount})
+	JNE(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
 }
 
 func (a algorithm) patchInput(s isa, rows, cols int) {
 	t := a.begin(s, fmt.Sprintf("Input%dx%d", rows, cols))
 	height, width := t.window.of(rows), t.window.of(cols)
 	t.findPixels(height, width, false)
-	v, count, off, q := t.field(patchData), t.field(patchCount), GP64(), GP64()
+	t.forwardPasses(t.input, rows, cols, width, a.inputs)
+}
+
+func (a algorithm) patchGradient(s isa, rows, cols int) {
+	t := a.begin(s, fmt.Sprintf("Gradient%dx%d", rows, cols))
+	t.findPixels(rows, cols, false)
+	t.forwardPasses(t.gradient, rows, cols, cols, a.outputs)
+}
+
+// forwardPasses transforms a patch of so many pixels a row: its columns, then the rows of what they have become.
+func (t *mixed) forwardPasses(f func(t *mixed, m int, d func(i int) vec, put func(i int, v vec)), rows, cols, width int, constants map[int][]float32) {
+	v, off, q := t.field(patchData), GP64(), GP64()
 	t.steps()
-	set, get := t.between()
-	t.constants(append(append([]float32{}, t.inputs[rows]...), t.inputs[cols]...)...)
+	base := t.temporary()
+	t.constants(append(append([]float32{}, constants[rows]...), constants[cols]...)...)
 	XORQ(off, off)
 	Label("loop")
-	ahead := t.ahead(off, count)
-	for j := range width {
-		t.input(t, rows, func(i int) vec { return t.loadPixel(width*i+j, off, ahead) }, func(i int, v vec) { set(i, j, v) })
-	}
+	ahead := t.aheadOf(off)
+	table, b := GP64(), GP64()
+	MOVQ(t.p, table)
+	MOVQ(base, b)
+	t.repeat("columns", width, func() {
+		f(t, rows, func(i int) vec { return t.loadPixelOf(table, width*i, off, ahead) }, func(i int, v vec) { t.store(v, Mem{Base: b, Disp: t.side * i * t.bytes()}) })
+	}, func() { ADDQ(I8(8), table); ADDQ(I32(t.bytes()), b) })
 	MOVQ(v, q)
-	for i := range t.points.of(rows) {
-		t.input(t, cols, func(j int) vec { return get(i, j) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
-		ADDQ(t.plane[t.side], q)
-	}
-	t.next(v, off, count)
+	MOVQ(base, b)
+	t.repeat("rows", t.points.of(rows), func() {
+		f(t, cols, func(j int) vec { return t.load(Mem{Base: b, Disp: j * t.bytes()}) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
+	}, func() { ADDQ(t.plane[t.side], q); ADDQ(I32(t.side*t.bytes()), b) })
+	t.next(v, off)
 }
 
 func (a algorithm) patchOutput(s isa, rows, cols int) {
 	t := a.begin(s, fmt.Sprintf("Output%dx%d", rows, cols))
 	height, width, points := t.results.of(rows), t.results.of(cols), t.points.of(cols)
 	t.findPixels(height, width, true)
-	m, count, off, column, q := t.field(patchData), t.field(patchCount), GP64(), GP64(), GP64()
+	m, off, column, q := t.field(patchData), GP64(), GP64(), GP64()
 	init := t.field(patchInit)
 	plane := t.field(patchPlane)
 	planeRow := times(t.side, plane)
 	planeRow3 := times(3, planeRow)
-	set, get := t.between()
+	base := t.temporary()
 	t.constants(append(append([]float32{}, t.outputs[rows]...), t.outputs[cols]...)...)
 	XORQ(off, off)
 	Label("loop")
-	ahead := t.ahead(off, count)
+	ahead := t.aheadOf(off)
+	table, b := GP64(), GP64()
 	MOVQ(m, column)
-	for j := range points {
+	MOVQ(base, b)
+	t.repeat("columns", points, func() {
 		// rows of planes 0 to 3 and those from 4 on from two base registers
 		LEAQ(Mem{Base: column, Index: planeRow, Scale: 4}, q)
 		t.output(t, rows, func(i int) vec {
@@ -149,34 +179,12 @@ func (a algorithm) patchOutput(s isa, rows, cols int) {
 				at.Index, at.Scale = planeRow3, 1
 			}
 			return t.load(at)
-		}, func(i int, v vec) { set(i, j, v) })
-		if j < points-1 {
-			ADDQ(plane, column)
-		}
-	}
-	for i := range height {
-		t.output(t, cols, func(j int) vec { return get(i, j) }, func(j int, y vec) { t.putPixel(width*i+j, y, init, off, ahead) })
-	}
-	t.next(m, off, count)
-}
-
-func (a algorithm) patchGradient(s isa, rows, cols int) {
-	t := a.begin(s, fmt.Sprintf("Gradient%dx%d", rows, cols))
-	t.findPixels(rows, cols, false)
-	w, count, off, q := t.field(patchData), t.field(patchCount), GP64(), GP64()
-	t.steps()
-	set, get := t.between()
-	t.constants(append(append([]float32{}, t.outputs[rows]...), t.outputs[cols]...)...)
-	XORQ(off, off)
-	Label("loop")
-	ahead := t.ahead(off, count)
-	for j := 0; j < cols; j++ {
-		t.gradient(t, rows, func(i int) vec { return t.loadPixel(cols*i+j, off, ahead) }, func(i int, v vec) { set(i, j, v) })
-	}
-	MOVQ(w, q)
-	for i := range t.points.of(rows) {
-		t.gradient(t, cols, func(j int) vec { return get(i, j) }, func(j int, v vec) { t.store(v, t.at(q, j)) })
-		ADDQ(t.plane[t.side], q)
-	}
-	t.next(w, off, count)
+		}, func(i int, v vec) { t.store(v, Mem{Base: b, Disp: t.side * i * t.bytes()}) })
+	}, func() { ADDQ(plane, column); ADDQ(I32(t.bytes()), b) })
+	MOVQ(t.p, table)
+	MOVQ(base, b)
+	t.repeat("rows", height, func() {
+		t.output(t, cols, func(j int) vec { return t.load(Mem{Base: b, Disp: j * t.bytes()}) }, func(j int, y vec) { t.putPixelOf(table, j, y, init, off, ahead) })
+	}, func() { ADDQ(I32(8*width), table); ADDQ(I32(t.side*t.bytes()), b) })
+	t.next(m, off)
 }

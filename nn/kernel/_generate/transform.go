@@ -96,7 +96,7 @@ func (m *matrix) get(i int) vec {
 // outside the image get the address outside. With add, a second table gets the
 // addresses of the same pixels in another image.
 func (t *transform) findPixels(rows, cols int, add bool) {
-	y, x, h, w := t.field(patchY), t.field(patchX), t.field(patchH), t.field(patchW)
+	y, x := t.field(patchY), t.field(patchX)
 	row, pixel := t.field(patchRow), t.field(patchPixel)
 	first, at := GP64(), GP64()
 	var other reg.GPVirtual
@@ -110,9 +110,6 @@ func (t *transform) findPixels(rows, cols int, add bool) {
 	} else {
 		ADDQ(Mem{Base: t.p, Disp: patchImage}, first)
 	}
-	put := func(table, i, j int, address reg.GPVirtual) {
-		MOVQ(address, Mem{Base: t.p, Disp: table + 8*(cols*i+j)})
-	}
 
 	// A patch that lies inside takes half the time.
 	MOVQ(y, at)
@@ -120,84 +117,90 @@ func (t *transform) findPixels(rows, cols int, add bool) {
 	TESTQ(at, at)
 	JLT(LabelRef("border"))
 	LEAQ(Mem{Base: y, Disp: rows}, at)
-	CMPQ(at, h)
+	CMPQ(at, Mem{Base: t.p, Disp: patchH})
 	JGT(LabelRef("border"))
 	LEAQ(Mem{Base: x, Disp: cols}, at)
-	CMPQ(at, w)
+	CMPQ(at, Mem{Base: t.p, Disp: patchW})
 	JGT(LabelRef("border"))
 	pixel3 := times(3, pixel)
 	if add {
 		ADDQ(first, other)
 		ADDQ(Mem{Base: t.p, Disp: patchImage}, first)
 	}
-	inside := func(table int, first reg.GPVirtual) {
-		for i := range rows {
-			MOVQ(first, at)
-			for j := range cols {
-				switch j % 4 {
-				case 0:
-					if j > 0 {
-						LEAQ(Mem{Base: at, Index: pixel, Scale: 4}, at)
-					}
-					put(table, i, j, at)
-				case 3:
-					address := GP64()
-					LEAQ(Mem{Base: at, Index: pixel3, Scale: 1}, address)
-					put(table, i, j, address)
-				default:
-					address := GP64()
-					LEAQ(Mem{Base: at, Index: pixel, Scale: uint8(j % 4)}, address)
-					put(table, i, j, address)
+	inside := func(label string, offset int, first reg.GPVirtual) {
+		table, n := GP64(), GP64()
+		LEAQ(Mem{Base: t.p, Disp: offset}, table)
+		MOVQ(I32(rows), n)
+		Label(label)
+		MOVQ(first, at)
+		put := func(j int, address reg.GPVirtual) { MOVQ(address, Mem{Base: table, Disp: 8 * j}) }
+		for j := range cols {
+			switch j % 4 {
+			case 0:
+				if j > 0 {
+					LEAQ(Mem{Base: at, Index: pixel, Scale: 4}, at)
 				}
-			}
-			if i+1 < rows {
-				ADDQ(row, first)
+				put(j, at)
+			case 3:
+				address := GP64()
+				LEAQ(Mem{Base: at, Index: pixel3, Scale: 1}, address)
+				put(j, address)
+			default:
+				address := GP64()
+				LEAQ(Mem{Base: at, Index: pixel, Scale: uint8(j % 4)}, address)
+				put(j, address)
 			}
 		}
+		ADDQ(row, first)
+		ADDQ(I32(8*cols), table)
+		DECQ(n)
+		JNE(LabelRef(label))
 	}
-	inside(patchPixels, first)
+	inside("insideRow", patchPixels, first)
 	if add {
 		CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
 		JEQ(LabelRef("found"))
-		inside(patchAddPixels, other)
+		inside("insideAddRow", patchAddPixels, other)
 	}
 	JMP(LabelRef("found"))
 
 	Label("border")
 	outside := t.field(patchOutside)
-	none, width, col := GP64(), GP64(), GP64()
+	none, width, col, table, n := GP64(), GP64(), GP64(), GP64(), GP64()
 	XORQ(none, none)
-	for i := 0; i < rows; i++ {
-		MOVQ(w, width)
-		CMPQ(y, h)
-		CMOVQCC(none, width) // no column is inside a row that is outside
-		MOVQ(x, col)
-		MOVQ(first, at)
-		for j := 0; j < cols; j++ {
-			address := GP64()
-			MOVQ(at, address)
-			if add {
-				ADDQ(Mem{Base: t.p, Disp: patchImage}, address)
-			}
+	LEAQ(Mem{Base: t.p, Disp: patchPixels}, table)
+	MOVQ(I32(rows), n)
+	Label("borderRow")
+	MOVQ(Mem{Base: t.p, Disp: patchW}, width)
+	CMPQ(y, Mem{Base: t.p, Disp: patchH})
+	CMOVQCC(none, width) // no column is inside a row that is outside
+	MOVQ(Mem{Base: t.p, Disp: patchX}, col)
+	MOVQ(first, at)
+	for j := range cols {
+		address := GP64()
+		MOVQ(at, address)
+		if add {
+			ADDQ(Mem{Base: t.p, Disp: patchImage}, address)
+		}
+		CMPQ(col, width)
+		CMOVQCC(outside, address)
+		MOVQ(address, Mem{Base: table, Disp: 8 * j})
+		if add {
+			LEAQ(Mem{Base: at, Index: other, Scale: 1}, address)
 			CMPQ(col, width)
 			CMOVQCC(outside, address)
-			put(patchPixels, i, j, address)
-			if add {
-				LEAQ(Mem{Base: at, Index: other, Scale: 1}, address)
-				CMPQ(col, width)
-				CMOVQCC(outside, address)
-				put(patchAddPixels, i, j, address)
-			}
-			if j+1 < cols {
-				ADDQ(pixel, at)
-				INCQ(col)
-			}
+			MOVQ(address, Mem{Base: table, Disp: patchAddPixels - patchPixels + 8*j})
 		}
-		if i+1 < rows {
-			ADDQ(row, first)
-			INCQ(y)
+		if j+1 < cols {
+			ADDQ(pixel, at)
+			INCQ(col)
 		}
 	}
+	ADDQ(row, first)
+	INCQ(y)
+	ADDQ(I32(8*cols), table)
+	DECQ(n)
+	JNE(LabelRef("borderRow"))
 	Label("found")
 }
 
@@ -222,6 +225,23 @@ func (t *transform) loadPixel(i int, off, ahead reg.GPVirtual) vec {
 	m := t.pixel(patchPixels, i, off)
 	PREFETCHT0(Mem{Base: m.Base, Index: ahead, Scale: 1})
 	return t.load(m)
+}
+
+// aheadOf is ahead with the count in memory.
+func (t *transform) aheadOf(off reg.GPVirtual) reg.GPVirtual {
+	next := GP64()
+	LEAQ(Mem{Base: off, Disp: 64}, next)
+	CMPQ(Mem{Base: t.p, Disp: patchCount}, I8(1))
+	CMOVQEQ(Mem{Base: t.p, Disp: patchNext}, next)
+	return next
+}
+
+// loadPixelOf is loadPixel of a table that begins as far behind t's own as base lies behind the patch.
+func (t *transform) loadPixelOf(base reg.GPVirtual, i int, off, ahead reg.GPVirtual) vec {
+	r := GP64()
+	MOVQ(Mem{Base: base, Disp: patchPixels + 8*i}, r)
+	PREFETCHT0(Mem{Base: r, Index: ahead, Scale: 1})
+	return t.load(Mem{Base: r, Index: off, Scale: 1})
 }
 
 // loadD loads a vector of D and fetches the one two channels ahead: D does not stay in the second-level cache, and its planes
@@ -258,6 +278,23 @@ func (t *transform) putPixel(i int, y vec, init, off, ahead reg.GPVirtual) {
 	m := t.pixel(patchPixels, i, off)
 	prefetchW(Mem{Base: m.Base, Index: ahead, Scale: 1})
 	t.store(y, m)
+}
+
+// putPixelOf is putPixel of a table that begins as far behind t's own as base lies behind the patch.
+func (t *transform) putPixelOf(base reg.GPVirtual, i int, y vec, init, off, ahead reg.GPVirtual) {
+	VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
+	skip := fmt.Sprintf("store%d", i)
+	CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
+	JEQ(LabelRef(skip))
+	r := GP64()
+	MOVQ(Mem{Base: base, Disp: patchAddPixels + 8*i}, r)
+	PREFETCHT0(Mem{Base: r, Index: ahead, Scale: 1})
+	VADDPS(Mem{Base: r, Index: off, Scale: 1}, y, y)
+	Label(skip)
+	q := GP64()
+	MOVQ(Mem{Base: base, Disp: patchPixels + 8*i}, q)
+	prefetchW(Mem{Base: q, Index: ahead, Scale: 1})
+	t.store(y, Mem{Base: q, Index: off, Scale: 1})
 }
 
 // times is n times step.
