@@ -71,7 +71,7 @@ type State struct {
 	Loss          float64 `json:"loss"`                 // of the last step
 	TrainSeconds  float64 `json:"train_seconds"`        // spent on training so far, all starts together
 	LRVersion     int     `json:"lr_version,omitempty"` // of the learning-rate schedule that the run began with; absent: 0
-	CPU           string  `json:"cpu"`                  // kernels: avx512, avx2 or generic, and "direct" where convolutions were
+	CPU           string  `json:"cpu"`                  // kernels: avx512, avx2 or generic, "direct" where convolutions were, and the version of their rounding
 	Data          Data    `json:"data"`
 }
 

@@ -2,7 +2,6 @@ package nn
 
 import (
 	"fmt"
-	"slices"
 
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -277,40 +276,25 @@ func (c *convOp) diff(in G.Nodes, _, dy *G.Node) (G.Nodes, error) {
 	return grads, s.err
 }
 
-// weightGradient is the gradient of w, with those of the bias and of perImage as by-products, and where all parts have them
-// the sums of its squares.
+// weightGradient is the gradient of w, with those of the bias and of perImage as by-products.
 func (c *convOp) weightGradient(in G.Nodes, dy *G.Node) *G.Node {
 	op := &engine.Op{
 		Name: c.scope.prefix + " dw", Shape: in[1].Shape(), FLOPs: c.layers * flops(c.shape),
 		Extras: []int{c.shape.K, c.shape.N * c.shape.K},
+		Kernel: func(call *engine.Call) {
+			db, dtemb := call.Extra[0], call.Extra[1]
+			for i, p := range c.parts {
+				p.plan.BackwardWeights(call.Out[p.first:p.end], db, dtemb, call.In[1+i], call.In[0], call.Scratch)
+				db, dtemb = nil, nil
+			}
+		},
 	}
-	inputs, squaresLen := G.Nodes{dy}, 0
+	inputs := G.Nodes{dy}
 	for _, p := range c.parts {
 		op.Scratch = op.Scratch.Max(p.plan.Scratch())
 		inputs = append(inputs, in[p.x])
-		squaresLen += p.plan.SquaresLen()
 	}
-	if slices.ContainsFunc(c.parts, func(p convPart) bool { return p.plan.SquaresLen() == 0 }) {
-		squaresLen = 0
-	}
-	op.Extras = append(op.Extras, squaresLen)
-	op.Kernel = func(call *engine.Call) {
-		db, dtemb, squares := call.Extra[0], call.Extra[1], call.Extra[2]
-		for i, p := range c.parts {
-			var part []float32
-			if len(squares) > 0 {
-				n := p.plan.SquaresLen()
-				part, squares = squares[:n], squares[n:]
-			}
-			p.plan.BackwardWeightsSquared(call.Out[p.first:p.end], part, db, dtemb, call.In[1+i], call.In[0], call.Scratch)
-			db, dtemb = nil, nil
-		}
-	}
-	dw := c.scope.apply(op, inputs...)
-	if squaresLen > 0 {
-		c.scope.squares[dw] = squaresLen
-	}
-	return dw
+	return c.scope.apply(op, inputs...)
 }
 
 func (g *Graph) extra(n *G.Node, i int, shape ...int) *G.Node {

@@ -23,7 +23,6 @@ type Graph struct {
 	train   bool
 	salt    string
 	wanted  map[*G.Node]bool // inputs that have a gradient
-	squares map[*G.Node]int  // gradients that come with sums of their squares, and how many
 	layers  int              // dropout layers so far
 	kept    int              // floats of transformed filters that the graph's runs would have in Filters
 	err     error
@@ -45,7 +44,7 @@ func NewCollector() *Graph {
 // NewGraph makes a graph whose parameters are views into flat, laid out as params says. A graph made for
 // training has dropout in it. Each attempt gives the nodes other hashes: see Grad.
 func NewGraph(params *Params, flat []float32, train bool, attempt int) *Graph {
-	g := &Graph{G: G.NewGraph(), params: params, flat: flat, train: train, Run: &RunState{}, squares: map[*G.Node]int{}}
+	g := &Graph{G: G.NewGraph(), params: params, flat: flat, train: train, Run: &RunState{}}
 	g.Nodes = make(G.Nodes, len(params.List))
 	if attempt > 0 {
 		g.salt = fmt.Sprintf("~%d", attempt)
@@ -62,15 +61,6 @@ func (g *Graph) Err() error { return g.err }
 func (g *Graph) fail(format string, args ...any) *G.Node {
 	if g.err == nil {
 		g.err = fmt.Errorf("nn: "+format, args...)
-	}
-	return nil
-}
-
-// Squares is a node of sums of the squares of a gradient that Grad made: together they are the sum of all of them. It is nil
-// where the gradient does not come with them, and on an error.
-func (g *Graph) Squares(gradient *G.Node) *G.Node {
-	if n := g.squares[gradient]; n > 0 {
-		return g.extra(gradient, 2, n)
 	}
 	return nil
 }

@@ -76,13 +76,17 @@ func Resume(ctx context.Context, s Setup, from string) (*Trainer, error) {
 	return t, err
 }
 
-// kernelsInUse names what the bits of a run depend on beside its settings: the kernels' level, and whether
-// convolutions are direct.
+// rounding counts the changes of the program after which a run's numbers round otherwise; older programs state none.
+const rounding = "v2"
+
+// kernelsInUse names what the bits of a run depend on beside its settings: the kernels' level, whether
+// convolutions are direct, and the program's rounding.
 func kernelsInUse() string {
+	level := kernel.ActiveLevel().String()
 	if kernel.DirectConvolutions() {
-		return kernel.ActiveLevel().String() + " direct"
+		level += " direct"
 	}
-	return kernel.ActiveLevel().String()
+	return level + " " + rounding
 }
 
 // sameKernels tells whether two sets of kernels give the same bits: AVX2 and AVX-512 do.

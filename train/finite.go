@@ -34,15 +34,8 @@ func (t *Trainer) firstNotFinite(what string, flat []float32) string {
 	return ""
 }
 
-// norm is the norm of the gradient. It is finite where the gradient is: the kernels sum squares in float32, and
-// where that overflows they are summed again in float64.
-func (t *Trainer) norm() float64 {
-	sum := t.gradient.SumSquares(t.adam.SumSquares)
-	if !finite(sum) {
-		sum = t.adam.SumSquares(t.gradient.Grad())
-	}
-	return math.Sqrt(sum)
-}
+// norm is the norm of the gradient: finite where the gradient is, since its squares are summed in float64.
+func (t *Trainer) norm() float64 { return math.Sqrt(t.adam.SumSquares(t.gradient.Grad())) }
 
 // largestSquared is a gradient whose square, and so the second moment, is far from overflowing.
 const largestSquared = 1e18

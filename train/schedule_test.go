@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"unstir/checkpoints"
@@ -126,7 +127,7 @@ func TestOlderLearningRates(t *testing.T) {
 	}
 }
 
-// age makes a checkpoint one of a program that knew no version of the schedule.
+// age makes a checkpoint one of a program that knew no version of the schedule and none of the rounding.
 func age(t *testing.T, dir string) {
 	t.Helper()
 	rewrite := func(name string, change func(map[string]any)) []byte {
@@ -150,6 +151,7 @@ func age(t *testing.T, dir string) {
 			t.Fatal("a new run's state says nothing about its schedule")
 		}
 		delete(m, "lr_version")
+		m["cpu"] = strings.TrimSuffix(m["cpu"].(string), " "+rounding)
 	})
 	if err := os.WriteFile(filepath.Join(dir, "training", "state.json"), state, 0o644); err != nil {
 		t.Fatal(err)
@@ -215,11 +217,15 @@ func TestAnOlderRunKeepsItsSchedule(t *testing.T) {
 	b = mustRun(t, b, err)
 	age(t, b.Saved())
 	for _, stop := range []int{5, 0} {
-		cut.StopAt = stop
+		var notes strings.Builder
+		cut.StopAt, cut.Notes = stop, &notes
 		b, err = Resume(context.Background(), cut, Auto)
 		b = mustRun(t, b, err)
 		if v := stateOf(t, b.Saved()).LRVersion; v != 0 {
 			t.Errorf("the older run's state says %d after step %d", v, b.Step())
+		}
+		if noted := strings.Contains(notes.String(), "numbers will differ by rounding"); noted != (stop == 5) { // the first resume
+			t.Errorf("resumed to step %d: rounding noted: %v, in %q", b.Step(), noted, notes.String())
 		}
 	}
 	sameBits(t, "weights", a.weights, b.weights)

@@ -28,8 +28,6 @@ type Gradient struct {
 	machine  *engine.Machine
 	perImage []float32 // of a slice
 	grad     []float32
-	squares  map[int]*G.Node // by parameter: sums of its gradient's squares, in a slice
-	slices   int             // of the last Run
 }
 
 // GradientOptions are the fixed settings of a Gradient.
@@ -110,15 +108,7 @@ func (d *Gradient) build(weights []float32, o GradientOptions, attempt int) (G.N
 	if o.InputGrad {
 		d.dx = grads[len(grads)-1]
 	}
-	outputs := append(G.Nodes{d.loss}, grads...)
-	d.squares = map[int]*G.Node{}
-	for i := range d.params.List {
-		if q := g.Squares(grads[i]); q != nil {
-			d.squares[i] = q
-			outputs = append(outputs, q)
-		}
-	}
-	return outputs, engine.Options{Pin: pin, Accumulate: true}, g.Err()
+	return append(G.Nodes{d.loss}, grads...), engine.Options{Pin: pin, Accumulate: true}, g.Err()
 }
 
 // Slice is the number of images that run through the graph at a time.
@@ -129,28 +119,6 @@ func (d *Gradient) Machine() *engine.Machine { return d.machine }
 
 // Grad is the gradient that the last Run computed, laid out as the parameters are.
 func (d *Gradient) Grad() []float32 { return d.grad }
-
-// SumSquares is the sum of the squares of the gradient. Of what the kernels that made it have not summed, in float32, sum
-// computes it, part by part.
-func (d *Gradient) SumSquares(sum func(x []float32) float64) float64 {
-	if d.slices != 1 { // the slices' gradients were added to each other
-		return sum(d.grad)
-	}
-	total, first := 0., 0 // what lies between first and the next parameter with sums has none
-	for i := range d.params.List {
-		q := d.squares[i]
-		if q == nil {
-			continue
-		}
-		p := &d.params.List[i]
-		total += sum(d.grad[first:p.Off])
-		for _, s := range d.machine.Value(q) {
-			total += float64(s)
-		}
-		first = p.Off + p.Size
-	}
-	return total + sum(d.grad[first:])
-}
 
 // Example is a batch of training examples.
 type Example struct {
@@ -183,7 +151,6 @@ func (d *Gradient) Run(ctx context.Context, e Example, perImage []float64) (loss
 	}
 	d.run.Seed, d.run.Step = e.Seed, e.Step
 	scale := 1 / (float64(n) * float64(dimOut))
-	d.slices = (n + d.slice - 1) / d.slice
 	for first := 0; first < n; first += d.slice {
 		m := min(d.slice, n-first)
 		d.fill(e, first, m, scale)

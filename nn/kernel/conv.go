@@ -213,31 +213,13 @@ func (c *Conv) BackwardData(dx, dy, w []float32, scratch Scratch) {
 // dy over images and pixels) and dtemb of the time embedding (the sum of dy over each
 // image's pixels), overwriting them; each may be nil.
 func (c *Conv) BackwardWeights(dw, db, dtemb, x, dy []float32, scratch Scratch) {
-	c.BackwardWeightsSquared(dw, nil, db, dtemb, x, dy, scratch)
-}
-
-// SquaresLen is how many sums BackwardWeightsSquared writes, 0 where it can write none.
-func (c *Conv) SquaresLen() int {
-	switch {
-	case c.large != nil:
-		return c.large.SquaresLen()
-	case c.winograd == nil:
-		return 0
-	}
-	return c.winograd.squaresLen()
-}
-
-// BackwardWeightsSquared is BackwardWeights that also writes squares [SquaresLen], which may be nil: sums of the squares of dw, each of
-// some elements and all of them together. To have them saves reading a gradient that is larger than the caches. An element of
-// 2e19 makes its sum infinite.
-func (c *Conv) BackwardWeightsSquared(dw, squares, db, dtemb, x, dy []float32, scratch Scratch) {
 	switch {
 	case c.large != nil:
 		x = c.large.upsample(x, &scratch)
-		c.large.BackwardWeightsSquared(dw, squares, db, dtemb, x, dy, scratch)
+		c.large.BackwardWeights(dw, db, dtemb, x, dy, scratch)
 		return
 	case dw != nil && c.winograd != nil:
-		c.winograd.run(dw, squares, db, dtemb, x, dy, scratch)
+		c.winograd.run(dw, db, dtemb, x, dy, scratch)
 		return
 	case dw != nil:
 		c.weights.run(dw, x, dy, scratch)

@@ -153,7 +153,7 @@ func (d *convData) runWith(given [3][]float32, prepared bool) error {
 		}
 		c.ForwardPrepared(d.y, d.x, u, d.w, given[0], given[1], res, scratch)
 		c.BackwardData(d.dx, d.dy, d.w, scratch)
-		c.BackwardWeightsSquared(d.dw, garbage(c.SquaresLen()), d.db, d.dtemb, d.x, d.dy, scratch)
+		c.BackwardWeights(d.dw, d.db, d.dtemb, d.x, d.dy, scratch)
 		return nil
 	}
 	c.Forward(d.y, d.x, d.w, given[0], given[1], given[2], scratch)

@@ -109,7 +109,6 @@ func genericWino2Filter(t *byte) {
 
 func genericWino2FilterGradient(t *byte) {
 	p := (*patch)(unsafe.Pointer(t))
-	*p.squares = 0
 	for c := uintptr(0); c < uintptr(p.count); c++ {
 		var half [4][3]float32 // by row
 		for i := range half {
@@ -118,7 +117,6 @@ func genericWino2FilterGradient(t *byte) {
 		for j := range 3 {
 			for i, v := range wino2FilterGradientRow([4]float32{half[0][j], half[1][j], half[2][j], half[3][j]}) {
 				*move(p.image, c*p.pixel+uintptr(3*i+j)*p.row) = v
-				*p.squares += float32(v * v)
 			}
 		}
 	}

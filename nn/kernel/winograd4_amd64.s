@@ -29,7 +29,7 @@ TEXT ·wino4Input2x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -50,7 +50,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -92,7 +92,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+6, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0xc0400000, DX
 	VPBROADCASTD DX, Z0
@@ -109,19 +109,19 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ       160(R11), R13
+	MOVQ       152(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z2
-	MOVQ       192(R11), R13
+	MOVQ       184(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z3
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z4
 	VSUBPS     Z3, Z4, Z4
 	VMULPS     Z1, Z4, Z4
 	VMOVUPS    Z4, (R10)
-	MOVQ       224(R11), R13
+	MOVQ       216(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z4
 	VSUBPS     Z2, Z4, Z4
@@ -194,7 +194,7 @@ TEXT ·wino4Output2x2AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -208,7 +208,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+2, DX
 
 insideAddRow:
@@ -225,7 +225,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -266,7 +266,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+6, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -308,12 +308,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z1, Z1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Z1, (R14)(DX*1)
 	VMOVUPS    192(R13), Z1
@@ -321,12 +321,12 @@ store0:
 	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z0, Z0
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z0, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -365,7 +365,7 @@ TEXT ·wino4Gradient2x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -382,7 +382,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -412,7 +412,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -425,10 +425,10 @@ loop:
 	MOVQ    $+2, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z0
-	MOVQ       144(R11), R13
+	MOVQ       136(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z1
 	VMOVUPS    Z0, (R10)
@@ -490,7 +490,7 @@ TEXT ·wino4Input2x3AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -513,7 +513,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -561,7 +561,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+6, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0xc0400000, DX
 	VPBROADCASTD DX, Z0
@@ -582,19 +582,19 @@ loop:
 	MOVQ    $+5, R12
 
 columns:
-	MOVQ       168(R11), R13
+	MOVQ       160(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z4
-	MOVQ       208(R11), R13
+	MOVQ       200(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z5
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z6
 	VSUBPS     Z5, Z6, Z6
 	VMULPS     Z1, Z6, Z6
 	VMOVUPS    Z6, (R10)
-	MOVQ       248(R11), R13
+	MOVQ       240(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z6
 	VSUBPS     Z4, Z6, Z6
@@ -675,7 +675,7 @@ TEXT ·wino4Output2x3AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -691,7 +691,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+2, DX
 
 insideAddRow:
@@ -710,7 +710,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -762,7 +762,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+6, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -810,24 +810,24 @@ rows:
 	VADDPS     (DI)(DX*1), Z5, Z5
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z5, Z5
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z5, (R14)(DX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (DI)(DX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z2, Z2
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z2, (R14)(DX*1)
 	VFMADD231PS Z1, Z3, Z4
@@ -836,12 +836,12 @@ store1:
 	VADDPS      (DI)(DX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z2, Z2
 
 store2:
-	MOVQ    144(BX), R14
+	MOVQ    136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z2, (R14)(DX*1)
 	ADDQ    $+24, BX
@@ -880,7 +880,7 @@ TEXT ·wino4Gradient2x3AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -899,7 +899,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -935,7 +935,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+6, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -952,10 +952,10 @@ loop:
 	MOVQ    $+3, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z2
-	MOVQ       152(R11), R13
+	MOVQ       144(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z3
 	VMOVUPS    Z2, (R10)
@@ -1022,7 +1022,7 @@ TEXT ·wino4Input2x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -1047,7 +1047,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -1101,7 +1101,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+6, SI, R9
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0xc0400000, DX
 	VPBROADCASTD DX, Z0
@@ -1122,19 +1122,19 @@ loop:
 	MOVQ    $+6, R13
 
 columns:
-	MOVQ       176(R12), R14
+	MOVQ       168(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Z4
-	MOVQ       224(R12), R14
+	MOVQ       216(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Z5
-	MOVQ       128(R12), R14
+	MOVQ       120(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Z6
 	VSUBPS     Z5, Z6, Z6
 	VMULPS     Z1, Z6, Z6
 	VMOVUPS    Z6, (R11)
-	MOVQ       272(R12), R14
+	MOVQ       264(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Z6
 	VSUBPS     Z4, Z6, Z6
@@ -1219,7 +1219,7 @@ TEXT ·wino4Output2x4AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R10
 
 insideRow:
@@ -1237,7 +1237,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+2, DI
 
 insideAddRow:
@@ -1258,7 +1258,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -1321,7 +1321,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+6, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -1374,12 +1374,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z6, Z6
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z6, (R14)(DX*1)
 	VMOVAPS     Z3, Z6
@@ -1387,24 +1387,24 @@ store0:
 	VADDPS      (DI)(DX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z6, Z6
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z6, (R14)(DX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (DI)(DX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z5, Z5
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z5, (R14)(DX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -1413,12 +1413,12 @@ store2:
 	VADDPS      (DI)(DX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z3, Z3
 
 store3:
-	MOVQ    152(BX), R14
+	MOVQ    144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z3, (R14)(DX*1)
 	ADDQ    $+32, BX
@@ -1457,7 +1457,7 @@ TEXT ·wino4Gradient2x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R9
 
 insideRow:
@@ -1478,7 +1478,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -1520,7 +1520,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+6, SI, R9
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -1539,10 +1539,10 @@ loop:
 	MOVQ    $+4, R13
 
 columns:
-	MOVQ       128(R12), R14
+	MOVQ       120(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Z2
-	MOVQ       160(R12), R14
+	MOVQ       152(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Z3
 	VMOVUPS    Z2, (R11)
@@ -1617,7 +1617,7 @@ TEXT ·wino4Input3x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+5, R9
 
 insideRow:
@@ -1638,7 +1638,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+5, R13
 
 borderRow:
@@ -1680,7 +1680,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+6, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -1701,18 +1701,18 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ         160(R11), R13
+	MOVQ         152(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z4
-	MOVQ         192(R11), R13
+	MOVQ         184(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z5
-	MOVQ         224(R11), R13
+	MOVQ         216(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z6
 	VSUBPS       Z4, Z6, Z7
 	VSUBPS       Z5, Z6, Z6
-	MOVQ         256(R11), R13
+	MOVQ         248(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z8
 	VSUBPS       Z5, Z8, Z8
@@ -1720,7 +1720,7 @@ columns:
 	VMOVUPS      Z8, 1152(R10)
 	VMULPS       Z2, Z7, Z8
 	VMOVUPS      Z8, 1536(R10)
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z8
 	VSUBPS       Z5, Z8, Z8
@@ -1796,7 +1796,7 @@ TEXT ·wino4Output3x2AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -1810,7 +1810,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+3, DX
 
 insideAddRow:
@@ -1827,7 +1827,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+3, R14
 
 borderRow:
@@ -1868,7 +1868,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+6, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -1919,12 +1919,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z3, Z3
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Z3, (R14)(DX*1)
 	VMOVUPS    192(R13), Z3
@@ -1932,12 +1932,12 @@ store0:
 	VADDPS     (DI)(DX*1), Z2, Z2
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z2, Z2
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z2, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -1976,7 +1976,7 @@ TEXT ·wino4Gradient3x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -1993,7 +1993,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -2023,7 +2023,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+6, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2040,14 +2040,14 @@ loop:
 	MOVQ    $+2, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z2
-	MOVQ        144(R11), R13
+	MOVQ        136(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z3
 	VMOVUPS     Z2, (R10)
-	MOVQ        160(R11), R13
+	MOVQ        152(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z4
 	VMOVUPS     Z4, 1152(R10)
@@ -2112,7 +2112,7 @@ TEXT ·wino4Input3x3AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+5, R9
 
 insideRow:
@@ -2135,7 +2135,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+5, R13
 
 borderRow:
@@ -2183,7 +2183,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+6, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2202,18 +2202,18 @@ loop:
 	MOVQ    $+5, R12
 
 columns:
-	MOVQ         168(R11), R13
+	MOVQ         160(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z3
-	MOVQ         208(R11), R13
+	MOVQ         200(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z4
-	MOVQ         248(R11), R13
+	MOVQ         240(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z5
 	VSUBPS       Z3, Z5, Z6
 	VSUBPS       Z4, Z5, Z5
-	MOVQ         288(R11), R13
+	MOVQ         280(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z7
 	VSUBPS       Z4, Z7, Z7
@@ -2221,7 +2221,7 @@ columns:
 	VMOVUPS      Z7, 1152(R10)
 	VMULPS       Z2, Z6, Z7
 	VMOVUPS      Z7, 1536(R10)
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z7
 	VSUBPS       Z4, Z7, Z7
@@ -2305,7 +2305,7 @@ TEXT ·wino4Output3x3AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -2321,7 +2321,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+3, DX
 
 insideAddRow:
@@ -2340,7 +2340,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+3, R14
 
 borderRow:
@@ -2392,7 +2392,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+6, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2445,24 +2445,24 @@ rows:
 	VADDPS     (DI)(DX*1), Z5, Z5
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z5, Z5
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z5, (R14)(DX*1)
 	VFMADD231PS Z0, Z3, Z2
 	VADDPS      (DI)(DX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z2, Z2
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z2, (R14)(DX*1)
 	VFMADD231PS Z1, Z3, Z4
@@ -2471,12 +2471,12 @@ store1:
 	VADDPS      (DI)(DX*1), Z2, Z2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z2, Z2
 
 store2:
-	MOVQ    144(BX), R14
+	MOVQ    136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z2, (R14)(DX*1)
 	ADDQ    $+24, BX
@@ -2515,7 +2515,7 @@ TEXT ·wino4Gradient3x3AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -2534,7 +2534,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -2570,7 +2570,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+6, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2587,14 +2587,14 @@ loop:
 	MOVQ    $+3, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z2
-	MOVQ        152(R11), R13
+	MOVQ        144(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z3
 	VMOVUPS     Z2, (R10)
-	MOVQ        176(R11), R13
+	MOVQ        168(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z4
 	VMOVUPS     Z4, 1152(R10)
@@ -2664,7 +2664,7 @@ TEXT ·wino4Input3x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+5, R9
 
 insideRow:
@@ -2689,7 +2689,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+5, R13
 
 borderRow:
@@ -2743,7 +2743,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+6, SI, R9
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2764,18 +2764,18 @@ loop:
 	MOVQ    $+6, R13
 
 columns:
-	MOVQ         176(R12), R14
+	MOVQ         168(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z4
-	MOVQ         224(R12), R14
+	MOVQ         216(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z5
-	MOVQ         272(R12), R14
+	MOVQ         264(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z6
 	VSUBPS       Z4, Z6, Z7
 	VSUBPS       Z5, Z6, Z6
-	MOVQ         320(R12), R14
+	MOVQ         312(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z8
 	VSUBPS       Z5, Z8, Z8
@@ -2783,7 +2783,7 @@ columns:
 	VMOVUPS      Z8, 1152(R11)
 	VMULPS       Z2, Z7, Z8
 	VMOVUPS      Z8, 1536(R11)
-	MOVQ         128(R12), R14
+	MOVQ         120(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z8
 	VSUBPS       Z5, Z8, Z8
@@ -2871,7 +2871,7 @@ TEXT ·wino4Output3x4AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+3, R10
 
 insideRow:
@@ -2889,7 +2889,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+3, DI
 
 insideAddRow:
@@ -2910,7 +2910,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+3, R14
 
 borderRow:
@@ -2973,7 +2973,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+6, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3031,12 +3031,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z6, Z6
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z6, (R14)(DX*1)
 	VMOVAPS     Z3, Z6
@@ -3044,24 +3044,24 @@ store0:
 	VADDPS      (DI)(DX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z6, Z6
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z6, (R14)(DX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (DI)(DX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z5, Z5
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z5, (R14)(DX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -3070,12 +3070,12 @@ store2:
 	VADDPS      (DI)(DX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z3, Z3
 
 store3:
-	MOVQ    152(BX), R14
+	MOVQ    144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z3, (R14)(DX*1)
 	ADDQ    $+32, BX
@@ -3114,7 +3114,7 @@ TEXT ·wino4Gradient3x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+3, R9
 
 insideRow:
@@ -3135,7 +3135,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -3177,7 +3177,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+6, SI, R9
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3196,14 +3196,14 @@ loop:
 	MOVQ    $+4, R13
 
 columns:
-	MOVQ        128(R12), R14
+	MOVQ        120(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z2
-	MOVQ        160(R12), R14
+	MOVQ        152(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z3
 	VMOVUPS     Z2, (R11)
-	MOVQ        192(R12), R14
+	MOVQ        184(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z4
 	VMOVUPS     Z4, 1152(R11)
@@ -3281,7 +3281,7 @@ TEXT ·wino4Input4x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -3302,7 +3302,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -3344,7 +3344,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+6, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3365,16 +3365,16 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ         160(R11), R13
+	MOVQ         152(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z4
-	MOVQ         192(R11), R13
+	MOVQ         184(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z5
-	MOVQ         224(R11), R13
+	MOVQ         216(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z6
-	MOVQ         256(R11), R13
+	MOVQ         248(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z7
 	VMOVAPS      Z7, Z8
@@ -3392,13 +3392,13 @@ columns:
 	VMOVUPS      Z10, 1536(R10)
 	VSUBPS       Z9, Z8, Z8
 	VMOVUPS      Z8, 1920(R10)
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z8
 	VFNMADD231PS Z2, Z5, Z7
 	VFMADD231PS  Z1, Z8, Z7
 	VMOVUPS      Z7, (R10)
-	MOVQ         288(R11), R13
+	MOVQ         280(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z5
 	VFNMADD231PS Z2, Z6, Z5
@@ -3466,7 +3466,7 @@ TEXT ·wino4Output4x2AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -3480,7 +3480,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+4, DX
 
 insideAddRow:
@@ -3497,7 +3497,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -3538,7 +3538,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+6, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3597,12 +3597,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z4, Z4
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Z4, (R14)(DX*1)
 	VMOVUPS    192(R13), Z4
@@ -3610,12 +3610,12 @@ store0:
 	VADDPS     (DI)(DX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z3, Z3
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z3, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -3654,7 +3654,7 @@ TEXT ·wino4Gradient4x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -3671,7 +3671,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -3701,7 +3701,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+6, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3720,17 +3720,17 @@ loop:
 	MOVQ    $+2, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z2
-	MOVQ        144(R11), R13
+	MOVQ        136(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z3
 	VMOVUPS     Z2, (R10)
-	MOVQ        160(R11), R13
+	MOVQ        152(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z4
-	MOVQ        176(R11), R13
+	MOVQ        168(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z5
 	VMOVUPS     Z5, 1152(R10)
@@ -3802,7 +3802,7 @@ TEXT ·wino4Input4x3AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -3825,7 +3825,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -3873,7 +3873,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+6, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3894,16 +3894,16 @@ loop:
 	MOVQ    $+5, R12
 
 columns:
-	MOVQ         168(R11), R13
+	MOVQ         160(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z4
-	MOVQ         208(R11), R13
+	MOVQ         200(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z5
-	MOVQ         248(R11), R13
+	MOVQ         240(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z6
-	MOVQ         288(R11), R13
+	MOVQ         280(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z7
 	VMOVAPS      Z7, Z8
@@ -3921,13 +3921,13 @@ columns:
 	VMOVUPS      Z10, 1536(R10)
 	VSUBPS       Z9, Z8, Z8
 	VMOVUPS      Z8, 1920(R10)
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z8
 	VFNMADD231PS Z2, Z5, Z7
 	VFMADD231PS  Z1, Z8, Z7
 	VMOVUPS      Z7, (R10)
-	MOVQ         328(R11), R13
+	MOVQ         320(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z5
 	VFNMADD231PS Z2, Z6, Z5
@@ -4003,7 +4003,7 @@ TEXT ·wino4Output4x3AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -4019,7 +4019,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+4, DX
 
 insideAddRow:
@@ -4038,7 +4038,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -4090,7 +4090,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+6, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -4151,24 +4151,24 @@ rows:
 	VADDPS     (DI)(DX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z6, Z6
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z6, (R14)(DX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (DI)(DX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z3, Z3
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z3, (R14)(DX*1)
 	VFMADD231PS Z1, Z4, Z5
@@ -4177,12 +4177,12 @@ store1:
 	VADDPS      (DI)(DX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z3, Z3
 
 store2:
-	MOVQ    144(BX), R14
+	MOVQ    136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z3, (R14)(DX*1)
 	ADDQ    $+24, BX
@@ -4221,7 +4221,7 @@ TEXT ·wino4Gradient4x3AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -4240,7 +4240,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -4276,7 +4276,7 @@ found:
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+6, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -4295,17 +4295,17 @@ loop:
 	MOVQ    $+3, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z2
-	MOVQ        152(R11), R13
+	MOVQ        144(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z3
 	VMOVUPS     Z2, (R10)
-	MOVQ        176(R11), R13
+	MOVQ        168(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z4
-	MOVQ        200(R11), R13
+	MOVQ        192(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z5
 	VMOVUPS     Z5, 1152(R10)
@@ -4382,7 +4382,7 @@ TEXT ·wino4Input2x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -4403,7 +4403,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -4445,7 +4445,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -4458,19 +4458,19 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ       160(R11), R13
+	MOVQ       152(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       192(R11), R13
+	MOVQ       184(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winograd4Constants<>+32(SB), Y2, Y2
 	VMOVUPS    Y2, (R10)
-	MOVQ       224(R11), R13
+	MOVQ       216(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -4593,7 +4593,7 @@ TEXT ·wino4Output2x2AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -4607,7 +4607,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+2, DX
 
 insideAddRow:
@@ -4624,7 +4624,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -4665,7 +4665,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+6, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -4707,12 +4707,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Y1, (R14)(DX*1)
 	VMOVUPS    96(R13), Y1
@@ -4720,12 +4720,12 @@ store0:
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -4764,7 +4764,7 @@ TEXT ·wino4Gradient2x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -4781,7 +4781,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -4811,7 +4811,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -4824,10 +4824,10 @@ loop:
 	MOVQ    $+2, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       144(R11), R13
+	MOVQ       136(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
 	VMOVUPS    Y0, (R10)
@@ -4889,7 +4889,7 @@ TEXT ·wino4Input2x3AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -4912,7 +4912,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -4960,7 +4960,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -4973,19 +4973,19 @@ loop:
 	MOVQ    $+5, R12
 
 columns:
-	MOVQ       168(R11), R13
+	MOVQ       160(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       208(R11), R13
+	MOVQ       200(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winograd4Constants<>+32(SB), Y2, Y2
 	VMOVUPS    Y2, (R10)
-	MOVQ       248(R11), R13
+	MOVQ       240(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -5066,7 +5066,7 @@ TEXT ·wino4Output2x3AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -5082,7 +5082,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+2, DX
 
 insideAddRow:
@@ -5101,7 +5101,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -5153,7 +5153,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+6, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -5197,24 +5197,24 @@ rows:
 	VADDPS     (DI)(DX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y3, Y3
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y0, (R14)(DX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
@@ -5223,12 +5223,12 @@ store1:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store2:
-	MOVQ    144(BX), R14
+	MOVQ    136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+24, BX
@@ -5267,7 +5267,7 @@ TEXT ·wino4Gradient2x3AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -5286,7 +5286,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -5322,7 +5322,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -5335,10 +5335,10 @@ loop:
 	MOVQ    $+3, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       152(R11), R13
+	MOVQ       144(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
 	VMOVUPS    Y0, (R10)
@@ -5405,7 +5405,7 @@ TEXT ·wino4Input2x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -5430,7 +5430,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -5484,7 +5484,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+6, SI, R9
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -5497,19 +5497,19 @@ loop:
 	MOVQ    $+6, R13
 
 columns:
-	MOVQ       176(R12), R14
+	MOVQ       168(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Y0
-	MOVQ       224(R12), R14
+	MOVQ       216(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Y1
-	MOVQ       128(R12), R14
+	MOVQ       120(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMULPS     winograd4Constants<>+32(SB), Y2, Y2
 	VMOVUPS    Y2, (R11)
-	MOVQ       272(R12), R14
+	MOVQ       264(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -5594,7 +5594,7 @@ TEXT ·wino4Output2x4AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R10
 
 insideRow:
@@ -5612,7 +5612,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+2, DI
 
 insideAddRow:
@@ -5633,7 +5633,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -5696,7 +5696,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+6, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -5743,12 +5743,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y3, Y3
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VMOVAPS     Y0, Y3
@@ -5756,24 +5756,24 @@ store0:
 	VADDPS      (DI)(DX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y3, Y3
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (DI)(DX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y2, Y2
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y2, (R14)(DX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
@@ -5782,12 +5782,12 @@ store2:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store3:
-	MOVQ    152(BX), R14
+	MOVQ    144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+32, BX
@@ -5826,7 +5826,7 @@ TEXT ·wino4Gradient2x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R9
 
 insideRow:
@@ -5847,7 +5847,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -5889,7 +5889,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+6, SI, R9
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -5902,10 +5902,10 @@ loop:
 	MOVQ    $+4, R13
 
 columns:
-	MOVQ       128(R12), R14
+	MOVQ       120(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Y0
-	MOVQ       160(R12), R14
+	MOVQ       152(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Y1
 	VMOVUPS    Y0, (R11)
@@ -5980,7 +5980,7 @@ TEXT ·wino4Input3x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+5, R9
 
 insideRow:
@@ -6001,7 +6001,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+5, R13
 
 borderRow:
@@ -6043,7 +6043,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -6056,18 +6056,18 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ         160(R11), R13
+	MOVQ         152(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y0
-	MOVQ         192(R11), R13
+	MOVQ         184(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y1
-	MOVQ         224(R11), R13
+	MOVQ         216(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y2
 	VSUBPS       Y0, Y2, Y3
 	VSUBPS       Y1, Y2, Y2
-	MOVQ         256(R11), R13
+	MOVQ         248(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -6075,7 +6075,7 @@ columns:
 	VMOVUPS      Y4, 576(R10)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
 	VMOVUPS      Y4, 768(R10)
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -6151,7 +6151,7 @@ TEXT ·wino4Output3x2AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -6165,7 +6165,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+3, DX
 
 insideAddRow:
@@ -6182,7 +6182,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+3, R14
 
 borderRow:
@@ -6223,7 +6223,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+6, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -6270,12 +6270,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Y1, (R14)(DX*1)
 	VMOVUPS    96(R13), Y1
@@ -6283,12 +6283,12 @@ store0:
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -6327,7 +6327,7 @@ TEXT ·wino4Gradient3x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -6344,7 +6344,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -6374,7 +6374,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -6387,14 +6387,14 @@ loop:
 	MOVQ    $+2, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y0
-	MOVQ        144(R11), R13
+	MOVQ        136(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y1
 	VMOVUPS     Y0, (R10)
-	MOVQ        160(R11), R13
+	MOVQ        152(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y2
 	VMOVUPS     Y2, 576(R10)
@@ -6459,7 +6459,7 @@ TEXT ·wino4Input3x3AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+5, R9
 
 insideRow:
@@ -6482,7 +6482,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+5, R13
 
 borderRow:
@@ -6530,7 +6530,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -6543,18 +6543,18 @@ loop:
 	MOVQ    $+5, R12
 
 columns:
-	MOVQ         168(R11), R13
+	MOVQ         160(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y0
-	MOVQ         208(R11), R13
+	MOVQ         200(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y1
-	MOVQ         248(R11), R13
+	MOVQ         240(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y2
 	VSUBPS       Y0, Y2, Y3
 	VSUBPS       Y1, Y2, Y2
-	MOVQ         288(R11), R13
+	MOVQ         280(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -6562,7 +6562,7 @@ columns:
 	VMOVUPS      Y4, 576(R10)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
 	VMOVUPS      Y4, 768(R10)
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -6646,7 +6646,7 @@ TEXT ·wino4Output3x3AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -6662,7 +6662,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+3, DX
 
 insideAddRow:
@@ -6681,7 +6681,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+3, R14
 
 borderRow:
@@ -6733,7 +6733,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+6, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -6782,24 +6782,24 @@ rows:
 	VADDPS     (DI)(DX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y3, Y3
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y0, (R14)(DX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
@@ -6808,12 +6808,12 @@ store1:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store2:
-	MOVQ    144(BX), R14
+	MOVQ    136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+24, BX
@@ -6852,7 +6852,7 @@ TEXT ·wino4Gradient3x3AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -6871,7 +6871,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -6907,7 +6907,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -6920,14 +6920,14 @@ loop:
 	MOVQ    $+3, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y0
-	MOVQ        152(R11), R13
+	MOVQ        144(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y1
 	VMOVUPS     Y0, (R10)
-	MOVQ        176(R11), R13
+	MOVQ        168(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y2
 	VMOVUPS     Y2, 576(R10)
@@ -6997,7 +6997,7 @@ TEXT ·wino4Input3x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+5, R9
 
 insideRow:
@@ -7022,7 +7022,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+5, R13
 
 borderRow:
@@ -7076,7 +7076,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+6, SI, R9
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -7089,18 +7089,18 @@ loop:
 	MOVQ    $+6, R13
 
 columns:
-	MOVQ         176(R12), R14
+	MOVQ         168(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y0
-	MOVQ         224(R12), R14
+	MOVQ         216(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y1
-	MOVQ         272(R12), R14
+	MOVQ         264(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y2
 	VSUBPS       Y0, Y2, Y3
 	VSUBPS       Y1, Y2, Y2
-	MOVQ         320(R12), R14
+	MOVQ         312(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -7108,7 +7108,7 @@ columns:
 	VMOVUPS      Y4, 576(R11)
 	VMULPS       winograd4Constants<>+32(SB), Y3, Y4
 	VMOVUPS      Y4, 768(R11)
-	MOVQ         128(R12), R14
+	MOVQ         120(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -7196,7 +7196,7 @@ TEXT ·wino4Output3x4AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+3, R10
 
 insideRow:
@@ -7214,7 +7214,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+3, DI
 
 insideAddRow:
@@ -7235,7 +7235,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+3, R14
 
 borderRow:
@@ -7298,7 +7298,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+6, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -7350,12 +7350,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y3, Y3
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VMOVAPS     Y0, Y3
@@ -7363,24 +7363,24 @@ store0:
 	VADDPS      (DI)(DX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y3, Y3
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y4, Y2
 	VADDPS      (DI)(DX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y2, Y2
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y2, (R14)(DX*1)
 	VFMADD231PS winograd4Constants<>+160(SB), Y1, Y0
@@ -7389,12 +7389,12 @@ store2:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store3:
-	MOVQ    152(BX), R14
+	MOVQ    144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+32, BX
@@ -7433,7 +7433,7 @@ TEXT ·wino4Gradient3x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+3, R9
 
 insideRow:
@@ -7454,7 +7454,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -7496,7 +7496,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+6, SI, R9
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -7509,14 +7509,14 @@ loop:
 	MOVQ    $+4, R13
 
 columns:
-	MOVQ        128(R12), R14
+	MOVQ        120(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y0
-	MOVQ        160(R12), R14
+	MOVQ        152(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y1
 	VMOVUPS     Y0, (R11)
-	MOVQ        192(R12), R14
+	MOVQ        184(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y2
 	VMOVUPS     Y2, 576(R11)
@@ -7594,7 +7594,7 @@ TEXT ·wino4Input4x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -7615,7 +7615,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -7657,7 +7657,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -7670,16 +7670,16 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ         160(R11), R13
+	MOVQ         152(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y0
-	MOVQ         192(R11), R13
+	MOVQ         184(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y1
-	MOVQ         224(R11), R13
+	MOVQ         216(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y2
-	MOVQ         256(R11), R13
+	MOVQ         248(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y3
 	VMOVAPS      Y3, Y4
@@ -7697,13 +7697,13 @@ columns:
 	VMOVUPS      Y6, 768(R10)
 	VSUBPS       Y5, Y4, Y4
 	VMOVUPS      Y4, 960(R10)
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y4
 	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
 	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
 	VMOVUPS      Y3, (R10)
-	MOVQ         288(R11), R13
+	MOVQ         280(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y1
 	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
@@ -7771,7 +7771,7 @@ TEXT ·wino4Output4x2AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -7785,7 +7785,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+4, DX
 
 insideAddRow:
@@ -7802,7 +7802,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -7843,7 +7843,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+6, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -7896,12 +7896,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Y1, (R14)(DX*1)
 	VMOVUPS    96(R13), Y1
@@ -7909,12 +7909,12 @@ store0:
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -7953,7 +7953,7 @@ TEXT ·wino4Gradient4x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -7970,7 +7970,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -8000,7 +8000,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -8013,17 +8013,17 @@ loop:
 	MOVQ    $+2, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y0
-	MOVQ        144(R11), R13
+	MOVQ        136(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y1
 	VMOVUPS     Y0, (R10)
-	MOVQ        160(R11), R13
+	MOVQ        152(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y2
-	MOVQ        176(R11), R13
+	MOVQ        168(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y3
 	VMOVUPS     Y3, 576(R10)
@@ -8095,7 +8095,7 @@ TEXT ·wino4Input4x3AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -8118,7 +8118,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -8166,7 +8166,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -8179,16 +8179,16 @@ loop:
 	MOVQ    $+5, R12
 
 columns:
-	MOVQ         168(R11), R13
+	MOVQ         160(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y0
-	MOVQ         208(R11), R13
+	MOVQ         200(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y1
-	MOVQ         248(R11), R13
+	MOVQ         240(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y2
-	MOVQ         288(R11), R13
+	MOVQ         280(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y3
 	VMOVAPS      Y3, Y4
@@ -8206,13 +8206,13 @@ columns:
 	VMOVUPS      Y6, 768(R10)
 	VSUBPS       Y5, Y4, Y4
 	VMOVUPS      Y4, 960(R10)
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y4
 	VFNMADD231PS winograd4Constants<>+128(SB), Y1, Y3
 	VFMADD231PS  winograd4Constants<>+32(SB), Y4, Y3
 	VMOVUPS      Y3, (R10)
-	MOVQ         328(R11), R13
+	MOVQ         320(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y1
 	VFNMADD231PS winograd4Constants<>+128(SB), Y2, Y1
@@ -8288,7 +8288,7 @@ TEXT ·wino4Output4x3AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -8304,7 +8304,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+4, DX
 
 insideAddRow:
@@ -8323,7 +8323,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -8375,7 +8375,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+6, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -8430,24 +8430,24 @@ rows:
 	VADDPS     (DI)(DX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y3, Y3
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VFMADD231PS winograd4Constants<>+64(SB), Y1, Y0
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y0, (R14)(DX*1)
 	VFMADD231PS winograd4Constants<>+32(SB), Y1, Y2
@@ -8456,12 +8456,12 @@ store1:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store2:
-	MOVQ    144(BX), R14
+	MOVQ    136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+24, BX
@@ -8500,7 +8500,7 @@ TEXT ·wino4Gradient4x3AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -8519,7 +8519,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -8555,7 +8555,7 @@ found:
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+6, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -8568,17 +8568,17 @@ loop:
 	MOVQ    $+3, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y0
-	MOVQ        152(R11), R13
+	MOVQ        144(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y1
 	VMOVUPS     Y0, (R10)
-	MOVQ        176(R11), R13
+	MOVQ        168(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y2
-	MOVQ        200(R11), R13
+	MOVQ        192(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y3
 	VMOVUPS     Y3, 576(R10)

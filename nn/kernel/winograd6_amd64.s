@@ -29,7 +29,7 @@ TEXT ·wino6Input2x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -50,7 +50,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -93,7 +93,7 @@ found:
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+7, SI, DX
 	IMUL3Q       $+8, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0xc0100000, DX
 	VPBROADCASTD DX, Z0
@@ -108,18 +108,18 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ       160(R11), R13
+	MOVQ       152(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z1
-	MOVQ       192(R11), R13
+	MOVQ       184(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z2
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z3
 	VSUBPS     Z2, Z3, Z3
 	VMOVUPS    Z3, (R10)
-	MOVQ       224(R11), R13
+	MOVQ       216(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z3
 	VSUBPS     Z1, Z3, Z3
@@ -191,7 +191,7 @@ TEXT ·wino6Output2x2AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -205,7 +205,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+2, DX
 
 insideAddRow:
@@ -222,7 +222,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -263,7 +263,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+8, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -305,12 +305,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z1, Z1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Z1, (R14)(DX*1)
 	VMOVUPS    192(R13), Z1
@@ -318,12 +318,12 @@ store0:
 	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z0, Z0
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z0, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -362,7 +362,7 @@ TEXT ·wino6Gradient2x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -379,7 +379,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -410,7 +410,7 @@ found:
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -423,10 +423,10 @@ loop:
 	MOVQ    $+2, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z0
-	MOVQ       144(R11), R13
+	MOVQ       136(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z1
 	VMOVUPS    Z0, (R10)
@@ -488,7 +488,7 @@ TEXT ·wino6Input2x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -513,7 +513,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -568,7 +568,7 @@ found:
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+7, SI, DX
 	IMUL3Q       $+8, SI, R9
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0xc0100000, DX
 	VPBROADCASTD DX, Z0
@@ -599,18 +599,18 @@ loop:
 	MOVQ    $+6, R13
 
 columns:
-	MOVQ       176(R12), R14
+	MOVQ       168(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Z9
-	MOVQ       224(R12), R14
+	MOVQ       216(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Z10
-	MOVQ       128(R12), R14
+	MOVQ       120(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Z11
 	VSUBPS     Z10, Z11, Z11
 	VMOVUPS    Z11, (R11)
-	MOVQ       272(R12), R14
+	MOVQ       264(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Z11
 	VSUBPS     Z9, Z11, Z11
@@ -696,7 +696,7 @@ TEXT ·wino6Output2x4AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R10
 
 insideRow:
@@ -714,7 +714,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+2, DI
 
 insideAddRow:
@@ -735,7 +735,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -798,7 +798,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+8, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -851,12 +851,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z6, Z6
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z6, (R14)(DX*1)
 	VMOVAPS     Z3, Z6
@@ -864,24 +864,24 @@ store0:
 	VADDPS      (DI)(DX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z6, Z6
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z6, (R14)(DX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (DI)(DX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z5, Z5
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z5, (R14)(DX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -890,12 +890,12 @@ store2:
 	VADDPS      (DI)(DX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z3, Z3
 
 store3:
-	MOVQ    152(BX), R14
+	MOVQ    144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z3, (R14)(DX*1)
 	ADDQ    $+32, BX
@@ -934,7 +934,7 @@ TEXT ·wino6Gradient2x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R9
 
 insideRow:
@@ -955,7 +955,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -998,7 +998,7 @@ found:
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+7, SI, DX
 	IMUL3Q       $+8, SI, R9
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -1017,10 +1017,10 @@ loop:
 	MOVQ    $+4, R13
 
 columns:
-	MOVQ       128(R12), R14
+	MOVQ       120(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Z3
-	MOVQ       160(R12), R14
+	MOVQ       152(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Z4
 	VMOVUPS    Z3, (R11)
@@ -1094,7 +1094,7 @@ TEXT ·wino6Input2x6AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -1123,7 +1123,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -1190,7 +1190,7 @@ found:
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+7, SI, R9
 	IMUL3Q       $+8, SI, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0xc0100000, DX
 	VPBROADCASTD DX, Z0
@@ -1223,18 +1223,18 @@ loop:
 	MOVQ    $+8, R14
 
 columns:
-	MOVQ       192(R13), R15
+	MOVQ       184(R13), R15
 	PREFETCHT0 (R15)(BX*1)
 	VMOVUPS    (R15)(DX*1), Z10
-	MOVQ       256(R13), R15
+	MOVQ       248(R13), R15
 	PREFETCHT0 (R15)(BX*1)
 	VMOVUPS    (R15)(DX*1), Z11
-	MOVQ       128(R13), R15
+	MOVQ       120(R13), R15
 	PREFETCHT0 (R15)(BX*1)
 	VMOVUPS    (R15)(DX*1), Z12
 	VSUBPS     Z11, Z12, Z12
 	VMOVUPS    Z12, (R12)
-	MOVQ       320(R13), R15
+	MOVQ       312(R13), R15
 	PREFETCHT0 (R15)(BX*1)
 	VMOVUPS    (R15)(DX*1), Z12
 	VSUBPS     Z10, Z12, Z12
@@ -1336,7 +1336,7 @@ TEXT ·wino6Output2x6AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R10
 
 insideRow:
@@ -1358,7 +1358,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+2, DI
 
 insideAddRow:
@@ -1383,7 +1383,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -1468,7 +1468,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+8, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x3f000000, DX
 	VPBROADCASTD DX, Z0
@@ -1540,12 +1540,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z15, Z15
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z15, (R14)(DX*1)
 	VMOVAPS     Z10, Z15
@@ -1554,12 +1554,12 @@ store0:
 	VADDPS      (DI)(DX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z15, Z15
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z15, (R14)(DX*1)
 	VMOVAPS     Z12, Z15
@@ -1568,12 +1568,12 @@ store1:
 	VADDPS      (DI)(DX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z15, Z15
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z15, (R14)(DX*1)
 	VMOVAPS     Z10, Z15
@@ -1582,12 +1582,12 @@ store2:
 	VADDPS      (DI)(DX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z15, Z15
 
 store3:
-	MOVQ        152(BX), R14
+	MOVQ        144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z15, (R14)(DX*1)
 	VFMADD231PS Z7, Z14, Z12
@@ -1595,12 +1595,12 @@ store3:
 	VADDPS      (DI)(DX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        808(BX), R14
+	MOVQ        800(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z12, Z12
 
 store4:
-	MOVQ        160(BX), R14
+	MOVQ        152(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z12, (R14)(DX*1)
 	VFMADD231PS Z9, Z11, Z10
@@ -1610,12 +1610,12 @@ store4:
 	VADDPS      (DI)(DX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        816(BX), R14
+	MOVQ        808(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z10, Z10
 
 store5:
-	MOVQ    168(BX), R14
+	MOVQ    160(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z10, (R14)(DX*1)
 	ADDQ    $+48, BX
@@ -1654,7 +1654,7 @@ TEXT ·wino6Gradient2x6AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R9
 
 insideRow:
@@ -1679,7 +1679,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -1734,7 +1734,7 @@ found:
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+7, SI, R9
 	IMUL3Q       $+8, SI, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x3f000000, DX
 	VPBROADCASTD DX, Z0
@@ -1767,10 +1767,10 @@ loop:
 	MOVQ    $+6, R14
 
 columns:
-	MOVQ       128(R13), R15
+	MOVQ       120(R13), R15
 	PREFETCHT0 (R15)(BX*1)
 	VMOVUPS    (R15)(DX*1), Z10
-	MOVQ       176(R13), R15
+	MOVQ       168(R13), R15
 	PREFETCHT0 (R15)(BX*1)
 	VMOVUPS    (R15)(DX*1), Z11
 	VMOVUPS    Z10, (R12)
@@ -1859,7 +1859,7 @@ TEXT ·wino6Input4x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -1880,7 +1880,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -1923,7 +1923,7 @@ found:
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+7, SI, DX
 	IMUL3Q       $+8, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40400000, DX
 	VPBROADCASTD DX, Z0
@@ -1954,16 +1954,16 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ         160(R11), R13
+	MOVQ         152(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z9
-	MOVQ         192(R11), R13
+	MOVQ         184(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z10
-	MOVQ         224(R11), R13
+	MOVQ         216(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z11
-	MOVQ         256(R11), R13
+	MOVQ         248(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z12
 	VMULPS       Z1, Z12, Z13
@@ -1982,13 +1982,13 @@ columns:
 	VMOVUPS      Z15, 2048(R10)
 	VSUBPS       Z14, Z13, Z13
 	VMOVUPS      Z13, 2560(R10)
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z13
 	VFNMADD231PS Z5, Z10, Z13
 	VFMADD231PS  Z4, Z12, Z13
 	VMOVUPS      Z13, (R10)
-	MOVQ         288(R11), R13
+	MOVQ         280(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z10
 	VFNMADD231PS Z7, Z11, Z10
@@ -2055,7 +2055,7 @@ TEXT ·wino6Output4x2AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -2069,7 +2069,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+4, DX
 
 insideAddRow:
@@ -2086,7 +2086,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -2127,7 +2127,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+8, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2186,12 +2186,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z4, Z4
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Z4, (R14)(DX*1)
 	VMOVUPS    192(R13), Z4
@@ -2199,12 +2199,12 @@ store0:
 	VADDPS     (DI)(DX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z3, Z3
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z3, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -2243,7 +2243,7 @@ TEXT ·wino6Gradient4x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -2260,7 +2260,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -2291,7 +2291,7 @@ found:
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+7, SI, DX
 	IMUL3Q       $+8, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2310,16 +2310,16 @@ loop:
 	MOVQ    $+2, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z3
-	MOVQ        144(R11), R13
+	MOVQ        136(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z4
-	MOVQ        160(R11), R13
+	MOVQ        152(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z5
-	MOVQ        176(R11), R13
+	MOVQ        168(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z6
 	VMOVUPS     Z3, (R10)
@@ -2391,7 +2391,7 @@ TEXT ·wino6Input4x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -2416,7 +2416,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -2471,7 +2471,7 @@ found:
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+7, SI, DX
 	IMUL3Q       $+8, SI, R9
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40400000, DX
 	VPBROADCASTD DX, Z0
@@ -2500,16 +2500,16 @@ loop:
 	MOVQ    $+6, R13
 
 columns:
-	MOVQ         176(R12), R14
+	MOVQ         168(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z8
-	MOVQ         224(R12), R14
+	MOVQ         216(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z9
-	MOVQ         272(R12), R14
+	MOVQ         264(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z10
-	MOVQ         320(R12), R14
+	MOVQ         312(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z11
 	VMULPS       Z1, Z11, Z12
@@ -2528,13 +2528,13 @@ columns:
 	VMOVUPS      Z14, 2048(R11)
 	VSUBPS       Z13, Z12, Z12
 	VMOVUPS      Z12, 2560(R11)
-	MOVQ         128(R12), R14
+	MOVQ         120(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z12
 	VFNMADD231PS Z5, Z9, Z12
 	VFMADD231PS  Z4, Z11, Z12
 	VMOVUPS      Z12, (R11)
-	MOVQ         368(R12), R14
+	MOVQ         360(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z9
 	VFNMADD231PS Z7, Z10, Z9
@@ -2615,7 +2615,7 @@ TEXT ·wino6Output4x4AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R10
 
 insideRow:
@@ -2633,7 +2633,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+4, DI
 
 insideAddRow:
@@ -2654,7 +2654,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -2717,7 +2717,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+8, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2781,12 +2781,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z6, Z6
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z6, (R14)(DX*1)
 	VMOVAPS     Z3, Z6
@@ -2794,24 +2794,24 @@ store0:
 	VADDPS      (DI)(DX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z6, Z6
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z6, (R14)(DX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (DI)(DX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z5, Z5
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z5, (R14)(DX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -2820,12 +2820,12 @@ store2:
 	VADDPS      (DI)(DX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z3, Z3
 
 store3:
-	MOVQ    152(BX), R14
+	MOVQ    144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z3, (R14)(DX*1)
 	ADDQ    $+32, BX
@@ -2864,7 +2864,7 @@ TEXT ·wino6Gradient4x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -2885,7 +2885,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -2928,7 +2928,7 @@ found:
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+7, SI, DX
 	IMUL3Q       $+8, SI, R9
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2947,16 +2947,16 @@ loop:
 	MOVQ    $+4, R13
 
 columns:
-	MOVQ        128(R12), R14
+	MOVQ        120(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z3
-	MOVQ        160(R12), R14
+	MOVQ        152(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z4
-	MOVQ        192(R12), R14
+	MOVQ        184(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z5
-	MOVQ        224(R12), R14
+	MOVQ        216(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z6
 	VMOVUPS     Z3, (R11)
@@ -3040,7 +3040,7 @@ TEXT ·wino6Input4x6AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -3069,7 +3069,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -3136,7 +3136,7 @@ found:
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+7, SI, R9
 	IMUL3Q       $+8, SI, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40400000, DX
 	VPBROADCASTD DX, Z0
@@ -3175,16 +3175,16 @@ loop:
 	MOVQ    $+8, R14
 
 columns:
-	MOVQ         192(R13), R15
+	MOVQ         184(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z13
-	MOVQ         256(R13), R15
+	MOVQ         248(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z14
-	MOVQ         320(R13), R15
+	MOVQ         312(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z15
-	MOVQ         384(R13), R15
+	MOVQ         376(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z16
 	VMULPS       Z1, Z16, Z17
@@ -3203,13 +3203,13 @@ columns:
 	VMOVUPS      Z19, 2048(R12)
 	VSUBPS       Z18, Z17, Z17
 	VMOVUPS      Z17, 2560(R12)
-	MOVQ         128(R13), R15
+	MOVQ         120(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z17
 	VFNMADD231PS Z5, Z14, Z17
 	VFMADD231PS  Z4, Z16, Z17
 	VMOVUPS      Z17, (R12)
-	MOVQ         448(R13), R15
+	MOVQ         440(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z14
 	VFNMADD231PS Z7, Z15, Z14
@@ -3306,7 +3306,7 @@ TEXT ·wino6Output4x6AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R10
 
 insideRow:
@@ -3328,7 +3328,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+4, DI
 
 insideAddRow:
@@ -3353,7 +3353,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -3438,7 +3438,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+8, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3521,12 +3521,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z15, Z15
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z15, (R14)(DX*1)
 	VMOVAPS     Z10, Z15
@@ -3535,12 +3535,12 @@ store0:
 	VADDPS      (DI)(DX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z15, Z15
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z15, (R14)(DX*1)
 	VMOVAPS     Z12, Z15
@@ -3549,12 +3549,12 @@ store1:
 	VADDPS      (DI)(DX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z15, Z15
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z15, (R14)(DX*1)
 	VMOVAPS     Z10, Z15
@@ -3563,12 +3563,12 @@ store2:
 	VADDPS      (DI)(DX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z15, Z15
 
 store3:
-	MOVQ        152(BX), R14
+	MOVQ        144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z15, (R14)(DX*1)
 	VFMADD231PS Z7, Z14, Z12
@@ -3576,12 +3576,12 @@ store3:
 	VADDPS      (DI)(DX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        808(BX), R14
+	MOVQ        800(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z12, Z12
 
 store4:
-	MOVQ        160(BX), R14
+	MOVQ        152(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z12, (R14)(DX*1)
 	VFMADD231PS Z9, Z11, Z10
@@ -3591,12 +3591,12 @@ store4:
 	VADDPS      (DI)(DX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        816(BX), R14
+	MOVQ        808(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z10, Z10
 
 store5:
-	MOVQ    168(BX), R14
+	MOVQ    160(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z10, (R14)(DX*1)
 	ADDQ    $+48, BX
@@ -3635,7 +3635,7 @@ TEXT ·wino6Gradient4x6AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -3660,7 +3660,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -3715,7 +3715,7 @@ found:
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+7, SI, R9
 	IMUL3Q       $+8, SI, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3748,16 +3748,16 @@ loop:
 	MOVQ    $+6, R14
 
 columns:
-	MOVQ        128(R13), R15
+	MOVQ        120(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Z10
-	MOVQ        176(R13), R15
+	MOVQ        168(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Z11
-	MOVQ        224(R13), R15
+	MOVQ        216(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Z12
-	MOVQ        272(R13), R15
+	MOVQ        264(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Z13
 	VMOVUPS     Z10, (R12)
@@ -3856,7 +3856,7 @@ TEXT ·wino6Input6x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+8, R9
 
 insideRow:
@@ -3877,7 +3877,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+8, R13
 
 borderRow:
@@ -3920,7 +3920,7 @@ found:
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+7, SI, DX
 	IMUL3Q       $+8, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40880000, DX
 	VPBROADCASTD DX, Z0
@@ -3953,22 +3953,22 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ         160(R11), R13
+	MOVQ         152(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z10
-	MOVQ         192(R11), R13
+	MOVQ         184(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z11
-	MOVQ         224(R11), R13
+	MOVQ         216(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z12
-	MOVQ         256(R11), R13
+	MOVQ         248(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z13
-	MOVQ         288(R11), R13
+	MOVQ         280(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z14
-	MOVQ         320(R11), R13
+	MOVQ         312(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z15
 	VADDPS       Z11, Z15, Z16
@@ -4000,14 +4000,14 @@ columns:
 	VSUBPS       Z17, Z16, Z16
 	VMOVUPS      Z16, 3584(R10)
 	VSUBPS       Z11, Z13, Z11
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z13
 	VSUBPS       Z15, Z13, Z13
 	VFMADD231PS  Z8, Z11, Z13
 	VMOVUPS      Z13, (R10)
 	VSUBPS       Z14, Z12, Z11
-	MOVQ         352(R11), R13
+	MOVQ         344(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z12
 	VSUBPS       Z10, Z12, Z10
@@ -4074,7 +4074,7 @@ TEXT ·wino6Output6x2AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+6, DX
 
 insideRow:
@@ -4088,7 +4088,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+6, DX
 
 insideAddRow:
@@ -4105,7 +4105,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+6, R14
 
 borderRow:
@@ -4146,7 +4146,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+8, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x3f000000, DX
 	VPBROADCASTD DX, Z0
@@ -4235,12 +4235,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z11, Z11
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z11, Z11
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Z11, (R14)(DX*1)
 	VMOVUPS    192(R13), Z11
@@ -4248,12 +4248,12 @@ store0:
 	VADDPS     (DI)(DX*1), Z10, Z10
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z10, Z10
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z10, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -4292,7 +4292,7 @@ TEXT ·wino6Gradient6x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+6, DX
 
 insideRow:
@@ -4309,7 +4309,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -4340,7 +4340,7 @@ found:
 	IMUL3Q       $+5, SI, DX
 	IMUL3Q       $+7, SI, DX
 	IMUL3Q       $+8, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x3f000000, DX
 	VPBROADCASTD DX, Z0
@@ -4373,22 +4373,22 @@ loop:
 	MOVQ    $+2, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z10
-	MOVQ        144(R11), R13
+	MOVQ        136(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z11
-	MOVQ        160(R11), R13
+	MOVQ        152(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z12
-	MOVQ        176(R11), R13
+	MOVQ        168(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z13
-	MOVQ        192(R11), R13
+	MOVQ        184(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z14
-	MOVQ        208(R11), R13
+	MOVQ        200(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z15
 	VMOVUPS     Z10, (R10)
@@ -4473,7 +4473,7 @@ TEXT ·wino6Input6x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+8, R9
 
 insideRow:
@@ -4498,7 +4498,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+8, R13
 
 borderRow:
@@ -4553,7 +4553,7 @@ found:
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+7, SI, DX
 	IMUL3Q       $+8, SI, R9
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40880000, DX
 	VPBROADCASTD DX, Z0
@@ -4592,22 +4592,22 @@ loop:
 	MOVQ    $+6, R13
 
 columns:
-	MOVQ         176(R12), R14
+	MOVQ         168(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z13
-	MOVQ         224(R12), R14
+	MOVQ         216(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z14
-	MOVQ         272(R12), R14
+	MOVQ         264(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z15
-	MOVQ         320(R12), R14
+	MOVQ         312(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z16
-	MOVQ         368(R12), R14
+	MOVQ         360(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z17
-	MOVQ         416(R12), R14
+	MOVQ         408(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z18
 	VADDPS       Z14, Z18, Z19
@@ -4639,14 +4639,14 @@ columns:
 	VSUBPS       Z20, Z19, Z19
 	VMOVUPS      Z19, 3584(R11)
 	VSUBPS       Z14, Z16, Z14
-	MOVQ         128(R12), R14
+	MOVQ         120(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z16
 	VSUBPS       Z18, Z16, Z16
 	VFMADD231PS  Z8, Z14, Z16
 	VMOVUPS      Z16, (R11)
 	VSUBPS       Z17, Z15, Z14
-	MOVQ         464(R12), R14
+	MOVQ         456(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Z15
 	VSUBPS       Z13, Z15, Z13
@@ -4727,7 +4727,7 @@ TEXT ·wino6Output6x4AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R10
 
 insideRow:
@@ -4745,7 +4745,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+6, DI
 
 insideAddRow:
@@ -4766,7 +4766,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+6, R14
 
 borderRow:
@@ -4829,7 +4829,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+8, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x3f000000, DX
 	VPBROADCASTD DX, Z0
@@ -4923,12 +4923,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z13, Z13
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z13, Z13
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z13, (R14)(DX*1)
 	VMOVAPS     Z10, Z13
@@ -4936,24 +4936,24 @@ store0:
 	VADDPS      (DI)(DX*1), Z13, Z13
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z13, Z13
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z13, (R14)(DX*1)
 	VFMADD231PS Z3, Z14, Z12
 	VADDPS      (DI)(DX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z12, Z12
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z12, (R14)(DX*1)
 	VFMADD231PS Z5, Z11, Z10
@@ -4962,12 +4962,12 @@ store2:
 	VADDPS      (DI)(DX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z10, Z10
 
 store3:
-	MOVQ    152(BX), R14
+	MOVQ    144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z10, (R14)(DX*1)
 	ADDQ    $+32, BX
@@ -5006,7 +5006,7 @@ TEXT ·wino6Gradient6x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -5027,7 +5027,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -5070,7 +5070,7 @@ found:
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+7, SI, DX
 	IMUL3Q       $+8, SI, R9
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x3f000000, DX
 	VPBROADCASTD DX, Z0
@@ -5103,22 +5103,22 @@ loop:
 	MOVQ    $+4, R13
 
 columns:
-	MOVQ        128(R12), R14
+	MOVQ        120(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z10
-	MOVQ        160(R12), R14
+	MOVQ        152(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z11
-	MOVQ        192(R12), R14
+	MOVQ        184(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z12
-	MOVQ        224(R12), R14
+	MOVQ        216(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z13
-	MOVQ        256(R12), R14
+	MOVQ        248(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z14
-	MOVQ        288(R12), R14
+	MOVQ        280(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Z15
 	VMOVUPS     Z10, (R11)
@@ -5215,7 +5215,7 @@ TEXT ·wino6Input6x6AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+8, R9
 
 insideRow:
@@ -5244,7 +5244,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+8, R13
 
 borderRow:
@@ -5311,7 +5311,7 @@ found:
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+7, SI, R9
 	IMUL3Q       $+8, SI, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40880000, DX
 	VPBROADCASTD DX, Z0
@@ -5342,22 +5342,22 @@ loop:
 	MOVQ    $+8, R14
 
 columns:
-	MOVQ         192(R13), R15
+	MOVQ         184(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z9
-	MOVQ         256(R13), R15
+	MOVQ         248(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z10
-	MOVQ         320(R13), R15
+	MOVQ         312(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z11
-	MOVQ         384(R13), R15
+	MOVQ         376(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z12
-	MOVQ         448(R13), R15
+	MOVQ         440(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z13
-	MOVQ         512(R13), R15
+	MOVQ         504(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z14
 	VADDPS       Z10, Z14, Z15
@@ -5389,14 +5389,14 @@ columns:
 	VSUBPS       Z16, Z15, Z15
 	VMOVUPS      Z15, 3584(R12)
 	VSUBPS       Z10, Z12, Z10
-	MOVQ         128(R13), R15
+	MOVQ         120(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z12
 	VSUBPS       Z14, Z12, Z12
 	VFMADD231PS  Z8, Z10, Z12
 	VMOVUPS      Z12, (R12)
 	VSUBPS       Z13, Z11, Z10
-	MOVQ         576(R13), R15
+	MOVQ         568(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Z11
 	VSUBPS       Z9, Z11, Z9
@@ -5493,7 +5493,7 @@ TEXT ·wino6Output6x6AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R10
 
 insideRow:
@@ -5515,7 +5515,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+6, DI
 
 insideAddRow:
@@ -5540,7 +5540,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+6, R14
 
 borderRow:
@@ -5625,7 +5625,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+8, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x3f000000, DX
 	VPBROADCASTD DX, Z0
@@ -5724,12 +5724,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z15, Z15
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z15, Z15
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z15, (R14)(DX*1)
 	VMOVAPS     Z10, Z15
@@ -5738,12 +5738,12 @@ store0:
 	VADDPS      (DI)(DX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z15, Z15
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z15, (R14)(DX*1)
 	VMOVAPS     Z12, Z15
@@ -5752,12 +5752,12 @@ store1:
 	VADDPS      (DI)(DX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z15, Z15
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z15, (R14)(DX*1)
 	VMOVAPS     Z10, Z15
@@ -5766,12 +5766,12 @@ store2:
 	VADDPS      (DI)(DX*1), Z15, Z15
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z15, Z15
 
 store3:
-	MOVQ        152(BX), R14
+	MOVQ        144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z15, (R14)(DX*1)
 	VFMADD231PS Z7, Z14, Z12
@@ -5779,12 +5779,12 @@ store3:
 	VADDPS      (DI)(DX*1), Z12, Z12
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        808(BX), R14
+	MOVQ        800(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z12, Z12
 
 store4:
-	MOVQ        160(BX), R14
+	MOVQ        152(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z12, (R14)(DX*1)
 	VFMADD231PS Z9, Z11, Z10
@@ -5794,12 +5794,12 @@ store4:
 	VADDPS      (DI)(DX*1), Z10, Z10
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        816(BX), R14
+	MOVQ        808(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z10, Z10
 
 store5:
-	MOVQ    168(BX), R14
+	MOVQ    160(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z10, (R14)(DX*1)
 	ADDQ    $+48, BX
@@ -5838,7 +5838,7 @@ TEXT ·wino6Gradient6x6AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -5863,7 +5863,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -5918,7 +5918,7 @@ found:
 	IMUL3Q       $+5, SI, R8
 	IMUL3Q       $+7, SI, R9
 	IMUL3Q       $+8, SI, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x3f000000, DX
 	VPBROADCASTD DX, Z0
@@ -5951,22 +5951,22 @@ loop:
 	MOVQ    $+6, R14
 
 columns:
-	MOVQ        128(R13), R15
+	MOVQ        120(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Z10
-	MOVQ        176(R13), R15
+	MOVQ        168(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Z11
-	MOVQ        224(R13), R15
+	MOVQ        216(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Z12
-	MOVQ        272(R13), R15
+	MOVQ        264(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Z13
-	MOVQ        320(R13), R15
+	MOVQ        312(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Z14
-	MOVQ        368(R13), R15
+	MOVQ        360(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Z15
 	VMOVUPS     Z10, (R12)
@@ -6068,7 +6068,7 @@ TEXT ·wino6FilterAVX512(SB), NOSPLIT, $0-8
 	IMUL3Q       $+5, R9, R11
 	IMUL3Q       $+7, R9, R12
 	IMUL3Q       $+8, R9, R13
-	LEAQ         1351(AX), R14
+	LEAQ         1343(AX), R14
 	ANDQ         $-64, R14
 	MOVL         $0xbe638e39, AX
 	VPBROADCASTD AX, Z0
@@ -6509,413 +6509,401 @@ TEXT ·wino6FilterGradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), SI
 	MOVQ         96(AX), DI
 	MOVQ         72(AX), R8
-	MOVQ         88(AX), R10
-	IMUL3Q       $+3, R10, R11
-	IMUL3Q       $+5, R10, R12
-	IMUL3Q       $+7, R10, R13
-	IMUL3Q       $+8, R10, R14
-	LEAQ         1351(AX), R15
-	ANDQ         $-64, R15
-	MOVL         $0xbe638e39, R9
-	VPBROADCASTD R9, Z0
-	MOVL         $0x3c360b61, R9
-	VPBROADCASTD R9, Z1
-	MOVL         $0x3f360b61, R9
-	VPBROADCASTD R9, Z2
-	MOVL         $0x3cb60b61, R9
-	VPBROADCASTD R9, Z3
-	MOVL         $0x3eb60b61, R9
-	VPBROADCASTD R9, Z4
-	MOVL         $0x3d360b61, R9
-	VPBROADCASTD R9, Z5
-	MOVL         $0x3e360b61, R9
-	VPBROADCASTD R9, Z6
-	VPXORD       Z7, Z7, Z7
+	MOVQ         88(AX), R9
+	IMUL3Q       $+3, R9, R10
+	IMUL3Q       $+5, R9, R11
+	IMUL3Q       $+7, R9, R12
+	IMUL3Q       $+8, R9, R13
+	LEAQ         1343(AX), R14
+	ANDQ         $-64, R14
+	MOVL         $0xbe638e39, AX
+	VPBROADCASTD AX, Z0
+	MOVL         $0x3c360b61, AX
+	VPBROADCASTD AX, Z1
+	MOVL         $0x3f360b61, AX
+	VPBROADCASTD AX, Z2
+	MOVL         $0x3cb60b61, AX
+	VPBROADCASTD AX, Z3
+	MOVL         $0x3eb60b61, AX
+	VPBROADCASTD AX, Z4
+	MOVL         $0x3d360b61, AX
+	VPBROADCASTD AX, Z5
+	MOVL         $0x3e360b61, AX
+	VPBROADCASTD AX, Z6
 
 loop:
-	MOVQ        SI, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, (R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 64(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 128(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 512(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 576(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 640(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 1024(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 1088(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 1152(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 1536(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 1600(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 1664(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 2048(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 2112(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 2176(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 2560(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 2624(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 2688(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 3072(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 3136(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 3200(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 3584(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 3648(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 3712(R15)
-	ADDQ        R14, R9
-	VMOVUPS     512(R15), Z8
-	VMOVUPS     1024(R15), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	VMOVUPS     2048(R15), Z9
-	VMOVUPS     2560(R15), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	VMOVUPS     3072(R15), Z11
-	VMOVUPS     3584(R15), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	VMOVUPS     (R15), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	IMUL3Q      $+0, DX, R9
-	VFMADD231PS Z13, Z13, Z7
-	VMOVUPS     Z13, (CX)(R9*1)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	IMUL3Q      $+3, DX, R9
-	VFMADD231PS Z8, Z8, Z7
-	VMOVUPS     Z8, (CX)(R9*1)
-	VMOVUPS     1536(R15), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	IMUL3Q      $+6, DX, R9
-	VFMADD231PS Z8, Z8, Z7
-	VMOVUPS     Z8, (CX)(R9*1)
-	VMOVUPS     576(R15), Z8
-	VMOVUPS     1088(R15), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	VMOVUPS     2112(R15), Z9
-	VMOVUPS     2624(R15), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	VMOVUPS     3136(R15), Z11
-	VMOVUPS     3648(R15), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	VMOVUPS     64(R15), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	IMUL3Q      $+1, DX, R9
-	VFMADD231PS Z13, Z13, Z7
-	VMOVUPS     Z13, (CX)(R9*1)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	IMUL3Q      $+4, DX, R9
-	VFMADD231PS Z8, Z8, Z7
-	VMOVUPS     Z8, (CX)(R9*1)
-	VMOVUPS     1600(R15), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	IMUL3Q      $+7, DX, R9
-	VFMADD231PS Z8, Z8, Z7
-	VMOVUPS     Z8, (CX)(R9*1)
-	VMOVUPS     640(R15), Z8
-	VMOVUPS     1152(R15), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	VMOVUPS     2176(R15), Z9
-	VMOVUPS     2688(R15), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	VMOVUPS     3200(R15), Z11
-	VMOVUPS     3712(R15), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	VMOVUPS     128(R15), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	IMUL3Q      $+2, DX, R9
-	VFMADD231PS Z13, Z13, Z7
-	VMOVUPS     Z13, (CX)(R9*1)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	IMUL3Q      $+5, DX, R9
-	VFMADD231PS Z8, Z8, Z7
-	VMOVUPS     Z8, (CX)(R9*1)
-	VMOVUPS     1664(R15), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	IMUL3Q      $+8, DX, R9
-	VFMADD231PS Z8, Z8, Z7
-	VMOVUPS     Z8, (CX)(R9*1)
+	MOVQ        SI, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, (R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 64(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 128(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 512(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 576(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 640(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 1024(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 1088(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 1152(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 1536(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 1600(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 1664(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 2048(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 2112(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 2176(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 2560(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 2624(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 2688(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 3072(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 3136(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 3200(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 3584(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 3648(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 3712(R14)
+	ADDQ        R13, AX
+	VMOVUPS     512(R14), Z7
+	VMOVUPS     1024(R14), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	VMOVUPS     2048(R14), Z8
+	VMOVUPS     2560(R14), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	VMOVUPS     3072(R14), Z10
+	VMOVUPS     3584(R14), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	VMOVUPS     (R14), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	IMUL3Q      $+0, DX, AX
+	VMOVUPS     Z12, (CX)(AX*1)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	IMUL3Q      $+3, DX, AX
+	VMOVUPS     Z7, (CX)(AX*1)
+	VMOVUPS     1536(R14), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	IMUL3Q      $+6, DX, AX
+	VMOVUPS     Z7, (CX)(AX*1)
+	VMOVUPS     576(R14), Z7
+	VMOVUPS     1088(R14), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	VMOVUPS     2112(R14), Z8
+	VMOVUPS     2624(R14), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	VMOVUPS     3136(R14), Z10
+	VMOVUPS     3648(R14), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	VMOVUPS     64(R14), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	IMUL3Q      $+1, DX, AX
+	VMOVUPS     Z12, (CX)(AX*1)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	IMUL3Q      $+4, DX, AX
+	VMOVUPS     Z7, (CX)(AX*1)
+	VMOVUPS     1600(R14), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	IMUL3Q      $+7, DX, AX
+	VMOVUPS     Z7, (CX)(AX*1)
+	VMOVUPS     640(R14), Z7
+	VMOVUPS     1152(R14), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	VMOVUPS     2176(R14), Z8
+	VMOVUPS     2688(R14), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	VMOVUPS     3200(R14), Z10
+	VMOVUPS     3712(R14), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	VMOVUPS     128(R14), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	IMUL3Q      $+2, DX, AX
+	VMOVUPS     Z12, (CX)(AX*1)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	IMUL3Q      $+5, DX, AX
+	VMOVUPS     Z7, (CX)(AX*1)
+	VMOVUPS     1664(R14), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	IMUL3Q      $+8, DX, AX
+	VMOVUPS     Z7, (CX)(AX*1)
 	ADDQ        BX, CX
 	ADDQ        DI, SI
 	DECQ        R8
 	JNE         loop
-	MOVQ        120(AX), AX
-	VMOVUPS     Z7, (AX)
 	VZEROUPPER
 	RET
 
@@ -6944,7 +6932,7 @@ TEXT ·wino6Input2x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -6965,7 +6953,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -7008,7 +6996,7 @@ found:
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -7021,18 +7009,18 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ       160(R11), R13
+	MOVQ       152(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       192(R11), R13
+	MOVQ       184(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMOVUPS    Y2, (R10)
-	MOVQ       224(R11), R13
+	MOVQ       216(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -7322,7 +7310,7 @@ TEXT ·wino6Output2x2AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -7336,7 +7324,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+2, DX
 
 insideAddRow:
@@ -7353,7 +7341,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -7394,7 +7382,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+8, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -7436,12 +7424,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Y1, (R14)(DX*1)
 	VMOVUPS    96(R13), Y1
@@ -7449,12 +7437,12 @@ store0:
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -7493,7 +7481,7 @@ TEXT ·wino6Gradient2x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -7510,7 +7498,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -7541,7 +7529,7 @@ found:
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -7554,10 +7542,10 @@ loop:
 	MOVQ    $+2, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       144(R11), R13
+	MOVQ       136(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
 	VMOVUPS    Y0, (R10)
@@ -7619,7 +7607,7 @@ TEXT ·wino6Input2x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -7644,7 +7632,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -7699,7 +7687,7 @@ found:
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R9
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -7712,18 +7700,18 @@ loop:
 	MOVQ    $+6, R13
 
 columns:
-	MOVQ       176(R12), R14
+	MOVQ       168(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Y0
-	MOVQ       224(R12), R14
+	MOVQ       216(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Y1
-	MOVQ       128(R12), R14
+	MOVQ       120(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMOVUPS    Y2, (R11)
-	MOVQ       272(R12), R14
+	MOVQ       264(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -7809,7 +7797,7 @@ TEXT ·wino6Output2x4AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R10
 
 insideRow:
@@ -7827,7 +7815,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+2, DI
 
 insideAddRow:
@@ -7848,7 +7836,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -7911,7 +7899,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+8, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -7958,12 +7946,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y3, Y3
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VMOVAPS     Y0, Y3
@@ -7971,24 +7959,24 @@ store0:
 	VADDPS      (DI)(DX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y3, Y3
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VFMADD231PS winograd6Constants<>+224(SB), Y4, Y2
 	VADDPS      (DI)(DX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y2, Y2
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y2, (R14)(DX*1)
 	VFMADD231PS winograd6Constants<>+320(SB), Y1, Y0
@@ -7997,12 +7985,12 @@ store2:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store3:
-	MOVQ    152(BX), R14
+	MOVQ    144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+32, BX
@@ -8041,7 +8029,7 @@ TEXT ·wino6Gradient2x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R9
 
 insideRow:
@@ -8062,7 +8050,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -8105,7 +8093,7 @@ found:
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R9
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -8118,10 +8106,10 @@ loop:
 	MOVQ    $+4, R13
 
 columns:
-	MOVQ       128(R12), R14
+	MOVQ       120(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Y0
-	MOVQ       160(R12), R14
+	MOVQ       152(R12), R14
 	PREFETCHT0 (R14)(BX*1)
 	VMOVUPS    (R14)(DX*1), Y1
 	VMOVUPS    Y0, (R11)
@@ -8195,7 +8183,7 @@ TEXT ·wino6Input2x6AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -8224,7 +8212,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -8291,7 +8279,7 @@ found:
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+7, SI, R9
 	IMUL3Q $+8, SI, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -8304,18 +8292,18 @@ loop:
 	MOVQ    $+8, R14
 
 columns:
-	MOVQ       192(R13), R15
+	MOVQ       184(R13), R15
 	PREFETCHT0 (R15)(BX*1)
 	VMOVUPS    (R15)(DX*1), Y0
-	MOVQ       256(R13), R15
+	MOVQ       248(R13), R15
 	PREFETCHT0 (R15)(BX*1)
 	VMOVUPS    (R15)(DX*1), Y1
-	MOVQ       128(R13), R15
+	MOVQ       120(R13), R15
 	PREFETCHT0 (R15)(BX*1)
 	VMOVUPS    (R15)(DX*1), Y2
 	VSUBPS     Y1, Y2, Y2
 	VMOVUPS    Y2, (R12)
-	MOVQ       320(R13), R15
+	MOVQ       312(R13), R15
 	PREFETCHT0 (R15)(BX*1)
 	VMOVUPS    (R15)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -8417,7 +8405,7 @@ TEXT ·wino6Output2x6AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R10
 
 insideRow:
@@ -8439,7 +8427,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+2, DI
 
 insideAddRow:
@@ -8464,7 +8452,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -8549,7 +8537,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+8, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -8601,12 +8589,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y5, Y5
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y5, (R14)(DX*1)
 	VMOVAPS     Y0, Y5
@@ -8615,12 +8603,12 @@ store0:
 	VADDPS      (DI)(DX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y5, Y5
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y5, (R14)(DX*1)
 	VMOVAPS     Y2, Y5
@@ -8629,12 +8617,12 @@ store1:
 	VADDPS      (DI)(DX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y5, Y5
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y5, (R14)(DX*1)
 	VMOVAPS     Y0, Y5
@@ -8643,12 +8631,12 @@ store2:
 	VADDPS      (DI)(DX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y5, Y5
 
 store3:
-	MOVQ        152(BX), R14
+	MOVQ        144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y5, (R14)(DX*1)
 	VFMADD231PS winograd6Constants<>+544(SB), Y4, Y2
@@ -8656,12 +8644,12 @@ store3:
 	VADDPS      (DI)(DX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        808(BX), R14
+	MOVQ        800(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y2, Y2
 
 store4:
-	MOVQ        160(BX), R14
+	MOVQ        152(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y2, (R14)(DX*1)
 	VFMADD231PS winograd6Constants<>+608(SB), Y1, Y0
@@ -8671,12 +8659,12 @@ store4:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        816(BX), R14
+	MOVQ        808(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store5:
-	MOVQ    168(BX), R14
+	MOVQ    160(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+48, BX
@@ -8715,7 +8703,7 @@ TEXT ·wino6Gradient2x6AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R9
 
 insideRow:
@@ -8740,7 +8728,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -8795,7 +8783,7 @@ found:
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+7, SI, R9
 	IMUL3Q $+8, SI, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -8808,10 +8796,10 @@ loop:
 	MOVQ    $+6, R14
 
 columns:
-	MOVQ       128(R13), R15
+	MOVQ       120(R13), R15
 	PREFETCHT0 (R15)(BX*1)
 	VMOVUPS    (R15)(DX*1), Y0
-	MOVQ       176(R13), R15
+	MOVQ       168(R13), R15
 	PREFETCHT0 (R15)(BX*1)
 	VMOVUPS    (R15)(DX*1), Y1
 	VMOVUPS    Y0, (R12)
@@ -8900,7 +8888,7 @@ TEXT ·wino6Input4x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -8921,7 +8909,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -8964,7 +8952,7 @@ found:
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -8977,16 +8965,16 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ         160(R11), R13
+	MOVQ         152(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y0
-	MOVQ         192(R11), R13
+	MOVQ         184(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y1
-	MOVQ         224(R11), R13
+	MOVQ         216(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y2
-	MOVQ         256(R11), R13
+	MOVQ         248(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y3
 	VMULPS       winograd6Constants<>+64(SB), Y3, Y4
@@ -9005,13 +8993,13 @@ columns:
 	VMOVUPS      Y6, 1024(R10)
 	VSUBPS       Y5, Y4, Y4
 	VMOVUPS      Y4, 1280(R10)
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y4
 	VFNMADD231PS winograd6Constants<>+192(SB), Y1, Y4
 	VFMADD231PS  winograd6Constants<>+160(SB), Y3, Y4
 	VMOVUPS      Y4, (R10)
-	MOVQ         288(R11), R13
+	MOVQ         280(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y1
 	VFNMADD231PS winograd6Constants<>+256(SB), Y2, Y1
@@ -9078,7 +9066,7 @@ TEXT ·wino6Output4x2AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -9092,7 +9080,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+4, DX
 
 insideAddRow:
@@ -9109,7 +9097,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -9150,7 +9138,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+8, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -9203,12 +9191,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Y1, (R14)(DX*1)
 	VMOVUPS    96(R13), Y1
@@ -9216,12 +9204,12 @@ store0:
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -9260,7 +9248,7 @@ TEXT ·wino6Gradient4x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -9277,7 +9265,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -9308,7 +9296,7 @@ found:
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -9321,16 +9309,16 @@ loop:
 	MOVQ    $+2, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y0
-	MOVQ        144(R11), R13
+	MOVQ        136(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y1
-	MOVQ        160(R11), R13
+	MOVQ        152(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y2
-	MOVQ        176(R11), R13
+	MOVQ        168(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y3
 	VMOVUPS     Y0, (R10)
@@ -9402,7 +9390,7 @@ TEXT ·wino6Input4x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -9427,7 +9415,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -9482,7 +9470,7 @@ found:
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R9
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -9495,16 +9483,16 @@ loop:
 	MOVQ    $+6, R13
 
 columns:
-	MOVQ         176(R12), R14
+	MOVQ         168(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y0
-	MOVQ         224(R12), R14
+	MOVQ         216(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y1
-	MOVQ         272(R12), R14
+	MOVQ         264(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y2
-	MOVQ         320(R12), R14
+	MOVQ         312(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y3
 	VMULPS       winograd6Constants<>+64(SB), Y3, Y4
@@ -9523,13 +9511,13 @@ columns:
 	VMOVUPS      Y6, 1024(R11)
 	VSUBPS       Y5, Y4, Y4
 	VMOVUPS      Y4, 1280(R11)
-	MOVQ         128(R12), R14
+	MOVQ         120(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y4
 	VFNMADD231PS winograd6Constants<>+192(SB), Y1, Y4
 	VFMADD231PS  winograd6Constants<>+160(SB), Y3, Y4
 	VMOVUPS      Y4, (R11)
-	MOVQ         368(R12), R14
+	MOVQ         360(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y1
 	VFNMADD231PS winograd6Constants<>+256(SB), Y2, Y1
@@ -9610,7 +9598,7 @@ TEXT ·wino6Output4x4AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R10
 
 insideRow:
@@ -9628,7 +9616,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+4, DI
 
 insideAddRow:
@@ -9649,7 +9637,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -9712,7 +9700,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+8, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -9770,12 +9758,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y3, Y3
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VMOVAPS     Y0, Y3
@@ -9783,24 +9771,24 @@ store0:
 	VADDPS      (DI)(DX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y3, Y3
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VFMADD231PS winograd6Constants<>+224(SB), Y4, Y2
 	VADDPS      (DI)(DX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y2, Y2
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y2, (R14)(DX*1)
 	VFMADD231PS winograd6Constants<>+320(SB), Y1, Y0
@@ -9809,12 +9797,12 @@ store2:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store3:
-	MOVQ    152(BX), R14
+	MOVQ    144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+32, BX
@@ -9853,7 +9841,7 @@ TEXT ·wino6Gradient4x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -9874,7 +9862,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -9917,7 +9905,7 @@ found:
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R9
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -9930,16 +9918,16 @@ loop:
 	MOVQ    $+4, R13
 
 columns:
-	MOVQ        128(R12), R14
+	MOVQ        120(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y0
-	MOVQ        160(R12), R14
+	MOVQ        152(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y1
-	MOVQ        192(R12), R14
+	MOVQ        184(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y2
-	MOVQ        224(R12), R14
+	MOVQ        216(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y3
 	VMOVUPS     Y0, (R11)
@@ -10023,7 +10011,7 @@ TEXT ·wino6Input4x6AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -10052,7 +10040,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -10119,7 +10107,7 @@ found:
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+7, SI, R9
 	IMUL3Q $+8, SI, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -10132,16 +10120,16 @@ loop:
 	MOVQ    $+8, R14
 
 columns:
-	MOVQ         192(R13), R15
+	MOVQ         184(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y0
-	MOVQ         256(R13), R15
+	MOVQ         248(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y1
-	MOVQ         320(R13), R15
+	MOVQ         312(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y2
-	MOVQ         384(R13), R15
+	MOVQ         376(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y3
 	VMULPS       winograd6Constants<>+64(SB), Y3, Y4
@@ -10160,13 +10148,13 @@ columns:
 	VMOVUPS      Y6, 1024(R12)
 	VSUBPS       Y5, Y4, Y4
 	VMOVUPS      Y4, 1280(R12)
-	MOVQ         128(R13), R15
+	MOVQ         120(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y4
 	VFNMADD231PS winograd6Constants<>+192(SB), Y1, Y4
 	VFMADD231PS  winograd6Constants<>+160(SB), Y3, Y4
 	VMOVUPS      Y4, (R12)
-	MOVQ         448(R13), R15
+	MOVQ         440(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y1
 	VFNMADD231PS winograd6Constants<>+256(SB), Y2, Y1
@@ -10263,7 +10251,7 @@ TEXT ·wino6Output4x6AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R10
 
 insideRow:
@@ -10285,7 +10273,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+4, DI
 
 insideAddRow:
@@ -10310,7 +10298,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -10395,7 +10383,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+8, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -10458,12 +10446,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y5, Y5
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y5, (R14)(DX*1)
 	VMOVAPS     Y0, Y5
@@ -10472,12 +10460,12 @@ store0:
 	VADDPS      (DI)(DX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y5, Y5
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y5, (R14)(DX*1)
 	VMOVAPS     Y2, Y5
@@ -10486,12 +10474,12 @@ store1:
 	VADDPS      (DI)(DX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y5, Y5
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y5, (R14)(DX*1)
 	VMOVAPS     Y0, Y5
@@ -10500,12 +10488,12 @@ store2:
 	VADDPS      (DI)(DX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y5, Y5
 
 store3:
-	MOVQ        152(BX), R14
+	MOVQ        144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y5, (R14)(DX*1)
 	VFMADD231PS winograd6Constants<>+544(SB), Y4, Y2
@@ -10513,12 +10501,12 @@ store3:
 	VADDPS      (DI)(DX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        808(BX), R14
+	MOVQ        800(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y2, Y2
 
 store4:
-	MOVQ        160(BX), R14
+	MOVQ        152(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y2, (R14)(DX*1)
 	VFMADD231PS winograd6Constants<>+608(SB), Y1, Y0
@@ -10528,12 +10516,12 @@ store4:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        816(BX), R14
+	MOVQ        808(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store5:
-	MOVQ    168(BX), R14
+	MOVQ    160(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+48, BX
@@ -10572,7 +10560,7 @@ TEXT ·wino6Gradient4x6AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -10597,7 +10585,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -10652,7 +10640,7 @@ found:
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+7, SI, R9
 	IMUL3Q $+8, SI, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -10665,16 +10653,16 @@ loop:
 	MOVQ    $+6, R14
 
 columns:
-	MOVQ        128(R13), R15
+	MOVQ        120(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Y0
-	MOVQ        176(R13), R15
+	MOVQ        168(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Y1
-	MOVQ        224(R13), R15
+	MOVQ        216(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Y2
-	MOVQ        272(R13), R15
+	MOVQ        264(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Y3
 	VMOVUPS     Y0, (R12)
@@ -10773,7 +10761,7 @@ TEXT ·wino6Input6x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+8, R9
 
 insideRow:
@@ -10794,7 +10782,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+8, R13
 
 borderRow:
@@ -10837,7 +10825,7 @@ found:
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -10850,22 +10838,22 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ         160(R11), R13
+	MOVQ         152(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y0
-	MOVQ         192(R11), R13
+	MOVQ         184(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y1
-	MOVQ         224(R11), R13
+	MOVQ         216(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y2
-	MOVQ         256(R11), R13
+	MOVQ         248(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y3
-	MOVQ         288(R11), R13
+	MOVQ         280(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y4
-	MOVQ         320(R11), R13
+	MOVQ         312(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y5
 	VADDPS       Y1, Y5, Y6
@@ -10897,14 +10885,14 @@ columns:
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 1792(R10)
 	VSUBPS       Y1, Y3, Y1
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y3
 	VSUBPS       Y5, Y3, Y3
 	VFMADD231PS  winograd6Constants<>+448(SB), Y1, Y3
 	VMOVUPS      Y3, (R10)
 	VSUBPS       Y4, Y2, Y1
-	MOVQ         352(R11), R13
+	MOVQ         344(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y2
 	VSUBPS       Y0, Y2, Y0
@@ -10971,7 +10959,7 @@ TEXT ·wino6Output6x2AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+6, DX
 
 insideRow:
@@ -10985,7 +10973,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+6, DX
 
 insideAddRow:
@@ -11002,7 +10990,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+6, R14
 
 borderRow:
@@ -11043,7 +11031,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+8, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -11112,12 +11100,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Y1, (R14)(DX*1)
 	VMOVUPS    96(R13), Y1
@@ -11125,12 +11113,12 @@ store0:
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -11169,7 +11157,7 @@ TEXT ·wino6Gradient6x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+6, DX
 
 insideRow:
@@ -11186,7 +11174,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -11217,7 +11205,7 @@ found:
 	IMUL3Q $+5, SI, DX
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -11230,22 +11218,22 @@ loop:
 	MOVQ    $+2, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y0
-	MOVQ        144(R11), R13
+	MOVQ        136(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y1
-	MOVQ        160(R11), R13
+	MOVQ        152(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y2
-	MOVQ        176(R11), R13
+	MOVQ        168(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y3
-	MOVQ        192(R11), R13
+	MOVQ        184(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y4
-	MOVQ        208(R11), R13
+	MOVQ        200(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y5
 	VMOVUPS     Y0, (R10)
@@ -11330,7 +11318,7 @@ TEXT ·wino6Input6x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+8, R9
 
 insideRow:
@@ -11355,7 +11343,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+8, R13
 
 borderRow:
@@ -11410,7 +11398,7 @@ found:
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R9
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -11423,22 +11411,22 @@ loop:
 	MOVQ    $+6, R13
 
 columns:
-	MOVQ         176(R12), R14
+	MOVQ         168(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y0
-	MOVQ         224(R12), R14
+	MOVQ         216(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y1
-	MOVQ         272(R12), R14
+	MOVQ         264(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y2
-	MOVQ         320(R12), R14
+	MOVQ         312(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y3
-	MOVQ         368(R12), R14
+	MOVQ         360(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y4
-	MOVQ         416(R12), R14
+	MOVQ         408(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y5
 	VADDPS       Y1, Y5, Y6
@@ -11470,14 +11458,14 @@ columns:
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 1792(R11)
 	VSUBPS       Y1, Y3, Y1
-	MOVQ         128(R12), R14
+	MOVQ         120(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y3
 	VSUBPS       Y5, Y3, Y3
 	VFMADD231PS  winograd6Constants<>+448(SB), Y1, Y3
 	VMOVUPS      Y3, (R11)
 	VSUBPS       Y4, Y2, Y1
-	MOVQ         464(R12), R14
+	MOVQ         456(R12), R14
 	PREFETCHT0   (R14)(BX*1)
 	VMOVUPS      (R14)(DX*1), Y2
 	VSUBPS       Y0, Y2, Y0
@@ -11558,7 +11546,7 @@ TEXT ·wino6Output6x4AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R10
 
 insideRow:
@@ -11576,7 +11564,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+6, DI
 
 insideAddRow:
@@ -11597,7 +11585,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+6, R14
 
 borderRow:
@@ -11660,7 +11648,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+8, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -11734,12 +11722,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y3, Y3
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VMOVAPS     Y0, Y3
@@ -11747,24 +11735,24 @@ store0:
 	VADDPS      (DI)(DX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y3, Y3
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VFMADD231PS winograd6Constants<>+224(SB), Y4, Y2
 	VADDPS      (DI)(DX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y2, Y2
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y2, (R14)(DX*1)
 	VFMADD231PS winograd6Constants<>+320(SB), Y1, Y0
@@ -11773,12 +11761,12 @@ store2:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store3:
-	MOVQ    152(BX), R14
+	MOVQ    144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+32, BX
@@ -11817,7 +11805,7 @@ TEXT ·wino6Gradient6x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -11838,7 +11826,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -11881,7 +11869,7 @@ found:
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+7, SI, DX
 	IMUL3Q $+8, SI, R9
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -11894,22 +11882,22 @@ loop:
 	MOVQ    $+4, R13
 
 columns:
-	MOVQ        128(R12), R14
+	MOVQ        120(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y0
-	MOVQ        160(R12), R14
+	MOVQ        152(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y1
-	MOVQ        192(R12), R14
+	MOVQ        184(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y2
-	MOVQ        224(R12), R14
+	MOVQ        216(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y3
-	MOVQ        256(R12), R14
+	MOVQ        248(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y4
-	MOVQ        288(R12), R14
+	MOVQ        280(R12), R14
 	PREFETCHT0  (R14)(BX*1)
 	VMOVUPS     (R14)(DX*1), Y5
 	VMOVUPS     Y0, (R11)
@@ -12006,7 +11994,7 @@ TEXT ·wino6Input6x6AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+8, R9
 
 insideRow:
@@ -12035,7 +12023,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+8, R13
 
 borderRow:
@@ -12102,7 +12090,7 @@ found:
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+7, SI, R9
 	IMUL3Q $+8, SI, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -12115,22 +12103,22 @@ loop:
 	MOVQ    $+8, R14
 
 columns:
-	MOVQ         192(R13), R15
+	MOVQ         184(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y0
-	MOVQ         256(R13), R15
+	MOVQ         248(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y1
-	MOVQ         320(R13), R15
+	MOVQ         312(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y2
-	MOVQ         384(R13), R15
+	MOVQ         376(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y3
-	MOVQ         448(R13), R15
+	MOVQ         440(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y4
-	MOVQ         512(R13), R15
+	MOVQ         504(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y5
 	VADDPS       Y1, Y5, Y6
@@ -12162,14 +12150,14 @@ columns:
 	VSUBPS       Y7, Y6, Y6
 	VMOVUPS      Y6, 1792(R12)
 	VSUBPS       Y1, Y3, Y1
-	MOVQ         128(R13), R15
+	MOVQ         120(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y3
 	VSUBPS       Y5, Y3, Y3
 	VFMADD231PS  winograd6Constants<>+448(SB), Y1, Y3
 	VMOVUPS      Y3, (R12)
 	VSUBPS       Y4, Y2, Y1
-	MOVQ         576(R13), R15
+	MOVQ         568(R13), R15
 	PREFETCHT0   (R15)(BX*1)
 	VMOVUPS      (R15)(DX*1), Y2
 	VSUBPS       Y0, Y2, Y0
@@ -12266,7 +12254,7 @@ TEXT ·wino6Output6x6AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R10
 
 insideRow:
@@ -12288,7 +12276,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+6, DI
 
 insideAddRow:
@@ -12313,7 +12301,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+6, R14
 
 borderRow:
@@ -12398,7 +12386,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+8, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -12477,12 +12465,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y5, Y5
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y5, Y5
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y5, (R14)(DX*1)
 	VMOVAPS     Y0, Y5
@@ -12491,12 +12479,12 @@ store0:
 	VADDPS      (DI)(DX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y5, Y5
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y5, (R14)(DX*1)
 	VMOVAPS     Y2, Y5
@@ -12505,12 +12493,12 @@ store1:
 	VADDPS      (DI)(DX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y5, Y5
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y5, (R14)(DX*1)
 	VMOVAPS     Y0, Y5
@@ -12519,12 +12507,12 @@ store2:
 	VADDPS      (DI)(DX*1), Y5, Y5
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y5, Y5
 
 store3:
-	MOVQ        152(BX), R14
+	MOVQ        144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y5, (R14)(DX*1)
 	VFMADD231PS winograd6Constants<>+544(SB), Y4, Y2
@@ -12532,12 +12520,12 @@ store3:
 	VADDPS      (DI)(DX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store4
-	MOVQ        808(BX), R14
+	MOVQ        800(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y2, Y2
 
 store4:
-	MOVQ        160(BX), R14
+	MOVQ        152(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y2, (R14)(DX*1)
 	VFMADD231PS winograd6Constants<>+608(SB), Y1, Y0
@@ -12547,12 +12535,12 @@ store4:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        816(BX), R14
+	MOVQ        808(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store5:
-	MOVQ    168(BX), R14
+	MOVQ    160(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+48, BX
@@ -12591,7 +12579,7 @@ TEXT ·wino6Gradient6x6AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+6, R9
 
 insideRow:
@@ -12616,7 +12604,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+6, R13
 
 borderRow:
@@ -12671,7 +12659,7 @@ found:
 	IMUL3Q $+5, SI, R8
 	IMUL3Q $+7, SI, R9
 	IMUL3Q $+8, SI, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -12684,22 +12672,22 @@ loop:
 	MOVQ    $+6, R14
 
 columns:
-	MOVQ        128(R13), R15
+	MOVQ        120(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Y0
-	MOVQ        176(R13), R15
+	MOVQ        168(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Y1
-	MOVQ        224(R13), R15
+	MOVQ        216(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Y2
-	MOVQ        272(R13), R15
+	MOVQ        264(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Y3
-	MOVQ        320(R13), R15
+	MOVQ        312(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Y4
-	MOVQ        368(R13), R15
+	MOVQ        360(R13), R15
 	PREFETCHT0  (R15)(BX*1)
 	VMOVUPS     (R15)(DX*1), Y5
 	VMOVUPS     Y0, (R12)
@@ -12801,7 +12789,7 @@ TEXT ·wino6FilterAVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+5, R9, R11
 	IMUL3Q $+7, R9, R12
 	IMUL3Q $+8, R9, R13
-	LEAQ   1351(AX), R14
+	LEAQ   1343(AX), R14
 	ANDQ   $-64, R14
 	LEAQ   (CX)(BX*8), R15
 
@@ -13234,399 +13222,387 @@ TEXT ·wino6FilterGradientAVX2(SB), NOSPLIT, $0-8
 	MOVQ   80(AX), SI
 	MOVQ   96(AX), DI
 	MOVQ   72(AX), R8
-	MOVQ   88(AX), R10
-	IMUL3Q $+3, R10, R11
-	IMUL3Q $+5, R10, R12
-	IMUL3Q $+7, R10, R13
-	IMUL3Q $+8, R10, R14
-	LEAQ   1351(AX), R15
-	ANDQ   $-64, R15
-	VXORPS Y0, Y0, Y0
+	MOVQ   88(AX), R9
+	IMUL3Q $+3, R9, R10
+	IMUL3Q $+5, R9, R11
+	IMUL3Q $+7, R9, R12
+	IMUL3Q $+8, R9, R13
+	LEAQ   1343(AX), R14
+	ANDQ   $-64, R14
 
 loop:
-	MOVQ        SI, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Y1
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Y2
-	VADDPS      Y2, Y1, Y3
-	VSUBPS      Y2, Y1, Y1
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Y2
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Y4
-	VADDPS      Y4, Y2, Y5
-	VSUBPS      Y4, Y2, Y2
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Y4
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Y6
-	VADDPS      Y6, Y4, Y7
-	VSUBPS      Y6, Y4, Y4
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Y6
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y6
-	VFMADD231PS winograd6Constants<>+672(SB), Y5, Y6
-	VFMADD231PS winograd6Constants<>+736(SB), Y7, Y6
-	VMOVUPS     Y6, (R15)
-	VMULPS      winograd6Constants<>+640(SB), Y1, Y1
-	VFMADD231PS winograd6Constants<>+768(SB), Y2, Y1
-	VFMADD231PS winograd6Constants<>+800(SB), Y4, Y1
-	VMOVUPS     Y1, 32(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Y1
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y1
-	VFMADD231PS winograd6Constants<>+832(SB), Y5, Y1
-	VFMADD231PS winograd6Constants<>+704(SB), Y7, Y1
-	VMOVUPS     Y1, 64(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Y1
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Y2
-	VADDPS      Y2, Y1, Y3
-	VSUBPS      Y2, Y1, Y1
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Y2
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Y4
-	VADDPS      Y4, Y2, Y5
-	VSUBPS      Y4, Y2, Y2
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Y4
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Y6
-	VADDPS      Y6, Y4, Y7
-	VSUBPS      Y6, Y4, Y4
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Y6
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y6
-	VFMADD231PS winograd6Constants<>+672(SB), Y5, Y6
-	VFMADD231PS winograd6Constants<>+736(SB), Y7, Y6
-	VMOVUPS     Y6, 256(R15)
-	VMULPS      winograd6Constants<>+640(SB), Y1, Y1
-	VFMADD231PS winograd6Constants<>+768(SB), Y2, Y1
-	VFMADD231PS winograd6Constants<>+800(SB), Y4, Y1
-	VMOVUPS     Y1, 288(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Y1
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y1
-	VFMADD231PS winograd6Constants<>+832(SB), Y5, Y1
-	VFMADD231PS winograd6Constants<>+704(SB), Y7, Y1
-	VMOVUPS     Y1, 320(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Y1
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Y2
-	VADDPS      Y2, Y1, Y3
-	VSUBPS      Y2, Y1, Y1
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Y2
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Y4
-	VADDPS      Y4, Y2, Y5
-	VSUBPS      Y4, Y2, Y2
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Y4
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Y6
-	VADDPS      Y6, Y4, Y7
-	VSUBPS      Y6, Y4, Y4
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Y6
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y6
-	VFMADD231PS winograd6Constants<>+672(SB), Y5, Y6
-	VFMADD231PS winograd6Constants<>+736(SB), Y7, Y6
-	VMOVUPS     Y6, 512(R15)
-	VMULPS      winograd6Constants<>+640(SB), Y1, Y1
-	VFMADD231PS winograd6Constants<>+768(SB), Y2, Y1
-	VFMADD231PS winograd6Constants<>+800(SB), Y4, Y1
-	VMOVUPS     Y1, 544(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Y1
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y1
-	VFMADD231PS winograd6Constants<>+832(SB), Y5, Y1
-	VFMADD231PS winograd6Constants<>+704(SB), Y7, Y1
-	VMOVUPS     Y1, 576(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Y1
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Y2
-	VADDPS      Y2, Y1, Y3
-	VSUBPS      Y2, Y1, Y1
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Y2
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Y4
-	VADDPS      Y4, Y2, Y5
-	VSUBPS      Y4, Y2, Y2
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Y4
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Y6
-	VADDPS      Y6, Y4, Y7
-	VSUBPS      Y6, Y4, Y4
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Y6
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y6
-	VFMADD231PS winograd6Constants<>+672(SB), Y5, Y6
-	VFMADD231PS winograd6Constants<>+736(SB), Y7, Y6
-	VMOVUPS     Y6, 768(R15)
-	VMULPS      winograd6Constants<>+640(SB), Y1, Y1
-	VFMADD231PS winograd6Constants<>+768(SB), Y2, Y1
-	VFMADD231PS winograd6Constants<>+800(SB), Y4, Y1
-	VMOVUPS     Y1, 800(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Y1
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y1
-	VFMADD231PS winograd6Constants<>+832(SB), Y5, Y1
-	VFMADD231PS winograd6Constants<>+704(SB), Y7, Y1
-	VMOVUPS     Y1, 832(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Y1
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Y2
-	VADDPS      Y2, Y1, Y3
-	VSUBPS      Y2, Y1, Y1
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Y2
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Y4
-	VADDPS      Y4, Y2, Y5
-	VSUBPS      Y4, Y2, Y2
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Y4
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Y6
-	VADDPS      Y6, Y4, Y7
-	VSUBPS      Y6, Y4, Y4
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Y6
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y6
-	VFMADD231PS winograd6Constants<>+672(SB), Y5, Y6
-	VFMADD231PS winograd6Constants<>+736(SB), Y7, Y6
-	VMOVUPS     Y6, 1024(R15)
-	VMULPS      winograd6Constants<>+640(SB), Y1, Y1
-	VFMADD231PS winograd6Constants<>+768(SB), Y2, Y1
-	VFMADD231PS winograd6Constants<>+800(SB), Y4, Y1
-	VMOVUPS     Y1, 1056(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Y1
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y1
-	VFMADD231PS winograd6Constants<>+832(SB), Y5, Y1
-	VFMADD231PS winograd6Constants<>+704(SB), Y7, Y1
-	VMOVUPS     Y1, 1088(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Y1
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Y2
-	VADDPS      Y2, Y1, Y3
-	VSUBPS      Y2, Y1, Y1
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Y2
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Y4
-	VADDPS      Y4, Y2, Y5
-	VSUBPS      Y4, Y2, Y2
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Y4
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Y6
-	VADDPS      Y6, Y4, Y7
-	VSUBPS      Y6, Y4, Y4
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Y6
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y6
-	VFMADD231PS winograd6Constants<>+672(SB), Y5, Y6
-	VFMADD231PS winograd6Constants<>+736(SB), Y7, Y6
-	VMOVUPS     Y6, 1280(R15)
-	VMULPS      winograd6Constants<>+640(SB), Y1, Y1
-	VFMADD231PS winograd6Constants<>+768(SB), Y2, Y1
-	VFMADD231PS winograd6Constants<>+800(SB), Y4, Y1
-	VMOVUPS     Y1, 1312(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Y1
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y1
-	VFMADD231PS winograd6Constants<>+832(SB), Y5, Y1
-	VFMADD231PS winograd6Constants<>+704(SB), Y7, Y1
-	VMOVUPS     Y1, 1344(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Y1
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Y2
-	VADDPS      Y2, Y1, Y3
-	VSUBPS      Y2, Y1, Y1
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Y2
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Y4
-	VADDPS      Y4, Y2, Y5
-	VSUBPS      Y4, Y2, Y2
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Y4
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Y6
-	VADDPS      Y6, Y4, Y7
-	VSUBPS      Y6, Y4, Y4
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Y6
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y6
-	VFMADD231PS winograd6Constants<>+672(SB), Y5, Y6
-	VFMADD231PS winograd6Constants<>+736(SB), Y7, Y6
-	VMOVUPS     Y6, 1536(R15)
-	VMULPS      winograd6Constants<>+640(SB), Y1, Y1
-	VFMADD231PS winograd6Constants<>+768(SB), Y2, Y1
-	VFMADD231PS winograd6Constants<>+800(SB), Y4, Y1
-	VMOVUPS     Y1, 1568(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Y1
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y1
-	VFMADD231PS winograd6Constants<>+832(SB), Y5, Y1
-	VFMADD231PS winograd6Constants<>+704(SB), Y7, Y1
-	VMOVUPS     Y1, 1600(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Y1
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Y2
-	VADDPS      Y2, Y1, Y3
-	VSUBPS      Y2, Y1, Y1
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Y2
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Y4
-	VADDPS      Y4, Y2, Y5
-	VSUBPS      Y4, Y2, Y2
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Y4
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Y6
-	VADDPS      Y6, Y4, Y7
-	VSUBPS      Y6, Y4, Y4
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Y6
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y6
-	VFMADD231PS winograd6Constants<>+672(SB), Y5, Y6
-	VFMADD231PS winograd6Constants<>+736(SB), Y7, Y6
-	VMOVUPS     Y6, 1792(R15)
-	VMULPS      winograd6Constants<>+640(SB), Y1, Y1
-	VFMADD231PS winograd6Constants<>+768(SB), Y2, Y1
-	VFMADD231PS winograd6Constants<>+800(SB), Y4, Y1
-	VMOVUPS     Y1, 1824(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Y1
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y1
-	VFMADD231PS winograd6Constants<>+832(SB), Y5, Y1
-	VFMADD231PS winograd6Constants<>+704(SB), Y7, Y1
-	VMOVUPS     Y1, 1856(R15)
-	ADDQ        R14, R9
-	VMOVUPS     256(R15), Y1
-	VMOVUPS     512(R15), Y2
-	VADDPS      Y2, Y1, Y3
-	VSUBPS      Y2, Y1, Y1
-	VMOVUPS     1024(R15), Y2
-	VMOVUPS     1280(R15), Y4
-	VADDPS      Y4, Y2, Y5
-	VSUBPS      Y4, Y2, Y2
-	VMOVUPS     1536(R15), Y4
-	VMOVUPS     1792(R15), Y6
-	VADDPS      Y6, Y4, Y7
-	VSUBPS      Y6, Y4, Y4
-	VMOVUPS     (R15), Y6
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y6
-	VFMADD231PS winograd6Constants<>+672(SB), Y5, Y6
-	VFMADD231PS winograd6Constants<>+736(SB), Y7, Y6
-	IMUL3Q      $+0, DX, R9
-	VFMADD231PS Y6, Y6, Y0
-	VMOVUPS     Y6, (CX)(R9*1)
-	VMULPS      winograd6Constants<>+640(SB), Y1, Y1
-	VFMADD231PS winograd6Constants<>+768(SB), Y2, Y1
-	VFMADD231PS winograd6Constants<>+800(SB), Y4, Y1
-	IMUL3Q      $+3, DX, R9
-	VFMADD231PS Y1, Y1, Y0
-	VMOVUPS     Y1, (CX)(R9*1)
-	VMOVUPS     768(R15), Y1
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y1
-	VFMADD231PS winograd6Constants<>+832(SB), Y5, Y1
-	VFMADD231PS winograd6Constants<>+704(SB), Y7, Y1
-	IMUL3Q      $+6, DX, R9
-	VFMADD231PS Y1, Y1, Y0
-	VMOVUPS     Y1, (CX)(R9*1)
-	VMOVUPS     288(R15), Y1
-	VMOVUPS     544(R15), Y2
-	VADDPS      Y2, Y1, Y3
-	VSUBPS      Y2, Y1, Y1
-	VMOVUPS     1056(R15), Y2
-	VMOVUPS     1312(R15), Y4
-	VADDPS      Y4, Y2, Y5
-	VSUBPS      Y4, Y2, Y2
-	VMOVUPS     1568(R15), Y4
-	VMOVUPS     1824(R15), Y6
-	VADDPS      Y6, Y4, Y7
-	VSUBPS      Y6, Y4, Y4
-	VMOVUPS     32(R15), Y6
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y6
-	VFMADD231PS winograd6Constants<>+672(SB), Y5, Y6
-	VFMADD231PS winograd6Constants<>+736(SB), Y7, Y6
-	IMUL3Q      $+1, DX, R9
-	VFMADD231PS Y6, Y6, Y0
-	VMOVUPS     Y6, (CX)(R9*1)
-	VMULPS      winograd6Constants<>+640(SB), Y1, Y1
-	VFMADD231PS winograd6Constants<>+768(SB), Y2, Y1
-	VFMADD231PS winograd6Constants<>+800(SB), Y4, Y1
-	IMUL3Q      $+4, DX, R9
-	VFMADD231PS Y1, Y1, Y0
-	VMOVUPS     Y1, (CX)(R9*1)
-	VMOVUPS     800(R15), Y1
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y1
-	VFMADD231PS winograd6Constants<>+832(SB), Y5, Y1
-	VFMADD231PS winograd6Constants<>+704(SB), Y7, Y1
-	IMUL3Q      $+7, DX, R9
-	VFMADD231PS Y1, Y1, Y0
-	VMOVUPS     Y1, (CX)(R9*1)
-	VMOVUPS     320(R15), Y1
-	VMOVUPS     576(R15), Y2
-	VADDPS      Y2, Y1, Y3
-	VSUBPS      Y2, Y1, Y1
-	VMOVUPS     1088(R15), Y2
-	VMOVUPS     1344(R15), Y4
-	VADDPS      Y4, Y2, Y5
-	VSUBPS      Y4, Y2, Y2
-	VMOVUPS     1600(R15), Y4
-	VMOVUPS     1856(R15), Y6
-	VADDPS      Y6, Y4, Y7
-	VSUBPS      Y6, Y4, Y4
-	VMOVUPS     64(R15), Y6
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y6
-	VFMADD231PS winograd6Constants<>+672(SB), Y5, Y6
-	VFMADD231PS winograd6Constants<>+736(SB), Y7, Y6
-	IMUL3Q      $+2, DX, R9
-	VFMADD231PS Y6, Y6, Y0
-	VMOVUPS     Y6, (CX)(R9*1)
-	VMULPS      winograd6Constants<>+640(SB), Y1, Y1
-	VFMADD231PS winograd6Constants<>+768(SB), Y2, Y1
-	VFMADD231PS winograd6Constants<>+800(SB), Y4, Y1
-	IMUL3Q      $+5, DX, R9
-	VFMADD231PS Y1, Y1, Y0
-	VMOVUPS     Y1, (CX)(R9*1)
-	VMOVUPS     832(R15), Y1
-	VFMADD231PS winograd6Constants<>+640(SB), Y3, Y1
-	VFMADD231PS winograd6Constants<>+832(SB), Y5, Y1
-	VFMADD231PS winograd6Constants<>+704(SB), Y7, Y1
-	IMUL3Q      $+8, DX, R9
-	VFMADD231PS Y1, Y1, Y0
-	VMOVUPS     Y1, (CX)(R9*1)
+	MOVQ        SI, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Y0
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Y1
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y3, Y1, Y1
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Y3
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Y5
+	VADDPS      Y5, Y3, Y6
+	VSUBPS      Y5, Y3, Y3
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Y5
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y5
+	VFMADD231PS winograd6Constants<>+672(SB), Y4, Y5
+	VFMADD231PS winograd6Constants<>+736(SB), Y6, Y5
+	VMOVUPS     Y5, (R14)
+	VMULPS      winograd6Constants<>+640(SB), Y0, Y0
+	VFMADD231PS winograd6Constants<>+768(SB), Y1, Y0
+	VFMADD231PS winograd6Constants<>+800(SB), Y3, Y0
+	VMOVUPS     Y0, 32(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Y0
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y0
+	VFMADD231PS winograd6Constants<>+832(SB), Y4, Y0
+	VFMADD231PS winograd6Constants<>+704(SB), Y6, Y0
+	VMOVUPS     Y0, 64(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Y0
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Y1
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y3, Y1, Y1
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Y3
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Y5
+	VADDPS      Y5, Y3, Y6
+	VSUBPS      Y5, Y3, Y3
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Y5
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y5
+	VFMADD231PS winograd6Constants<>+672(SB), Y4, Y5
+	VFMADD231PS winograd6Constants<>+736(SB), Y6, Y5
+	VMOVUPS     Y5, 256(R14)
+	VMULPS      winograd6Constants<>+640(SB), Y0, Y0
+	VFMADD231PS winograd6Constants<>+768(SB), Y1, Y0
+	VFMADD231PS winograd6Constants<>+800(SB), Y3, Y0
+	VMOVUPS     Y0, 288(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Y0
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y0
+	VFMADD231PS winograd6Constants<>+832(SB), Y4, Y0
+	VFMADD231PS winograd6Constants<>+704(SB), Y6, Y0
+	VMOVUPS     Y0, 320(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Y0
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Y1
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y3, Y1, Y1
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Y3
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Y5
+	VADDPS      Y5, Y3, Y6
+	VSUBPS      Y5, Y3, Y3
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Y5
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y5
+	VFMADD231PS winograd6Constants<>+672(SB), Y4, Y5
+	VFMADD231PS winograd6Constants<>+736(SB), Y6, Y5
+	VMOVUPS     Y5, 512(R14)
+	VMULPS      winograd6Constants<>+640(SB), Y0, Y0
+	VFMADD231PS winograd6Constants<>+768(SB), Y1, Y0
+	VFMADD231PS winograd6Constants<>+800(SB), Y3, Y0
+	VMOVUPS     Y0, 544(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Y0
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y0
+	VFMADD231PS winograd6Constants<>+832(SB), Y4, Y0
+	VFMADD231PS winograd6Constants<>+704(SB), Y6, Y0
+	VMOVUPS     Y0, 576(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Y0
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Y1
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y3, Y1, Y1
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Y3
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Y5
+	VADDPS      Y5, Y3, Y6
+	VSUBPS      Y5, Y3, Y3
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Y5
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y5
+	VFMADD231PS winograd6Constants<>+672(SB), Y4, Y5
+	VFMADD231PS winograd6Constants<>+736(SB), Y6, Y5
+	VMOVUPS     Y5, 768(R14)
+	VMULPS      winograd6Constants<>+640(SB), Y0, Y0
+	VFMADD231PS winograd6Constants<>+768(SB), Y1, Y0
+	VFMADD231PS winograd6Constants<>+800(SB), Y3, Y0
+	VMOVUPS     Y0, 800(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Y0
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y0
+	VFMADD231PS winograd6Constants<>+832(SB), Y4, Y0
+	VFMADD231PS winograd6Constants<>+704(SB), Y6, Y0
+	VMOVUPS     Y0, 832(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Y0
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Y1
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y3, Y1, Y1
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Y3
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Y5
+	VADDPS      Y5, Y3, Y6
+	VSUBPS      Y5, Y3, Y3
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Y5
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y5
+	VFMADD231PS winograd6Constants<>+672(SB), Y4, Y5
+	VFMADD231PS winograd6Constants<>+736(SB), Y6, Y5
+	VMOVUPS     Y5, 1024(R14)
+	VMULPS      winograd6Constants<>+640(SB), Y0, Y0
+	VFMADD231PS winograd6Constants<>+768(SB), Y1, Y0
+	VFMADD231PS winograd6Constants<>+800(SB), Y3, Y0
+	VMOVUPS     Y0, 1056(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Y0
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y0
+	VFMADD231PS winograd6Constants<>+832(SB), Y4, Y0
+	VFMADD231PS winograd6Constants<>+704(SB), Y6, Y0
+	VMOVUPS     Y0, 1088(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Y0
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Y1
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y3, Y1, Y1
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Y3
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Y5
+	VADDPS      Y5, Y3, Y6
+	VSUBPS      Y5, Y3, Y3
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Y5
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y5
+	VFMADD231PS winograd6Constants<>+672(SB), Y4, Y5
+	VFMADD231PS winograd6Constants<>+736(SB), Y6, Y5
+	VMOVUPS     Y5, 1280(R14)
+	VMULPS      winograd6Constants<>+640(SB), Y0, Y0
+	VFMADD231PS winograd6Constants<>+768(SB), Y1, Y0
+	VFMADD231PS winograd6Constants<>+800(SB), Y3, Y0
+	VMOVUPS     Y0, 1312(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Y0
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y0
+	VFMADD231PS winograd6Constants<>+832(SB), Y4, Y0
+	VFMADD231PS winograd6Constants<>+704(SB), Y6, Y0
+	VMOVUPS     Y0, 1344(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Y0
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Y1
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y3, Y1, Y1
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Y3
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Y5
+	VADDPS      Y5, Y3, Y6
+	VSUBPS      Y5, Y3, Y3
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Y5
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y5
+	VFMADD231PS winograd6Constants<>+672(SB), Y4, Y5
+	VFMADD231PS winograd6Constants<>+736(SB), Y6, Y5
+	VMOVUPS     Y5, 1536(R14)
+	VMULPS      winograd6Constants<>+640(SB), Y0, Y0
+	VFMADD231PS winograd6Constants<>+768(SB), Y1, Y0
+	VFMADD231PS winograd6Constants<>+800(SB), Y3, Y0
+	VMOVUPS     Y0, 1568(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Y0
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y0
+	VFMADD231PS winograd6Constants<>+832(SB), Y4, Y0
+	VFMADD231PS winograd6Constants<>+704(SB), Y6, Y0
+	VMOVUPS     Y0, 1600(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Y0
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Y1
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y3, Y1, Y1
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Y3
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Y5
+	VADDPS      Y5, Y3, Y6
+	VSUBPS      Y5, Y3, Y3
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Y5
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y5
+	VFMADD231PS winograd6Constants<>+672(SB), Y4, Y5
+	VFMADD231PS winograd6Constants<>+736(SB), Y6, Y5
+	VMOVUPS     Y5, 1792(R14)
+	VMULPS      winograd6Constants<>+640(SB), Y0, Y0
+	VFMADD231PS winograd6Constants<>+768(SB), Y1, Y0
+	VFMADD231PS winograd6Constants<>+800(SB), Y3, Y0
+	VMOVUPS     Y0, 1824(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Y0
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y0
+	VFMADD231PS winograd6Constants<>+832(SB), Y4, Y0
+	VFMADD231PS winograd6Constants<>+704(SB), Y6, Y0
+	VMOVUPS     Y0, 1856(R14)
+	ADDQ        R13, AX
+	VMOVUPS     256(R14), Y0
+	VMOVUPS     512(R14), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     1024(R14), Y1
+	VMOVUPS     1280(R14), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y3, Y1, Y1
+	VMOVUPS     1536(R14), Y3
+	VMOVUPS     1792(R14), Y5
+	VADDPS      Y5, Y3, Y6
+	VSUBPS      Y5, Y3, Y3
+	VMOVUPS     (R14), Y5
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y5
+	VFMADD231PS winograd6Constants<>+672(SB), Y4, Y5
+	VFMADD231PS winograd6Constants<>+736(SB), Y6, Y5
+	IMUL3Q      $+0, DX, AX
+	VMOVUPS     Y5, (CX)(AX*1)
+	VMULPS      winograd6Constants<>+640(SB), Y0, Y0
+	VFMADD231PS winograd6Constants<>+768(SB), Y1, Y0
+	VFMADD231PS winograd6Constants<>+800(SB), Y3, Y0
+	IMUL3Q      $+3, DX, AX
+	VMOVUPS     Y0, (CX)(AX*1)
+	VMOVUPS     768(R14), Y0
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y0
+	VFMADD231PS winograd6Constants<>+832(SB), Y4, Y0
+	VFMADD231PS winograd6Constants<>+704(SB), Y6, Y0
+	IMUL3Q      $+6, DX, AX
+	VMOVUPS     Y0, (CX)(AX*1)
+	VMOVUPS     288(R14), Y0
+	VMOVUPS     544(R14), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     1056(R14), Y1
+	VMOVUPS     1312(R14), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y3, Y1, Y1
+	VMOVUPS     1568(R14), Y3
+	VMOVUPS     1824(R14), Y5
+	VADDPS      Y5, Y3, Y6
+	VSUBPS      Y5, Y3, Y3
+	VMOVUPS     32(R14), Y5
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y5
+	VFMADD231PS winograd6Constants<>+672(SB), Y4, Y5
+	VFMADD231PS winograd6Constants<>+736(SB), Y6, Y5
+	IMUL3Q      $+1, DX, AX
+	VMOVUPS     Y5, (CX)(AX*1)
+	VMULPS      winograd6Constants<>+640(SB), Y0, Y0
+	VFMADD231PS winograd6Constants<>+768(SB), Y1, Y0
+	VFMADD231PS winograd6Constants<>+800(SB), Y3, Y0
+	IMUL3Q      $+4, DX, AX
+	VMOVUPS     Y0, (CX)(AX*1)
+	VMOVUPS     800(R14), Y0
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y0
+	VFMADD231PS winograd6Constants<>+832(SB), Y4, Y0
+	VFMADD231PS winograd6Constants<>+704(SB), Y6, Y0
+	IMUL3Q      $+7, DX, AX
+	VMOVUPS     Y0, (CX)(AX*1)
+	VMOVUPS     320(R14), Y0
+	VMOVUPS     576(R14), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     1088(R14), Y1
+	VMOVUPS     1344(R14), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y3, Y1, Y1
+	VMOVUPS     1600(R14), Y3
+	VMOVUPS     1856(R14), Y5
+	VADDPS      Y5, Y3, Y6
+	VSUBPS      Y5, Y3, Y3
+	VMOVUPS     64(R14), Y5
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y5
+	VFMADD231PS winograd6Constants<>+672(SB), Y4, Y5
+	VFMADD231PS winograd6Constants<>+736(SB), Y6, Y5
+	IMUL3Q      $+2, DX, AX
+	VMOVUPS     Y5, (CX)(AX*1)
+	VMULPS      winograd6Constants<>+640(SB), Y0, Y0
+	VFMADD231PS winograd6Constants<>+768(SB), Y1, Y0
+	VFMADD231PS winograd6Constants<>+800(SB), Y3, Y0
+	IMUL3Q      $+5, DX, AX
+	VMOVUPS     Y0, (CX)(AX*1)
+	VMOVUPS     832(R14), Y0
+	VFMADD231PS winograd6Constants<>+640(SB), Y2, Y0
+	VFMADD231PS winograd6Constants<>+832(SB), Y4, Y0
+	VFMADD231PS winograd6Constants<>+704(SB), Y6, Y0
+	IMUL3Q      $+8, DX, AX
+	VMOVUPS     Y0, (CX)(AX*1)
 	ADDQ        BX, CX
 	ADDQ        DI, SI
 	DECQ        R8
 	JNE         loop
-	MOVQ        120(AX), AX
-	VMOVUPS     Y0, (AX)
 	VZEROUPPER
 	RET
 
@@ -13640,413 +13616,401 @@ TEXT ·wino6FilterGradientStreamAVX512(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), SI
 	MOVQ         96(AX), DI
 	MOVQ         72(AX), R8
-	MOVQ         88(AX), R10
-	IMUL3Q       $+3, R10, R11
-	IMUL3Q       $+5, R10, R12
-	IMUL3Q       $+7, R10, R13
-	IMUL3Q       $+8, R10, R14
-	LEAQ         1351(AX), R15
-	ANDQ         $-64, R15
-	MOVL         $0xbe638e39, R9
-	VPBROADCASTD R9, Z0
-	MOVL         $0x3c360b61, R9
-	VPBROADCASTD R9, Z1
-	MOVL         $0x3f360b61, R9
-	VPBROADCASTD R9, Z2
-	MOVL         $0x3cb60b61, R9
-	VPBROADCASTD R9, Z3
-	MOVL         $0x3eb60b61, R9
-	VPBROADCASTD R9, Z4
-	MOVL         $0x3d360b61, R9
-	VPBROADCASTD R9, Z5
-	MOVL         $0x3e360b61, R9
-	VPBROADCASTD R9, Z6
-	VPXORD       Z7, Z7, Z7
+	MOVQ         88(AX), R9
+	IMUL3Q       $+3, R9, R10
+	IMUL3Q       $+5, R9, R11
+	IMUL3Q       $+7, R9, R12
+	IMUL3Q       $+8, R9, R13
+	LEAQ         1343(AX), R14
+	ANDQ         $-64, R14
+	MOVL         $0xbe638e39, AX
+	VPBROADCASTD AX, Z0
+	MOVL         $0x3c360b61, AX
+	VPBROADCASTD AX, Z1
+	MOVL         $0x3f360b61, AX
+	VPBROADCASTD AX, Z2
+	MOVL         $0x3cb60b61, AX
+	VPBROADCASTD AX, Z3
+	MOVL         $0x3eb60b61, AX
+	VPBROADCASTD AX, Z4
+	MOVL         $0x3d360b61, AX
+	VPBROADCASTD AX, Z5
+	MOVL         $0x3e360b61, AX
+	VPBROADCASTD AX, Z6
 
 loop:
-	MOVQ        SI, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, (R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 64(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 128(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 512(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 576(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 640(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 1024(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 1088(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 1152(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 1536(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 1600(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 1664(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 2048(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 2112(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 2176(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 2560(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 2624(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 2688(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 3072(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 3136(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 3200(R15)
-	ADDQ        R14, R9
-	PREFETCHT0  256(R9)(R10*1)
-	VMOVUPS     (R9)(R10*1), Z8
-	PREFETCHT0  256(R9)(R10*2)
-	VMOVUPS     (R9)(R10*2), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	PREFETCHT0  256(R9)(R10*4)
-	VMOVUPS     (R9)(R10*4), Z9
-	PREFETCHT0  256(R9)(R12*1)
-	VMOVUPS     (R9)(R12*1), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	PREFETCHT0  256(R9)(R11*2)
-	VMOVUPS     (R9)(R11*2), Z11
-	PREFETCHT0  256(R9)(R13*1)
-	VMOVUPS     (R9)(R13*1), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	PREFETCHT0  256(R9)
-	VMOVUPS     (R9), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	VMOVUPS     Z13, 3584(R15)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	VMOVUPS     Z8, 3648(R15)
-	PREFETCHT0  256(R9)(R11*1)
-	VMOVUPS     (R9)(R11*1), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	VMOVUPS     Z8, 3712(R15)
-	ADDQ        R14, R9
-	VMOVUPS     512(R15), Z8
-	VMOVUPS     1024(R15), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	VMOVUPS     2048(R15), Z9
-	VMOVUPS     2560(R15), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	VMOVUPS     3072(R15), Z11
-	VMOVUPS     3584(R15), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	VMOVUPS     (R15), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	IMUL3Q      $+0, DX, R9
-	VFMADD231PS Z13, Z13, Z7
-	VMOVNTPS    Z13, (CX)(R9*1)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	IMUL3Q      $+3, DX, R9
-	VFMADD231PS Z8, Z8, Z7
-	VMOVNTPS    Z8, (CX)(R9*1)
-	VMOVUPS     1536(R15), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	IMUL3Q      $+6, DX, R9
-	VFMADD231PS Z8, Z8, Z7
-	VMOVNTPS    Z8, (CX)(R9*1)
-	VMOVUPS     576(R15), Z8
-	VMOVUPS     1088(R15), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	VMOVUPS     2112(R15), Z9
-	VMOVUPS     2624(R15), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	VMOVUPS     3136(R15), Z11
-	VMOVUPS     3648(R15), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	VMOVUPS     64(R15), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	IMUL3Q      $+1, DX, R9
-	VFMADD231PS Z13, Z13, Z7
-	VMOVNTPS    Z13, (CX)(R9*1)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	IMUL3Q      $+4, DX, R9
-	VFMADD231PS Z8, Z8, Z7
-	VMOVNTPS    Z8, (CX)(R9*1)
-	VMOVUPS     1600(R15), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	IMUL3Q      $+7, DX, R9
-	VFMADD231PS Z8, Z8, Z7
-	VMOVNTPS    Z8, (CX)(R9*1)
-	VMOVUPS     640(R15), Z8
-	VMOVUPS     1152(R15), Z9
-	VADDPS      Z9, Z8, Z10
-	VSUBPS      Z9, Z8, Z8
-	VMOVUPS     2176(R15), Z9
-	VMOVUPS     2688(R15), Z11
-	VADDPS      Z11, Z9, Z12
-	VSUBPS      Z11, Z9, Z9
-	VMOVUPS     3200(R15), Z11
-	VMOVUPS     3712(R15), Z13
-	VADDPS      Z13, Z11, Z14
-	VSUBPS      Z13, Z11, Z11
-	VMOVUPS     128(R15), Z13
-	VFMADD231PS Z0, Z10, Z13
-	VFMADD231PS Z1, Z12, Z13
-	VFMADD231PS Z2, Z14, Z13
-	IMUL3Q      $+2, DX, R9
-	VFMADD231PS Z13, Z13, Z7
-	VMOVNTPS    Z13, (CX)(R9*1)
-	VMULPS      Z0, Z8, Z8
-	VFMADD231PS Z3, Z9, Z8
-	VFMADD231PS Z4, Z11, Z8
-	IMUL3Q      $+5, DX, R9
-	VFMADD231PS Z8, Z8, Z7
-	VMOVNTPS    Z8, (CX)(R9*1)
-	VMOVUPS     1664(R15), Z8
-	VFMADD231PS Z0, Z10, Z8
-	VFMADD231PS Z5, Z12, Z8
-	VFMADD231PS Z6, Z14, Z8
-	IMUL3Q      $+8, DX, R9
-	VFMADD231PS Z8, Z8, Z7
-	VMOVNTPS    Z8, (CX)(R9*1)
+	MOVQ        SI, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, (R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 64(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 128(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 512(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 576(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 640(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 1024(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 1088(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 1152(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 1536(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 1600(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 1664(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 2048(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 2112(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 2176(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 2560(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 2624(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 2688(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 3072(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 3136(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 3200(R14)
+	ADDQ        R13, AX
+	PREFETCHT0  256(AX)(R9*1)
+	VMOVUPS     (AX)(R9*1), Z7
+	PREFETCHT0  256(AX)(R9*2)
+	VMOVUPS     (AX)(R9*2), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	PREFETCHT0  256(AX)(R9*4)
+	VMOVUPS     (AX)(R9*4), Z8
+	PREFETCHT0  256(AX)(R11*1)
+	VMOVUPS     (AX)(R11*1), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	PREFETCHT0  256(AX)(R10*2)
+	VMOVUPS     (AX)(R10*2), Z10
+	PREFETCHT0  256(AX)(R12*1)
+	VMOVUPS     (AX)(R12*1), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	PREFETCHT0  256(AX)
+	VMOVUPS     (AX), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	VMOVUPS     Z12, 3584(R14)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	VMOVUPS     Z7, 3648(R14)
+	PREFETCHT0  256(AX)(R10*1)
+	VMOVUPS     (AX)(R10*1), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	VMOVUPS     Z7, 3712(R14)
+	ADDQ        R13, AX
+	VMOVUPS     512(R14), Z7
+	VMOVUPS     1024(R14), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	VMOVUPS     2048(R14), Z8
+	VMOVUPS     2560(R14), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	VMOVUPS     3072(R14), Z10
+	VMOVUPS     3584(R14), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	VMOVUPS     (R14), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	IMUL3Q      $+0, DX, AX
+	VMOVNTPS    Z12, (CX)(AX*1)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	IMUL3Q      $+3, DX, AX
+	VMOVNTPS    Z7, (CX)(AX*1)
+	VMOVUPS     1536(R14), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	IMUL3Q      $+6, DX, AX
+	VMOVNTPS    Z7, (CX)(AX*1)
+	VMOVUPS     576(R14), Z7
+	VMOVUPS     1088(R14), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	VMOVUPS     2112(R14), Z8
+	VMOVUPS     2624(R14), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	VMOVUPS     3136(R14), Z10
+	VMOVUPS     3648(R14), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	VMOVUPS     64(R14), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	IMUL3Q      $+1, DX, AX
+	VMOVNTPS    Z12, (CX)(AX*1)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	IMUL3Q      $+4, DX, AX
+	VMOVNTPS    Z7, (CX)(AX*1)
+	VMOVUPS     1600(R14), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	IMUL3Q      $+7, DX, AX
+	VMOVNTPS    Z7, (CX)(AX*1)
+	VMOVUPS     640(R14), Z7
+	VMOVUPS     1152(R14), Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	VMOVUPS     2176(R14), Z8
+	VMOVUPS     2688(R14), Z10
+	VADDPS      Z10, Z8, Z11
+	VSUBPS      Z10, Z8, Z8
+	VMOVUPS     3200(R14), Z10
+	VMOVUPS     3712(R14), Z12
+	VADDPS      Z12, Z10, Z13
+	VSUBPS      Z12, Z10, Z10
+	VMOVUPS     128(R14), Z12
+	VFMADD231PS Z0, Z9, Z12
+	VFMADD231PS Z1, Z11, Z12
+	VFMADD231PS Z2, Z13, Z12
+	IMUL3Q      $+2, DX, AX
+	VMOVNTPS    Z12, (CX)(AX*1)
+	VMULPS      Z0, Z7, Z7
+	VFMADD231PS Z3, Z8, Z7
+	VFMADD231PS Z4, Z10, Z7
+	IMUL3Q      $+5, DX, AX
+	VMOVNTPS    Z7, (CX)(AX*1)
+	VMOVUPS     1664(R14), Z7
+	VFMADD231PS Z0, Z9, Z7
+	VFMADD231PS Z5, Z11, Z7
+	VFMADD231PS Z6, Z13, Z7
+	IMUL3Q      $+8, DX, AX
+	VMOVNTPS    Z7, (CX)(AX*1)
 	ADDQ        BX, CX
 	ADDQ        DI, SI
 	DECQ        R8
 	JNE         loop
-	MOVQ        120(AX), AX
-	VMOVUPS     Z7, (AX)
 	SFENCE
 	VZEROUPPER
 	RET

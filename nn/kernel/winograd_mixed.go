@@ -117,11 +117,10 @@ func mixedFilter(side int, f func(g line) line) func(t *byte) {
 	}
 }
 
-// mixedFilterGradient is the transpose of mixedFilter, with f that of one dimension, and the squares of its results.
+// mixedFilterGradient is the transpose of mixedFilter, with f that of one dimension.
 func mixedFilterGradient(side int, f func(u line) line) func(t *byte) {
 	return func(t *byte) {
 		p := (*patch)(unsafe.Pointer(t))
-		*p.squares = 0
 		for c := uintptr(0); c < uintptr(p.count); c++ {
 			var m [9]line
 			for i := range side * side {
@@ -129,9 +128,7 @@ func mixedFilterGradient(side int, f func(u line) line) func(t *byte) {
 			}
 			r := both(&m, side, 3, f, f)
 			for i := range 9 {
-				v := r[i/3][i%3]
-				*move(p.image, c*p.pixel+uintptr(i)*p.row) = v
-				*p.squares += float32(v * v)
+				*move(p.image, c*p.pixel+uintptr(i)*p.row) = r[i/3][i%3]
 			}
 		}
 	}

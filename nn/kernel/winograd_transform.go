@@ -31,8 +31,6 @@ type patch struct {
 	init  *float32 // winoOutput: what every pixel starts from
 	next  uintptr  // bytes from the pixels to those of the patch after this one, which are fetched; 0 if there is none
 
-	squares *float32 // filterGradient, but behind an upsampling: a vector of the sums of the squares of what it writes
-
 	pixels    [81]uintptr // the transforms' own
 	addPixels [64]uintptr
 	temp      [81*16 + 16]float32
@@ -246,7 +244,6 @@ func genericWinoFilter(t *byte) {
 
 func genericWinoFilterGradient(t *byte) {
 	p := (*patch)(unsafe.Pointer(t))
-	*p.squares = 0
 	for c := uintptr(0); c < uintptr(p.count); c++ {
 		var half [3][6]float32
 		for j := 0; j < 6; j++ {
@@ -262,7 +259,6 @@ func genericWinoFilterGradient(t *byte) {
 		for i := range half {
 			for _, v := range winoFilterGradientRow(&half[i]) {
 				*move(p.image, at) = v
-				*p.squares += float32(v * v)
 				at += p.row
 			}
 		}

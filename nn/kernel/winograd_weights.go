@@ -30,10 +30,10 @@ type winogradWeights struct {
 
 	shared *sharedPatches // of all blocks, or nil: each block transforms its own
 
-	dw, squares, x, dy, images []float32
-	mem                        Scratch
-	part                       func(worker, i int)
-	sumTap                     func(i int)
+	dw, x, dy, images []float32
+	mem               Scratch
+	part              func(worker, i int)
+	sumTap            func(i int)
 }
 
 func newWinogradWeights(s ConvShape, workers int, is *isa) *winogradWeights {
@@ -125,9 +125,9 @@ func (g *winogradWeights) scratch() ScratchSize {
 	return n
 }
 
-// run overwrites dw, and squares, dtemb and db when they are not nil.
-func (g *winogradWeights) run(dw, squares, db, dtemb, x, dy []float32, scratch Scratch) {
-	g.dw, g.squares, g.x, g.dy, g.images = dw, squares, x, dy, nil
+// run overwrites dw, and dtemb and db when they are not nil.
+func (g *winogradWeights) run(dw, db, dtemb, x, dy []float32, scratch Scratch) {
+	g.dw, g.x, g.dy, g.images = dw, x, dy, nil
 	images := g.s.N * g.s.K
 	if db != nil || dtemb != nil {
 		g.images = scratch.Take(len(g.phases) * images)
@@ -376,11 +376,7 @@ func (b *weightsBlock) store(dw []float32) {
 	if f := b.transforms.filterGradientStream; f != nil && len(dw) >= farFilter && s.K%16 == 0 && uintptr(unsafe.Pointer(&dw[0]))%64 == 0 {
 		transform = f
 	}
-	rows := b.c1 - b.c0 // input channels at a time
-	if len(b.squares) > 0 {
-		rows = squaredChannels
-	}
-	p.squares, p.plane, p.step = &b.tail[0], uintptr(4*b.dPlane()), 4*panelWidth
+	p.plane, p.step = uintptr(4*b.dPlane()), 4*panelWidth
 	for k := b.k0; k < b.k1; k += b.mul.lanes {
 		d := b.d[(k-b.k0)&^(panelWidth-1)*b.chans+(k-b.k0)%panelWidth:]
 		if left := b.k1 - k; left < b.mul.lanes {
@@ -388,13 +384,8 @@ func (b *weightsBlock) store(dw []float32) {
 			continue
 		}
 		p.row, p.pixel = uintptr(4*s.C*s.K), uintptr(4*s.K)
-		for c := b.c0; c < b.c1; c += rows {
-			p.count, p.data, p.image = min(rows, b.c1-c), &d[(c-b.c0)*panelWidth], &dw[c*s.K+k]
-			if len(b.squares) > 0 {
-				p.squares = &b.squares[c/squaredChannels*s.K+k]
-			}
-			p.call(transform)
-		}
+		p.count, p.data, p.image = b.c1-b.c0, &d[0], &dw[b.c0*s.K+k]
+		p.call(transform)
 	}
 	p.view = there
 }
@@ -410,16 +401,4 @@ func (b *weightsBlock) storeSome(dw, d []float32, k int) {
 			copy(dw[(tap*s.C+c)*s.K+k:][:b.k1-k], b.v[(tap*b.chans+c-b.c0)*16:])
 		}
 	}
-}
-
-// squaredChannels is how many input channels have one sum of the gradient's squares, for each output channel and all taps: no more
-// than any number of threads leaves together.
-const squaredChannels = 16
-
-// squaresLen is the number of these sums, 0 where the gradient does not come to its place from a vector's registers.
-func (g *winogradWeights) squaresLen() int {
-	if len(g.phases) > 1 || g.pieces.count > 1 || g.s.K%16 != 0 {
-		return 0
-	}
-	return (g.s.C + squaredChannels - 1) / squaredChannels * g.s.K
 }

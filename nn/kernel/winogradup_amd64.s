@@ -29,7 +29,7 @@ TEXT ·winoUpInput2x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -48,7 +48,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -83,7 +83,7 @@ found:
 	MOVQ         88(AX), SI
 	IMUL3Q       $+3, SI, DX
 	IMUL3Q       $+5, SI, DI
-	LEAQ         1351(AX), R8
+	LEAQ         1343(AX), R8
 	ANDQ         $-64, R8
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -100,13 +100,13 @@ loop:
 	MOVQ    $+3, R11
 
 columns:
-	MOVQ       152(R10), R12
+	MOVQ       144(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Z2
-	MOVQ       176(R10), R12
+	MOVQ       168(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Z3
-	MOVQ       128(R10), R12
+	MOVQ       120(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Z4
 	VSUBPS     Z2, Z4, Z4
@@ -173,7 +173,7 @@ TEXT ·winoUpOutput2x2AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -187,7 +187,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+2, DX
 
 insideAddRow:
@@ -204,7 +204,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -245,7 +245,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+5, R8, R9
 	IMUL3Q $+3, R9, DX
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -281,12 +281,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R13
+	MOVQ       768(BX), R13
 	PREFETCHT0 (R13)(R11*1)
 	VADDPS     (R13)(DX*1), Z1, Z1
 
 store0:
-	MOVQ       128(BX), R13
+	MOVQ       120(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS    Z1, (R13)(DX*1)
 	VMOVUPS    128(R12), Z1
@@ -294,12 +294,12 @@ store0:
 	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R13
+	MOVQ       776(BX), R13
 	PREFETCHT0 (R13)(R11*1)
 	VADDPS     (R13)(DX*1), Z0, Z0
 
 store1:
-	MOVQ    136(BX), R13
+	MOVQ    128(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS Z0, (R13)(DX*1)
 	ADDQ    $+16, BX
@@ -338,7 +338,7 @@ TEXT ·winoUpGradient2x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -355,7 +355,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -384,7 +384,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DX
 	IMUL3Q $+5, SI, DI
-	LEAQ   1351(AX), R8
+	LEAQ   1343(AX), R8
 	ANDQ   $-64, R8
 	XORQ   DX, DX
 
@@ -397,10 +397,10 @@ loop:
 	MOVQ    $+2, R11
 
 columns:
-	MOVQ       128(R10), R12
+	MOVQ       120(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Z0
-	MOVQ       144(R10), R12
+	MOVQ       136(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Z1
 	VMOVUPS    Z0, (R9)
@@ -458,7 +458,7 @@ TEXT ·winoUpInput2x3AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+3, R9
 
 insideRow:
@@ -479,7 +479,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -520,7 +520,7 @@ found:
 	MOVQ         88(AX), SI
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -541,13 +541,13 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ       160(R11), R13
+	MOVQ       152(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z4
-	MOVQ       192(R11), R13
+	MOVQ       184(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z5
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z6
 	VSUBPS     Z4, Z6, Z6
@@ -619,7 +619,7 @@ TEXT ·winoUpOutput2x3AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -635,7 +635,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+2, DX
 
 insideAddRow:
@@ -654,7 +654,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -706,7 +706,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+5, R8, R9
 	IMUL3Q $+3, R9, DX
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -745,23 +745,23 @@ rows:
 	VADDPS     (DI)(DX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R13
+	MOVQ       768(BX), R13
 	PREFETCHT0 (R13)(R11*1)
 	VADDPS     (R13)(DX*1), Z1, Z1
 
 store0:
-	MOVQ       128(BX), R13
+	MOVQ       120(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS    Z1, (R13)(DX*1)
 	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R13
+	MOVQ       776(BX), R13
 	PREFETCHT0 (R13)(R11*1)
 	VADDPS     (R13)(DX*1), Z0, Z0
 
 store1:
-	MOVQ       136(BX), R13
+	MOVQ       128(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS    Z0, (R13)(DX*1)
 	VMOVUPS    128(R12), Z0
@@ -769,12 +769,12 @@ store1:
 	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       792(BX), R13
+	MOVQ       784(BX), R13
 	PREFETCHT0 (R13)(R11*1)
 	VADDPS     (R13)(DX*1), Z0, Z0
 
 store2:
-	MOVQ    144(BX), R13
+	MOVQ    136(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS Z0, (R13)(DX*1)
 	ADDQ    $+24, BX
@@ -813,7 +813,7 @@ TEXT ·winoUpGradient2x3AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -832,7 +832,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -867,7 +867,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -880,10 +880,10 @@ loop:
 	MOVQ    $+3, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z0
-	MOVQ       152(R11), R13
+	MOVQ       144(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z1
 	VMOVUPS    Z0, (R10)
@@ -945,7 +945,7 @@ TEXT ·winoUpInput2x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+3, R9
 
 insideRow:
@@ -968,7 +968,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -1015,7 +1015,7 @@ found:
 	MOVQ         88(AX), SI
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -1032,13 +1032,13 @@ loop:
 	MOVQ    $+5, R12
 
 columns:
-	MOVQ       168(R11), R13
+	MOVQ       160(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z2
-	MOVQ       208(R11), R13
+	MOVQ       200(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z3
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z4
 	VSUBPS     Z2, Z4, Z4
@@ -1116,7 +1116,7 @@ TEXT ·winoUpOutput2x4AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R10
 
 insideRow:
@@ -1134,7 +1134,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+2, DI
 
 insideAddRow:
@@ -1155,7 +1155,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -1218,7 +1218,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+5, R8, R9
 	IMUL3Q       $+3, R9, DX
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -1265,12 +1265,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R13
+	MOVQ       768(BX), R13
 	PREFETCHT0 (R13)(R11*1)
 	VADDPS     (R13)(DX*1), Z6, Z6
 
 store0:
-	MOVQ        128(BX), R13
+	MOVQ        120(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS     Z6, (R13)(DX*1)
 	VMOVAPS     Z3, Z6
@@ -1278,24 +1278,24 @@ store0:
 	VADDPS      (DI)(DX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R13
+	MOVQ        776(BX), R13
 	PREFETCHT0  (R13)(R11*1)
 	VADDPS      (R13)(DX*1), Z6, Z6
 
 store1:
-	MOVQ        136(BX), R13
+	MOVQ        128(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS     Z6, (R13)(DX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (DI)(DX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R13
+	MOVQ        784(BX), R13
 	PREFETCHT0  (R13)(R11*1)
 	VADDPS      (R13)(DX*1), Z5, Z5
 
 store2:
-	MOVQ        144(BX), R13
+	MOVQ        136(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS     Z5, (R13)(DX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -1304,12 +1304,12 @@ store2:
 	VADDPS      (DI)(DX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R13
+	MOVQ        792(BX), R13
 	PREFETCHT0  (R13)(R11*1)
 	VADDPS      (R13)(DX*1), Z3, Z3
 
 store3:
-	MOVQ    152(BX), R13
+	MOVQ    144(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS Z3, (R13)(DX*1)
 	ADDQ    $+32, BX
@@ -1348,7 +1348,7 @@ TEXT ·winoUpGradient2x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R9
 
 insideRow:
@@ -1369,7 +1369,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -1410,7 +1410,7 @@ found:
 	MOVQ         88(AX), SI
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -1429,10 +1429,10 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z2
-	MOVQ       160(R11), R13
+	MOVQ       152(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z3
 	VMOVUPS    Z2, (R10)
@@ -1500,7 +1500,7 @@ TEXT ·winoUpInput3x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -1519,7 +1519,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -1554,7 +1554,7 @@ found:
 	MOVQ         88(AX), SI
 	IMUL3Q       $+3, SI, DX
 	IMUL3Q       $+5, SI, DI
-	LEAQ         1351(AX), R8
+	LEAQ         1343(AX), R8
 	ANDQ         $-64, R8
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -1575,13 +1575,13 @@ loop:
 	MOVQ    $+3, R11
 
 columns:
-	MOVQ       152(R10), R12
+	MOVQ       144(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Z4
-	MOVQ       176(R10), R12
+	MOVQ       168(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Z5
-	MOVQ       128(R10), R12
+	MOVQ       120(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Z6
 	VSUBPS     Z5, Z6, Z6
@@ -1590,7 +1590,7 @@ columns:
 	VADDPS     Z5, Z4, Z6
 	VMULPS     Z1, Z6, Z6
 	VMOVUPS    Z6, 320(R9)
-	MOVQ       200(R10), R12
+	MOVQ       192(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Z6
 	VSUBPS     Z4, Z6, Z6
@@ -1655,7 +1655,7 @@ TEXT ·winoUpOutput3x2AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -1669,7 +1669,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+3, DX
 
 insideAddRow:
@@ -1686,7 +1686,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+3, R14
 
 borderRow:
@@ -1727,7 +1727,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+5, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -1767,12 +1767,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z1, Z1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Z1, (R14)(DX*1)
 	VMOVUPS    128(R13), Z1
@@ -1780,12 +1780,12 @@ store0:
 	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z0, Z0
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z0, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -1824,7 +1824,7 @@ TEXT ·winoUpGradient3x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -1841,7 +1841,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -1870,7 +1870,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DX
 	IMUL3Q $+5, SI, DI
-	LEAQ   1351(AX), R8
+	LEAQ   1343(AX), R8
 	ANDQ   $-64, R8
 	XORQ   DX, DX
 
@@ -1883,14 +1883,14 @@ loop:
 	MOVQ    $+2, R11
 
 columns:
-	MOVQ       128(R10), R12
+	MOVQ       120(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Z0
-	MOVQ       144(R10), R12
+	MOVQ       136(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Z1
 	VMOVUPS    Z0, (R9)
-	MOVQ       160(R10), R12
+	MOVQ       152(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Z2
 	VMOVUPS    Z2, 640(R9)
@@ -1950,7 +1950,7 @@ TEXT ·winoUpInput3x3AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -1971,7 +1971,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -2012,7 +2012,7 @@ found:
 	MOVQ         88(AX), SI
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2031,13 +2031,13 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ       160(R11), R13
+	MOVQ       152(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z3
-	MOVQ       192(R11), R13
+	MOVQ       184(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z4
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z5
 	VSUBPS     Z4, Z5, Z5
@@ -2046,7 +2046,7 @@ columns:
 	VADDPS     Z4, Z3, Z5
 	VMULPS     Z1, Z5, Z5
 	VMOVUPS    Z5, 320(R10)
-	MOVQ       224(R11), R13
+	MOVQ       216(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z5
 	VSUBPS     Z3, Z5, Z5
@@ -2116,7 +2116,7 @@ TEXT ·winoUpOutput3x3AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -2132,7 +2132,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+3, DX
 
 insideAddRow:
@@ -2151,7 +2151,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+3, R14
 
 borderRow:
@@ -2203,7 +2203,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+5, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -2246,23 +2246,23 @@ rows:
 	VADDPS     (DI)(DX*1), Z1, Z1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z1, Z1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Z1, (R14)(DX*1)
 	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z0, Z0
 
 store1:
-	MOVQ       136(BX), R14
+	MOVQ       128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Z0, (R14)(DX*1)
 	VMOVUPS    128(R13), Z0
@@ -2270,12 +2270,12 @@ store1:
 	VADDPS     (DI)(DX*1), Z0, Z0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       792(BX), R14
+	MOVQ       784(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z0, Z0
 
 store2:
-	MOVQ    144(BX), R14
+	MOVQ    136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z0, (R14)(DX*1)
 	ADDQ    $+24, BX
@@ -2314,7 +2314,7 @@ TEXT ·winoUpGradient3x3AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -2333,7 +2333,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -2368,7 +2368,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -2381,14 +2381,14 @@ loop:
 	MOVQ    $+3, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z0
-	MOVQ       152(R11), R13
+	MOVQ       144(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z1
 	VMOVUPS    Z0, (R10)
-	MOVQ       176(R11), R13
+	MOVQ       168(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z2
 	VMOVUPS    Z2, 640(R10)
@@ -2452,7 +2452,7 @@ TEXT ·winoUpInput3x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -2475,7 +2475,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -2522,7 +2522,7 @@ found:
 	MOVQ         88(AX), SI
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2541,13 +2541,13 @@ loop:
 	MOVQ    $+5, R12
 
 columns:
-	MOVQ       168(R11), R13
+	MOVQ       160(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z3
-	MOVQ       208(R11), R13
+	MOVQ       200(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z4
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z5
 	VSUBPS     Z4, Z5, Z5
@@ -2556,7 +2556,7 @@ columns:
 	VADDPS     Z4, Z3, Z5
 	VMULPS     Z1, Z5, Z5
 	VMOVUPS    Z5, 320(R10)
-	MOVQ       248(R11), R13
+	MOVQ       240(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z5
 	VSUBPS     Z3, Z5, Z5
@@ -2632,7 +2632,7 @@ TEXT ·winoUpOutput3x4AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+3, R10
 
 insideRow:
@@ -2650,7 +2650,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+3, DI
 
 insideAddRow:
@@ -2671,7 +2671,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+3, R14
 
 borderRow:
@@ -2734,7 +2734,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+5, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2785,12 +2785,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z6, Z6
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z6, (R14)(DX*1)
 	VMOVAPS     Z3, Z6
@@ -2798,24 +2798,24 @@ store0:
 	VADDPS      (DI)(DX*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z6, Z6
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z6, (R14)(DX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (DI)(DX*1), Z5, Z5
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z5, Z5
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Z5, (R14)(DX*1)
 	VFMADD231PS Z2, Z4, Z3
@@ -2824,12 +2824,12 @@ store2:
 	VADDPS      (DI)(DX*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Z3, Z3
 
 store3:
-	MOVQ    152(BX), R14
+	MOVQ    144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z3, (R14)(DX*1)
 	ADDQ    $+32, BX
@@ -2868,7 +2868,7 @@ TEXT ·winoUpGradient3x4AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+3, R9
 
 insideRow:
@@ -2889,7 +2889,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -2930,7 +2930,7 @@ found:
 	MOVQ         88(AX), SI
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -2949,14 +2949,14 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z2
-	MOVQ       160(R11), R13
+	MOVQ       152(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z3
 	VMOVUPS    Z2, (R10)
-	MOVQ       192(R11), R13
+	MOVQ       184(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Z4
 	VMOVUPS    Z4, 640(R10)
@@ -3026,7 +3026,7 @@ TEXT ·winoUpInput4x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+5, DX
 
 insideRow:
@@ -3045,7 +3045,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+5, R13
 
 borderRow:
@@ -3080,7 +3080,7 @@ found:
 	MOVQ         88(AX), SI
 	IMUL3Q       $+3, SI, DX
 	IMUL3Q       $+5, SI, DI
-	LEAQ         1351(AX), R8
+	LEAQ         1343(AX), R8
 	ANDQ         $-64, R8
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3097,24 +3097,24 @@ loop:
 	MOVQ    $+3, R11
 
 columns:
-	MOVQ         152(R10), R12
+	MOVQ         144(R10), R12
 	PREFETCHT0   (R12)(BX*1)
 	VMOVUPS      (R12)(DX*1), Z2
-	MOVQ         176(R10), R12
+	MOVQ         168(R10), R12
 	PREFETCHT0   (R12)(BX*1)
 	VMOVUPS      (R12)(DX*1), Z3
-	MOVQ         200(R10), R12
+	MOVQ         192(R10), R12
 	PREFETCHT0   (R12)(BX*1)
 	VMOVUPS      (R12)(DX*1), Z4
 	VSUBPS       Z2, Z4, Z5
 	VSUBPS       Z3, Z4, Z4
-	MOVQ         224(R10), R12
+	MOVQ         216(R10), R12
 	PREFETCHT0   (R12)(BX*1)
 	VMOVUPS      (R12)(DX*1), Z6
 	VSUBPS       Z3, Z6, Z6
 	VFNMADD231PS Z0, Z5, Z6
 	VMOVUPS      Z6, 640(R9)
-	MOVQ         128(R10), R12
+	MOVQ         120(R10), R12
 	PREFETCHT0   (R12)(BX*1)
 	VMOVUPS      (R12)(DX*1), Z6
 	VSUBPS       Z3, Z6, Z6
@@ -3185,7 +3185,7 @@ TEXT ·winoUpOutput4x2AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -3199,7 +3199,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+4, DX
 
 insideAddRow:
@@ -3216,7 +3216,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -3257,7 +3257,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+5, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3310,12 +3310,12 @@ rows:
 	VADDPS     (DI)(DX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z4, Z4
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Z4, (R14)(DX*1)
 	VMOVUPS    128(R13), Z4
@@ -3323,12 +3323,12 @@ store0:
 	VADDPS     (DI)(DX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z3, Z3
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z3, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -3367,7 +3367,7 @@ TEXT ·winoUpGradient4x2AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -3384,7 +3384,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -3413,7 +3413,7 @@ found:
 	MOVQ         88(AX), SI
 	IMUL3Q       $+3, SI, DX
 	IMUL3Q       $+5, SI, DI
-	LEAQ         1351(AX), R8
+	LEAQ         1343(AX), R8
 	ANDQ         $-64, R8
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3432,17 +3432,17 @@ loop:
 	MOVQ    $+2, R11
 
 columns:
-	MOVQ        128(R10), R12
+	MOVQ        120(R10), R12
 	PREFETCHT0  (R12)(BX*1)
 	VMOVUPS     (R12)(DX*1), Z2
-	MOVQ        144(R10), R12
+	MOVQ        136(R10), R12
 	PREFETCHT0  (R12)(BX*1)
 	VMOVUPS     (R12)(DX*1), Z3
 	VMOVUPS     Z2, (R9)
-	MOVQ        160(R10), R12
+	MOVQ        152(R10), R12
 	PREFETCHT0  (R12)(BX*1)
 	VMOVUPS     (R12)(DX*1), Z4
-	MOVQ        176(R10), R12
+	MOVQ        168(R10), R12
 	PREFETCHT0  (R12)(BX*1)
 	VMOVUPS     (R12)(DX*1), Z5
 	VMOVUPS     Z5, 640(R9)
@@ -3507,7 +3507,7 @@ TEXT ·winoUpInput4x3AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+5, R9
 
 insideRow:
@@ -3528,7 +3528,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+5, R13
 
 borderRow:
@@ -3569,7 +3569,7 @@ found:
 	MOVQ         88(AX), SI
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3588,24 +3588,24 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ         160(R11), R13
+	MOVQ         152(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z3
-	MOVQ         192(R11), R13
+	MOVQ         184(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z4
-	MOVQ         224(R11), R13
+	MOVQ         216(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z5
 	VSUBPS       Z3, Z5, Z6
 	VSUBPS       Z4, Z5, Z5
-	MOVQ         256(R11), R13
+	MOVQ         248(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z7
 	VSUBPS       Z4, Z7, Z7
 	VFNMADD231PS Z0, Z6, Z7
 	VMOVUPS      Z7, 640(R10)
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Z7
 	VSUBPS       Z4, Z7, Z7
@@ -3681,7 +3681,7 @@ TEXT ·winoUpOutput4x3AVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -3697,7 +3697,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+4, DX
 
 insideAddRow:
@@ -3716,7 +3716,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -3768,7 +3768,7 @@ found:
 	MOVQ         88(AX), R8
 	IMUL3Q       $+5, R8, R9
 	IMUL3Q       $+3, R9, R10
-	LEAQ         1351(AX), R11
+	LEAQ         1343(AX), R11
 	ANDQ         $-64, R11
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3824,23 +3824,23 @@ rows:
 	VADDPS     (DI)(DX*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z4, Z4
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Z4, (R14)(DX*1)
 	VADDPS     (DI)(DX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z3, Z3
 
 store1:
-	MOVQ       136(BX), R14
+	MOVQ       128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Z3, (R14)(DX*1)
 	VMOVUPS    128(R13), Z3
@@ -3848,12 +3848,12 @@ store1:
 	VADDPS     (DI)(DX*1), Z3, Z3
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       792(BX), R14
+	MOVQ       784(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Z3, Z3
 
 store2:
-	MOVQ    144(BX), R14
+	MOVQ    136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Z3, (R14)(DX*1)
 	ADDQ    $+24, BX
@@ -3892,7 +3892,7 @@ TEXT ·winoUpGradient4x3AVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -3911,7 +3911,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -3946,7 +3946,7 @@ found:
 	MOVQ         88(AX), SI
 	IMUL3Q       $+3, SI, DI
 	IMUL3Q       $+5, SI, R8
-	LEAQ         1351(AX), R9
+	LEAQ         1343(AX), R9
 	ANDQ         $-64, R9
 	MOVL         $0x40000000, DX
 	VPBROADCASTD DX, Z0
@@ -3965,17 +3965,17 @@ loop:
 	MOVQ    $+3, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z2
-	MOVQ        152(R11), R13
+	MOVQ        144(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z3
 	VMOVUPS     Z2, (R10)
-	MOVQ        176(R11), R13
+	MOVQ        168(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z4
-	MOVQ        200(R11), R13
+	MOVQ        192(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Z5
 	VMOVUPS     Z5, 640(R10)
@@ -4044,7 +4044,7 @@ TEXT ·winoUpInputAVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+5, R9
 
 insideRow:
@@ -4067,7 +4067,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+5, R13
 
 borderRow:
@@ -4123,21 +4123,21 @@ loop:
 	LEAQ         64(SI), DI
 	CMPQ         BX, $+1
 	CMOVQEQ      112(AX), DI
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
-	MOVQ         128(AX), R11
+	MOVQ         120(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z1
-	MOVQ         168(AX), R11
+	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z2
-	MOVQ         208(AX), R11
+	MOVQ         200(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z3
-	MOVQ         248(AX), R11
+	MOVQ         240(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z4
-	MOVQ         288(AX), R11
+	MOVQ         280(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z5
 	VSUBPS       Z2, Z4, Z6
@@ -4152,19 +4152,19 @@ loop:
 	VFNMADD231PS Z2, Z0, Z4
 	VSUBPS       Z3, Z2, Z2
 	VFMADD231PS  Z2, Z0, Z1
-	MOVQ         136(AX), R11
+	MOVQ         128(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z2
-	MOVQ         176(AX), R11
+	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z3
-	MOVQ         216(AX), R11
+	MOVQ         208(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z7
-	MOVQ         256(AX), R11
+	MOVQ         248(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z8
-	MOVQ         296(AX), R11
+	MOVQ         288(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z9
 	VSUBPS       Z3, Z8, Z10
@@ -4179,19 +4179,19 @@ loop:
 	VFNMADD231PS Z3, Z0, Z8
 	VSUBPS       Z7, Z3, Z3
 	VFMADD231PS  Z3, Z0, Z2
-	MOVQ         144(AX), R11
+	MOVQ         136(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z3
-	MOVQ         184(AX), R11
+	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z7
-	MOVQ         224(AX), R11
+	MOVQ         216(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z11
-	MOVQ         264(AX), R11
+	MOVQ         256(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z12
-	MOVQ         304(AX), R11
+	MOVQ         296(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z13
 	VSUBPS       Z7, Z12, Z14
@@ -4206,19 +4206,19 @@ loop:
 	VFNMADD231PS Z7, Z0, Z12
 	VSUBPS       Z11, Z7, Z7
 	VFMADD231PS  Z7, Z0, Z3
-	MOVQ         152(AX), R11
+	MOVQ         144(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z7
-	MOVQ         192(AX), R11
+	MOVQ         184(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z11
-	MOVQ         232(AX), R11
+	MOVQ         224(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z15
-	MOVQ         272(AX), R11
+	MOVQ         264(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z16
-	MOVQ         312(AX), R11
+	MOVQ         304(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z17
 	VSUBPS       Z11, Z16, Z18
@@ -4233,19 +4233,19 @@ loop:
 	VFNMADD231PS Z11, Z0, Z16
 	VSUBPS       Z15, Z11, Z11
 	VFMADD231PS  Z11, Z0, Z7
-	MOVQ         160(AX), R11
+	MOVQ         152(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z11
-	MOVQ         200(AX), R11
+	MOVQ         192(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z15
-	MOVQ         240(AX), R11
+	MOVQ         232(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z19
-	MOVQ         280(AX), R11
+	MOVQ         272(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z20
-	MOVQ         320(AX), R11
+	MOVQ         312(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Z21
 	VSUBPS       Z15, Z20, Z22
@@ -4384,7 +4384,7 @@ TEXT ·winoUpOutputAVX512(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R10
 
 insideRow:
@@ -4402,7 +4402,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+4, DI
 
 insideAddRow:
@@ -4423,7 +4423,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -4605,12 +4605,12 @@ loop:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        776(AX), R10
+	MOVQ        768(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store0:
-	MOVQ        128(AX), R10
+	MOVQ        120(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Z3, (R10)(SI*1)
 	VMOVAPS     Z5, Z3
@@ -4618,24 +4618,24 @@ store0:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(AX), R10
+	MOVQ        776(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store1:
-	MOVQ        136(AX), R10
+	MOVQ        128(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z17, Z1, Z21
 	VADDPS      (DI)(SI*1), Z21, Z21
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(AX), R10
+	MOVQ        784(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z21, Z21
 
 store2:
-	MOVQ        144(AX), R10
+	MOVQ        136(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Z21, (R10)(SI*1)
 	VFMADD231PS Z17, Z2, Z5
@@ -4643,12 +4643,12 @@ store2:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(AX), R10
+	MOVQ        792(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store3:
-	MOVQ       152(AX), R10
+	MOVQ       144(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS    Z3, (R10)(SI*1)
 	VADDPS     Z18, Z10, Z3
@@ -4658,12 +4658,12 @@ store3:
 	VADDPS     (DI)(SI*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       808(AX), R10
+	MOVQ       800(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Z6, Z6
 
 store4:
-	MOVQ        160(AX), R10
+	MOVQ        152(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Z6, (R10)(SI*1)
 	VMOVAPS     Z5, Z6
@@ -4671,24 +4671,24 @@ store4:
 	VADDPS      (DI)(SI*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        816(AX), R10
+	MOVQ        808(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z6, Z6
 
 store5:
-	MOVQ        168(AX), R10
+	MOVQ        160(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Z6, (R10)(SI*1)
 	VFMADD231PS Z22, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        824(AX), R10
+	MOVQ        816(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store6:
-	MOVQ        176(AX), R10
+	MOVQ        168(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z22, Z2, Z5
@@ -4696,12 +4696,12 @@ store6:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        832(AX), R10
+	MOVQ        824(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store7:
-	MOVQ       184(AX), R10
+	MOVQ       176(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS    Z3, (R10)(SI*1)
 	VADDPS     Z20, Z12, Z3
@@ -4711,12 +4711,12 @@ store7:
 	VADDPS     (DI)(SI*1), Z6, Z6
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       840(AX), R10
+	MOVQ       832(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Z6, Z6
 
 store8:
-	MOVQ        192(AX), R10
+	MOVQ        184(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Z6, (R10)(SI*1)
 	VMOVAPS     Z5, Z6
@@ -4724,24 +4724,24 @@ store8:
 	VADDPS      (DI)(SI*1), Z6, Z6
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        848(AX), R10
+	MOVQ        840(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z6, Z6
 
 store9:
-	MOVQ        200(AX), R10
+	MOVQ        192(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Z6, (R10)(SI*1)
 	VFMADD231PS Z24, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        856(AX), R10
+	MOVQ        848(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store10:
-	MOVQ        208(AX), R10
+	MOVQ        200(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z24, Z2, Z5
@@ -4749,12 +4749,12 @@ store10:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        864(AX), R10
+	MOVQ        856(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store11:
-	MOVQ       216(AX), R10
+	MOVQ       208(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS    Z3, (R10)(SI*1)
 	VADDPS     Z15, Z7, Z3
@@ -4764,12 +4764,12 @@ store11:
 	VADDPS     (DI)(SI*1), Z4, Z4
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       872(AX), R10
+	MOVQ       864(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Z4, Z4
 
 store12:
-	MOVQ        224(AX), R10
+	MOVQ        216(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Z4, (R10)(SI*1)
 	VMOVAPS     Z5, Z4
@@ -4777,24 +4777,24 @@ store12:
 	VADDPS      (DI)(SI*1), Z4, Z4
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        880(AX), R10
+	MOVQ        872(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z4, Z4
 
 store13:
-	MOVQ        232(AX), R10
+	MOVQ        224(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Z4, (R10)(SI*1)
 	VFMADD231PS Z19, Z1, Z3
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        888(AX), R10
+	MOVQ        880(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store14:
-	MOVQ        240(AX), R10
+	MOVQ        232(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Z3, (R10)(SI*1)
 	VFMADD231PS Z19, Z2, Z5
@@ -4802,12 +4802,12 @@ store14:
 	VADDPS      (DI)(SI*1), Z3, Z3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        896(AX), R10
+	MOVQ        888(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Z3, Z3
 
 store15:
-	MOVQ    248(AX), R10
+	MOVQ    240(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS Z3, (R10)(SI*1)
 	ADDQ    $+64, SI
@@ -4842,7 +4842,7 @@ TEXT ·winoUpGradientAVX512(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -4863,7 +4863,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -4913,16 +4913,16 @@ loop:
 	LEAQ        64(SI), DI
 	CMPQ        BX, $+1
 	CMOVQEQ     112(AX), DI
-	MOVQ        128(AX), R8
+	MOVQ        120(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z2
-	MOVQ        160(AX), R8
+	MOVQ        152(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z3
-	MOVQ        192(AX), R8
+	MOVQ        184(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z4
-	MOVQ        224(AX), R8
+	MOVQ        216(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z5
 	VADDPS      Z4, Z2, Z6
@@ -4934,16 +4934,16 @@ loop:
 	VMOVAPS     Z3, Z3
 	VFMADD231PS Z5, Z1, Z3
 	VFMADD231PS Z3, Z0, Z7
-	MOVQ        136(AX), R8
+	MOVQ        128(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z3
-	MOVQ        168(AX), R8
+	MOVQ        160(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z4
-	MOVQ        200(AX), R8
+	MOVQ        192(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z9
-	MOVQ        232(AX), R8
+	MOVQ        224(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z10
 	VADDPS      Z9, Z3, Z11
@@ -4955,16 +4955,16 @@ loop:
 	VMOVAPS     Z4, Z4
 	VFMADD231PS Z10, Z1, Z4
 	VFMADD231PS Z4, Z0, Z12
-	MOVQ        144(AX), R8
+	MOVQ        136(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z4
-	MOVQ        176(AX), R8
+	MOVQ        168(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z9
-	MOVQ        208(AX), R8
+	MOVQ        200(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z14
-	MOVQ        240(AX), R8
+	MOVQ        232(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z15
 	VADDPS      Z14, Z4, Z16
@@ -4976,16 +4976,16 @@ loop:
 	VMOVAPS     Z9, Z9
 	VFMADD231PS Z15, Z1, Z9
 	VFMADD231PS Z9, Z0, Z17
-	MOVQ        152(AX), R8
+	MOVQ        144(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z9
-	MOVQ        184(AX), R8
+	MOVQ        176(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z14
-	MOVQ        216(AX), R8
+	MOVQ        208(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z19
-	MOVQ        248(AX), R8
+	MOVQ        240(AX), R8
 	PREFETCHT0  (R8)(DI*1)
 	VMOVUPS     (R8)(SI*1), Z20
 	VADDPS      Z19, Z9, Z21
@@ -6047,7 +6047,7 @@ TEXT ·winoUpInput2x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -6066,7 +6066,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -6101,7 +6101,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DX
 	IMUL3Q $+5, SI, DI
-	LEAQ   1351(AX), R8
+	LEAQ   1343(AX), R8
 	ANDQ   $-64, R8
 	XORQ   DX, DX
 
@@ -6114,13 +6114,13 @@ loop:
 	MOVQ    $+3, R11
 
 columns:
-	MOVQ       152(R10), R12
+	MOVQ       144(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Y0
-	MOVQ       176(R10), R12
+	MOVQ       168(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Y1
-	MOVQ       128(R10), R12
+	MOVQ       120(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -6237,7 +6237,7 @@ TEXT ·winoUpOutput2x2AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -6251,7 +6251,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+2, DX
 
 insideAddRow:
@@ -6268,7 +6268,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -6309,7 +6309,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+5, R8, R9
 	IMUL3Q $+3, R9, DX
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -6345,12 +6345,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R13
+	MOVQ       768(BX), R13
 	PREFETCHT0 (R13)(R11*1)
 	VADDPS     (R13)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(BX), R13
+	MOVQ       120(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS    Y1, (R13)(DX*1)
 	VMOVUPS    64(R12), Y1
@@ -6358,12 +6358,12 @@ store0:
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R13
+	MOVQ       776(BX), R13
 	PREFETCHT0 (R13)(R11*1)
 	VADDPS     (R13)(DX*1), Y0, Y0
 
 store1:
-	MOVQ    136(BX), R13
+	MOVQ    128(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS Y0, (R13)(DX*1)
 	ADDQ    $+16, BX
@@ -6402,7 +6402,7 @@ TEXT ·winoUpGradient2x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -6419,7 +6419,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -6448,7 +6448,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DX
 	IMUL3Q $+5, SI, DI
-	LEAQ   1351(AX), R8
+	LEAQ   1343(AX), R8
 	ANDQ   $-64, R8
 	XORQ   DX, DX
 
@@ -6461,10 +6461,10 @@ loop:
 	MOVQ    $+2, R11
 
 columns:
-	MOVQ       128(R10), R12
+	MOVQ       120(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Y0
-	MOVQ       144(R10), R12
+	MOVQ       136(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Y1
 	VMOVUPS    Y0, (R9)
@@ -6522,7 +6522,7 @@ TEXT ·winoUpInput2x3AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+3, R9
 
 insideRow:
@@ -6543,7 +6543,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -6584,7 +6584,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -6597,13 +6597,13 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ       160(R11), R13
+	MOVQ       152(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       192(R11), R13
+	MOVQ       184(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -6675,7 +6675,7 @@ TEXT ·winoUpOutput2x3AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -6691,7 +6691,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+2, DX
 
 insideAddRow:
@@ -6710,7 +6710,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -6762,7 +6762,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+5, R8, R9
 	IMUL3Q $+3, R9, DX
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -6801,23 +6801,23 @@ rows:
 	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R13
+	MOVQ       768(BX), R13
 	PREFETCHT0 (R13)(R11*1)
 	VADDPS     (R13)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(BX), R13
+	MOVQ       120(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS    Y1, (R13)(DX*1)
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R13
+	MOVQ       776(BX), R13
 	PREFETCHT0 (R13)(R11*1)
 	VADDPS     (R13)(DX*1), Y0, Y0
 
 store1:
-	MOVQ       136(BX), R13
+	MOVQ       128(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS    Y0, (R13)(DX*1)
 	VMOVUPS    64(R12), Y0
@@ -6825,12 +6825,12 @@ store1:
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       792(BX), R13
+	MOVQ       784(BX), R13
 	PREFETCHT0 (R13)(R11*1)
 	VADDPS     (R13)(DX*1), Y0, Y0
 
 store2:
-	MOVQ    144(BX), R13
+	MOVQ    136(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS Y0, (R13)(DX*1)
 	ADDQ    $+24, BX
@@ -6869,7 +6869,7 @@ TEXT ·winoUpGradient2x3AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+2, DX
 
 insideRow:
@@ -6888,7 +6888,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -6923,7 +6923,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -6936,10 +6936,10 @@ loop:
 	MOVQ    $+3, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       152(R11), R13
+	MOVQ       144(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
 	VMOVUPS    Y0, (R10)
@@ -7001,7 +7001,7 @@ TEXT ·winoUpInput2x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+3, R9
 
 insideRow:
@@ -7024,7 +7024,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -7071,7 +7071,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -7084,13 +7084,13 @@ loop:
 	MOVQ    $+5, R12
 
 columns:
-	MOVQ       168(R11), R13
+	MOVQ       160(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       208(R11), R13
+	MOVQ       200(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -7168,7 +7168,7 @@ TEXT ·winoUpOutput2x4AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R10
 
 insideRow:
@@ -7186,7 +7186,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+2, DI
 
 insideAddRow:
@@ -7207,7 +7207,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+2, R14
 
 borderRow:
@@ -7270,7 +7270,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+5, R8, R9
 	IMUL3Q $+3, R9, DX
-	LEAQ   1351(AX), R10
+	LEAQ   1343(AX), R10
 	ANDQ   $-64, R10
 	XORQ   DX, DX
 
@@ -7311,12 +7311,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R13
+	MOVQ       768(BX), R13
 	PREFETCHT0 (R13)(R11*1)
 	VADDPS     (R13)(DX*1), Y3, Y3
 
 store0:
-	MOVQ        128(BX), R13
+	MOVQ        120(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS     Y3, (R13)(DX*1)
 	VMOVAPS     Y0, Y3
@@ -7324,24 +7324,24 @@ store0:
 	VADDPS      (DI)(DX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R13
+	MOVQ        776(BX), R13
 	PREFETCHT0  (R13)(R11*1)
 	VADDPS      (R13)(DX*1), Y3, Y3
 
 store1:
-	MOVQ        136(BX), R13
+	MOVQ        128(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS     Y3, (R13)(DX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
 	VADDPS      (DI)(DX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R13
+	MOVQ        784(BX), R13
 	PREFETCHT0  (R13)(R11*1)
 	VADDPS      (R13)(DX*1), Y2, Y2
 
 store2:
-	MOVQ        144(BX), R13
+	MOVQ        136(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS     Y2, (R13)(DX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
@@ -7350,12 +7350,12 @@ store2:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R13
+	MOVQ        792(BX), R13
 	PREFETCHT0  (R13)(R11*1)
 	VADDPS      (R13)(DX*1), Y0, Y0
 
 store3:
-	MOVQ    152(BX), R13
+	MOVQ    144(BX), R13
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x4c; BYTE $0x1d; BYTE $0x00 // PREFETCHW (R13)(R11*1)
 	VMOVUPS Y0, (R13)(DX*1)
 	ADDQ    $+32, BX
@@ -7394,7 +7394,7 @@ TEXT ·winoUpGradient2x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+2, R9
 
 insideRow:
@@ -7415,7 +7415,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+2, R13
 
 borderRow:
@@ -7456,7 +7456,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -7469,10 +7469,10 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       160(R11), R13
+	MOVQ       152(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
 	VMOVUPS    Y0, (R10)
@@ -7540,7 +7540,7 @@ TEXT ·winoUpInput3x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -7559,7 +7559,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -7594,7 +7594,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DX
 	IMUL3Q $+5, SI, DI
-	LEAQ   1351(AX), R8
+	LEAQ   1343(AX), R8
 	ANDQ   $-64, R8
 	XORQ   DX, DX
 
@@ -7607,13 +7607,13 @@ loop:
 	MOVQ    $+3, R11
 
 columns:
-	MOVQ       152(R10), R12
+	MOVQ       144(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Y0
-	MOVQ       176(R10), R12
+	MOVQ       168(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Y1
-	MOVQ       128(R10), R12
+	MOVQ       120(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Y2
 	VSUBPS     Y1, Y2, Y2
@@ -7622,7 +7622,7 @@ columns:
 	VADDPS     Y1, Y0, Y2
 	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
 	VMOVUPS    Y2, 160(R9)
-	MOVQ       200(R10), R12
+	MOVQ       192(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -7687,7 +7687,7 @@ TEXT ·winoUpOutput3x2AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -7701,7 +7701,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+3, DX
 
 insideAddRow:
@@ -7718,7 +7718,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+3, R14
 
 borderRow:
@@ -7759,7 +7759,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+5, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -7799,12 +7799,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Y1, (R14)(DX*1)
 	VMOVUPS    64(R13), Y1
@@ -7812,12 +7812,12 @@ store0:
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -7856,7 +7856,7 @@ TEXT ·winoUpGradient3x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -7873,7 +7873,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -7902,7 +7902,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DX
 	IMUL3Q $+5, SI, DI
-	LEAQ   1351(AX), R8
+	LEAQ   1343(AX), R8
 	ANDQ   $-64, R8
 	XORQ   DX, DX
 
@@ -7915,14 +7915,14 @@ loop:
 	MOVQ    $+2, R11
 
 columns:
-	MOVQ       128(R10), R12
+	MOVQ       120(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Y0
-	MOVQ       144(R10), R12
+	MOVQ       136(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Y1
 	VMOVUPS    Y0, (R9)
-	MOVQ       160(R10), R12
+	MOVQ       152(R10), R12
 	PREFETCHT0 (R12)(BX*1)
 	VMOVUPS    (R12)(DX*1), Y2
 	VMOVUPS    Y2, 320(R9)
@@ -7982,7 +7982,7 @@ TEXT ·winoUpInput3x3AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -8003,7 +8003,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -8044,7 +8044,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -8057,13 +8057,13 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ       160(R11), R13
+	MOVQ       152(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       192(R11), R13
+	MOVQ       184(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y1, Y2, Y2
@@ -8072,7 +8072,7 @@ columns:
 	VADDPS     Y1, Y0, Y2
 	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
 	VMOVUPS    Y2, 160(R10)
-	MOVQ       224(R11), R13
+	MOVQ       216(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -8142,7 +8142,7 @@ TEXT ·winoUpOutput3x3AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -8158,7 +8158,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+3, DX
 
 insideAddRow:
@@ -8177,7 +8177,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+3, R14
 
 borderRow:
@@ -8229,7 +8229,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+5, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -8272,23 +8272,23 @@ rows:
 	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Y1, (R14)(DX*1)
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ       136(BX), R14
+	MOVQ       128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Y0, (R14)(DX*1)
 	VMOVUPS    64(R13), Y0
@@ -8296,12 +8296,12 @@ store1:
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       792(BX), R14
+	MOVQ       784(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y0, Y0
 
 store2:
-	MOVQ    144(BX), R14
+	MOVQ    136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+24, BX
@@ -8340,7 +8340,7 @@ TEXT ·winoUpGradient3x3AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+3, DX
 
 insideRow:
@@ -8359,7 +8359,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -8394,7 +8394,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -8407,14 +8407,14 @@ loop:
 	MOVQ    $+3, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       152(R11), R13
+	MOVQ       144(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
 	VMOVUPS    Y0, (R10)
-	MOVQ       176(R11), R13
+	MOVQ       168(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VMOVUPS    Y2, 320(R10)
@@ -8478,7 +8478,7 @@ TEXT ·winoUpInput3x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -8501,7 +8501,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -8548,7 +8548,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -8561,13 +8561,13 @@ loop:
 	MOVQ    $+5, R12
 
 columns:
-	MOVQ       168(R11), R13
+	MOVQ       160(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       208(R11), R13
+	MOVQ       200(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y1, Y2, Y2
@@ -8576,7 +8576,7 @@ columns:
 	VADDPS     Y1, Y0, Y2
 	VMULPS     winogradupConstants<>+64(SB), Y2, Y2
 	VMOVUPS    Y2, 160(R10)
-	MOVQ       248(R11), R13
+	MOVQ       240(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VSUBPS     Y0, Y2, Y2
@@ -8652,7 +8652,7 @@ TEXT ·winoUpOutput3x4AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+3, R10
 
 insideRow:
@@ -8670,7 +8670,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+3, DI
 
 insideAddRow:
@@ -8691,7 +8691,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+3, R14
 
 borderRow:
@@ -8754,7 +8754,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+5, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -8799,12 +8799,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y3, Y3
 
 store0:
-	MOVQ        128(BX), R14
+	MOVQ        120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VMOVAPS     Y0, Y3
@@ -8812,24 +8812,24 @@ store0:
 	VADDPS      (DI)(DX*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(BX), R14
+	MOVQ        776(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y3, Y3
 
 store1:
-	MOVQ        136(BX), R14
+	MOVQ        128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y3, (R14)(DX*1)
 	VFMADD231PS winogradupConstants<>+128(SB), Y1, Y2
 	VADDPS      (DI)(DX*1), Y2, Y2
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(BX), R14
+	MOVQ        784(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y2, Y2
 
 store2:
-	MOVQ        144(BX), R14
+	MOVQ        136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS     Y2, (R14)(DX*1)
 	VFMADD231PS winogradupConstants<>+160(SB), Y1, Y0
@@ -8838,12 +8838,12 @@ store2:
 	VADDPS      (DI)(DX*1), Y0, Y0
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(BX), R14
+	MOVQ        792(BX), R14
 	PREFETCHT0  (R14)(R12*1)
 	VADDPS      (R14)(DX*1), Y0, Y0
 
 store3:
-	MOVQ    152(BX), R14
+	MOVQ    144(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+32, BX
@@ -8882,7 +8882,7 @@ TEXT ·winoUpGradient3x4AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+3, R9
 
 insideRow:
@@ -8903,7 +8903,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+3, R13
 
 borderRow:
@@ -8944,7 +8944,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -8957,14 +8957,14 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ       128(R11), R13
+	MOVQ       120(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y0
-	MOVQ       160(R11), R13
+	MOVQ       152(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y1
 	VMOVUPS    Y0, (R10)
-	MOVQ       192(R11), R13
+	MOVQ       184(R11), R13
 	PREFETCHT0 (R13)(BX*1)
 	VMOVUPS    (R13)(DX*1), Y2
 	VMOVUPS    Y2, 320(R10)
@@ -9034,7 +9034,7 @@ TEXT ·winoUpInput4x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+5, DX
 
 insideRow:
@@ -9053,7 +9053,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+5, R13
 
 borderRow:
@@ -9088,7 +9088,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DX
 	IMUL3Q $+5, SI, DI
-	LEAQ   1351(AX), R8
+	LEAQ   1343(AX), R8
 	ANDQ   $-64, R8
 	XORQ   DX, DX
 
@@ -9101,24 +9101,24 @@ loop:
 	MOVQ    $+3, R11
 
 columns:
-	MOVQ         152(R10), R12
+	MOVQ         144(R10), R12
 	PREFETCHT0   (R12)(BX*1)
 	VMOVUPS      (R12)(DX*1), Y0
-	MOVQ         176(R10), R12
+	MOVQ         168(R10), R12
 	PREFETCHT0   (R12)(BX*1)
 	VMOVUPS      (R12)(DX*1), Y1
-	MOVQ         200(R10), R12
+	MOVQ         192(R10), R12
 	PREFETCHT0   (R12)(BX*1)
 	VMOVUPS      (R12)(DX*1), Y2
 	VSUBPS       Y0, Y2, Y3
 	VSUBPS       Y1, Y2, Y2
-	MOVQ         224(R10), R12
+	MOVQ         216(R10), R12
 	PREFETCHT0   (R12)(BX*1)
 	VMOVUPS      (R12)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
 	VMOVUPS      Y4, 320(R9)
-	MOVQ         128(R10), R12
+	MOVQ         120(R10), R12
 	PREFETCHT0   (R12)(BX*1)
 	VMOVUPS      (R12)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -9189,7 +9189,7 @@ TEXT ·winoUpOutput4x2AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -9203,7 +9203,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+4, DX
 
 insideAddRow:
@@ -9220,7 +9220,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -9261,7 +9261,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+5, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -9308,12 +9308,12 @@ rows:
 	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Y1, (R14)(DX*1)
 	VMOVUPS    64(R13), Y1
@@ -9321,12 +9321,12 @@ store0:
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ    136(BX), R14
+	MOVQ    128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+16, BX
@@ -9365,7 +9365,7 @@ TEXT ·winoUpGradient4x2AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -9382,7 +9382,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -9411,7 +9411,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DX
 	IMUL3Q $+5, SI, DI
-	LEAQ   1351(AX), R8
+	LEAQ   1343(AX), R8
 	ANDQ   $-64, R8
 	XORQ   DX, DX
 
@@ -9424,17 +9424,17 @@ loop:
 	MOVQ    $+2, R11
 
 columns:
-	MOVQ        128(R10), R12
+	MOVQ        120(R10), R12
 	PREFETCHT0  (R12)(BX*1)
 	VMOVUPS     (R12)(DX*1), Y0
-	MOVQ        144(R10), R12
+	MOVQ        136(R10), R12
 	PREFETCHT0  (R12)(BX*1)
 	VMOVUPS     (R12)(DX*1), Y1
 	VMOVUPS     Y0, (R9)
-	MOVQ        160(R10), R12
+	MOVQ        152(R10), R12
 	PREFETCHT0  (R12)(BX*1)
 	VMOVUPS     (R12)(DX*1), Y2
-	MOVQ        176(R10), R12
+	MOVQ        168(R10), R12
 	PREFETCHT0  (R12)(BX*1)
 	VMOVUPS     (R12)(DX*1), Y3
 	VMOVUPS     Y3, 320(R9)
@@ -9499,7 +9499,7 @@ TEXT ·winoUpInput4x3AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+5, R9
 
 insideRow:
@@ -9520,7 +9520,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+5, R13
 
 borderRow:
@@ -9561,7 +9561,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -9574,24 +9574,24 @@ loop:
 	MOVQ    $+4, R12
 
 columns:
-	MOVQ         160(R11), R13
+	MOVQ         152(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y0
-	MOVQ         192(R11), R13
+	MOVQ         184(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y1
-	MOVQ         224(R11), R13
+	MOVQ         216(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y2
 	VSUBPS       Y0, Y2, Y3
 	VSUBPS       Y1, Y2, Y2
-	MOVQ         256(R11), R13
+	MOVQ         248(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VFNMADD231PS winogradupConstants<>+0(SB), Y3, Y4
 	VMOVUPS      Y4, 320(R10)
-	MOVQ         128(R11), R13
+	MOVQ         120(R11), R13
 	PREFETCHT0   (R13)(BX*1)
 	VMOVUPS      (R13)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
@@ -9667,7 +9667,7 @@ TEXT ·winoUpOutput4x3AVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -9683,7 +9683,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), CX
+	LEAQ 768(AX), CX
 	MOVQ $+4, DX
 
 insideAddRow:
@@ -9702,7 +9702,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -9754,7 +9754,7 @@ found:
 	MOVQ   88(AX), R8
 	IMUL3Q $+5, R8, R9
 	IMUL3Q $+3, R9, R10
-	LEAQ   1351(AX), R11
+	LEAQ   1343(AX), R11
 	ANDQ   $-64, R11
 	XORQ   DX, DX
 
@@ -9804,23 +9804,23 @@ rows:
 	VADDPS     (DI)(DX*1), Y1, Y1
 	CMPQ       16(AX), $+0
 	JEQ        store0
-	MOVQ       776(BX), R14
+	MOVQ       768(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y1, Y1
 
 store0:
-	MOVQ       128(BX), R14
+	MOVQ       120(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Y1, (R14)(DX*1)
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store1
-	MOVQ       784(BX), R14
+	MOVQ       776(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y0, Y0
 
 store1:
-	MOVQ       136(BX), R14
+	MOVQ       128(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS    Y0, (R14)(DX*1)
 	VMOVUPS    64(R13), Y0
@@ -9828,12 +9828,12 @@ store1:
 	VADDPS     (DI)(DX*1), Y0, Y0
 	CMPQ       16(AX), $+0
 	JEQ        store2
-	MOVQ       792(BX), R14
+	MOVQ       784(BX), R14
 	PREFETCHT0 (R14)(R12*1)
 	VADDPS     (R14)(DX*1), Y0, Y0
 
 store2:
-	MOVQ    144(BX), R14
+	MOVQ    136(BX), R14
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x26 // PREFETCHW (R14)(R12*1)
 	VMOVUPS Y0, (R14)(DX*1)
 	ADDQ    $+24, BX
@@ -9872,7 +9872,7 @@ TEXT ·winoUpGradient4x3AVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), CX
+	LEAQ   120(AX), CX
 	MOVQ   $+4, DX
 
 insideRow:
@@ -9891,7 +9891,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -9926,7 +9926,7 @@ found:
 	MOVQ   88(AX), SI
 	IMUL3Q $+3, SI, DI
 	IMUL3Q $+5, SI, R8
-	LEAQ   1351(AX), R9
+	LEAQ   1343(AX), R9
 	ANDQ   $-64, R9
 	XORQ   DX, DX
 
@@ -9939,17 +9939,17 @@ loop:
 	MOVQ    $+3, R12
 
 columns:
-	MOVQ        128(R11), R13
+	MOVQ        120(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y0
-	MOVQ        152(R11), R13
+	MOVQ        144(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y1
 	VMOVUPS     Y0, (R10)
-	MOVQ        176(R11), R13
+	MOVQ        168(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y2
-	MOVQ        200(R11), R13
+	MOVQ        192(R11), R13
 	PREFETCHT0  (R13)(BX*1)
 	VMOVUPS     (R13)(DX*1), Y3
 	VMOVUPS     Y3, 320(R10)
@@ -10018,7 +10018,7 @@ TEXT ·winoUpInputAVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+5, R9
 
 insideRow:
@@ -10041,7 +10041,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+5, R13
 
 borderRow:
@@ -10098,21 +10098,21 @@ loop:
 	LEAQ         64(SI), DI
 	CMPQ         BX, $+1
 	CMOVQEQ      112(AX), DI
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
-	MOVQ         128(AX), R11
+	MOVQ         120(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y1
-	MOVQ         168(AX), R11
+	MOVQ         160(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y2
-	MOVQ         208(AX), R11
+	MOVQ         200(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y3
-	MOVQ         248(AX), R11
+	MOVQ         240(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y4
-	MOVQ         288(AX), R11
+	MOVQ         280(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y5
 	VSUBPS       Y2, Y4, Y6
@@ -10131,19 +10131,19 @@ loop:
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
 	VMOVUPS      Y1, 320(R10)
-	MOVQ         136(AX), R11
+	MOVQ         128(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y1
-	MOVQ         176(AX), R11
+	MOVQ         168(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y2
-	MOVQ         216(AX), R11
+	MOVQ         208(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y3
-	MOVQ         256(AX), R11
+	MOVQ         248(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y4
-	MOVQ         296(AX), R11
+	MOVQ         288(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y5
 	VSUBPS       Y2, Y4, Y6
@@ -10162,19 +10162,19 @@ loop:
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
 	VMOVUPS      Y1, 352(R10)
-	MOVQ         144(AX), R11
+	MOVQ         136(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y1
-	MOVQ         184(AX), R11
+	MOVQ         176(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y2
-	MOVQ         224(AX), R11
+	MOVQ         216(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y3
-	MOVQ         264(AX), R11
+	MOVQ         256(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y4
-	MOVQ         304(AX), R11
+	MOVQ         296(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y5
 	VSUBPS       Y2, Y4, Y6
@@ -10193,19 +10193,19 @@ loop:
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
 	VMOVUPS      Y1, 384(R10)
-	MOVQ         152(AX), R11
+	MOVQ         144(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y1
-	MOVQ         192(AX), R11
+	MOVQ         184(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y2
-	MOVQ         232(AX), R11
+	MOVQ         224(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y3
-	MOVQ         272(AX), R11
+	MOVQ         264(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y4
-	MOVQ         312(AX), R11
+	MOVQ         304(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y5
 	VSUBPS       Y2, Y4, Y6
@@ -10224,19 +10224,19 @@ loop:
 	VSUBPS       Y3, Y2, Y2
 	VFMADD231PS  Y2, Y0, Y1
 	VMOVUPS      Y1, 416(R10)
-	MOVQ         160(AX), R11
+	MOVQ         152(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y1
-	MOVQ         200(AX), R11
+	MOVQ         192(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y2
-	MOVQ         240(AX), R11
+	MOVQ         232(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y3
-	MOVQ         280(AX), R11
+	MOVQ         272(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y4
-	MOVQ         320(AX), R11
+	MOVQ         312(AX), R11
 	PREFETCHT0   (R11)(DI*1)
 	VMOVUPS      (R11)(SI*1), Y5
 	VSUBPS       Y2, Y4, Y6
@@ -10399,7 +10399,7 @@ TEXT ·winoUpOutputAVX2(SB), NOSPLIT, $0-8
 	IMUL3Q $+3, SI, CX
 	ADDQ   DI, R9
 	ADDQ   (AX), DI
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R10
 
 insideRow:
@@ -10417,7 +10417,7 @@ insideRow:
 	JNE  insideRow
 	CMPQ 16(AX), $+0
 	JEQ  found
-	LEAQ 776(AX), DX
+	LEAQ 768(AX), DX
 	MOVQ $+4, DI
 
 insideAddRow:
@@ -10438,7 +10438,7 @@ insideAddRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R10, R10
-	LEAQ 128(AX), R13
+	LEAQ 120(AX), R13
 	MOVQ $+4, R14
 
 borderRow:
@@ -10516,7 +10516,7 @@ loop:
 	LEAQ        64(SI), R9
 	CMPQ        BX, $+1
 	CMOVQEQ     112(AX), R9
-	LEAQ        1351(AX), R10
+	LEAQ        1343(AX), R10
 	ANDQ        $-64, R10
 	MOVQ        CX, R12
 	MOVQ        R12, R11
@@ -10650,12 +10650,12 @@ loop:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store0
-	MOVQ        776(AX), R11
+	MOVQ        768(AX), R11
 	PREFETCHT0  (R11)(R9*1)
 	VADDPS      (R11)(SI*1), Y3, Y3
 
 store0:
-	MOVQ        128(AX), R11
+	MOVQ        120(AX), R11
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
 	VMOVUPS     Y3, (R11)(SI*1)
 	VMOVAPS     Y4, Y3
@@ -10663,24 +10663,24 @@ store0:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store1
-	MOVQ        784(AX), R11
+	MOVQ        776(AX), R11
 	PREFETCHT0  (R11)(R9*1)
 	VADDPS      (R11)(SI*1), Y3, Y3
 
 store1:
-	MOVQ        136(AX), R11
+	MOVQ        128(AX), R11
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
 	VMOVUPS     Y3, (R11)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store2
-	MOVQ        792(AX), R11
+	MOVQ        784(AX), R11
 	PREFETCHT0  (R11)(R9*1)
 	VADDPS      (R11)(SI*1), Y8, Y8
 
 store2:
-	MOVQ        144(AX), R11
+	MOVQ        136(AX), R11
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
 	VMOVUPS     Y8, (R11)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
@@ -10688,12 +10688,12 @@ store2:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store3
-	MOVQ        800(AX), R11
+	MOVQ        792(AX), R11
 	PREFETCHT0  (R11)(R9*1)
 	VADDPS      (R11)(SI*1), Y3, Y3
 
 store3:
-	MOVQ       152(AX), R11
+	MOVQ       144(AX), R11
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
 	VMOVUPS    Y3, (R11)(SI*1)
 	VMOVUPS    160(R10), Y3
@@ -10708,12 +10708,12 @@ store3:
 	VADDPS     (DI)(SI*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store4
-	MOVQ       808(AX), R11
+	MOVQ       800(AX), R11
 	PREFETCHT0 (R11)(R9*1)
 	VADDPS     (R11)(SI*1), Y3, Y3
 
 store4:
-	MOVQ        160(AX), R11
+	MOVQ        152(AX), R11
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
 	VMOVUPS     Y3, (R11)(SI*1)
 	VMOVAPS     Y4, Y3
@@ -10721,24 +10721,24 @@ store4:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store5
-	MOVQ        816(AX), R11
+	MOVQ        808(AX), R11
 	PREFETCHT0  (R11)(R9*1)
 	VADDPS      (R11)(SI*1), Y3, Y3
 
 store5:
-	MOVQ        168(AX), R11
+	MOVQ        160(AX), R11
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
 	VMOVUPS     Y3, (R11)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store6
-	MOVQ        824(AX), R11
+	MOVQ        816(AX), R11
 	PREFETCHT0  (R11)(R9*1)
 	VADDPS      (R11)(SI*1), Y8, Y8
 
 store6:
-	MOVQ        176(AX), R11
+	MOVQ        168(AX), R11
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
 	VMOVUPS     Y8, (R11)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
@@ -10746,12 +10746,12 @@ store6:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store7
-	MOVQ        832(AX), R11
+	MOVQ        824(AX), R11
 	PREFETCHT0  (R11)(R9*1)
 	VADDPS      (R11)(SI*1), Y3, Y3
 
 store7:
-	MOVQ       184(AX), R11
+	MOVQ       176(AX), R11
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
 	VMOVUPS    Y3, (R11)(SI*1)
 	VMOVUPS    320(R10), Y3
@@ -10766,12 +10766,12 @@ store7:
 	VADDPS     (DI)(SI*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store8
-	MOVQ       840(AX), R11
+	MOVQ       832(AX), R11
 	PREFETCHT0 (R11)(R9*1)
 	VADDPS     (R11)(SI*1), Y3, Y3
 
 store8:
-	MOVQ        192(AX), R11
+	MOVQ        184(AX), R11
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
 	VMOVUPS     Y3, (R11)(SI*1)
 	VMOVAPS     Y4, Y3
@@ -10779,24 +10779,24 @@ store8:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store9
-	MOVQ        848(AX), R11
+	MOVQ        840(AX), R11
 	PREFETCHT0  (R11)(R9*1)
 	VADDPS      (R11)(SI*1), Y3, Y3
 
 store9:
-	MOVQ        200(AX), R11
+	MOVQ        192(AX), R11
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
 	VMOVUPS     Y3, (R11)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store10
-	MOVQ        856(AX), R11
+	MOVQ        848(AX), R11
 	PREFETCHT0  (R11)(R9*1)
 	VADDPS      (R11)(SI*1), Y8, Y8
 
 store10:
-	MOVQ        208(AX), R11
+	MOVQ        200(AX), R11
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
 	VMOVUPS     Y8, (R11)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
@@ -10804,12 +10804,12 @@ store10:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store11
-	MOVQ        864(AX), R11
+	MOVQ        856(AX), R11
 	PREFETCHT0  (R11)(R9*1)
 	VADDPS      (R11)(SI*1), Y3, Y3
 
 store11:
-	MOVQ       216(AX), R11
+	MOVQ       208(AX), R11
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0b // PREFETCHW (R11)(R9*1)
 	VMOVUPS    Y3, (R11)(SI*1)
 	VMOVUPS    480(R10), Y3
@@ -10824,12 +10824,12 @@ store11:
 	VADDPS     (DI)(SI*1), Y3, Y3
 	CMPQ       16(AX), $+0
 	JEQ        store12
-	MOVQ       872(AX), R10
+	MOVQ       864(AX), R10
 	PREFETCHT0 (R10)(R9*1)
 	VADDPS     (R10)(SI*1), Y3, Y3
 
 store12:
-	MOVQ        224(AX), R10
+	MOVQ        216(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Y3, (R10)(SI*1)
 	VMOVAPS     Y4, Y3
@@ -10837,24 +10837,24 @@ store12:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store13
-	MOVQ        880(AX), R10
+	MOVQ        872(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
 store13:
-	MOVQ        232(AX), R10
+	MOVQ        224(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Y3, (R10)(SI*1)
 	VFMADD231PS Y6, Y1, Y8
 	VADDPS      (DI)(SI*1), Y8, Y8
 	CMPQ        16(AX), $+0
 	JEQ         store14
-	MOVQ        888(AX), R10
+	MOVQ        880(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y8, Y8
 
 store14:
-	MOVQ        240(AX), R10
+	MOVQ        232(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS     Y8, (R10)(SI*1)
 	VFMADD231PS Y6, Y2, Y4
@@ -10862,12 +10862,12 @@ store14:
 	VADDPS      (DI)(SI*1), Y3, Y3
 	CMPQ        16(AX), $+0
 	JEQ         store15
-	MOVQ        896(AX), R10
+	MOVQ        888(AX), R10
 	PREFETCHT0  (R10)(R9*1)
 	VADDPS      (R10)(SI*1), Y3, Y3
 
 store15:
-	MOVQ    248(AX), R10
+	MOVQ    240(AX), R10
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x0a // PREFETCHW (R10)(R9*1)
 	VMOVUPS Y3, (R10)(SI*1)
 	ADDQ    $+32, SI
@@ -10902,7 +10902,7 @@ TEXT ·winoUpGradientAVX2(SB), NOSPLIT, $0-8
 	CMPQ   R8, 48(AX)
 	JGT    border
 	IMUL3Q $+3, SI, CX
-	LEAQ   128(AX), DX
+	LEAQ   120(AX), DX
 	MOVQ   $+4, R9
 
 insideRow:
@@ -10923,7 +10923,7 @@ insideRow:
 border:
 	MOVQ 8(AX), DX
 	XORQ R9, R9
-	LEAQ 128(AX), R12
+	LEAQ 120(AX), R12
 	MOVQ $+4, R13
 
 borderRow:
@@ -10975,18 +10975,18 @@ loop:
 	LEAQ        64(SI), DI
 	CMPQ        BX, $+1
 	CMOVQEQ     112(AX), DI
-	LEAQ        1351(AX), R8
+	LEAQ        1343(AX), R8
 	ANDQ        $-64, R8
-	MOVQ        128(AX), R9
+	MOVQ        120(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y2
-	MOVQ        160(AX), R9
+	MOVQ        152(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y3
-	MOVQ        192(AX), R9
+	MOVQ        184(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y4
-	MOVQ        224(AX), R9
+	MOVQ        216(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y5
 	VMOVUPS     Y2, (R8)
@@ -11003,16 +11003,16 @@ loop:
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
 	VMOVUPS     Y2, 384(R8)
-	MOVQ        136(AX), R9
+	MOVQ        128(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y2
-	MOVQ        168(AX), R9
+	MOVQ        160(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y3
-	MOVQ        200(AX), R9
+	MOVQ        192(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y4
-	MOVQ        232(AX), R9
+	MOVQ        224(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y5
 	VMOVUPS     Y2, 32(R8)
@@ -11029,16 +11029,16 @@ loop:
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
 	VMOVUPS     Y2, 416(R8)
-	MOVQ        144(AX), R9
+	MOVQ        136(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y2
-	MOVQ        176(AX), R9
+	MOVQ        168(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y3
-	MOVQ        208(AX), R9
+	MOVQ        200(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y4
-	MOVQ        240(AX), R9
+	MOVQ        232(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y5
 	VMOVUPS     Y2, 64(R8)
@@ -11055,16 +11055,16 @@ loop:
 	VFMADD231PS Y5, Y1, Y3
 	VFMADD231PS Y3, Y0, Y2
 	VMOVUPS     Y2, 448(R8)
-	MOVQ        152(AX), R9
+	MOVQ        144(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y2
-	MOVQ        184(AX), R9
+	MOVQ        176(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y3
-	MOVQ        216(AX), R9
+	MOVQ        208(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y4
-	MOVQ        248(AX), R9
+	MOVQ        240(AX), R9
 	PREFETCHT0  (R9)(DI*1)
 	VMOVUPS     (R9)(SI*1), Y5
 	VMOVUPS     Y2, 96(R8)
@@ -11208,7 +11208,7 @@ TEXT ·winoUpFilter00AVX2(SB), NOSPLIT, $0-8
 	LEAQ         (CX)(BX*8), R10
 
 loop:
-	LEAQ       1351(AX), R11
+	LEAQ       1343(AX), R11
 	ANDQ       $-64, R11
 	IMUL3Q     $+0, DX, R12
 	VMOVUPS    (CX)(R12*1), Y3
@@ -11437,7 +11437,7 @@ TEXT ·winoUpFilter01AVX2(SB), NOSPLIT, $0-8
 	LEAQ         (CX)(BX*8), R10
 
 loop:
-	LEAQ       1351(AX), R11
+	LEAQ       1343(AX), R11
 	ANDQ       $-64, R11
 	IMUL3Q     $+0, DX, R12
 	VMOVUPS    (CX)(R12*1), Y3
@@ -11666,7 +11666,7 @@ TEXT ·winoUpFilter10AVX2(SB), NOSPLIT, $0-8
 	LEAQ         (CX)(BX*8), R10
 
 loop:
-	LEAQ       1351(AX), R11
+	LEAQ       1343(AX), R11
 	ANDQ       $-64, R11
 	IMUL3Q     $+0, DX, R12
 	VMOVUPS    (CX)(R12*1), Y3
@@ -11895,7 +11895,7 @@ TEXT ·winoUpFilter11AVX2(SB), NOSPLIT, $0-8
 	LEAQ         (CX)(BX*8), R10
 
 loop:
-	LEAQ       1351(AX), R11
+	LEAQ       1343(AX), R11
 	ANDQ       $-64, R11
 	IMUL3Q     $+0, DX, R12
 	VMOVUPS    (CX)(R12*1), Y3
@@ -12123,7 +12123,7 @@ TEXT ·winoUpFilterGradientAVX2(SB), NOSPLIT, $0-8
 	VPBROADCASTD X2, Y2
 
 loop:
-	LEAQ         1351(AX), R10
+	LEAQ         1343(AX), R10
 	ANDQ         $-64, R10
 	IMUL3Q       $+0, DI, R11
 	PREFETCHT0   256(SI)(R11*1)

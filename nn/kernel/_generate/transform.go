@@ -16,8 +16,8 @@ const (
 	patchY, patchX, patchH, patchW         = 24, 32, 40, 48
 	patchRow, patchPixel, patchCount       = 56, 64, 72
 	patchData, patchPlane, patchStep       = 80, 88, 96
-	patchInit, patchNext, patchSquares     = 104, 112, 120
-	patchPixels, patchAddPixels, patchTemp = 128, 776, 1288
+	patchInit, patchNext                   = 104, 112
+	patchPixels, patchAddPixels, patchTemp = 120, 768, 1280
 )
 
 const panelWidth = 32 // gemm_tile.go's
@@ -40,9 +40,6 @@ func (t *transform) field(offset int) reg.GPVirtual {
 	MOVQ(Mem{Base: t.p, Disp: offset}, r)
 	return r
 }
-
-// storeSquares stores a filter's gradient's sums of squares, one for each lane.
-func (t *transform) storeSquares(sums vec) { t.store(sums, Mem{Base: t.field(patchSquares)}) }
 
 // end closes the loop over count.
 func (t *transform) end(count reg.GPVirtual) {

@@ -323,7 +323,7 @@ func streamed(name string, stream bool) string {
 	return name
 }
 
-// sixFilterGradient writes the transform of 6x6 planes of a filter's gradient to the gradient and its squares, one vector of output
+// sixFilterGradient writes the transform of 6x6 planes of a filter's gradient to the gradient, one vector of output
 // channels of count input channels, past the caches with stream. row is that of one dimension, planes the places of what it reads.
 func (t *transform) sixFilterGradient(stream bool, planes [6]int, row func(u [6]vec, put func(i int, v vec))) {
 	store := t.store
@@ -332,7 +332,6 @@ func (t *transform) sixFilterGradient(stream bool, planes [6]int, row func(u [6]
 	}
 	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
 	u, plane, step, count := t.field(patchData), t.field(patchPlane), t.field(patchStep), t.field(patchCount)
-	squares := t.zero()
 	Label("loop")
 	c := t.matrix(18)
 	q := GP64()
@@ -351,7 +350,6 @@ func (t *transform) sixFilterGradient(stream bool, planes [6]int, row func(u [6]
 		}
 		row(d, func(j int, v vec) {
 			IMUL3Q(I8(3*i+j), tap, q)
-			t.fma(v, v, squares)
 			store(v, Mem{Base: w, Index: q, Scale: 1})
 		})
 	}
@@ -359,7 +357,6 @@ func (t *transform) sixFilterGradient(stream bool, planes [6]int, row func(u [6]
 	ADDQ(step, u)
 	DECQ(count)
 	JNE(LabelRef("loop"))
-	t.storeSquares(squares)
 	if stream {
 		SFENCE()
 	}

@@ -195,7 +195,6 @@ func wino2FilterGradient(s isa, stream bool) {
 		put(1, s.mul(half, s.sub(u[1], u[2])))
 		put(2, s.add(e, u[3]))
 	}
-	squares := s.zero()
 	Label("loop")
 	c := t.matrix(12)
 	planesOfFour(u, plane, plane3, func(i int, at func(j int) Mem) {
@@ -209,7 +208,6 @@ func wino2FilterGradient(s isa, stream bool) {
 	for j := range 3 {
 		row([4]vec{c.get(j), c.get(3 + j), c.get(6 + j), c.get(9 + j)}, func(i int, v vec) {
 			IMUL3Q(I8(3*i+j), tap, q)
-			s.fma(v, v, squares)
 			store(v, Mem{Base: w, Index: q, Scale: 1})
 		})
 	}
@@ -217,7 +215,6 @@ func wino2FilterGradient(s isa, stream bool) {
 	ADDQ(step, u)
 	DECQ(count)
 	JNE(LabelRef("loop"))
-	t.storeSquares(squares)
 	if stream {
 		SFENCE()
 	}

@@ -181,7 +181,6 @@ func wino6FilterGradient(s isa, stream bool) {
 	t.steps()
 	set, get := t.between()
 	t.constants(-2./9, 1./90, 32./45, 1./45, 16./45, 2./45, 8./45)
-	squares := s.zero()
 	Label("loop")
 	MOVQ(u, q)
 	for i := 0; i < t.side; i++ {
@@ -192,7 +191,6 @@ func wino6FilterGradient(s isa, stream bool) {
 		t.filterGradient(func(i int) vec { return get(i, j) }, func(i int, v vec) {
 			at := GP64()
 			IMUL3Q(I8(3*i+j), tap, at)
-			s.fma(v, v, squares)
 			store(v, Mem{Base: w, Index: at, Scale: 1})
 		})
 	}
@@ -200,7 +198,6 @@ func wino6FilterGradient(s isa, stream bool) {
 	ADDQ(step, u)
 	DECQ(count)
 	JNE(LabelRef("loop"))
-	t.storeSquares(squares)
 	if stream {
 		SFENCE()
 	}
