@@ -237,7 +237,7 @@ func (t *Trainer) save(ctx context.Context) error {
 	t.noteLog(t.log.sync()) // after a power cut, too, the log has every step up to the checkpoint
 	dir, err := checkpoints.Save(ctx, t.Dir, &checkpoints.Checkpoint{
 		State: t.state(), UNet: model, Scheduler: scheduler, Config: t.ConfigTOML,
-		EMA: tensors(t.average()), Raw: tensors(t.weights), ExpAvg: tensors(t.expAvg), ExpAvgSq: tensors(t.expAvgSq),
+		EMA: tensors(t.ema), Raw: tensors(t.weights), ExpAvg: tensors(t.expAvg), ExpAvgSq: tensors(t.expAvgSq),
 	})
 	if errors.Is(err, fs.ErrExist) { // this very step was saved before the run went on
 		config, readErr := os.ReadFile(filepath.Join(there, "training", configName))

@@ -44,7 +44,7 @@ func undisturbed(t *testing.T, s Setup) *Trainer {
 func sameEnd(t *testing.T, want, got *Trainer) {
 	t.Helper()
 	sameBits(t, "weights", want.weights, got.weights)
-	sameBits(t, "moving average", want.average(), got.average())
+	sameBits(t, "moving average", want.ema, got.ema)
 	sameBits(t, "first moments", want.expAvg, got.expAvg)
 	sameBits(t, "second moments", want.expAvgSq, got.expAvgSq)
 	a, b := readLog(t, want.Dir), readLog(t, got.Dir)

@@ -92,7 +92,7 @@ func (t *Trainer) firstFault() string {
 		what string
 		flat []float32
 	}{
-		{"the weight", t.weights}, {"the moving average of", t.average()},
+		{"the weight", t.weights}, {"the moving average of", t.ema},
 		{"the first moment of", t.expAvg}, {"the second moment of", t.expAvgSq},
 	} {
 		if fault := t.firstNotFinite(part.what, part.flat); fault != "" {

@@ -125,10 +125,10 @@ func TestGoldenTraining(t *testing.T) {
 		t.Run(f.Name(), func(t *testing.T) {
 			plain := f.run(t, false)
 			f.compareFinal(t, "param", plain, plain.weights)
-			f.compareFinal(t, "ema", plain, plain.average())
+			f.compareFinal(t, "ema", plain, plain.ema)
 			warm := f.run(t, true)
 			sameBits(t, "the weights of both runs", plain.weights, warm.weights)
-			f.compareFinal(t, "ema_diffusers", warm, warm.average())
+			f.compareFinal(t, "ema_diffusers", warm, warm.ema)
 		})
 	}
 }

@@ -229,7 +229,7 @@ func TestAnOlderRunKeepsItsSchedule(t *testing.T) {
 		}
 	}
 	sameBits(t, "weights", a.weights, b.weights)
-	sameBits(t, "moving average", a.average(), b.average())
+	sameBits(t, "moving average", a.ema, b.ema)
 	old, now := readLog(t, whole.Dir), readLog(t, cut.Dir)
 	for i := range old {
 		if want := whole.Train.learningRate(i+1, 0); old[i].LR != want || now[i].LR != want {

@@ -56,7 +56,7 @@ type Trainer struct {
 	gradient *unet.Gradient
 	adam     *kernel.AdamW
 
-	weights, ema     []float32 // ema: average brings it up to date
+	weights, ema     []float32
 	expAvg, expAvgSq []float32
 	step             int       // steps done
 	lrVersion        int       // of the learning-rate schedule
@@ -259,10 +259,4 @@ func (t *Trainer) update(ctx context.Context, e unet.Example) error {
 		Step: n, Steps: t.Train.Steps, Images: int64(n) * int64(t.Train.BatchSize), Loss: loss, GradNorm: norm, LR: lr,
 	}
 	return nil
-}
-
-// average is the moving average of the weights, up to date.
-func (t *Trainer) average() []float32 {
-	t.adam.SettleEMA(t.ema, t.weights)
-	return t.ema
 }

@@ -8,19 +8,15 @@ const optimizerChunk = 1 << 14
 // AdamW is the optimizer's arithmetic over flat slices: the norm of the gradient, then one pass that updates weights,
 // both moments and the moving average. Not safe for concurrent use.
 //
-// The pass takes as long as its memory does, so the moving average is updated in every other one, by the weights before
-// it and by those after it: with the same bits, for half of the average's traffic. SettleEMA makes up for an update that is owed.
-//
 // Decoupled Weight Decay Regularization (Loshchilov and Hutter, 2019), algorithm 2.
 type AdamW struct {
 	x             []float32
 	w, m, v, e, g []float32
 	k             adamwConstants
 	copyEMA       bool
-	owed          float32 // 1 - decay of the moving average's update that the last step left to the next; 0: none
 	sums          []float64
 	sumSquares    func(int)
-	step, settle  func(int)
+	step          func(int)
 }
 
 // AdamWStep is the setting of one update.
@@ -45,7 +41,6 @@ type adamwConstants struct {
 	rootScale    float32 // 1 / sqrt(1-beta2^t)
 	eps          float32
 	oneLessEMA   float32
-	owedEMA      float32 // that of the step before
 }
 
 // NewAdamW returns an AdamW.
@@ -61,20 +56,14 @@ func NewAdamW() *AdamW {
 	a.step = func(i int) {
 		lo := i * optimizerChunk
 		hi := min(lo+optimizerChunk, len(a.w))
-		switch {
-		case a.k.owedEMA != 0:
-			adamwVec(a.w[lo:hi], a.m[lo:hi], a.v[lo:hi], a.e[lo:hi], a.g[lo:hi], &a.k)
-		case a.copyEMA:
-			adamwVec(a.w[lo:hi], a.m[lo:hi], a.v[lo:hi], nil, a.g[lo:hi], &a.k)
-			copy(a.e[lo:hi], a.w[lo:hi])
-		default:
-			adamwVec(a.w[lo:hi], a.m[lo:hi], a.v[lo:hi], nil, a.g[lo:hi], &a.k)
+		var e []float32
+		if a.e != nil && !a.copyEMA {
+			e = a.e[lo:hi]
 		}
-	}
-	a.settle = func(i int) {
-		lo := i * optimizerChunk
-		hi := min(lo+optimizerChunk, len(a.w))
-		averageVec(a.e[lo:hi], a.w[lo:hi], a.owed)
+		adamwVec(a.w[lo:hi], a.m[lo:hi], a.v[lo:hi], e, a.g[lo:hi], &a.k)
+		if a.copyEMA {
+			copy(a.e[lo:hi], a.w[lo:hi])
+		}
 	}
 	return a
 }
@@ -95,8 +84,8 @@ func (a *AdamW) SumSquares(x []float32) float64 {
 	return total
 }
 
-// Step updates weights w, moments m and v, and the moving average ema (nil: none; else the same slice in every step) from
-// the gradient g in one pass:
+// Step updates weights w, moments m and v, and the moving average ema (nil: none) from the gradient
+// g in one pass:
 //
 //	g = GradScale*g;  w = w - LR*WeightDecay*w
 //	m = beta1*m + (1-beta1)*g;  v = beta2*v + (1-beta2)*g^2
@@ -104,7 +93,7 @@ func (a *AdamW) SumSquares(x []float32) float64 {
 //	ema = EMADecay*ema + (1-EMADecay)*w
 //
 // The moving averages are taken as m + (1-beta1)*(g-m): their fixed point is exact whatever the rounding of the decay.
-// An EMADecay of 0 copies w. Before ema is read, SettleEMA must be called.
+// An EMADecay of 0 copies w.
 func (a *AdamW) Step(w, m, v, ema, g []float32, s AdamWStep) {
 	t := float64(s.Step)
 	a.k = adamwConstants{
@@ -124,34 +113,13 @@ func (a *AdamW) Step(w, m, v, ema, g []float32, s AdamWStep) {
 		a.e = ema[:n]
 	}
 	a.copyEMA = ema != nil && s.EMADecay == 0
-	switch {
-	case ema == nil || a.copyEMA:
-		a.owed = 0
-	case a.owed != 0:
-		a.k.owedEMA, a.owed = a.owed, 0
-	default:
-		a.owed = a.k.oneLessEMA
-	}
 	Parallel((n+optimizerChunk-1)/optimizerChunk, a.step)
 	a.w, a.m, a.v, a.e, a.g = nil, nil, nil, nil, nil
 }
 
-// SettleEMA brings the moving average up to date with the weights of the last Step.
-func (a *AdamW) SettleEMA(ema, w []float32) {
-	if a.owed == 0 {
-		return
-	}
-	a.w, a.e = w, ema[:len(w)]
-	Parallel((len(w)+optimizerChunk-1)/optimizerChunk, a.settle)
-	a.w, a.e, a.owed = nil, nil, 0
-}
-
-// adamwGo is the plain loop of Step; ema may be nil, else it takes in the weights before and after.
+// adamwGo is the plain loop of Step; ema may be nil.
 func adamwGo(w, m, v, ema, g []float32, k *adamwConstants) {
 	m, v, g = m[:len(w)], v[:len(w)], g[:len(w)]
-	if ema != nil {
-		averageGo(ema, w, k.owedEMA)
-	}
 	for i := range w {
 		gi := k.gradScale * g[i]
 		mi := m[i] + float32(k.oneLessBeta1*(gi-m[i]))
@@ -159,16 +127,8 @@ func adamwGo(w, m, v, ema, g []float32, k *adamwConstants) {
 		denom := float32(float32(math.Sqrt(float64(vi)))*k.rootScale) + k.eps
 		m[i], v[i], w[i] = mi, vi, float32(k.decay*w[i])-float32(k.stepSize*float32(mi/denom))
 	}
-	if ema != nil {
-		averageGo(ema, w, k.oneLessEMA)
-	}
-}
-
-// averageGo adds k*(w - ema) to ema.
-func averageGo(ema, w []float32, k float32) {
-	w = w[:len(ema)]
 	for i, e := range ema {
-		ema[i] = e + float32(k*(w[i]-e))
+		ema[i] = e + float32(k.oneLessEMA*(w[i]-e))
 	}
 }
 

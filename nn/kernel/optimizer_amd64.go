@@ -5,19 +5,13 @@
 package kernel
 
 //go:noescape
-func adamwAveragesAVX512(w *float32, m *float32, v *float32, grad *float32, ema *float32, k *float32, n int)
+func adamwEMAAVX512(w *float32, m *float32, v *float32, grad *float32, ema *float32, k *float32, n int)
 
 //go:noescape
 func adamwAVX512(w *float32, m *float32, v *float32, grad *float32, k *float32, n int)
 
 //go:noescape
-func averageAVX512(ema *float32, w *float32, n int, k float32)
-
-//go:noescape
-func adamwAveragesAVX2(w *float32, m *float32, v *float32, grad *float32, ema *float32, k *float32, n int)
+func adamwEMAAVX2(w *float32, m *float32, v *float32, grad *float32, ema *float32, k *float32, n int)
 
 //go:noescape
 func adamwAVX2(w *float32, m *float32, v *float32, grad *float32, k *float32, n int)
-
-//go:noescape
-func averageAVX2(ema *float32, w *float32, n int, k float32)

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func adamwAveragesAVX512(w *float32, m *float32, v *float32, grad *float32, ema *float32, k *float32, n int)
+// func adamwEMAAVX512(w *float32, m *float32, v *float32, grad *float32, ema *float32, k *float32, n int)
 // Requires: AVX, AVX512F
-TEXT ·adamwAveragesAVX512(SB), NOSPLIT, $0-56
+TEXT ·adamwEMAAVX512(SB), NOSPLIT, $0-56
 	MOVQ         w+0(FP), AX
 	MOVQ         m+8(FP), CX
 	MOVQ         v+16(FP), DX
@@ -31,30 +31,26 @@ TEXT ·adamwAveragesAVX512(SB), NOSPLIT, $0-56
 	NEGQ         R8
 
 loop:
-	VMOVUPS      (SI)(R8*1), Z8
-	VBROADCASTSS 36(DI), Z9
-	VMOVUPS      (AX)(R8*1), Z10
-	VSUBPS       Z8, Z10, Z10
-	VFMADD231PS  Z10, Z9, Z8
-	VMULPS       (BX)(R8*1), Z0, Z9
-	VMOVUPS      (CX)(R8*1), Z10
-	VSUBPS       Z10, Z9, Z11
-	VFMADD231PS  Z11, Z1, Z10
-	VMOVUPS      Z10, (CX)(R8*1)
-	VMULPS       (DX)(R8*1), Z2, Z12
-	VMULPS       Z3, Z9, Z11
-	VFMADD231PS  Z9, Z11, Z12
-	VMOVUPS      Z12, (DX)(R8*1)
-	VSQRTPS      Z12, Z12
-	VFMADD213PS  Z7, Z6, Z12
-	VDIVPS       Z12, Z10, Z10
-	VMULPS       (AX)(R8*1), Z4, Z9
-	VFNMADD231PS Z10, Z5, Z9
-	VMOVUPS      Z9, (AX)(R8*1)
-	VSUBPS       Z8, Z9, Z9
+	VMULPS       (BX)(R8*1), Z0, Z8
+	VMOVUPS      (CX)(R8*1), Z9
+	VSUBPS       Z9, Z8, Z10
+	VFMADD231PS  Z10, Z1, Z9
+	VMOVUPS      Z9, (CX)(R8*1)
+	VMULPS       (DX)(R8*1), Z2, Z11
+	VMULPS       Z3, Z8, Z10
+	VFMADD231PS  Z8, Z10, Z11
+	VMOVUPS      Z11, (DX)(R8*1)
+	VSQRTPS      Z11, Z11
+	VFMADD213PS  Z7, Z6, Z11
+	VDIVPS       Z11, Z9, Z9
+	VMULPS       (AX)(R8*1), Z4, Z8
+	VFNMADD231PS Z9, Z5, Z8
+	VMOVUPS      Z8, (AX)(R8*1)
+	VMOVUPS      (SI)(R8*1), Z9
+	VSUBPS       Z9, Z8, Z8
 	VBROADCASTSS 32(DI), Z10
-	VFMADD231PS  Z9, Z10, Z8
-	VMOVUPS      Z8, (SI)(R8*1)
+	VFMADD231PS  Z8, Z10, Z9
+	VMOVUPS      Z9, (SI)(R8*1)
 	ADDQ         $+64, R8
 	JNE          loop
 	VZEROUPPER
@@ -105,32 +101,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func averageAVX512(ema *float32, w *float32, n int, k float32)
-// Requires: AVX, AVX512F
-TEXT ·averageAVX512(SB), NOSPLIT, $0-28
-	VBROADCASTSS k+24(FP), Z0
-	MOVQ         ema+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         n+16(FP), DX
-	SHLQ         $0x02, DX
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	NEGQ         DX
-
-loop:
-	VMOVUPS     (AX)(DX*1), Z1
-	VMOVUPS     (CX)(DX*1), Z2
-	VSUBPS      Z1, Z2, Z2
-	VFMADD231PS Z2, Z0, Z1
-	VMOVUPS     Z1, (AX)(DX*1)
-	ADDQ        $+64, DX
-	JNE         loop
-	VZEROUPPER
-	RET
-
-// func adamwAveragesAVX2(w *float32, m *float32, v *float32, grad *float32, ema *float32, k *float32, n int)
+// func adamwEMAAVX2(w *float32, m *float32, v *float32, grad *float32, ema *float32, k *float32, n int)
 // Requires: AVX, FMA3
-TEXT ·adamwAveragesAVX2(SB), NOSPLIT, $0-56
+TEXT ·adamwEMAAVX2(SB), NOSPLIT, $0-56
 	MOVQ         w+0(FP), AX
 	MOVQ         m+8(FP), CX
 	MOVQ         v+16(FP), DX
@@ -155,54 +128,46 @@ TEXT ·adamwAveragesAVX2(SB), NOSPLIT, $0-56
 	NEGQ         R8
 
 loop:
-	VMOVUPS      (SI)(R8*1), Y8
-	VBROADCASTSS 36(DI), Y9
-	VMOVUPS      (AX)(R8*1), Y10
-	VSUBPS       Y8, Y10, Y10
-	VFMADD231PS  Y10, Y9, Y8
-	VMULPS       (BX)(R8*1), Y0, Y9
-	VMOVUPS      (CX)(R8*1), Y10
-	VSUBPS       Y10, Y9, Y11
-	VFMADD231PS  Y11, Y1, Y10
-	VMOVUPS      Y10, (CX)(R8*1)
-	VMULPS       (DX)(R8*1), Y2, Y12
-	VMULPS       Y3, Y9, Y11
-	VFMADD231PS  Y9, Y11, Y12
-	VMOVUPS      Y12, (DX)(R8*1)
-	VSQRTPS      Y12, Y12
-	VFMADD213PS  Y7, Y6, Y12
-	VDIVPS       Y12, Y10, Y10
-	VMULPS       (AX)(R8*1), Y4, Y9
-	VFNMADD231PS Y10, Y5, Y9
-	VMOVUPS      Y9, (AX)(R8*1)
-	VSUBPS       Y8, Y9, Y9
+	VMULPS       (BX)(R8*1), Y0, Y8
+	VMOVUPS      (CX)(R8*1), Y9
+	VSUBPS       Y9, Y8, Y10
+	VFMADD231PS  Y10, Y1, Y9
+	VMOVUPS      Y9, (CX)(R8*1)
+	VMULPS       (DX)(R8*1), Y2, Y11
+	VMULPS       Y3, Y8, Y10
+	VFMADD231PS  Y8, Y10, Y11
+	VMOVUPS      Y11, (DX)(R8*1)
+	VSQRTPS      Y11, Y11
+	VFMADD213PS  Y7, Y6, Y11
+	VDIVPS       Y11, Y9, Y9
+	VMULPS       (AX)(R8*1), Y4, Y8
+	VFNMADD231PS Y9, Y5, Y8
+	VMOVUPS      Y8, (AX)(R8*1)
+	VMOVUPS      (SI)(R8*1), Y9
+	VSUBPS       Y9, Y8, Y8
 	VBROADCASTSS 32(DI), Y10
-	VFMADD231PS  Y9, Y10, Y8
-	VMOVUPS      Y8, (SI)(R8*1)
-	VMOVUPS      32(SI)(R8*1), Y8
-	VBROADCASTSS 36(DI), Y9
-	VMOVUPS      32(AX)(R8*1), Y10
-	VSUBPS       Y8, Y10, Y10
-	VFMADD231PS  Y10, Y9, Y8
-	VMULPS       32(BX)(R8*1), Y0, Y9
-	VMOVUPS      32(CX)(R8*1), Y10
-	VSUBPS       Y10, Y9, Y11
-	VFMADD231PS  Y11, Y1, Y10
-	VMOVUPS      Y10, 32(CX)(R8*1)
-	VMULPS       32(DX)(R8*1), Y2, Y12
-	VMULPS       Y3, Y9, Y11
-	VFMADD231PS  Y9, Y11, Y12
-	VMOVUPS      Y12, 32(DX)(R8*1)
-	VSQRTPS      Y12, Y12
-	VFMADD213PS  Y7, Y6, Y12
-	VDIVPS       Y12, Y10, Y10
-	VMULPS       32(AX)(R8*1), Y4, Y9
-	VFNMADD231PS Y10, Y5, Y9
-	VMOVUPS      Y9, 32(AX)(R8*1)
-	VSUBPS       Y8, Y9, Y9
+	VFMADD231PS  Y8, Y10, Y9
+	VMOVUPS      Y9, (SI)(R8*1)
+	VMULPS       32(BX)(R8*1), Y0, Y8
+	VMOVUPS      32(CX)(R8*1), Y9
+	VSUBPS       Y9, Y8, Y10
+	VFMADD231PS  Y10, Y1, Y9
+	VMOVUPS      Y9, 32(CX)(R8*1)
+	VMULPS       32(DX)(R8*1), Y2, Y11
+	VMULPS       Y3, Y8, Y10
+	VFMADD231PS  Y8, Y10, Y11
+	VMOVUPS      Y11, 32(DX)(R8*1)
+	VSQRTPS      Y11, Y11
+	VFMADD213PS  Y7, Y6, Y11
+	VDIVPS       Y11, Y9, Y9
+	VMULPS       32(AX)(R8*1), Y4, Y8
+	VFNMADD231PS Y9, Y5, Y8
+	VMOVUPS      Y8, 32(AX)(R8*1)
+	VMOVUPS      32(SI)(R8*1), Y9
+	VSUBPS       Y9, Y8, Y8
 	VBROADCASTSS 32(DI), Y10
-	VFMADD231PS  Y9, Y10, Y8
-	VMOVUPS      Y8, 32(SI)(R8*1)
+	VFMADD231PS  Y8, Y10, Y9
+	VMOVUPS      Y9, 32(SI)(R8*1)
 	ADDQ         $+64, R8
 	JNE          loop
 	VZEROUPPER
@@ -265,33 +230,5 @@ loop:
 	VMOVUPS      Y8, 32(AX)(SI*1)
 	ADDQ         $+64, SI
 	JNE          loop
-	VZEROUPPER
-	RET
-
-// func averageAVX2(ema *float32, w *float32, n int, k float32)
-// Requires: AVX, FMA3
-TEXT ·averageAVX2(SB), NOSPLIT, $0-28
-	VBROADCASTSS k+24(FP), Y0
-	MOVQ         ema+0(FP), AX
-	MOVQ         w+8(FP), CX
-	MOVQ         n+16(FP), DX
-	SHLQ         $0x02, DX
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	NEGQ         DX
-
-loop:
-	VMOVUPS     (AX)(DX*1), Y1
-	VMOVUPS     (CX)(DX*1), Y2
-	VSUBPS      Y1, Y2, Y2
-	VFMADD231PS Y2, Y0, Y1
-	VMOVUPS     Y1, (AX)(DX*1)
-	VMOVUPS     32(AX)(DX*1), Y1
-	VMOVUPS     32(CX)(DX*1), Y2
-	VSUBPS      Y1, Y2, Y2
-	VFMADD231PS Y2, Y0, Y1
-	VMOVUPS     Y1, 32(AX)(DX*1)
-	ADDQ        $+64, DX
-	JNE         loop
 	VZEROUPPER
 	RET

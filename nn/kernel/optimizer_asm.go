@@ -43,40 +43,12 @@ func adamwVectors(level Level, w, m, v, ema, g *float32, k *adamwConstants, n in
 	c := &k.gradScale
 	switch {
 	case level == AVX512 && ema != nil:
-		adamwAveragesAVX512(w, m, v, g, ema, c, n)
+		adamwEMAAVX512(w, m, v, g, ema, c, n)
 	case level == AVX512:
 		adamwAVX512(w, m, v, g, c, n)
 	case ema != nil:
-		adamwAveragesAVX2(w, m, v, g, ema, c, n)
+		adamwEMAAVX2(w, m, v, g, ema, c, n)
 	default:
 		adamwAVX2(w, m, v, g, c, n)
-	}
-}
-
-// averageVec adds k*(w - ema) to ema.
-func averageVec(ema, w []float32, k float32) {
-	level := ActiveLevel()
-	if level == Generic {
-		averageGo(ema, w, k)
-		return
-	}
-	n := len(ema) &^ 15
-	if n > 0 {
-		averageVectors(level, &ema[0], &w[0], n, k)
-	}
-	if n < len(ema) {
-		var t [2][16]float32
-		copy(t[0][:], ema[n:])
-		copy(t[1][:], w[n:])
-		averageVectors(level, &t[0][0], &t[1][0], 16, k)
-		copy(ema[n:], t[0][:])
-	}
-}
-
-func averageVectors(level Level, ema, w *float32, n int, k float32) {
-	if level == AVX512 {
-		averageAVX512(ema, w, n, k)
-	} else {
-		averageAVX2(ema, w, n, k)
 	}
 }

@@ -3,5 +3,3 @@
 package kernel
 
 func adamwVec(w, m, v, ema, g []float32, k *adamwConstants) { adamwGo(w, m, v, ema, g, k) }
-
-func averageVec(ema, w []float32, k float32) { averageGo(ema, w, k) }

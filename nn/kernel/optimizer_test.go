@@ -21,7 +21,7 @@ func (d *adamData) results() map[string][]float32 {
 
 var adamStep = AdamWStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, EMADecay: 0.995, GradScale: 0.5}
 
-// Eleven steps, after which an update of the moving average is owed, against torch's AdamW written out in float64.
+// Eleven steps against torch's AdamW written out in float64.
 func TestAdamWIsTorchsAdamW(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
 		for _, n := range []int{1, 15, 16, 37, 1000, optimizerChunk + 5} {
@@ -46,7 +46,6 @@ func TestAdamWIsTorchsAdamW(t *testing.T) {
 				}
 				a.Step(d.w, d.m, d.v, d.ema, d.g, s)
 			}
-			a.SettleEMA(d.ema, d.w)
 			for _, c := range []struct {
 				name string
 				got  []float32
@@ -79,35 +78,6 @@ func TestMovingAverageWithoutDecayCopies(t *testing.T) {
 	})
 }
 
-// The moving average has the same bits whether it is brought up to date after every step, after some or at the end.
-func TestMovingAverageSettlesAtAnyTime(t *testing.T) {
-	forLevels(t, func(t *testing.T, _ Level) {
-		for _, n := range []int{1, 37, optimizerChunk + 21} {
-			run := func(settle func(step int) bool) []float32 {
-				d, a, s := newAdamData(7, n), NewAdamW(), adamStep
-				for s.Step = 1; s.Step <= 9; s.Step++ {
-					s.EMADecay = min(0.995, float64(s.Step-1)/float64(s.Step+1)) // 0 at first, which copies
-					a.Step(d.w, d.m, d.v, d.ema, d.g, s)
-					if settle(s.Step) {
-						a.SettleEMA(d.ema, d.w)
-						a.SettleEMA(d.ema, d.w) // nothing is owed any more
-					}
-				}
-				a.SettleEMA(d.ema, d.w)
-				return d.ema
-			}
-			want := run(func(int) bool { return true })
-			for name, settle := range map[string]func(int) bool{
-				"at the end": func(int) bool { return false }, "every third step": func(step int) bool { return step%3 == 0 },
-			} {
-				if err := sameBits(run(settle), want); err != nil {
-					t.Errorf("%d parameters, settled %s: %v", n, name, err)
-				}
-			}
-		}
-	})
-}
-
 // A moving average that has arrived stays there, whatever the rounding of its decay.
 func TestMovingAverageOfConstantWeightsStays(t *testing.T) {
 	forLevels(t, func(t *testing.T, _ Level) {
@@ -120,7 +90,6 @@ func TestMovingAverageOfConstantWeightsStays(t *testing.T) {
 		for s.Step = 1; s.Step < 200; s.Step++ {
 			a.Step(d.w, d.m, d.v, d.ema, d.g, s)
 		}
-		a.SettleEMA(d.ema, d.w)
 		if err := sameBits(d.ema, want); err != nil {
 			t.Error(err)
 		}
@@ -159,7 +128,6 @@ func TestOptimizerBits(t *testing.T) {
 			for s.Step = 1; s.Step < 4; s.Step++ {
 				a.Step(d.w, d.m, d.v, d.ema, d.g, s)
 			}
-			a.SettleEMA(d.ema, d.w)
 			r := d.results()
 			sum := math.Float64bits(a.SumSquares(d.g))
 			r["sum"] = []float32{math.Float32frombits(uint32(sum)), math.Float32frombits(uint32(sum >> 32))}

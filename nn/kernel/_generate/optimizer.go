@@ -10,17 +10,15 @@ func init() {
 		for _, s := range []isa{avx512, avx2} {
 			adamw(s, true)
 			adamw(s, false)
-			average(s)
 		}
 	}
 }
 
-// adamw emits one update, with the moving average of the weights before and after it or without; k points to the fields of
-// adamwConstants.
-func adamw(s isa, averages bool) {
+// adamw emits one update, with the weights' moving average or without; k points to the fields of adamwConstants.
+func adamw(s isa, ema bool) {
 	name, args := "adamw", []string{"w", "m", "v", "grad"}
-	if averages {
-		name, args = "adamwAverages", []string{"w", "m", "v", "grad", "ema"}
+	if ema {
+		name, args = "adamwEMA", []string{"w", "m", "v", "grad", "ema"}
 	}
 	list := ""
 	for _, a := range args {
@@ -39,11 +37,6 @@ func adamw(s isa, averages bool) {
 	}
 	gradScale, c1, beta2, c2, decay, step, root, eps := c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
 	s.each(p, func(at []Mem) {
-		var e vec
-		if averages {
-			e = s.load(at[4])
-			s.fma(constant(9), s.sub(s.load(at[0]), e), e)
-		}
 		g := s.vec()
 		VMULPS(at[3], gradScale, g)
 		m := s.load(at[1])
@@ -62,23 +55,12 @@ func adamw(s isa, averages bool) {
 		VMULPS(at[0], decay, w)
 		s.fnma(step, m, w)
 		s.store(w, at[0])
-		if averages {
+		if ema {
+			e := s.load(at[4])
 			VSUBPS(e, w, w)
 			s.fma(constant(8), w, e)
 			s.store(e, at[4])
 		}
-	})
-	done()
-}
-
-// average emits ema += k*(w - ema).
-func average(s isa) {
-	s.text("average", "ema, w *float32, n int, k float32")
-	k := s.broadcast("k")
-	s.each(pointers("ema", "w"), func(at []Mem) {
-		e := s.load(at[0])
-		s.fma(k, s.sub(s.load(at[1]), e), e)
-		s.store(e, at[0])
 	})
 	done()
 }
