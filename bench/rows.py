@@ -3,8 +3,19 @@
 import dataclasses
 import fnmatch
 
-VARIANTS = ("eager", "channels_last", "compile", "compile_channels_last")
-DEFAULT_VARIANTS = ("eager", "channels_last", "compile")
+# The peers' programs by family, which is a column of the tables: the best of a family's programs in a round
+# is what stands for it.
+FAMILIES = {
+    "PyTorch": ("eager", "channels_last"),
+    "PyTorch compiled": ("compile", "compile_channels_last"),
+    "PyTorch bf16": ("bf16", "bf16_channels_last"),
+    "ONNX Runtime": ("onnxruntime",),
+    "OpenVINO": ("openvino",),
+    "OpenVINO bf16": ("openvino_bf16",),
+}
+VARIANTS = tuple(v for variants in FAMILIES.values() for v in variants)
+ONNX = ("onnxruntime", "openvino", "openvino_bf16")
+DEFAULT_VARIANTS = tuple(v for v in VARIANTS if v != "compile_channels_last")
 
 # Kinds of rows: images/s of a training or sampling step, peak memory of training, and the time
 # from the start of the process to the end of the first training step.
@@ -26,6 +37,15 @@ class Row:
     avx2: bool = False
 
 
+    def measures(self, variant):
+        """Whether a peer's program has a part in this row."""
+        if variant in ONNX:  # these only predict, and keep to no CPU level
+            return self.kind == SPEED and self.mode == "sample" and not self.avx2
+        if variant.startswith("bf16"):
+            return self.kind == SPEED and not self.avx2
+        return self.kind != START or not variant.startswith("compile")
+
+
 def _model(model, batch, train_steps, sample_steps):
     rows = [Row(f"{model}-train", SPEED, model, "train", batch, train_steps)]
     for n, steps in zip((1, 16, 64), sample_steps):
@@ -33,7 +53,7 @@ def _model(model, batch, train_steps, sample_steps):
     return rows
 
 
-# Steps by row, so that a process of either side computes for seconds, not minutes.
+# Steps by row, so that a measurement of either side takes seconds, not minutes.
 ROWS = (
     *_model("mnist", 128, 8, (50, 20, 8)),
     *_model("rgb32", 32, 8, (40, 10, 5)),

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Compares unstir with diffusers on PyTorch: both sides in turns, one process for each measurement.
+"""Compares unstir with diffusers on PyTorch, ONNX Runtime and OpenVINO: all of them in turns.
 
-    python3 bench/run.py            # everything: hours
-    python3 bench/run.py --quick    # one short round of four rows: does it run?
+    python3 bench/run.py                # everything: hours
+    python3 bench/run.py --minutes 20   # as many rounds as fit
+    python3 bench/run.py --quick        # one short round of four rows: does it run?
 
 README.md beside this file says what is measured and how to read it. Needs Go and Python 3.11 or later with
 venv; a C++ compiler for torch.compile. The virtual environment, PyTorch's compiled kernels and the
@@ -13,6 +14,7 @@ import argparse
 import datetime
 import hashlib
 import json
+import math
 import os
 import pathlib
 import platform
@@ -21,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.dont_write_bytecode = True  # nothing is left in the checkout
@@ -53,15 +56,17 @@ def main():
 
 
 def parse():
-    p = argparse.ArgumentParser(description="Compare unstir with diffusers on PyTorch.")
+    p = argparse.ArgumentParser(description="Compare unstir with diffusers on PyTorch, ONNX Runtime and OpenVINO.")
     p.add_argument("--rows", help="comma-separated names or shell patterns, such as 'mnist-*' (default: all)")
     p.add_argument("--list", action="store_true", help="list the rows and stop")
-    p.add_argument("--rounds", type=int, help="rounds of each row (default 5)")
-    p.add_argument("--steps", type=int, help="steps timed in each process (default: the row's own)")
+    p.add_argument("--rounds", type=int, help="rounds of each row, at most (default 5)")
+    p.add_argument("--minutes", type=float, help="share so many among the rows, each of which has at least one round (default: no bound)")
+    p.add_argument("--steps", type=int, help="steps timed in each measurement (default: the row's own)")
+    p.add_argument("--seconds", type=float, default=3, help="a peer begins no step after the second so long after the first (default %(default)s)")
     p.add_argument("--quick", action="store_true", help="a smoke test: one round of few steps, by default of few rows")
-    p.add_argument("--variants", default=",".join(rows.DEFAULT_VARIANTS), help="PyTorch's variants, of " + ", ".join(rows.VARIANTS) + " (default %(default)s)")
-    p.add_argument("--threads", type=int, default=2, help="threads of both sides (default %(default)s)")
-    p.add_argument("--python", help="a Python that has torch and diffusers (default: a virtual environment from requirements.txt)")
+    p.add_argument("--variants", default=",".join(rows.DEFAULT_VARIANTS), help="the peers' programs, of " + ", ".join(rows.VARIANTS) + " (default %(default)s)")
+    p.add_argument("--threads", type=int, default=2, help="threads of every program (default %(default)s)")
+    p.add_argument("--python", help="a Python that has the packages of requirements.txt (default: a virtual environment from requirements.txt)")
     p.add_argument("--diffusion", help="a built diffusion program (default: it is built)")
     p.add_argument("--data-dir", help="a directory with MNIST, for the row mnist-start (default: the images inside the program)")
     p.add_argument("--out", help="results go to OUT.json and OUT.md (default: a new name in the cache)")
@@ -93,7 +98,7 @@ class Bench:
         now = datetime.datetime.now(datetime.timezone.utc)
         self.out = args.out or str(CACHE / "results" / now.strftime("%Y%m%d-%H%M%S"))
         self.result = {
-            "started": stamp(), "commit": commit(), "machine": machine(), "versions": {}, "notes": [], "rows": [],
+            "started": stamp(), "commit": commit(), "machine": machine(), "versions": {}, "absent": {}, "notes": [], "rows": [],
             "settings": {"command": shlex.join(["bench/run.py", *sys.argv[1:]]), "threads": args.threads, "rounds": args.rounds, "variants": args.variants},
         }
 
@@ -105,43 +110,63 @@ class Bench:
         if any(v.startswith("compile") for v in self.variants) and not shutil.which(compiler):
             self.note(f"torch.compile left out: it needs a C++ compiler, and there is no {compiler}")
             self.variants = [v for v in self.variants if not v.startswith("compile")]
+        flags = cpu_flags()
+        if flags is not None and not flags & {"avx512_bf16", "amx_bf16"}:
+            self.result["absent"] = {family: "no AVX512-BF16, no AMX" for family in rows.FAMILIES if "bf16" in family}
+            self.variants = [v for v in self.variants if "bf16" not in v]
+        # Before the time begins to count: what is exported once is kept.
         for row in self.args.rows:
-            self.measure_row(row)
+            if any(v in rows.ONNX for v in self.variants if row.measures(v)):
+                self.export(row)
+        end = time.monotonic() + 60 * self.args.minutes if self.args.minutes else math.inf
+        for i, row in enumerate(self.args.rows):
+            self.measure_row(row, time.monotonic() + (end - time.monotonic()) / (len(self.args.rows) - i))
         self.result["finished"] = stamp()
 
-    def measure_row(self, row):
-        """All rounds of a row; each takes the programs in turn, and begins with another one."""
+    def measure_row(self, row, end):
+        """All rounds of a row that fit; each takes the programs in turn, and begins with another one."""
         entry = {"name": row.name, "kind": row.kind, "model": row.model, "mode": row.mode, "batch": row.batch, "rounds": []}
         self.result["rows"].append(entry)
-        programs = ["ours"] + [v for v in self.variants if row.kind != rows.START or not v.startswith("compile")]
-        for i in range(self.args.rounds):
-            entry["rounds"].append({})
-            k = i % len(programs)
-            for name in programs[k:] + programs[:k]:
-                try:
-                    m = self.measure(row, name)
-                except Failed as e:
-                    if name == "ours":
-                        raise
-                    self.note(f"{row.name}, PyTorch {name} left out: {e}")
-                    programs = [p for p in programs if p != name]
-                    continue
-                entry["rounds"][-1][name] = m
-                log(f"{row.name} {i + 1}/{self.args.rounds} {name}: {line(row, m)}")
-            same_model(row, entry["rounds"][-1])
-            entry["summary"] = report.summary(row, entry["rounds"])
-            self.save()
+        programs = ["ours"] + [v for v in self.variants if row.measures(v)]
+        servers = {}
+        try:
+            for i in range(self.args.rounds):
+                start = time.monotonic()
+                entry["rounds"].append({})
+                k = i % len(programs)
+                for name in programs[k:] + programs[:k]:
+                    try:
+                        m = self.measure(row, name, servers)
+                    except Failed as e:
+                        if name == "ours":
+                            raise
+                        self.note(f"{row.name}, {name} left out: {e}")
+                        programs = [p for p in programs if p != name]
+                        continue
+                    entry["rounds"][-1][name] = m
+                    log(f"{row.name} {i + 1}/{self.args.rounds} {name}: {line(row, m)}")
+                same_model(row, entry["rounds"][-1])
+                entry["summary"] = report.summary(row, entry["rounds"])
+                self.save()
+                # The first round is longer than the others: it starts the peers and warms them up.
+                if time.monotonic() + (time.monotonic() - start) / (2 if i == 0 else 1) > end:
+                    break
+        finally:
+            for server in servers.values():
+                server.close()
 
-    def measure(self, row, name):
+    def measure(self, row, name, servers):
+        """One measurement: of ours, a process; of a peer in a row of speed, a turn of a process that stays."""
         self.runs += 1
         if name == "ours":
-            command, env = self.ours(row), {"GOMAXPROCS": str(self.args.threads), **(rows.AVX2_OURS if row.avx2 else {})}
+            env = {"GOMAXPROCS": str(self.args.threads), **(rows.AVX2_OURS if row.avx2 else {})}
+            text, wall, other = timed(self.ours(row), clean_environment(env), self.temp)
+        elif row.kind == rows.SPEED:
+            if name not in servers:
+                servers[name] = Server(self.peer(row, name) + ["--serve"], self.peer_environment(row), self.temp)
+            text, wall, other = servers[name].measure()
         else:
-            n = str(self.args.threads)
-            command = self.peer(row, name)
-            env = {"OMP_NUM_THREADS": n, "MKL_NUM_THREADS": n, "TORCHINDUCTOR_CACHE_DIR": str(CACHE / "inductor"),
-                   "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1", **(rows.AVX2_PEER if row.avx2 else {})}
-        text, wall, other = timed(command, clean_environment(env), self.temp)
+            text, wall, other = timed(self.peer(row, name), self.peer_environment(row), self.temp)
         m = json.loads(text) if text.lstrip().startswith("{") else {}
         m["wall_s"], m["other_cpu"] = wall, other
         if m.get("level"):
@@ -154,6 +179,28 @@ class Bench:
         self.result["versions"].update(m.pop("versions", {}))
         return m
 
+    def peer_environment(self, row):
+        n = str(self.args.threads)
+        return clean_environment({"OMP_NUM_THREADS": n, "MKL_NUM_THREADS": n, "TORCHINDUCTOR_CACHE_DIR": str(CACHE / "inductor"),
+                                  "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1", **(rows.AVX2_PEER if row.avx2 else {})})
+
+    def export(self, row):
+        """Exports the row's model to ONNX, unless the cache has it from the same model and environment."""
+        path = self.onnx(row)
+        if not path.exists():
+            log(f"exporting {row.model} for batches of {row.batch} to ONNX")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            command = [self.python, str(HERE / "peer.py"), "export", "--unet", str(HERE / "models" / f"{row.model}.json"),
+                       "--batch", str(row.batch), "--onnx", str(path), "--threads", str(self.args.threads)]
+            try:
+                timed(command, self.peer_environment(row), self.temp)
+            except Failed as e:
+                self.note(f"{row.name}, ONNX left out: {e}")
+
+    def onnx(self, row):
+        parts = [(HERE / "peer.py").read_bytes(), (HERE / "models" / f"{row.model}.json").read_bytes(), self.python.encode()]
+        return CACHE / "onnx" / f"{row.model}-{row.batch}-{hashlib.sha256(b''.join(parts)).hexdigest()[:12]}.onnx"
+
     def ours(self, row):
         if row.kind == rows.START:
             data = ["--data-dir", os.path.abspath(self.args.data_dir)] if self.args.data_dir else ["--set", "data.dataset=mnist-10k"]
@@ -163,8 +210,10 @@ class Bench:
     def peer(self, row, variant):
         command = [self.python, str(HERE / "peer.py"), row.mode, "--unet", str(HERE / "models" / f"{row.model}.json"),
                    "--batch", str(row.batch), "--variant", variant, "--threads", str(self.args.threads)]
+        if variant in rows.ONNX:
+            command += ["--onnx", str(self.onnx(row))]
         if row.kind == rows.SPEED:
-            return command + ["--steps", str(self.args.steps or row.steps)]
+            return command + ["--steps", str(self.args.steps or row.steps), "--seconds", str(self.args.seconds)]
         return command + ["--rss", "--steps", str(row.steps)]
 
     def note(self, text):
@@ -195,7 +244,7 @@ def same_model(row, programs):
 
 
 def line(row, m):
-    key, unit, size, _, _ = report.KINDS[row.kind]
+    key, unit, size, _ = report.KINDS[row.kind]
     text = f"{report.number(m[key] / size)} {unit}"
     return text + (f", {m['params']:,} parameters" if "params" in m else "")
 
@@ -238,13 +287,74 @@ def timed(command, env, cwd):
         raise Failed(f"{command[0]} took more than {PROCESS_LIMIT} s") from None
     wall, after = time.perf_counter() - start, cpu_seconds()
     if p.returncode != 0:
-        last = (p.stderr.strip().splitlines() or ["no message"])[-1]
-        raise Failed(f"{os.path.basename(command[0])} exited with {p.returncode}: {last}")
-    other = None
-    if before and after:
-        machine_wide, own = after[0] - before[0], after[1] - before[1]
-        other = min(1.0, max(0.0, (machine_wide - own) / (wall * (os.cpu_count() or 1))))
-    return p.stdout, wall, other
+        raise Failed(failure(command, p.returncode, p.stderr))
+    return p.stdout, wall, others(before, after, wall)
+
+
+class Server:
+    """A peer's process that stays for all rounds of a row and waits while the others have their turns."""
+
+    def __init__(self, command, env, cwd):
+        self.command = command
+        self.stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        self.process = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr, text=True)
+        try:
+            self.read()
+        except BaseException:
+            self.close()
+            raise
+
+    def measure(self):
+        """One measurement, as timed has it."""
+        before, start = cpu_seconds(), time.perf_counter()
+        try:
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+        except OSError:
+            pass  # it has ended: read says why
+        text = self.read()
+        wall, after = time.perf_counter() - start, cpu_seconds()
+        return text, wall, others(before, after, wall, json.loads(text)["process_s"])
+
+    def read(self):
+        limit = threading.Timer(PROCESS_LIMIT, self.process.kill)
+        limit.start()
+        text = self.process.stdout.readline()
+        limit.cancel()
+        if not text:
+            code = self.process.wait()
+            self.stderr.seek(0)
+            raise Failed(failure(self.command, code, self.stderr.read()))
+        return text
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.stderr.close()
+
+
+def failure(command, code, stderr):
+    last = (stderr.strip().splitlines() or ["no message"])[-1]
+    return f"{os.path.basename(command[0])} exited with {code}: {last}"
+
+
+def others(before, after, wall, server=0):
+    """The share of the CPUs' time that neither our processes took nor a server did, which has not ended yet."""
+    if not before or not after:
+        return None
+    machine_wide, own = after[0] - before[0], after[1] - before[1] + server
+    return min(1.0, max(0.0, (machine_wide - own) / (wall * (os.cpu_count() or 1))))
+
+
+def cpu_flags():
+    """The CPU's features as Linux names them; None where it does not say."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as f:
+            return next((set(line.split(":", 1)[1].split()) for line in f if line.startswith("flags")), None)
+    except OSError:
+        return None
 
 
 def cpu_seconds():
@@ -269,7 +379,7 @@ def machine():
 
 def commit():
     try:
-        head = output(["git", "rev-parse", "--short=12", "HEAD"], cwd=HERE)
+        head = output(["git", "rev-parse", "--short=7", "HEAD"], cwd=HERE)
         return head + (" with changes" if output(["git", "status", "--porcelain", "--untracked-files=no"], cwd=HERE) else "")
     except (Failed, OSError):
         return "unknown"
