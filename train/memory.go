@@ -3,6 +3,7 @@ package train
 import (
 	"errors"
 	"fmt"
+	"sort"
 
 	"unstir/diffusion"
 	"unstir/internal/machine"
@@ -31,7 +32,7 @@ func (t *Trainer) fitModel() error {
 // fitStep checks that there is memory for a step and a preview. The error names the largest slice that fits; it helps a
 // new run only, as one that goes on has to keep its slice, which is given then, for its bits.
 func (t *Trainer) fitStep(kept int) error {
-	err := machine.Fit(t.Slice(), t.memory)
+	err := t.fitSlice(t.Slice())
 	var short *machine.Shortage
 	switch {
 	case err == nil:
@@ -51,8 +52,29 @@ func (t *Trainer) fitStep(kept int) error {
 		return fmt.Errorf("train: %w: with slices of %d images %w; the largest train.slice that fits is %d",
 			ErrMemory, t.Slice(), short, short.Fits)
 	}
-	return fmt.Errorf("train: %w: even with train.slice = 1 more is needed than there is (with slices of %d images %w); a smaller model, data.size or train.batch_size may fit",
+	return fmt.Errorf("train: %w: with any train.slice more is needed than there is (with slices of %d images %w); a smaller model, data.size or train.batch_size may fit",
 		ErrMemory, t.Slice(), short)
+}
+
+// fitSlice is machine.Fit for slices of so many images. Smaller slices take less memory, but where there are twice as many their
+// gradients have one sum more: the largest that fits is looked for among slices of as many sums, then among those of one more.
+func (t *Trainer) fitSlice(slice int) error {
+	held := func(slice int) int { return unet.GradientsHeld(t.Train.BatchSize, slice) }
+	least := 1 + sort.Search(slice-1, func(i int) bool { return held(i+1) == held(slice) })
+	err := machine.Fit(slice, func(n int) (int64, error) { return t.memory(max(n, least)) })
+	var short, smaller *machine.Shortage
+	if !errors.As(err, &short) || short.Fits > 0 || least == 1 {
+		return err
+	}
+	switch err := t.fitSlice(least - 1); {
+	case err == nil:
+		short.Fits = least - 1
+	case errors.As(err, &smaller):
+		short.Fits = smaller.Fits
+	default:
+		return err
+	}
+	return short
 }
 
 // memory is what the run takes with a number of images at a time, beside the data: the parameters, a step's graph, the
@@ -60,7 +82,7 @@ func (t *Trainer) fitStep(kept int) error {
 func (t *Trainer) memory(slice int) (int64, error) {
 	h, w := t.info.Height, t.info.Width
 	dim := int64(t.info.Channels) * int64(h) * int64(w)
-	step, err := unet.GradientMemory(t.Model, t.params, t.weights, unet.GradientOptions{Slice: slice, H: h, W: w})
+	step, err := unet.GradientMemory(t.Model, t.params, t.weights, unet.GradientOptions{Slice: slice, H: h, W: w}, t.Train.BatchSize)
 	if err != nil {
 		return 0, err
 	}

@@ -12,29 +12,31 @@ import (
 )
 
 // Gradient computes a weighted squared error of the model's output and its gradient with respect to every
-// weight. It runs a batch in slices of a fixed number of images through one graph and adds their gradients in
-// order: no layer couples images, so memory does not grow with the batch.
+// weight. It runs a batch in micro-batches of a fixed number of images through one graph, and adds their gradients
+// in a binary tree by their index: no layer couples images, so memory grows with the batch by those sums alone.
 type Gradient struct {
 	config   Config
 	params   *nn.Params
-	slice    int
+	slice    int // images of a micro-batch
 	h, w     int
 	in       inputs
-	target   []float32 // [slice, H, W, out] what the output should be
+	target   []float32 // [slice, H, W, out]: what the output should be
 	weight   []float32 // [slice] of each image in the loss
 	loss     *G.Node
 	dx       *G.Node // gradient of the images, when wanted
 	run      *nn.RunState
 	machine  *engine.Machine
-	perImage []float32 // of a slice
-	grad     []float32
+	perImage []float32 // of a micro-batch
+	part     []float32 // gradient of a micro-batch
+	sum      *treeSum
+	grad     []float32 // of the last Run: part, or the tree's
 }
 
 // GradientOptions are the fixed settings of a Gradient.
 type GradientOptions struct {
-	Slice     int  // images at a time, at least 1
+	Slice     int  // images of a micro-batch, at least 1
 	H, W      int  // rows and columns of an image
-	InputGrad bool // also compute the gradient of the images, of the last slice
+	InputGrad bool // also compute the gradient of the images, of the last micro-batch
 	NoDropout bool // leave dropout out, whatever the configuration says
 }
 
@@ -50,9 +52,10 @@ func NewGradient(c Config, params *nn.Params, weights []float32, o GradientOptio
 	if err := c.CheckSize(o.H, o.W); err != nil {
 		return nil, err
 	}
-	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W}
+	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W, sum: newTreeSum()}
 	d.perImage = make([]float32, o.Slice)
-	d.grad = engine.AlignedFloats(params.Len())
+	d.part = engine.AlignedFloats(params.Len())
+	d.grad = d.part
 	err := buildRetrying(func(attempt int) error {
 		outputs, options, err := d.build(weights, o, attempt)
 		if err != nil {
@@ -103,21 +106,21 @@ func (d *Gradient) build(weights []float32, o GradientOptions, attempt int) (G.N
 	}
 	pin := map[*G.Node][]float32{}
 	for i := range d.params.List {
-		pin[grads[i]] = d.params.View(d.grad, i)
+		pin[grads[i]] = d.params.View(d.part, i)
 	}
 	if o.InputGrad {
 		d.dx = grads[len(grads)-1]
 	}
-	return append(G.Nodes{d.loss}, grads...), engine.Options{Pin: pin, Accumulate: true}, g.Err()
+	return append(G.Nodes{d.loss}, grads...), engine.Options{Pin: pin}, g.Err()
 }
 
-// Slice is the number of images that run through the graph at a time.
+// Slice is the number of images of a micro-batch.
 func (d *Gradient) Slice() int { return d.slice }
 
 // Machine is the planned graph, for inspection.
 func (d *Gradient) Machine() *engine.Machine { return d.machine }
 
-// Grad is the gradient that the last Run computed, laid out as the parameters are.
+// Grad is the gradient that the last Run computed, laid out as the parameters are, until the next Run.
 func (d *Gradient) Grad() []float32 { return d.grad }
 
 // Example is a batch of training examples.
@@ -151,10 +154,10 @@ func (d *Gradient) Run(ctx context.Context, e Example, perImage []float64) (loss
 	}
 	d.run.Seed, d.run.Step = e.Seed, e.Step
 	scale := 1 / (float64(n) * float64(dimOut))
+	d.sum.start(microBatches(n, d.slice), len(d.part))
 	for first := 0; first < n; first += d.slice {
 		m := min(d.slice, n-first)
 		d.fill(e, first, m, scale)
-		d.machine.Fresh = first == 0
 		d.run.First = uint64(first)
 		if err := d.machine.Run(ctx); err != nil {
 			return 0, fmt.Errorf("unet: gradient: %w", err)
@@ -163,12 +166,16 @@ func (d *Gradient) Run(ctx context.Context, e Example, perImage []float64) (loss
 		for i := 0; i < m && perImage != nil; i++ {
 			perImage[first+i] = float64(d.perImage[i])
 		}
+		d.grad = d.sum.add(d.part, first+m == n)
 	}
 	return loss, nil
 }
 
+// microBatches is the number of micro-batches of slice images, the last one perhaps of fewer, of a batch.
+func microBatches(batch, slice int) int { return (batch + slice - 1) / slice }
+
 // fill writes images first to first+m of a batch into the graph. The places that are left in a last, shorter
-// slice hold zeros and weigh nothing.
+// micro-batch hold zeros and weigh nothing.
 func (d *Gradient) fill(e Example, first, m int, scale float64) {
 	pixels := d.h * d.w
 	dimIn, dimOut := d.config.InChannels*pixels, d.config.OutChannels*pixels

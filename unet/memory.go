@@ -9,9 +9,10 @@ import (
 	"unstir/nn/engine"
 )
 
-// GradientMemory is how many bytes NewGradient allocates with these settings: the gradient of every weight and the
-// memory of the plan. It allocates none of it. Of the weights only the number matters.
-func GradientMemory(c Config, params *nn.Params, weights []float32, o GradientOptions) (int64, error) {
+// GradientMemory is how many bytes NewGradient with these settings and its first Run of a batch of so many images allocate: the
+// gradient of every weight, its sums over micro-batches, and the memory of the plan. It allocates none of it. Of the weights only the
+// number matters.
+func GradientMemory(c Config, params *nn.Params, weights []float32, o GradientOptions, batch int) (int64, error) {
 	if o.Slice < 1 {
 		return 0, fmt.Errorf("unet: slices of %d images; they must have at least 1", o.Slice)
 	}
@@ -19,7 +20,7 @@ func GradientMemory(c Config, params *nn.Params, weights []float32, o GradientOp
 		return 0, err
 	}
 	// The plan only needs a place for the gradient, for which the weights can stand in.
-	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W, perImage: make([]float32, o.Slice), grad: weights}
+	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W, perImage: make([]float32, o.Slice), part: weights}
 	var plan engine.Stats
 	err := buildRetrying(func(attempt int) error {
 		outputs, options, err := d.build(weights, o, attempt)
@@ -29,8 +30,12 @@ func GradientMemory(c Config, params *nn.Params, weights []float32, o GradientOp
 		return err
 	})
 	images := int64(o.Slice) * int64(o.H) * int64(o.W) * int64(c.InChannels+c.OutChannels)
-	return int64(plan.Arena) + 4*int64(params.Len()) + 4*images, err
+	return int64(plan.Arena) + 4*int64(GradientsHeld(batch, o.Slice)*params.Len()) + 4*images, err
 }
+
+// GradientsHeld is how many gradients of all weights are in memory for a batch of so many images: that of a micro-batch
+// of slice images, and the sums that wait for others, one for each time that the micro-batches can be halved.
+func GradientsHeld(batch, slice int) int { return 1 + treeSums(microBatches(batch, slice)) }
 
 // PredictorMemory is how many bytes NewPredictor and its first run allocate for batches of that many images of h rows
 // and w columns: the memory of the plan, and those transformed filters, shared by the model's predictors, that are not

@@ -18,10 +18,10 @@ func TestForeseenMemoryIsWhatIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := int64(0)
-	for _, slice := range []int{1, 2, 5} {
+	for i, slice := range []int{1, 2, 5} {
+		batch := []int{1, 9, 5}[i]
 		o := GradientOptions{Slice: slice, H: 16, W: 16}
-		foreseen, err := GradientMemory(c, m.Params, m.flat, o)
+		foreseen, err := GradientMemory(c, m.Params, m.flat, o, batch)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,11 +29,17 @@ func TestForeseenMemoryIsWhatIsTaken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		taken := int64(g.Machine().Stats().Arena) + 4*int64(len(g.Grad())) + 4*int64(len(g.in.x)+len(g.target))
-		if foreseen != taken || foreseen <= before {
-			t.Errorf("slice %d: %d bytes were computed, %d allocated, %d by the slice before", slice, foreseen, taken, before)
+		n := batch * 3 * 16 * 16
+		if _, err := g.Run(context.Background(), Example{X: make([]float32, n), Target: make([]float32, n), T: make([]int, batch)}, nil); err != nil {
+			t.Fatal(err)
 		}
-		before = foreseen
+		taken := int64(g.Machine().Stats().Arena) + 4*int64(len(g.part)) + 4*int64(len(g.in.x)+len(g.target))
+		for _, sum := range g.sum.sums {
+			taken += 4 * int64(len(sum))
+		}
+		if foreseen != taken {
+			t.Errorf("slices of %d in a batch of %d: %d bytes were computed, %d allocated", slice, batch, foreseen, taken)
+		}
 	}
 	filters := int64(0)
 	for _, batch := range []int{1, 3, 8} {

@@ -46,7 +46,7 @@ func TestTrainForeseesMemory(t *testing.T) {
 
 	t.Setenv("UNSTIR_MEMORY", "1200000")
 	r = call(append(args(64), "--out", "other")...)
-	has(t, "stderr", r.stderr, "even with train.slice = 1")
+	has(t, "stderr", r.stderr, "with any train.slice more is needed")
 	t.Setenv("UNSTIR_MEMORY", "40000")
 	r = call(append(args(64), "--out", "other")...)
 	has(t, "stderr", r.stderr, "parameters of the model with their moments and gradient alone")

@@ -92,37 +92,28 @@ func TestStepsShareTheWorkersMemory(t *testing.T) {
 }
 
 func TestByproductsAndPinning(t *testing.T) {
-	for _, accumulate := range []bool{false, true} {
-		g := G.NewGraph()
-		x := input(g, "x", 1, 2, 3)
-		y := scale(t, x, 2, false)
-		sum, err := Extra(y, 0, 1)
-		if err != nil {
+	g := G.NewGraph()
+	x := input(g, "x", 1, 2, 3)
+	y := scale(t, x, 2, false)
+	sum, err := Extra(y, 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := scale(t, y, 10, true)
+	pinnedZ, pinnedSum := make([]float32, 3), make([]float32, 1)
+	m, err := New(G.Nodes{y, z, sum}, Options{Pin: map[*G.Node][]float32{z: pinnedZ, sum: pinnedSum}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for run := 1; run <= 3; run++ {
+		if err := m.RunAll(); err != nil {
 			t.Fatal(err)
 		}
-		z := scale(t, y, 10, true)
-		pinnedZ, pinnedSum := make([]float32, 3), make([]float32, 1)
-		m, err := New(G.Nodes{y, z, sum}, Options{
-			Pin: map[*G.Node][]float32{z: pinnedZ, sum: pinnedSum}, Accumulate: accumulate,
-		})
-		if err != nil {
-			t.Fatal(err)
+		if pinnedZ[2] != 60 || pinnedSum[0] != 6 {
+			t.Errorf("run %d: pinned %v and %v", run, pinnedZ, pinnedSum)
 		}
-		for run := 1; run <= 3; run++ {
-			m.Fresh = run == 1
-			if err := m.RunAll(); err != nil {
-				t.Fatal(err)
-			}
-			times := float32(1)
-			if accumulate {
-				times = float32(run)
-			}
-			if pinnedZ[2] != 60*times || pinnedSum[0] != 6*times {
-				t.Errorf("accumulate %v, run %d: pinned %v and %v", accumulate, run, pinnedZ, pinnedSum)
-			}
-			if got := m.Value(y); got[1] != 4 {
-				t.Errorf("an output was overwritten: %v", got)
-			}
+		if got := m.Value(y); got[1] != 4 {
+			t.Errorf("an output was overwritten: %v", got)
 		}
 	}
 }
@@ -273,23 +264,22 @@ func TestAdditionsComeEarly(t *testing.T) {
 	}
 }
 
-// What is pinned and also read by a later step is there for it in every slice.
+// What is pinned and also read by a later step is there for it in every run.
 func TestPinnedAndRead(t *testing.T) {
 	g := G.NewGraph()
 	x := input(g, "x", 1, 2, 3)
 	y := scale(t, x, 2, false)
 	z := scale(t, y, 10, false)
 	pinned := make([]float32, 3)
-	m, err := New(G.Nodes{y, z}, Options{Pin: map[*G.Node][]float32{y: pinned}, Accumulate: true})
+	m, err := New(G.Nodes{y, z}, Options{Pin: map[*G.Node][]float32{y: pinned}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for run := 1; run <= 3; run++ {
-		m.Fresh = run == 1
 		if err := m.RunAll(); err != nil {
 			t.Fatal(err)
 		}
-		if v := m.Value(z); v[2] != 60 || pinned[2] != float32(6*run) {
+		if v := m.Value(z); v[2] != 60 || pinned[2] != 6 {
 			t.Errorf("run %d: %v from %v", run, v, pinned)
 		}
 	}

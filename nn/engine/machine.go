@@ -13,19 +13,14 @@ import (
 
 // Options say where results go.
 type Options struct {
-	// Pin gives nodes memory outside the arena, for example the slices of one flat gradient.
+	// Pin gives nodes memory outside the arena, for example the slices of one flat gradient. Each run overwrites it.
 	Pin map[*G.Node][]float32
-	// Accumulate adds pinned nodes to what their memory holds, unless Machine.Fresh is set.
-	Accumulate bool
 }
 
 // Machine runs the nodes that a set of outputs depends on, in one arena. It is a gorgonia.VM. It keeps the
 // slices that the graph's inputs held when it was made: new inputs are written into them, not bound anew.
 // It is not safe for concurrent use; machines of different graphs are independent.
 type Machine struct {
-	// Fresh makes the next runs overwrite pinned nodes instead of adding to them.
-	Fresh bool
-
 	steps   []step
 	arena   []float32
 	values  map[*G.Node][]float32
@@ -141,11 +136,6 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 			maker := &m.steps[made[kids[n][0]]].call
 			maker.Extra[op.index], maker.AddExtra[op.index] = m.values[n], p.adds[n]
 		}
-		if dst, pinned := opt.Pin[n]; pinned && opt.Accumulate {
-			s.sum = dst
-			_, read := p.last[n]
-			s.alone = s.kind != storeExtra && !read
-		}
 		made[n] = len(m.steps)
 		m.steps = append(m.steps, s)
 	}
@@ -154,7 +144,7 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 }
 
 // Value is the memory of a node: of an output after a run, or of an input. Other nodes' values may have been
-// overwritten by later steps, and pinned ones may be only where they are pinned.
+// overwritten by later steps.
 func (m *Machine) Value(n *G.Node) []float32 { return m.values[n] }
 
 // Stats describes the plan.
@@ -196,26 +186,6 @@ func (m *Machine) Run(ctx context.Context) (err error) {
 }
 
 func (m *Machine) runStep(s *step) {
-	c := &s.call
-	if m.Fresh && s.alone { // nothing to add to, and nobody looks for it in the arena
-		out := c.Out
-		c.Out = s.sum
-		m.compute(s)
-		c.Out = out
-		return
-	}
-	m.compute(s)
-	if s.sum == nil {
-		return
-	}
-	if m.Fresh {
-		copy(s.sum, c.Out)
-	} else {
-		m.vec.Add(s.sum, s.sum, c.Out)
-	}
-}
-
-func (m *Machine) compute(s *step) {
 	c := &s.call
 	switch s.kind {
 	case runKernel:

@@ -23,9 +23,6 @@ type step struct {
 	kind stepKind
 	op   *Op
 	call Call
-	sum  []float32 // Pin with Accumulate: where call.Out is added to
-	// alone: call.Out itself is read by nobody, so that the first sum may be written in its place.
-	alone bool
 }
 
 // planner lays out the values of a graph.
@@ -248,8 +245,7 @@ func (p *planner) lifetimes(kids map[*G.Node][]*G.Node) error {
 		if pinned && len(dst) != size(n) {
 			return fmt.Errorf("engine: node %v has %d values but is pinned to %d", n, size(n), len(dst))
 		}
-		direct := pinned && !p.opt.Accumulate
-		if direct {
+		if pinned {
 			p.fixed[n] = dst
 		}
 		op, isOp := n.Op().(*Op)
@@ -268,12 +264,12 @@ func (p *planner) lifetimes(kids map[*G.Node][]*G.Node) error {
 			return fmt.Errorf("engine: %v is not an operation of this engine", n)
 		case p.merge(n, merged[n], kids):
 			// it is added to what has a place already
-		case !direct:
+		case !pinned:
 			inPlace := []int{0, 1}
 			if isOp {
 				inPlace = op.InPlace
 			}
-			if s := p.dying(kids[n], inPlace, i, size(n)); s != nil && !pinned {
+			if s := p.dying(kids[n], inPlace, i, size(n)); s != nil {
 				s.to = p.end(n, i)
 				p.spans[n] = s
 				p.naive += s.size
@@ -285,7 +281,7 @@ func (p *planner) lifetimes(kids map[*G.Node][]*G.Node) error {
 			if p.merge(e, merged[e], kids) {
 				continue
 			}
-			if _, pinned := p.opt.Pin[e]; !pinned || p.opt.Accumulate {
+			if _, pinned := p.opt.Pin[e]; !pinned {
 				p.reserve(e, i, p.index[e])
 			}
 		}
