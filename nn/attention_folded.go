@@ -117,7 +117,7 @@ func (s Scope) folded(x, residual *G.Node, fold func(w, b []float32, params [][]
 	if err != nil {
 		return s.fail("%s: %v", s.prefix, err)
 	}
-	s.kept += plan.PreparedLen() + c
+	s.kept += plan.PackedLen() + c
 	var u, b []float32
 	in := append(G.Nodes{x}, params...)
 	op := &engine.Op{Name: s.prefix, Shape: result, Scratch: plan.Scratch(), FLOPs: 2 * flops(shape)}
@@ -131,7 +131,7 @@ func (s Scope) folded(x, residual *G.Node, fold func(w, b []float32, params [][]
 		if residual != nil {
 			res = call.In[len(in)-1]
 		}
-		plan.ForwardPrepared(call.Out, call.In[0], u, nil, b, nil, res, call.Scratch)
+		plan.ForwardPacked(call.Out, call.In[0], u, b, nil, res, call.Scratch)
 	}
 	if residual != nil {
 		in = append(in, residual)

@@ -139,7 +139,7 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 	for _, p := range c.parts {
 		op.Wrt[p.x] = s.needsGrad(in[p.x])
 		op.Scratch = op.Scratch.Plus(p.plan.Scratch())
-		prepared += p.plan.PreparedLen()
+		prepared += p.plan.PackedLen()
 	}
 	if c.residual > 0 {
 		op.InPlace = []int{c.residual}
@@ -237,11 +237,11 @@ func (c *convOp) prepared(call *engine.Call) {
 	bias, perImage, residual := optional(call, c.bias), optional(call, c.perImage), optional(call, c.residual)
 	p := &c.parts[0]
 	if len(c.parts) == 1 {
-		p.plan.ForwardPrepared(call.Out, call.In[p.x], p.filter, call.In[1][p.first:p.end], bias, perImage, residual, call.Scratch)
+		p.plan.ForwardPacked(call.Out, call.In[p.x], p.filter, bias, perImage, residual, call.Scratch)
 		return
 	}
 	q := &c.parts[1]
-	p.plan.ForwardPairPrepared(q.plan, call.Out, call.In[p.x], call.In[q.x], p.filter, q.filter, bias, perImage, residual, call.Scratch)
+	p.plan.ForwardPairPacked(q.plan, call.Out, call.In[p.x], call.In[q.x], p.filter, q.filter, bias, perImage, residual, call.Scratch)
 }
 
 // diff: the gradients of x, w and b are convolutions too; that of perImage is dy summed over each image's

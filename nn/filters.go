@@ -41,12 +41,12 @@ func (f *Filters) Bytes() int64 {
 func (f *Filters) get(name string, p *convPart, w []float32) []float32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := p.plan.PreparedLen()
+	n := p.plan.PackedLen()
 	key := newFilterKey(name, p.shape)
 	if _, ok := f.list[key]; !ok && n > f.left {
 		return nil
 	}
-	return f.keep(key, n, func(u []float32) { p.plan.Prepare(u, w) })
+	return f.keep(key, n, func(u []float32) { p.plan.Pack(u, w) })
 }
 
 // folded returns the form of a 1x1 convolution's filter and bias that fold has made from others. They are kept
@@ -59,7 +59,7 @@ func (f *Filters) folded(name string, shape kernel.ConvShape, plan *kernel.Conv,
 		w = engine.AlignedFloats(shape.C * shape.K)
 		fold(w, b)
 	})
-	u = f.keep(newFilterKey(name, shape), plan.PreparedLen(), func(u []float32) { plan.Prepare(u, w) })
+	u = f.keep(newFilterKey(name, shape), plan.PackedLen(), func(u []float32) { plan.Pack(u, w) })
 	return u, b
 }
 

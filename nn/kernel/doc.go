@@ -1,29 +1,79 @@
-// Package kernel holds the float32 kernels below the network's layers:
-// matrix product, convolution, group norm, attention, pointwise functions,
-// the loss and the optimizer, and the worker pool that they run on.
+// Package kernel holds the float32 kernels below the network's layers: matrix product, convolution, group norm, attention,
+// pointwise functions, the loss and the optimizer, and the worker pool that they run on. It is a front: each subject is a
+// package of its own below internal, which can be read alone.
+//
+// # Which function runs
+//
+// A convolution's algorithm is chosen in one place, internal/conv/choose.go, by the shape; [Algorithm] prints as in this table.
+// Bits depend on the algorithm but not on how its filter is packed. N is the number of images, C and K are the input and output
+// channels (exchanged for backward data), F(m x m, r x r) is Winograd's algorithm with tiles of m x m outputs for r x r taps.
+//
+//	layer                                        algorithm                          why, and what it measured (AVX-512)
+//	3x3, stride 1, padding 1, C >= 12, K >= 4    winograd F(4x4,3x3)                36 products a tile of 16 outputs instead of 144
+//	  from 7x7 pixels on, with C*K <= 8192 or    winograd F(6x6,3x3)                64 a tile of 36: 0.9 to 0.97 of the time of F(4x4)
+//	  a fixed filter, and >= 2 to 4 pixels a                                        on Zen 4; with larger new filters 1.1 to 1.5 on an
+//	  channel (1 with C*K <= 65536, fixed)                                          Intel Xeon, whose caches U then leaves
+//	  to 4x4 pixels with C, K >= 256             winograd F(2x2,3x3)                16 planes of U: one image 0.5, 64 images 1.5
+//	  behind an upsampling                       winograd F(4x4,2x2) by parity      4 x 25 products for 64 outputs instead of 144
+//	  filter's gradient, from 7x7 pixels on      winograd F(6x6,3x3)                0.82 to 0.95 with 8 images and more
+//	3x3 to at most 3 channels                    GEMM with the taps as columns      a panel of 32 columns would be nearly empty
+//	1x1, stride 1; linear layers                 GEMM
+//	all others, such as 3x3 with stride 2        implicit GEMM
+//	  their filter's gradient                    GEMM for each tap, or of im2col    the latter with less than 8 channels on one side
+//
+//	packing of the filter
+//	  new at every call, as in training          packed
+//	    tiles <= C/2, K/2 (C, K with 2 MB of L2) packed by panels                   U costs as much as the products; it stays in a cache
+//	  fixed, as in sampling                      packed once
+//	    U >= 8 MB, or >= 2 MB and <= 512 tiles   packed once, streamed              planes are fetched ahead
+//
+// So a 3x3 convolution of 64 to 128 channels at 16x16 pixels, in training, is winograd F(6x6,3x3) forward (C*K is 8192, and its
+// 256 pixels are 4 a channel), and with its 9 tiles an image packed by panels up to 3 images and packed first beyond. From 128
+// to 128 channels C*K is 16384, and it is F(4x4,3x3). `diffusion inspect --plan --train` prints what each layer of a model runs.
+//
+// # Packages
+//
+//	internal/cpu        levels, caches, UNSTIR_CPU and UNSTIR_CONV
+//	internal/parallel   the worker pool, scratch memory
+//	internal/mem        addresses of floats
+//	internal/gemm       micro-kernels, packing, matrix products of any size
+//	internal/winograd   Winograd's convolutions
+//	internal/direct     all others, by matrix products
+//	internal/conv       the choice between them; the plan of a layer
+//	internal/shape      the shape of a convolution
+//	internal/reduce     sums over pieces of the images, in order
+//	internal/norm, internal/attention, internal/optimizer, internal/vec
+//
+// Imports go one way, as imports_test.go lists them.
+//
+// # Words
+//
+//	micro-kernel  the inner loop of a matrix product in assembly, for a micro-tile of 1 to 14 rows and 16 or 32 columns
+//	panel         32 columns of a product's B, packed row after row
+//	plane         one of a transform's points in all tiles, or all channels: a matrix of the products
+//	tile          m x m outputs, or the (m+r-1) x (m+r-1) inputs that they see
+//	block         tiles that are transformed and multiplied at a time
+//	piece         some of the images, whose part of a gradient is summed by itself
+//	level         an instruction set
 //
 // # Layout
 //
-// Activations are NHWC, filters HWIO (a linear layer's weights are [in, out]),
-// both row-major and without gaps.
+// Activations are NHWC, filters HWIO (a linear layer's weights are [in, out]), both row-major and without gaps.
 //
 // # Plans
 //
-// A kernel that needs preparation is a plan (Conv, GroupNorm, ...), made once for
-// a shape. A plan's calls allocate nothing: the caller hands in scratch memory
-// whose length the plan names, and whose content means nothing before and after.
-// A plan serves one goroutine at a time; different plans may run side by side.
+// A kernel that needs preparation is a plan (Conv, GroupNorm, ...), made once for a shape. A plan's calls allocate nothing: the
+// caller hands in scratch memory whose length the plan names, and whose content means nothing before and after. A plan serves
+// one goroutine at a time; different plans may run side by side.
 //
 // # Levels
 //
-// Every kernel exists as AVX-512 and AVX2 assembly and as plain Go; the best one
-// that the CPU has is chosen at start (see Level). The assembly is generated by
-// the programs in _generate and committed beside them.
+// Every kernel exists as AVX-512 and AVX2 assembly and as plain Go; the best one that the CPU has is chosen at start (see
+// Level). The assembly is generated by the programs in _generate and committed in the packages that use it.
 //
 // # The same bits
 //
-// A result depends on the layer's shape only: not on the number of images in the
-// call, the number of threads, or how the work was cut. AVX-512 and AVX2 give equal
-// bits, because each output element sees the same fused multiply-adds in the same
-// order; plain Go agrees within rounding.
+// A result depends on the layer's shape only: not on the number of images in the call, the number of threads, or how the work
+// was cut. AVX-512 and AVX2 give equal bits, because each output element sees the same fused multiply-adds in the same order;
+// plain Go agrees within rounding.
 package kernel

@@ -7,10 +7,10 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 sh generate.sh "$tmp"
 status=0
-for f in "$tmp"/*; do
+for f in $(cd "$tmp" && find . -type f); do
 	# The first line names the command, and with it the directory written to.
-	tail -n +2 "$f" >"$f.got"
-	tail -n +2 "../$(basename "$f")" >"$f.want"
-	diff -u "$f.want" "$f.got" >&2 || { echo "$(basename "$f") is not what _generate writes: run sh generate.sh" >&2; status=1; }
+	tail -n +2 "$tmp/$f" >"$tmp/got"
+	tail -n +2 "../internal/$f" >"$tmp/want"
+	diff -u "$tmp/want" "$tmp/got" >&2 || { echo "$f is not what _generate writes: run sh generate.sh" >&2; status=1; }
 done
 exit $status

@@ -6,7 +6,7 @@
 // and to check that the committed files are what it writes (CI does): sh check.sh.
 // A family is one .s file and one .go file of declarations beside it:
 //
-//	go run . -family gemm -pkg kernel -out ../gemm_amd64.s -stubs ../gemm_amd64.go
+//	go run . -family gemm -pkg gemm -out ../internal/gemm/gemm_amd64.s -stubs ../internal/gemm/gemm_amd64.go
 //
 // To add a family, write its generator in a file of its own here and enter it into
 // families from an init function; generate.sh finds it by itself.

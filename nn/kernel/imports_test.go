@@ -1,0 +1,64 @@
+package kernel_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed is what each package of the kernels may import of the module: packages below it only.
+var allowed = map[string]string{
+	"cpu":        "",
+	"mem":        "",
+	"shape":      "",
+	"parallel":   "mem",
+	"vec":        "cpu parallel",
+	"gemm":       "cpu mem",
+	"reduce":     "parallel vec",
+	"direct":     "cpu gemm mem parallel reduce shape",
+	"winograd":   "cpu gemm mem parallel reduce shape vec",
+	"conv":       "cpu direct gemm parallel shape vec winograd",
+	"norm":       "cpu parallel vec",
+	"attention":  "cpu gemm parallel vec",
+	"optimizer":  "cpu parallel vec",
+	"kerneltest": "cpu parallel", // tests only
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const inside = "unstir/nn/kernel/internal/"
+	for list := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := list.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name, isInside := strings.CutPrefix(p.ImportPath, inside)
+		names, known := allowed[name]
+		if isInside && !known {
+			t.Errorf("%s: no list of what it may import", p.ImportPath)
+		}
+		for _, i := range p.Imports {
+			room, kernels := strings.CutPrefix(i, inside)
+			switch {
+			case !strings.HasPrefix(i, "unstir/") || i == "unstir/internal/machine" && name == "parallel":
+			case !isInside && (kernels && room != "kerneltest" || i == "unstir/nn/kernel"):
+			case kernels && slices.Contains(strings.Fields(names), room):
+			default:
+				t.Errorf("%s imports %s", p.ImportPath, i)
+			}
+		}
+	}
+}

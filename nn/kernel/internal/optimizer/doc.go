@@ -1,0 +1,2 @@
+// Package optimizer is AdamW with the moving average of the weights, in one pass over flat slices.
+package optimizer

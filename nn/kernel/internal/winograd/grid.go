@@ -1,0 +1,192 @@
+package winograd
+
+import "unstir/nn/kernel/internal/gemm"
+
+// patchGrid is how the grid of n images of h x w positions, each of them one output or a few, is cut into patches, numbered
+// image by image and row by row. Those of the last row and column may be smaller, where that is enough and the algorithm has
+// transforms for it.
+type patchGrid struct {
+	geometry
+	n, h, w            int
+	rows, cols         int // patches of an image
+	size               int // of a whole patch
+	lastRows, lastCols int // of a patch in the last row, column
+	side               int // points in each dimension
+	runs               []planeRun
+	unit               int // patches that are not parted: a row, where its last one is narrower, or 1
+}
+
+// planeRun is count planes in a row, from first on, that the same patches take part in: with narrow also those of a
+// narrower last column, with low also those of a lower last row.
+type planeRun struct {
+	first, count int
+	low, narrow  bool
+}
+
+func newPatchGrid(n, h, w int, f *transforms) patchGrid {
+	g := patchGrid{geometry: f.geometry, n: n, h: h, w: w, size: f.size, side: f.points.of(f.size)}
+	g.rows, g.lastRows = f.cutSide(h)
+	g.cols, g.lastCols = f.cutSide(w)
+	for k := range g.planes() {
+		low, narrow := k/g.side < g.points.of(g.lastRows), k%g.side < g.points.of(g.lastCols)
+		if last := len(g.runs) - 1; last >= 0 && g.runs[last].low == low && g.runs[last].narrow == narrow {
+			g.runs[last].count++
+			continue
+		}
+		g.runs = append(g.runs, planeRun{k, 1, low, narrow})
+	}
+	if g.unit = 1; g.uneven() && g.cols <= gemm.MaxTileRows {
+		g.unit = g.cols // so that a block reads no rows of pixels that it needs in part only
+	}
+	return g
+}
+
+// planeAfter is the plane that comes after plane k of the i-th run, if there is one.
+func (g *patchGrid) planeAfter(i, k int) (next int, more bool) {
+	switch r := g.runs[i]; {
+	case k+1 < r.first+r.count:
+		return k + 1, true
+	case i+1 < len(g.runs):
+		return g.runs[i+1].first, true
+	}
+	return 0, false
+}
+
+// uneven tells whether patches of the last row or column are smaller.
+func (g *patchGrid) uneven() bool { return g.lastRows < g.size || g.lastCols < g.size }
+
+// blockOf is the largest number of patches, up to most, that makes a block.
+func (g *patchGrid) blockOf(most int) int { return max(1, most/g.unit) * g.unit }
+
+// cutBlock is block b when patches first to end are cut into so many.
+func (g *patchGrid) cutBlock(first, end, b, blocks int) (t0, t1 int) {
+	units := (end - first) / g.unit
+	return first + units*b/blocks*g.unit, first + units*(b+1)/blocks*g.unit
+}
+
+// cutSide cuts a side of an image into patches. The last one of several may be smaller, where there are transforms for that.
+func (f *transforms) cutSide(length int) (count, last int) {
+	count, last = (length+f.size-1)/f.size, f.size
+	if rest := length % f.size; count > 1 && rest > 0 {
+		for last = rest; f.input[last][last] == nil; last++ {
+		}
+	}
+	return count, last
+}
+
+func (g *patchGrid) planes() int   { return g.side * g.side }
+func (g *patchGrid) perImage() int { return g.rows * g.cols }
+
+// products is the number of multiplications of one image for each pair of channels.
+func (g *patchGrid) products() int {
+	return (g.side*(g.rows-1) + g.points.of(g.lastRows)) * (g.side*(g.cols-1) + g.points.of(g.lastCols))
+}
+
+// place is where a patch is: its image, and its row and column of patches. To divide for every patch and panel took up to
+// a percent of a training step.
+type place struct{ image, row, col int }
+
+func (g *patchGrid) place(t int) place {
+	return place{t / g.perImage(), t / g.cols % g.rows, t % g.cols}
+}
+
+// next is the place of the patch that is numbered after a's.
+func (g *patchGrid) next(a place) place {
+	if a.col++; a.col == g.cols {
+		a.col = 0
+		if a.row++; a.row == g.rows {
+			a.row = 0
+			a.image++
+		}
+	}
+	return a
+}
+
+// locate sets p's position to that of patch a in l and returns the patch's size.
+func (g *patchGrid) locate(p *patch, l lattice, a place) (rows, cols int) {
+	p.y, p.x, rows, cols = g.size*a.row, g.size*a.col, g.size, g.size
+	if a.row == g.rows-1 {
+		rows = g.lastRows
+	}
+	if a.col == g.cols-1 {
+		cols = g.lastCols
+	}
+	return rows, cols
+}
+
+// row is the first row of patch a in l, counted through all images.
+func (g *patchGrid) row(l lattice, a place) int { return a.image*l.h + g.size*a.row }
+
+// fetchNext has the transform of patch a, at p's view of l, fetch patch b's first channels.
+func (g *patchGrid) fetchNext(p *patch, l lattice, a, b place) {
+	p.next = uintptr(g.row(l, b)-g.row(l, a))*p.row + uintptr(g.size*(b.col-a.col))*p.pixel
+}
+
+// memory is the part of images of c channels, with l's pixels in them, that patches t0 to t1 are the first to use.
+func (g *patchGrid) memory(images []float32, l lattice, c, t0, t1 int) []float32 {
+	floats := l.step * l.step * l.w * c // of a row
+	return images[g.row(l, g.place(t0))*floats : min(g.row(l, g.place(t1-1))+g.size+1, g.n*l.h)*floats]
+}
+
+// patchBlock is some patches in an order in which those that take part in a product follow each other: those that are
+// only narrower, those that are whole, those that are only lower, and those that are both.
+type patchBlock struct {
+	first, end        int // as they are numbered
+	list              []place
+	whole, low, small int // where the second, third and fourth kind begin
+}
+
+// sort makes the block of patches t0 to t1.
+func (b *patchBlock) sort(g *patchGrid, t0, t1 int) {
+	b.first, b.end, b.list = t0, t1, b.list[:0]
+	begin := [4]int{}
+	for kind := range begin {
+		begin[kind] = len(b.list)
+		if kind != wholePatch && !g.uneven() {
+			continue
+		}
+		at := g.place(t0)
+		for range t1 - t0 {
+			if g.kindOf(at) == kind {
+				b.list = append(b.list, at)
+			}
+			at = g.next(at)
+		}
+	}
+	b.whole, b.low, b.small = begin[1], begin[2], begin[3]
+}
+
+const wholePatch = 1
+
+// kindOf is the number of the patch's kind in a block.
+func (g *patchGrid) kindOf(a place) int {
+	narrow := g.lastCols < g.size && a.col == g.cols-1
+	low := g.lastRows < g.size && a.row == g.rows-1
+	switch {
+	case low && narrow:
+		return 3
+	case low:
+		return 2
+	case narrow:
+		return 0
+	}
+	return wholePatch
+}
+
+// after is the patch behind the i-th of the block, or the last one itself.
+func (b *patchBlock) after(i int) place { return b.list[min(i+1, len(b.list)-1)] }
+
+// part is the range of the block that takes part in a run's products.
+func (b *patchBlock) part(r planeRun) (first, end int) {
+	first, end = b.whole, b.low
+	if r.narrow {
+		first = 0
+	}
+	switch {
+	case r.low && r.narrow:
+		end = len(b.list)
+	case r.low:
+		end = b.small
+	}
+	return first, end
+}

@@ -1,0 +1,404 @@
+package winograd
+
+import (
+	"unsafe"
+
+	"unstir/nn/kernel/internal/cpu"
+	"unstir/nn/kernel/internal/gemm"
+	"unstir/nn/kernel/internal/mem"
+	"unstir/nn/kernel/internal/parallel"
+	"unstir/nn/kernel/internal/reduce"
+	"unstir/nn/kernel/internal/shape"
+	"unstir/nn/kernel/internal/vec"
+)
+
+// Weights is the gradient of a 3x3 filter in the Winograd domain, of stride 1 and padding 1 by F(6x6, 3x3),
+// F(4x4, 3x3) or F(2x2, 3x3). A chunk of work is a block of input channels times a group of
+// panels of output channels over a piece of the images: it transforms some patches
+// of x to V [planes][patches][channels] and of dy to W, adds the products V^T W of each of 64 planes, 36 or 16, to
+// D [planes][panel][channels][32], and at the end transforms D to the filter's gradient. A smaller patch at the edge of an
+// image has no part in the products at some of the planes.
+// Behind an upsampling each parity of dy's rows and columns is a phase of its own, by F(4x4, 2x2),
+// with 25 planes, and the gradients of their 2x2 filters are added to the filter's at the end.
+//
+// W's plane (1, 1) holds the sum of each patch of dy, which gives the gradients of
+// the time embedding and the bias.
+type Weights struct {
+	s shape.Conv
+	patchGrid
+	transforms       *transforms
+	phases           []layout // from x to dy
+	chans, blocks    int      // input channels of a block, a multiple of 16; blocks
+	width, groups    int      // panels of a group; groups
+	fetchDFrom       int      // tuning's fetchD
+	pieces           *reduce.Pieces
+	block            int            // most patches at a time
+	order            [][]patchBlock // the patches of each piece
+	vRow, wRow       int
+	dLen, vLen, wLen int
+	workers          []worker
+	zeros            []float32
+
+	dw, x, dy, images []float32
+	byPhase           []float32 // the phases' gradients, which is dw where there is one
+	mem               parallel.Scratch
+	part              func(worker, i int)
+	sumTap            func(i int)
+}
+
+// NewWeights makes the plan of a filter's gradient by a family that the shape suits: its filter is 3x3, its stride 1 and its
+// padding 1 on all sides.
+func NewWeights(s shape.Conv, family Family, workers int, c cpu.Info) *Weights {
+	f, phases, tuned := setOf(c.Level).of(family, 0), layouts(s), tuningOf(c.L2)
+	g := &Weights{s: s, patchGrid: newPatchGrid(s.N, phases[0].h, phases[0].w, f), transforms: f, phases: phases, fetchDFrom: tuned.fetchD}
+	panels := gemm.Padded(s.K) / gemm.PanelWidth
+	// The number of pieces is part of the result, so it comes from the shape. The
+	// blocks are not: they are made smaller when there are many threads.
+	blocks := len(phases) * ((s.C + 63) / 64) * ((panels + 1) / 2)
+	g.pieces = newWeightsPieces(s.N, s.N*g.perImage(), blocks, len(phases)*f.taps*f.taps*s.C*s.K)
+	g.width = min(2, panels)
+	if panels >= tuned.weightPanels {
+		g.width = tuned.weightPanels
+	}
+	g.chans = min(128, 256/g.width, (s.C+15)&^15) // a D of one size
+	cut := func() (chunks int) {
+		g.blocks, g.groups = (s.C+g.chans-1)/g.chans, (panels+g.width-1)/g.width
+		return g.chunks()
+	}
+	for n := cut(); n < 3*workers && n%workers != 0 && (g.chans > 16 || g.width > 1); n = cut() {
+		if g.chans > 32 || g.width == 1 {
+			g.chans = (g.chans/2 + 15) &^ 15
+		} else {
+			g.width--
+		}
+	}
+	g.chans = ((s.C+g.blocks-1)/g.blocks + 15) &^ 15 // blocks of one size: two threads wait for the larger
+	g.vRow, g.wRow = g.chans, g.width*gemm.PanelWidth
+	// V and W of 64 patches with 64 channels together are as large as those of 32 with 128.
+	_, largest := g.pieces.Cut(s.N, 0)
+	g.block = max(tuned.weightTiles, min(64, 4096/(g.vRow+g.wRow)))
+	if g.uneven() {
+		g.block = g.blockOf(edgePatches)
+	}
+	g.block = min(g.block, max(1, largest)*g.perImage())
+	g.dLen = g.planes() * (g.width*g.chans*gemm.PanelWidth + 16)
+	g.vLen, g.wLen = g.planes()*(g.block*g.vRow+16), g.planes()*(g.block*g.wRow+16)
+	g.vLen = max(g.vLen, f.taps*f.taps*16*g.chans) // store uses it too
+	g.zeros = mem.Aligned(make([]float32, max(gemm.Padded(s.C), gemm.Padded(s.K))+16))
+	g.workers = newWorkers(workers, c)
+	for piece := range g.pieces.Count {
+		first, end := g.pieces.Cut(s.N, piece)
+		g.order = append(g.order, g.cutPatches(first, end, g.block))
+	}
+	g.part, g.sumTap = g.do, g.doSumTap
+	return g
+}
+
+// cutPatches cuts the patches of images first to end into blocks of at most so many.
+func (g *Weights) cutPatches(first, end, most int) []patchBlock {
+	first, end = first*g.perImage(), end*g.perImage()
+	list := make([]patchBlock, (end-first+most-1)/most)
+	for i := range list {
+		t0, t1 := g.cutBlock(first, end, i, len(list))
+		list[i].sort(&g.patchGrid, t0, t1)
+	}
+	return list
+}
+
+// edgePatches is the most patches of a block where some are smaller. Those that take part in a
+// product must follow each other, so a block has them sorted, and as the gradient's bits come from their order, no machine and no number of threads may have
+// other blocks. With 48 the gradients take 2 to 10 % longer, with 24 up to 5 % (Zen 4, images from memory).
+const edgePatches = 36
+
+// unevenPatches is how many patches are worth to be cut into more pieces, whose sums cost as much as some patches each.
+const unevenPatches = 2048
+
+// newWeightsPieces cuts the images, with so many patches, into pieces, each of them some blocks of channels. With many
+// patches, the last pieces of each half are smaller: threads, of which one may be slower, then end at nearly the same time.
+func newWeightsPieces(images, patches, blocks, size int) *reduce.Pieces {
+	switch {
+	case images < 32 || patches < unevenPatches:
+		return reduce.New(min(images, max(1, 4/blocks)), size)
+	case blocks > 2:
+		return reduce.NewUneven([]int{3, 1, 3, 1}, size)
+	}
+	return reduce.NewUneven([]int{4, 2, 1, 1, 4, 2, 1, 1}, size)
+}
+
+// Scratch is how much scratch Run needs.
+func (g *Weights) Scratch() parallel.ScratchSize {
+	n := parallel.PerWorker(len(g.workers), g.dLen+g.vLen+g.wLen).With(g.pieces.Scratch()).With(len(g.phases) * g.s.N * g.s.K)
+	if len(g.phases) > 1 {
+		n = n.With(g.pieces.Size)
+	}
+	return n
+}
+
+// Run overwrites dw, and dtemb and db when they are not nil.
+func (g *Weights) Run(dw, db, dtemb, x, dy []float32, scratch parallel.Scratch) {
+	g.dw, g.x, g.dy, g.images = dw, x, dy, nil
+	images := g.s.N * g.s.K
+	if db != nil || dtemb != nil {
+		g.images = scratch.Take(len(g.phases) * images)
+		if dtemb != nil && len(g.phases) == 1 {
+			g.images = dtemb
+		}
+	}
+	g.byPhase = dw
+	if len(g.phases) > 1 {
+		g.byPhase = scratch.Take(g.pieces.Size)
+	}
+	g.pieces.Start(g.byPhase, scratch.Take(g.pieces.Scratch()))
+	g.mem = scratch
+	parallel.InOrder(g.chunks(), len(g.workers), g.part)
+	g.pieces.Finish()
+	if len(g.phases) > 1 {
+		parallel.For(9*g.s.C, g.sumTap)
+	}
+	if g.images == nil {
+		return
+	}
+	sum := g.images[:images]
+	for p := 1; p < len(g.phases); p++ {
+		vec.Add(sum, sum, g.images[p*images:][:images])
+	}
+	if dtemb != nil && len(g.phases) > 1 {
+		copy(dtemb, sum)
+	}
+	if db != nil {
+		g.workers[0].mul.SumRows(db, sum, g.s.N, g.s.K)
+	}
+}
+
+// doSumTap adds what the phases have for one input channel of one tap of the filter.
+func (g *Weights) doSumTap(i int) {
+	K, taps := g.s.K, 9
+	tap, channel := i%taps, i/taps
+	dw := g.dw[(tap*g.s.C+channel)*K:][:K]
+	for p := range g.phases {
+		// A tap of an even phase's filter is the first of the filter's, or the sum of the other two; of an odd one's the
+		// sum of the first two, or the last.
+		u, v := (tap/3+1-p/2)/2, (tap%3+1-p%2)/2
+		h := g.byPhase[((4*p+2*u+v)*g.s.C+channel)*K:][:K]
+		if p == 0 {
+			copy(dw, h)
+			continue
+		}
+		vec.Add(dw, dw, h)
+	}
+}
+
+// weightsChunk is input channels c0 to c1 times output channels k0 to k1 for one phase and one piece of the images.
+type weightsChunk struct{ phase, piece, c0, c1, k0, k1 int }
+
+func (g *Weights) chunks() int { return len(g.phases) * g.pieces.Count * g.blocks * g.groups }
+
+func (g *Weights) chunk(i int) (c weightsChunk) {
+	c.phase, i = i%len(g.phases), i/len(g.phases)
+	group, i := i%g.groups, i/g.groups
+	block, piece := i%g.blocks, i/g.blocks
+	c.piece = g.pieces.At(piece)
+	c.c0, c.c1 = block*g.chans, min((block+1)*g.chans, g.s.C)
+	c.k0, c.k1 = group*g.width*gemm.PanelWidth, min((group+1)*g.width*gemm.PanelWidth, g.s.K)
+	return c
+}
+
+// do computes one chunk.
+func (g *Weights) do(worker, i int) {
+	b := weightsBlock{Weights: g, worker: &g.workers[worker], weightsChunk: g.chunk(i)}
+	bufs := g.mem.Worker(worker)
+	b.d, b.v, b.w = bufs[:g.dLen], bufs[g.dLen:][:g.vLen], bufs[g.dLen+g.vLen:][:g.wLen]
+	b.vRow, b.wRow, b.vPlane, b.wPlane = g.vRow, g.wRow, g.block*g.vRow+16, g.block*g.wRow+16
+	sums := g.images != nil && b.c0 == 0
+	if sums {
+		b.clearImages(g.pieces.Cut(g.s.N, b.piece))
+	}
+	order := g.order[b.piece]
+	for q := range order {
+		at := &order[q]
+		b.transformPatches(at)
+		b.mul.StopFetching()
+		if q+1 < len(order) {
+			b.prefetch(&order[q+1], &b.weightsChunk)
+		} else if next := i + len(g.workers); next < g.chunks() { // likely the worker's next
+			c := g.chunk(next)
+			b.prefetch(&g.order[c.piece][0], &c)
+		}
+		b.multiply(at, q == 0)
+		if sums {
+			b.sumImages(at, 0)
+		}
+	}
+	size := g.pieces.Size / len(g.phases)
+	b.store(g.pieces.Of(b.piece)[b.phase*size:][:size])
+}
+
+// weightsBlock is a chunk in the making.
+type weightsBlock struct {
+	*Weights
+	*worker
+	weightsChunk
+	d, v, w        []float32
+	vRow, wRow     int // floats between the patches of v, w
+	vPlane, wPlane int
+}
+
+func (b *weightsBlock) dPlane() int { return b.width*b.chans*gemm.PanelWidth + 16 }
+
+// transformPatches transforms some patches of x and dy.
+func (b *weightsBlock) transformPatches(at *patchBlock) {
+	for i, a := range at.list {
+		b.transformDY(b.w[i*b.wRow:], a, at.after(i))
+	}
+	for i, a := range at.list {
+		b.transformX(b.v[i*b.vRow:], a, at.after(i))
+	}
+}
+
+// transformX transforms patch a of x to v, next before patch next.
+func (b *weightsBlock) transformX(v []float32, a, next place) {
+	s, p, ph := &b.s, &b.patch, &b.Weights.phases[b.phase]
+	rows, cols := b.locate(p, ph.from, a)
+	p.y += ph.top
+	p.x += ph.left
+	image := ph.from.view(p, b.x, a.image, s.C)
+	p.outside, p.plane = &b.zeros[0], uintptr(4*b.vPlane)
+	b.fetchNext(p, ph.from, a, next)
+	b.worker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input[rows][cols], b.window.of(rows), b.window.of(cols))
+}
+
+// transformDY is transformX for dy.
+func (b *weightsBlock) transformDY(w []float32, a, next place) {
+	s, p, dy := &b.s, &b.patch, b.Weights.phases[b.phase].to
+	rows, cols := b.locate(p, dy, a)
+	image := dy.view(p, b.dy, a.image, s.K)
+	p.outside, p.plane = &b.zeros[0], uintptr(4*b.wPlane)
+	b.fetchNext(p, dy, a, next)
+	b.worker.transform(image[b.k0:], w, b.k1-b.k0, b.transforms.gradient[rows][cols], rows, cols)
+}
+
+// prefetch arranges for multiply to fetch chunk c's channels of the patches that come next.
+func (b *weightsBlock) prefetch(at *patchBlock, c *weightsChunk) {
+	p := &b.mul
+	steps := b.planes() * p.Tiles(b.c1-b.c0, b.k1-b.k0)
+	ph := &b.Weights.phases[c.phase]
+	x := b.memory(b.x, ph.from, b.s.C, at.first, at.end)
+	if b.dLen >= b.fetchDFrom { // D takes the place of columns
+		p.FetchRuns(0, x, b.s.C, c.c0, c.c1, steps)
+	} else {
+		p.FetchColumns(0, x, b.s.C, c.c0, c.c1, steps, at.end-at.first)
+	}
+	p.FetchColumns(1, b.memory(b.dy, ph.to, b.s.K, at.first, at.end), b.s.K, c.k0, c.k1, steps, at.end-at.first)
+}
+
+// multiply adds the products of some patches to D, or writes them when first: there are whole patches among the first, which
+// have a part in all of them.
+func (b *weightsBlock) multiply(at *patchBlock, first bool) {
+	for _, r := range b.runs {
+		t0, t1 := at.part(r)
+		for point := r.first; t0 < t1 && point < r.first+r.count; point++ {
+			b.multiplyAt(point, t0, t1-t0, first)
+		}
+	}
+}
+
+// multiplyAt is multiply for one point and n patches from the t-th of v and w on.
+func (b *weightsBlock) multiplyAt(point, t, n int, first bool) {
+	p := &b.mul
+	p.ARow, p.ACol, p.BRow, p.CRow = 4, uintptr(4*b.vRow), uintptr(4*b.wRow), 4*gemm.PanelWidth
+	p.Segs, p.NumSegs, p.SegLen, p.Add = &gemm.NoOffsets[0], 1, n, nil
+	p.A = &b.v[point*b.vPlane+t*b.vRow]
+	for k := b.k0; k < b.k1; k += gemm.PanelWidth {
+		p.B = &b.w[point*b.wPlane+t*b.wRow+k-b.k0]
+		p.C = &b.d[point*b.dPlane()+(k-b.k0)*b.chans]
+		p.Init, p.InitRow = p.C, p.CRow
+		if first {
+			p.Init, p.InitRow = &gemm.ZeroLine[0], 0
+		}
+		b.fetchD(point, k, n)
+		p.ColsPanel(b.c1-b.c0, min(gemm.PanelWidth, (b.k1-k+15)&^15))
+	}
+}
+
+// fetchD lets the product of n patches at a point fetch D two tiles ahead, from output channel k on.
+func (b *weightsBlock) fetchD(point, k, n int) {
+	p, rows := &b.mul, b.c1-b.c0
+	tiles := p.Tiles(rows, 1)
+	tile := (rows + tiles - 1) / tiles * gemm.PanelWidth
+	if at := point*b.dPlane() + (k-b.k0)*b.chans + 2*tile; b.dLen >= b.fetchDFrom && at+b.chans*gemm.PanelWidth <= len(b.d) {
+		p.Fetch(0, b.d[at:][:tile], n)
+	}
+}
+
+// clearImages sets the sums of images n0 to n1 to zero.
+func (b *weightsBlock) clearImages(n0, n1 int) {
+	for n := n0; n < n1; n++ {
+		clear(b.imageSums(n)[b.k0:b.k1])
+	}
+}
+
+// imageSums are the sums of image n for the block's phase.
+func (b *weightsBlock) imageSums(n int) []float32 {
+	return b.images[(b.phase*b.s.N+n)*b.s.K:][:b.s.K]
+}
+
+// sumImages adds the sums of dy of some patches, from the t-th of w on, to those of their images.
+func (b *weightsBlock) sumImages(at *patchBlock, t int) {
+	p := &b.mul
+	plane := b.side + 1 // of point (1, 1): the sums of dy
+	p.A, p.ARow, p.ACol = &gemm.One[0], 4, 0
+	for i := 0; i < len(at.list); {
+		n, end := at.list[i].image, i+1
+		for end < len(at.list) && at.list[end].image == n {
+			end++
+		}
+		p.SegLen = end - i
+		sums := b.imageSums(n)
+		for k := b.k0; k < b.k1; k += gemm.PanelWidth {
+			p.B = &b.w[plane*b.wPlane+(t+i)*b.wRow+k-b.k0]
+			p.C, p.CRow = &sums[k], uintptr(4*b.s.K)
+			p.Init, p.InitRow = p.C, p.CRow
+			p.ColsPanel(1, min(gemm.PanelWidth, b.k1-k))
+		}
+		i = end
+	}
+}
+
+// farFilter is the size of a filter, in floats, whose gradient is written past the caches: it is not read before the whole
+// model's is there, and to write its lines, a row of channels apart, takes long when each is first read from memory.
+const farFilter = 1 << 17
+
+// store transforms D to the filter's gradient.
+func (b *weightsBlock) store(dw []float32) {
+	s, p := &b.s, &b.patch
+	there := p.view
+	transform := b.transforms.filterGradient
+	if f := b.transforms.filterGradientStream; f != nil && len(dw) >= farFilter && s.K%16 == 0 && uintptr(unsafe.Pointer(&dw[0]))%64 == 0 {
+		transform = f
+	}
+	p.plane, p.step = uintptr(4*b.dPlane()), 4*gemm.PanelWidth
+	for k := b.k0; k < b.k1; k += b.lanes {
+		d := b.d[(k-b.k0)&^(gemm.PanelWidth-1)*b.chans+(k-b.k0)%gemm.PanelWidth:]
+		if left := b.k1 - k; left < b.lanes {
+			b.storeSome(dw, d, k)
+			continue
+		}
+		p.row, p.pixel = uintptr(4*s.C*s.K), uintptr(4*s.K)
+		p.count, p.data, p.image = b.c1-b.c0, &d[0], &dw[b.c0*s.K+k]
+		p.call(transform)
+	}
+	p.view = there
+}
+
+// storeSome is store for the output channels from k on, fewer than a vector's, at d.
+func (b *weightsBlock) storeSome(dw, d []float32, k int) {
+	s, p := &b.s, &b.patch
+	p.count, p.data = b.c1-b.c0, &d[0]
+	p.image, p.row, p.pixel = &b.v[0], uintptr(4*16*b.chans), 4*16
+	p.call(b.transforms.filterGradient)
+	for tap := range b.transforms.taps * b.transforms.taps {
+		for c := b.c0; c < b.c1; c++ {
+			copy(dw[(tap*s.C+c)*s.K+k:][:b.k1-k], b.v[(tap*b.chans+c-b.c0)*16:])
+		}
+	}
+}
