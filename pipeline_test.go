@@ -217,7 +217,7 @@ func TestSampleRefuses(t *testing.T) {
 		{"negative batch", plain, SampleOptions{N: 1, Batch: -1}, "a batch of -1 images"},
 		{"short x_T", plain, SampleOptions{N: 2, XT: make([]float32, 96)}, "x_T has 96 values; 2 images of 1x8x12 have 192"},
 		{"unknown sampler", plain, SampleOptions{N: 1, Sampler: "plms"}, `unknown sampler "plms"`},
-		{"too many steps", plain, SampleOptions{N: 1, Steps: 1001}, "legal is 1 to num_train_timesteps = 1000"},
+		{"too many steps", plain, SampleOptions{N: 1, Steps: 1001}, "it must be 1 to num_train_timesteps = 1000"},
 		{"eta without ddim", plain, SampleOptions{N: 1, Settings: diffusion.Options{Eta: 1}}, "only ddim takes it"},
 		{"labels without classes", plain, SampleOptions{N: 1, Labels: []int{0}}, "not class-conditional"},
 		{"no labels", classes, SampleOptions{N: 1}, "give each image a label from 0 to 2"},

@@ -182,8 +182,8 @@ func (c *Config) Fit(info data.Info) error {
 	if m.SampleSize == (unet.Size{}) {
 		m.SampleSize = size
 		if err := m.CheckSize(size.H, size.W); err != nil {
-			errs = append(errs, c.fault("data.size", fmt.Sprintf("the dataset %s does not fit the model: %s; set data.size, or give model.block_out_channels fewer levels",
-				info.Name, plain(err))))
+			errs = append(errs, c.fault("data.size", fmt.Sprintf("the dataset %s does not fit the model: %v; set data.size, or give model.block_out_channels fewer levels",
+				info.Name, err)))
 		}
 	} else if m.SampleSize != size {
 		differs("model.sample_size", m.SampleSize, size)

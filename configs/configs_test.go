@@ -2,6 +2,7 @@ package configs
 
 import (
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -181,7 +182,7 @@ func TestFitRefusesOtherData(t *testing.T) {
 	}{
 		{nil, data.Info{Name: "folder", Channels: 1, Height: 27, Width: 30},
 			"small.toml: the dataset folder does not fit the model: images of 27x30 do not fit a model of 2 levels: " +
-				"both sides must be multiples of 2, as each level but the first halves them; the nearest legal sizes are 26 or 28 rows and 30 columns; set data.size, or give model.block_out_channels fewer levels"},
+				"both sides must be multiples of 2, as each level but the first halves them; the nearest sizes are 26 or 28 rows and 30 columns; set data.size, or give model.block_out_channels fewer levels"},
 		{[]string{"model.in_channels=3"}, info,
 			"--set model.in_channels=3: model.in_channels is 3, but that of the dataset mnist is 1; leave the key out to take it from the data"},
 		{[]string{"model.out_channels=2", "model.sample_size=[28,32]"}, info,
@@ -317,5 +318,32 @@ func TestPresetsExplainEveryKey(t *testing.T) {
 			}
 			above = strings.HasPrefix(line, "#")
 		}
+	}
+}
+
+// What a package says of a value that cannot be has the key's name and the line that set it, whichever value it is.
+func TestEveryErrorNamesAKey(t *testing.T) {
+	own := 0
+	for _, f := range fields {
+		bad := []any{-7, int(1) << 40, -0.5, 1e300, "no such value", math.NaN(), []int{}, []int{3, -1}, []string{"x"}, []float64{7}}
+		for _, v := range bad {
+			c := parse(t, small)
+			at, value := f.of(c), reflect.ValueOf(v)
+			if value.Kind() != at.Kind() || value.Kind() == reflect.Slice && value.Type() != at.Type() {
+				continue
+			}
+			at.Set(value)
+			var e *Error
+			switch err := c.Validate(); {
+			case err == nil:
+			case !errors.As(err, &e) || findField(e.Key) == nil || !strings.HasPrefix(e.Msg, e.Key):
+				t.Errorf("%s = %v: %v, which names no key", f.key(), v, err)
+			case e.Key == f.key():
+				own++
+			}
+		}
+	}
+	if own < 90 {
+		t.Errorf("only %d values were refused by the name of their own key", own)
 	}
 }

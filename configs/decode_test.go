@@ -45,7 +45,7 @@ func TestErrorsSayWhatWhereAndWhatWouldBeRight(t *testing.T) {
 		{"element", strings.Replace(small, "64]", "'a']", 1), `mnist.toml:4: model.block_out_channels[1] is "a", a string; it must be an integer`},
 		{"no array", strings.Replace(small, "[32, 64]", "32", 1), "mnist.toml:4: model.block_out_channels is 32, an integer; it must be an array of integers, such as [1, 2]"},
 		{"size", strings.Replace(small, "[model]", "size = [3]\n[model]", 1),
-			"mnist.toml:3: data.size is [3], an array; legal values are an integer or [height, width], each from 1 to 4096, and 0 (the size the images have)"},
+			"mnist.toml:3: data.size is [3], an array; it must be an integer or [height, width], each from 1 to 4096, or 0 (the size the images have)"},
 		{"model size", strings.Replace(small, "[train]", "sample_size = 2.5\n[train]", 1),
 			"mnist.toml:5: model.sample_size is 2.5, a floating-point number; it must be an integer or [height, width]"},
 		{"size of the levels", strings.Replace(small, "[train]", "sample_size = 27\n[train]", 1),
@@ -53,7 +53,7 @@ func TestErrorsSayWhatWhereAndWhatWouldBeRight(t *testing.T) {
 		{"data size of the levels", strings.Replace(small, "[model]", "size = 27\n[model]", 1),
 			"mnist.toml:3: data.size: images of 27x27 do not fit a model of 2 levels..."},
 		{"dataset", strings.Replace(small, "mnist-10k", "mnits", 1),
-			`mnist.toml:2: data.dataset = "mnits": no such dataset; legal values are "mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`},
+			`mnist.toml:2: data.dataset is "mnits"; it must be one of "mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`},
 		{"no dataset", strings.Replace(small, "dataset", "#dataset", 1),
 			`mnist.toml:1: data.dataset is missing; it must be one of "mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`},
 		{"no steps", strings.Replace(small, "steps", "#steps", 1), "mnist.toml:5: train.steps is missing; it must be the number of training steps, such as 10000"},
@@ -67,9 +67,9 @@ func TestErrorsSayWhatWhereAndWhatWouldBeRight(t *testing.T) {
 		{"levels", strings.Replace(small, "[32, 64]", "["+strings.Repeat("32,", 70)+"]\nsample_size = 28", 1),
 			"mnist.toml:4: model.block_out_channels has 70 levels; it must have at most 13"},
 		{"groups", strings.Replace(small, "[32, 64]", "[32, 48]", 1), "mnist.toml:4: model.block_out_channels is [32 48]; each must be a multiple of norm_num_groups = 32"},
-		{"scheduler", small + "[scheduler]\nbeta_start = 2\n", "mnist.toml:8: scheduler.beta_start = 2 is not possible: legal is above 0 and below 1"},
+		{"scheduler", small + "[scheduler]\nbeta_start = 2\n", "mnist.toml:8: scheduler.beta_start is 2; it must be above 0 and below 1"},
 		{"one beta", small + "[scheduler]\nnum_train_timesteps = 60\ntrained_betas = [" + strings.Repeat("0.1, ", 59) + "3]",
-			"mnist.toml:9: scheduler.trained_betas[59] = 3 is not possible: legal is above 0 and below 1"},
+			"mnist.toml:9: scheduler.trained_betas[59] is 3; it must be above 0 and below 1"},
 		{"sampler", small + "[preview]\nsampler = 'ddmi'\n",
 			`mnist.toml:8: preview.sampler is "ddmi"; it must be one of "ddpm", "ddim", "dpm++1", "dpm++2m", "dpm++2m-heun", "heun"`},
 		{"preview", small + "[scheduler]\nnum_train_timesteps = 30\n[preview]\nsteps = 31", "mnist.toml:10: preview.steps is 31; it must be at most scheduler.num_train_timesteps = 30"},
@@ -118,7 +118,7 @@ func TestSetErrorsNameTheFlag(t *testing.T) {
 		{"model.block_out_channels=[a, b]", "--set model.block_out_channels=[a, b]: model.block_out_channels is [a, b]; it must be an array of integers, such as [1, 2]"},
 		{"model.block_out_channels=[32, 40]", "--set model.block_out_channels=[32, 40]: model.block_out_channels is [32 40]; each must be a multiple of norm_num_groups = 32"},
 		{"data.size=big", "--set data.size=big: data.size is big; it must be an integer or [height, width]"},
-		{"data.dataset=mnits", `--set data.dataset=mnits: data.dataset = "mnits": no such dataset; legal values are "mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`},
+		{"data.dataset=mnits", `--set data.dataset=mnits: data.dataset is "mnits"; it must be one of "mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`},
 		{"name=a/b", `--set name=a/b: name is "a/b"; it must do as the name of a directory: not empty, "." or "..", and without any of / \ : * ? " < > |`},
 	} {
 		_, err := Parse([]byte(small), "small.toml", []string{tc.set})
@@ -144,12 +144,12 @@ func TestSetOverridesTheFileBeforeItIsChecked(t *testing.T) {
 
 // Every key of every struct can be set, with another value than it has.
 func TestEveryKeyCanBeSet(t *testing.T) {
-	// Keys with one legal value, and keys that need others beside them.
+	// Keys with one value, and keys that need others beside them.
 	only := map[string]string{
 		"model.time_embedding_type": "positional", "model.mid_block_scale_factor": "1", "model.downsample_type": "conv",
 		"model.upsample_type": "conv", "model.class_embed_type": "",
 	}
-	legal := map[string]string{
+	valid := map[string]string{
 		"name": "x", "data.dataset": "cifar10", "data.dir": "x", "data.size": "[16, 24]", "data.channels": "3",
 		"model.sample_size": "[16, 24]", "model.mid_block_type": "", "model.act_fn": "swish", "model.block_out_channels": "[64, 64]",
 		"model.down_block_types": "[DownBlock2D, DownBlock2D]", "model.up_block_types": "[UpBlock2D, UpBlock2D]",
@@ -168,7 +168,7 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 		value, one := only[key]
 		if !one {
 			var ok bool
-			if value, ok = legal[key]; !ok {
+			if value, ok = valid[key]; !ok {
 				value = map[reflect.Kind]string{reflect.Int: "7", reflect.Uint64: "7", reflect.Float64: "0.015625"}[typ.Kind()]
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"unstir/data"
 	"unstir/diffusion"
+	"unstir/internal/setting"
 	"unstir/unet"
 )
 
@@ -84,7 +85,7 @@ func (c *Config) checkModel() []*Error {
 			*channels = 1
 		}
 	}
-	m.SampleSize = unet.Size{} // CheckSize's error does not say whose size it is
+	m.SampleSize = unet.Size{} // checked below, with that of the data
 	if errs := c.explain("model", m.Validate()); errs != nil {
 		return errs
 	}
@@ -97,7 +98,7 @@ func (c *Config) checkModel() []*Error {
 			continue
 		}
 		if err := m.CheckSize(s.h, s.w); err != nil {
-			errs = append(errs, c.fault(s.key, s.key+": "+plain(err)))
+			errs = append(errs, c.fault(s.key, fmt.Sprintf("%s: %v", s.key, err)))
 		}
 	}
 	return errs
@@ -128,8 +129,8 @@ func (c *Config) checkPreview() *Error {
 	return nil
 }
 
-// explain turns the error of a package's Validate, which names the key, into
-// Errors with the key's full name and line.
+// explain turns the errors of a package's Validate into Errors with the key's
+// full name and line.
 func (c *Config) explain(table string, err error) []*Error {
 	if err == nil {
 		return nil
@@ -141,22 +142,18 @@ func (c *Config) explain(table string, err error) []*Error {
 		}
 		return errs
 	}
-	msg := strings.TrimPrefix(plain(err), table+".")
-	word, _, _ := strings.Cut(msg, " ")
-	name, _, _ := strings.Cut(strings.TrimSuffix(word, ":"), "[")
-	f := findField(table + "." + name)
-	if f == nil {
-		return []*Error{c.fault(table, table+": "+msg)}
+	var bad *setting.Error
+	if !errors.As(err, &bad) {
+		return []*Error{c.fault(table, fmt.Sprintf("%s: %v", table, err))}
 	}
-	msg = table + "." + msg
-	if c.origin != nil && !c.given(f.key()) {
+	named := *bad
+	named.Table = table
+	key, msg := table+"."+bad.Key, named.Error()
+	if f := findField(key); f != nil && c.origin != nil && !c.given(key) {
 		msg += fmt.Sprintf(" (the file leaves it out, and %s is the default)", shorten(literal(f.of(c).Interface())))
 	}
-	return []*Error{c.fault(f.key(), msg)}
+	return []*Error{c.fault(key, msg)}
 }
-
-// plain is an error of package unet without the package's name.
-func plain(err error) string { return strings.TrimPrefix(err.Error(), "unet: ") }
 
 func quotedList(names []string) string {
 	quoted := make([]string, len(names))

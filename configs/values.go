@@ -13,6 +13,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"unstir/data"
+	"unstir/internal/setting"
 	"unstir/unet"
 )
 
@@ -28,12 +29,12 @@ func assignValue(dst reflect.Value, key string, v any) (wrong string) {
 	}
 	if u, ok := dst.Addr().Interface().(toml.Unmarshaler); ok {
 		err := u.UnmarshalTOML(v)
-		var legal *data.ConfigError
+		var bad *setting.Error
 		switch {
 		case err == nil:
 			return ""
-		case errors.As(err, &legal):
-			return fmt.Sprintf("%s is %s; %s", key, describe(v), legal.Legal)
+		case errors.As(err, &bad):
+			return fmt.Sprintf("%s is %s; %s", key, describe(v), bad.Want)
 		}
 		return mismatch()
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"unstir/internal/setting"
 )
 
 // Config is the table [data] of a training config.
@@ -30,19 +32,13 @@ const MaxSide = 4096
 // [height, width]. The zero Size, 0 in TOML, is "as it is".
 type Size struct{ H, W int }
 
-// ConfigError is a setting that cannot be.
-type ConfigError struct {
-	Key   string // such as "data.dataset"
-	Value string // as a config file shows it
-	Legal string // what would be right, in words
+// wrong is the error of a key whose value cannot be.
+func wrong(key, value, want string) error {
+	return &setting.Error{Table: "data", Key: key, Value: value, Want: want}
 }
 
-func (e *ConfigError) Error() string {
-	return fmt.Sprintf("%s = %s: %s", e.Key, e.Value, e.Legal)
-}
-
-// Validate reports every setting that cannot be, each as a [*ConfigError].
-// Whether the files exist is for [Open] to see.
+// Validate reports every setting that cannot be, with its key, its value and
+// what would be right. Whether the files exist is for [Open] to see.
 func (c Config) Validate() error {
 	var errs []error
 	if catalog[c.Dataset] == nil {
@@ -50,15 +46,13 @@ func (c Config) Validate() error {
 		for _, n := range Names() {
 			quoted = append(quoted, strconv.Quote(n))
 		}
-		errs = append(errs, &ConfigError{"data.dataset", strconv.Quote(c.Dataset),
-			"no such dataset; legal values are " + strings.Join(quoted, ", ")})
+		errs = append(errs, wrong("dataset", strconv.Quote(c.Dataset), "it must be one of "+strings.Join(quoted, ", ")))
 	}
 	if err := c.Size.check(); err != nil {
-		errs = append(errs, &ConfigError{"data.size", c.Size.String(), err.Error()})
+		errs = append(errs, wrong("size", c.Size.String(), err.Error()))
 	}
 	if c.Channels != 0 && c.Channels != 1 && c.Channels != 3 {
-		errs = append(errs, &ConfigError{"data.channels", strconv.Itoa(c.Channels),
-			"legal values are 1 (gray), 3 (RGB) and 0 (what the dataset has)"})
+		errs = append(errs, wrong("channels", strconv.Itoa(c.Channels), "it must be 1 (gray), 3 (RGB) or 0 (what the dataset has)"))
 	}
 	return errors.Join(errs...)
 }
@@ -71,7 +65,7 @@ func (s Size) String() string {
 	return fmt.Sprintf("[%d, %d]", s.H, s.W)
 }
 
-var errSize = fmt.Errorf("legal values are an integer or [height, width], each from 1 to %d, and 0 (the size the images have)", MaxSide)
+var errSize = fmt.Errorf("it must be an integer or [height, width], each from 1 to %d, or 0 (the size the images have)", MaxSide)
 
 func (s Size) check() error {
 	if s == (Size{}) || s.H >= 1 && s.H <= MaxSide && s.W >= 1 && s.W <= MaxSide {
@@ -85,7 +79,7 @@ func (s Size) MarshalTOML() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalTOML implements toml.Unmarshaler: an integer or [height, width].
 func (s *Size) UnmarshalTOML(v any) error {
-	wrong := func() error { return &ConfigError{"data.size", fmt.Sprint(v), errSize.Error()} }
+	bad := func() error { return wrong("size", fmt.Sprint(v), errSize.Error()) }
 	side := func(v any) (int, bool) {
 		n, ok := v.(int64)
 		return int(n), ok && n >= 0 && n <= MaxSide
@@ -96,17 +90,17 @@ func (s *Size) UnmarshalTOML(v any) error {
 	} else {
 		list, ok := v.([]any)
 		if !ok || len(list) != 2 {
-			return wrong()
+			return bad()
 		}
 		h, okH := side(list[0])
 		w, okW := side(list[1])
 		if !okH || !okW {
-			return wrong()
+			return bad()
 		}
 		got = Size{h, w}
 	}
 	if got.check() != nil {
-		return wrong()
+		return bad()
 	}
 	*s = got
 	return nil

@@ -8,6 +8,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
+
+	"unstir/internal/setting"
 )
 
 func TestValidateNamesKeyValueAndLegalValues(t *testing.T) {
@@ -21,22 +23,22 @@ func TestValidateNamesKeyValueAndLegalValues(t *testing.T) {
 		key   string
 		parts []string
 	}{
-		{Config{Dataset: "mnits"}, "data.dataset", []string{`data.dataset = "mnits"`, `"mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`}},
-		{Config{}, "data.dataset", []string{`data.dataset = ""`, `"mnist"`}},
-		{Config{Dataset: MNIST, Channels: 2}, "data.channels", []string{"data.channels = 2", "1 (gray), 3 (RGB)"}},
-		{Config{Dataset: MNIST, Size: Size{-1, -1}}, "data.size", []string{"data.size = -1", "from 1 to 4096"}},
-		{Config{Dataset: MNIST, Size: Size{0, 28}}, "data.size", []string{"data.size = [0, 28]"}},
-		{Config{Dataset: MNIST, Size: Size{28, 5000}}, "data.size", []string{"data.size = [28, 5000]"}},
+		{Config{Dataset: "mnits"}, "dataset", []string{`data.dataset is "mnits"`, `"mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`}},
+		{Config{}, "dataset", []string{`data.dataset is ""`, `"mnist"`}},
+		{Config{Dataset: MNIST, Channels: 2}, "channels", []string{"data.channels is 2", "1 (gray), 3 (RGB) or 0"}},
+		{Config{Dataset: MNIST, Size: Size{-1, -1}}, "size", []string{"data.size is -1", "from 1 to 4096"}},
+		{Config{Dataset: MNIST, Size: Size{0, 28}}, "size", []string{"data.size is [0, 28]"}},
+		{Config{Dataset: MNIST, Size: Size{28, 5000}}, "size", []string{"data.size is [28, 5000]"}},
 	}
 	for _, tt := range tests {
 		err := tt.c.Validate()
 		wantError(t, err, tt.parts...)
-		var ce *ConfigError
-		if !errors.As(err, &ce) || ce.Key != tt.key {
-			t.Errorf("%v: no ConfigError of %s", err, tt.key)
+		var e *setting.Error
+		if !errors.As(err, &e) || e.Table != "data" || e.Key != tt.key {
+			t.Errorf("%v: not an error of data.%s", err, tt.key)
 		}
-		if _, err := Open(context.Background(), tt.c, Options{}); !errors.As(err, &ce) {
-			t.Errorf("Open(%+v) = %v, want a ConfigError", tt.c, err)
+		if _, err := Open(context.Background(), tt.c, Options{}); !errors.As(err, &e) {
+			t.Errorf("Open(%+v) = %v, want that of Validate", tt.c, err)
 		}
 	}
 	err := Config{Dataset: "x", Channels: 4}.Validate()

@@ -131,8 +131,7 @@ func (o *Options) logf(format string, args ...any) {
 // damaged or cannot be opened is an error, and so are two classes whose names
 // are one in Unicode's form NFC.
 //
-// A bad setting is a [*ConfigError], a file that is not what it should be a
-// [*FileError]. The context stops downloads and the reading of files.
+// A file that is not what it should be is a [*FileError]. The context stops downloads and the reading of files.
 func Open(ctx context.Context, c Config, o Options) (Dataset, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
@@ -145,7 +144,7 @@ func Open(ctx context.Context, c Config, o Options) (Dataset, error) {
 		o.Split = Train
 	case Train, Test:
 	default:
-		return nil, fmt.Errorf("data: split %q: legal values are %q and %q", o.Split, Train, Test)
+		return nil, fmt.Errorf("data: split %q: it must be %q or %q", o.Split, Train, Test)
 	}
 	m, err := open(ctx, c, o)
 	if err != nil {

@@ -27,7 +27,7 @@ type folder struct {
 // subdirectories are the classes, in alphabetical order.
 func openFolder(ctx context.Context, c Config, o Options) (*Memory, error) {
 	if o.Dir == "" {
-		return nil, &ConfigError{"data.dir", `""`, `dataset "folder" needs a directory of pictures (data.dir or --data-dir)`}
+		return nil, wrong("dir", `""`, `dataset "folder" needs a directory of pictures (data.dir or --data-dir)`)
 	}
 	f, err := listFolder(ctx, o)
 	if err != nil {

@@ -116,7 +116,7 @@ func (s shape) dim() int { return s.c * s.h * s.w }
 
 func (s shape) check() error {
 	if s.c != 1 && s.c != 3 {
-		return fmt.Errorf("%d channels: legal values are 1 (gray) and 3 (RGB)", s.c)
+		return fmt.Errorf("%d channels: there must be 1 (gray) or 3 (RGB)", s.c)
 	}
 	if s.h < 1 || s.h > MaxSide || s.w < 1 || s.w > MaxSide {
 		return fmt.Errorf("images of %d x %d: height and width go from 1 to %d", s.h, s.w, MaxSide)

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"unstir/internal/setting"
 )
 
 // Config describes the forward process and the sampler's defaults. Its keys,
@@ -32,7 +34,7 @@ type Config struct {
 	Class Class `json:"-" toml:"-"` // of a pipeline's scheduler; the zero value is DDPMScheduler's
 }
 
-// The legal values of Config's strings.
+// What Config's strings may be.
 const (
 	Epsilon     = "epsilon"      // the model predicts eps
 	SampleX0    = "sample"       // the model predicts x_0
@@ -66,22 +68,22 @@ func Defaults() Config {
 }
 
 // Validate returns an error that names the first key with an impossible value,
-// the value and what would be legal.
+// the value and what it must be.
 func (c Config) Validate() error {
 	if c.NumTrainTimesteps < 1 || c.NumTrainTimesteps > 1e6 {
-		return illegal("num_train_timesteps", c.NumTrainTimesteps, "1 to 1000000")
+		return wrong("num_train_timesteps", c.NumTrainTimesteps, "from 1 to 1000000")
 	}
 	for _, e := range []struct {
 		key, value string
-		legal      []string
+		values     []string
 	}{
 		{"beta_schedule", c.BetaSchedule, betaSchedules},
 		{"prediction_type", c.PredictionType, predictionTypes},
 		{"variance_type", c.VarianceType, varianceTypes},
 		{"timestep_spacing", c.TimestepSpacing, configSpacing},
 	} {
-		if !slices.Contains(e.legal, e.value) {
-			return illegal(e.key, fmt.Sprintf("%q", e.value), strings.Join(e.legal, ", "))
+		if !slices.Contains(e.values, e.value) {
+			return wrong(e.key, fmt.Sprintf("%q", e.value), "one of "+strings.Join(e.values, ", "))
 		}
 	}
 	if err := c.validateBetas(); err != nil {
@@ -89,13 +91,13 @@ func (c Config) Validate() error {
 	}
 	switch {
 	case !(c.ClipSampleRange > 0) || math.IsInf(c.ClipSampleRange, 0):
-		return illegal("clip_sample_range", c.ClipSampleRange, "a number above 0")
+		return wrong("clip_sample_range", c.ClipSampleRange, "a number above 0")
 	case !(c.ThresholdingRatio > 0 && c.ThresholdingRatio <= 1):
-		return illegal("dynamic_thresholding_ratio", c.ThresholdingRatio, "above 0 and up to 1")
+		return wrong("dynamic_thresholding_ratio", c.ThresholdingRatio, "above 0 and up to 1")
 	case !(c.SampleMaxValue >= 1):
-		return illegal("sample_max_value", c.SampleMaxValue, "1 or more")
+		return wrong("sample_max_value", c.SampleMaxValue, "1 or more")
 	case c.StepsOffset < 0 || c.StepsOffset >= c.NumTrainTimesteps:
-		return illegal("steps_offset", c.StepsOffset, fmt.Sprintf("0 to num_train_timesteps-1 = %d", c.NumTrainTimesteps-1))
+		return wrong("steps_offset", c.StepsOffset, fmt.Sprintf("from 0 to num_train_timesteps-1 = %d", c.NumTrainTimesteps-1))
 	}
 	return nil
 }
@@ -107,36 +109,36 @@ const maxTrainedBetas = 10000
 func (c Config) validateBetas() error {
 	if c.TrainedBetas != nil {
 		if n := len(c.TrainedBetas); n > maxTrainedBetas {
-			return illegal("trained_betas", fmt.Sprintf("%d numbers", n), fmt.Sprintf("at most %d", maxTrainedBetas))
+			return wrong("trained_betas", fmt.Sprintf("%d numbers", n), fmt.Sprintf("at most %d", maxTrainedBetas))
 		}
 		if len(c.TrainedBetas) != c.NumTrainTimesteps {
-			return illegal("trained_betas", fmt.Sprintf("%d numbers", len(c.TrainedBetas)),
+			return wrong("trained_betas", fmt.Sprintf("%d numbers", len(c.TrainedBetas)),
 				fmt.Sprintf("num_train_timesteps = %d numbers", c.NumTrainTimesteps))
 		}
 		for t, b := range c.TrainedBetas {
 			if !(b > 0 && b < 1) {
-				return illegal(fmt.Sprintf("trained_betas[%d]", t), b, "above 0 and below 1")
+				return &setting.Error{Key: "trained_betas", Element: fmt.Sprintf("[%d]", t), Value: fmt.Sprint(b), Want: "it must be above 0 and below 1"}
 			}
 		}
 	} else if c.BetaSchedule != "squaredcos_cap_v2" {
 		if !(c.BetaStart > 0 && c.BetaStart < 1) {
-			return illegal("beta_start", c.BetaStart, "above 0 and below 1")
+			return wrong("beta_start", c.BetaStart, "above 0 and below 1")
 		}
 		if !(c.BetaEnd >= c.BetaStart && c.BetaEnd < 1) {
-			return illegal("beta_end", c.BetaEnd, fmt.Sprintf("beta_start = %v or more, and below 1", c.BetaStart))
+			return wrong("beta_end", c.BetaEnd, fmt.Sprintf("beta_start = %v or more, and below 1", c.BetaStart))
 		}
 	}
 	if c.RescaleZeroSNR && c.PredictionType == Epsilon {
-		return illegal("rescale_betas_zero_snr", true,
+		return wrong("rescale_betas_zero_snr", true,
 			"false with prediction_type epsilon: at alphaBar = 0, eps says nothing about x_0 (use v_prediction or sample)")
 	}
 	if c.RescaleZeroSNR && c.NumTrainTimesteps < 2 {
-		return illegal("rescale_betas_zero_snr", true, "false with num_train_timesteps 1")
+		return wrong("rescale_betas_zero_snr", true, "false with num_train_timesteps 1")
 	}
 	return nil
 }
 
-// illegal is the error of a key whose value cannot be.
-func illegal(key string, value any, legal string) error {
-	return fmt.Errorf("%s = %v is not possible: legal is %s", key, value, legal)
+// wrong is the error of a key whose value cannot be.
+func wrong(key string, value any, want string) error {
+	return &setting.Error{Key: key, Value: fmt.Sprint(value), Want: "it must be " + want}
 }

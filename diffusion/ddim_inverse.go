@@ -58,7 +58,7 @@ func NewDDIMInverse(s *Schedule, o Options) (*DDIMInverse, error) {
 	}
 	o.Clip = cmp.Or(o.Clip, s.inverseClip(o))
 	if s.Config.PredictionType == SampleX0 && s.Config.SetAlphaToOne {
-		return nil, errors.New("a model with prediction_type sample cannot be inverted from alphaBar = 1; legal is set_alpha_to_one = false")
+		return nil, errors.New("a model with prediction_type sample cannot be inverted from alphaBar = 1; set_alpha_to_one must be false")
 	}
 	path, err := s.ddimPath(o)
 	if err != nil {

@@ -48,7 +48,7 @@ type DPMSolver struct {
 // order 2.
 func NewDPMSolver(s *Schedule, o Options, order int, heun bool) (*DPMSolver, error) {
 	if order != 1 && order != 2 {
-		return nil, fmt.Errorf("order %d is not possible: legal is 1, 2", order)
+		return nil, fmt.Errorf("order %d is not possible: it must be 1, 2", order)
 	}
 	if err := o.check(s.T, useDPM); err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ func TestRefineOptions(t *testing.T) {
 		want    string
 	}{
 		{"ddim", Options{Steps: 10, Refine: 1}, "only ddim-inverse takes it"},
-		{"ddim-inverse", Options{Steps: 10, Refine: -1}, "legal is 0 or more"},
+		{"ddim-inverse", Options{Steps: 10, Refine: -1}, "it must be 0 or more"},
 		{"ddim-inverse", Options{Steps: 10, Refine: 1, Clip: ClipStatic}, "exclude each other"},
 	} {
 		t.Run(fmt.Sprint(c.sampler, c.o.Refine), func(t *testing.T) {

@@ -78,7 +78,7 @@ func ParseVariance(s string) (Variance, error) {
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(f >= 0 && f <= 1) {
-		return Variance{}, fmt.Errorf("variance %.60q is not possible: legal is posterior, beta, or a number from 0 (posterior) to 1 (beta)", s)
+		return Variance{}, fmt.Errorf("variance %.60q is not possible: it must be posterior, beta, or a number from 0 (posterior) to 1 (beta)", s)
 	}
 	return Variance{Set: true, F: f}, nil
 }
@@ -104,7 +104,7 @@ func ParseEta(s string) (eta float64, hat bool, err error) {
 	}
 	eta, err = strconv.ParseFloat(s, 64)
 	if err != nil || !(eta >= 0 && eta <= 1) {
-		return 0, false, fmt.Errorf("eta %.60q is not possible: legal is a number from 0 to 1, or hat", s)
+		return 0, false, fmt.Errorf("eta %.60q is not possible: it must be a number from 0 to 1, or hat", s)
 	}
 	return eta, false, nil
 }
@@ -115,7 +115,7 @@ func ParseClip(s string) (Clip, error) {
 	case ClipNone, ClipStatic, ClipDynamic:
 		return c, nil
 	}
-	return "", fmt.Errorf("clip %.60q is not possible: legal is static, dynamic, none", s)
+	return "", fmt.Errorf("clip %.60q is not possible: it must be static, dynamic, none", s)
 }
 
 // ParseSpacing reads "leading", "trailing", "linspace" or "quad".
@@ -124,7 +124,7 @@ func ParseSpacing(s string) (Spacing, error) {
 	case Leading, Trailing, Linspace, Quad:
 		return p, nil
 	}
-	return "", fmt.Errorf("spacing %.60q is not possible: legal is leading, trailing, linspace, quad", s)
+	return "", fmt.Errorf("spacing %.60q is not possible: it must be leading, trailing, linspace, quad", s)
 }
 
 // use names what only some samplers have a use for.
@@ -151,17 +151,17 @@ func (o Options) check(T int, has use) error {
 	}
 	switch {
 	case !(o.Eta >= 0 && o.Eta <= 1):
-		return fmt.Errorf("eta = %v is not possible: legal is 0 to 1", o.Eta)
+		return fmt.Errorf("eta = %v is not possible: it must be 0 to 1", o.Eta)
 	case o.SigmaHat && o.Eta != 0:
 		return fmt.Errorf("eta = %v and sigma-hat exclude each other", o.Eta)
 	case (o.SigmaHat || o.Eta != 0) && has&useEta == 0:
 		return errors.New("eta has no meaning here; only ddim takes it")
 	case !(o.Variance.F >= 0 && o.Variance.F <= 1):
-		return fmt.Errorf("variance = %v is not possible: legal is 0 (posterior) to 1 (beta)", o.Variance.F)
+		return fmt.Errorf("variance = %v is not possible: it must be 0 (posterior) to 1 (beta)", o.Variance.F)
 	case o.Variance.Set && has&useVariance == 0:
 		return errors.New("variance has no meaning here; only ddpm takes it")
 	case o.Refine < 0:
-		return fmt.Errorf("refine = %d is not possible: legal is 0 or more", o.Refine)
+		return fmt.Errorf("refine = %d is not possible: it must be 0 or more", o.Refine)
 	case o.Refine > 0 && has&useRefine == 0:
 		return errors.New("refine has no meaning here; only ddim-inverse takes it")
 	case (o.FinalSigmaMin || o.LambdaMin != nil) && has&useDPM == 0:
@@ -173,7 +173,7 @@ func (o Options) check(T int, has use) error {
 		return o.checkTimesteps(T)
 	}
 	if o.Steps < 1 || o.Steps > T {
-		return fmt.Errorf("steps = %d is not possible: legal is 1 to num_train_timesteps = %d", o.Steps, T)
+		return fmt.Errorf("steps = %d is not possible: it must be 1 to num_train_timesteps = %d", o.Steps, T)
 	}
 	return nil
 }
@@ -199,7 +199,7 @@ func falling(ts []int, T int) error {
 	for i, t := range ts {
 		if t < 0 || t >= T || i > 0 && t >= ts[i-1] {
 			list := strings.Trim(fmt.Sprint(ts[:min(len(ts), i+1)]), "[]")
-			return fmt.Errorf("timesteps %s: legal is a list that falls from at most T-1 = %d to at least 0 without repeats", list, T-1)
+			return fmt.Errorf("timesteps %s: it must be a list that falls from at most T-1 = %d to at least 0 without repeats", list, T-1)
 		}
 	}
 	return nil

@@ -66,7 +66,7 @@ func TestImpossibleOptionsAreRefused(t *testing.T) {
 		says string
 	}{
 		{"euler", Options{Steps: 10}, "ddpm, ddim, ddim-inverse"},
-		{"ddpm", Options{}, "steps = 0 is not possible: legal is 1 to num_train_timesteps = 1000"},
+		{"ddpm", Options{}, "steps = 0 is not possible: it must be 1 to num_train_timesteps = 1000"},
 		{"ddim", Options{Steps: 1001}, "steps = 1001"},
 		{"ddim", Options{Steps: -1}, "steps = -1"},
 		{"ddim", Options{Steps: 10, Eta: 1.5}, "eta = 1.5"},

@@ -3,6 +3,8 @@ package train
 import (
 	"fmt"
 	"math"
+
+	"unstir/internal/setting"
 )
 
 // Config is how the weights are trained: the [train] table.
@@ -58,13 +60,13 @@ type check struct {
 	key   string
 	value any
 	ok    bool
-	legal string
+	want  string // what it must be
 }
 
-func first(checks []check) error {
+func first(table string, checks []check) error {
 	for _, c := range checks {
 		if !c.ok {
-			return fmt.Errorf("%s is %v; it must be %s", c.key, c.value, c.legal)
+			return &setting.Error{Table: table, Key: c.key, Value: fmt.Sprint(c.value), Want: "it must be " + c.want}
 		}
 	}
 	return nil
@@ -72,46 +74,46 @@ func first(checks []check) error {
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// Validate checks the values; an error names the key, the value and the legal ones. What weights are multiplied and
+// Validate checks the values; an error names the key, its value and what it must be. What weights are multiplied and
 // divided by has to be finite in float32, and not 0: a smaller train.eps makes 0/0 of a weight that has no gradient.
 func (c Config) Validate() error {
-	return first([]check{
-		{"train.steps", c.Steps, c.Steps >= 1, "at least 1: the number of training steps has no default"},
-		{"train.batch_size", c.BatchSize, c.BatchSize >= 1, "at least 1"},
-		{"train.slice", c.Slice, c.Slice >= 0, "at least 1, or 0 to choose by the model's shape"},
-		{"train.lr", c.LR, c.LR > 0 && finite(c.LR), "a positive number"},
-		{"train.lr", c.LR, c.LR <= 1e20, "at most 1e20"},
-		{"train.lr_schedule", fmt.Sprintf("%q", c.LRSchedule), c.LRSchedule == "constant" || c.LRSchedule == "cosine", `"constant" or "cosine"`},
-		{"train.warmup_steps", c.WarmupSteps, c.WarmupSteps >= 0, "at least 0"},
-		{"train.weight_decay", c.WeightDecay, c.WeightDecay >= 0 && finite(c.WeightDecay), "0 or a positive number"},
-		{"train.beta1", c.Beta1, c.Beta1 >= 0 && c.Beta1 < 1, "in [0, 1)"},
-		{"train.beta2", c.Beta2, c.Beta2 >= 0 && c.Beta2 < 1, "in [0, 1)"},
-		{"train.eps", c.Eps, c.Eps > 0 && finite(c.Eps), "a positive number"},
-		{"train.eps", c.Eps, c.Eps >= 1e-20 && c.Eps <= 1e20, "a number from 1e-20 to 1e20"},
-		{"train.grad_clip", c.GradClip, c.GradClip >= 0 && finite(c.GradClip), "a positive number, or 0 for none"},
-		{"train.min_snr_gamma", c.MinSNRGamma, c.MinSNRGamma >= 0 && finite(c.MinSNRGamma), "a positive number, or 0 for none"},
-		{"train.log_every", c.LogEvery, c.LogEvery >= 1, "at least 1"},
+	return first("train", []check{
+		{"steps", c.Steps, c.Steps >= 1, "at least 1: the number of training steps has no default"},
+		{"batch_size", c.BatchSize, c.BatchSize >= 1, "at least 1"},
+		{"slice", c.Slice, c.Slice >= 0, "at least 1, or 0 to choose by the model's shape"},
+		{"lr", c.LR, c.LR > 0 && finite(c.LR), "a positive number"},
+		{"lr", c.LR, c.LR <= 1e20, "at most 1e20"},
+		{"lr_schedule", fmt.Sprintf("%q", c.LRSchedule), c.LRSchedule == "constant" || c.LRSchedule == "cosine", `"constant" or "cosine"`},
+		{"warmup_steps", c.WarmupSteps, c.WarmupSteps >= 0, "at least 0"},
+		{"weight_decay", c.WeightDecay, c.WeightDecay >= 0 && finite(c.WeightDecay), "0 or a positive number"},
+		{"beta1", c.Beta1, c.Beta1 >= 0 && c.Beta1 < 1, "in [0, 1)"},
+		{"beta2", c.Beta2, c.Beta2 >= 0 && c.Beta2 < 1, "in [0, 1)"},
+		{"eps", c.Eps, c.Eps > 0 && finite(c.Eps), "a positive number"},
+		{"eps", c.Eps, c.Eps >= 1e-20 && c.Eps <= 1e20, "a number from 1e-20 to 1e20"},
+		{"grad_clip", c.GradClip, c.GradClip >= 0 && finite(c.GradClip), "a positive number, or 0 for none"},
+		{"min_snr_gamma", c.MinSNRGamma, c.MinSNRGamma >= 0 && finite(c.MinSNRGamma), "a positive number, or 0 for none"},
+		{"log_every", c.LogEvery, c.LogEvery >= 1, "at least 1"},
 	})
 }
 
-// Validate checks the values; an error names the key, the value and the legal ones.
+// Validate checks the values; an error names the key, its value and what it must be.
 func (c EMAConfig) Validate() error {
-	return first([]check{{"ema.decay", c.Decay, c.Decay >= 0 && c.Decay < 1, "in [0, 1)"}})
+	return first("ema", []check{{"decay", c.Decay, c.Decay >= 0 && c.Decay < 1, "in [0, 1)"}})
 }
 
-// Validate checks the values; an error names the key, the value and the legal ones.
+// Validate checks the values; an error names the key, its value and what it must be.
 func (c CheckpointConfig) Validate() error {
-	return first([]check{
-		{"checkpoint.every", c.Every, c.Every >= 0, "at least 1, or 0 for the last step only"},
-		{"checkpoint.keep", c.Keep, c.Keep >= 0, "at least 1, or 0 to keep all"},
+	return first("checkpoint", []check{
+		{"every", c.Every, c.Every >= 0, "at least 1, or 0 for the last step only"},
+		{"keep", c.Keep, c.Keep >= 0, "at least 1, or 0 to keep all"},
 	})
 }
 
 // Validate checks the values, except that of Sampler, which the sampler's own package knows.
 func (c PreviewConfig) Validate() error {
-	return first([]check{
-		{"preview.every", c.Every, c.Every >= 0, "at least 1, or 0 for none"},
-		{"preview.images", c.Images, c.Images >= 1 || c.Every == 0, "at least 1"},
-		{"preview.steps", c.Steps, c.Steps >= 1 || c.Every == 0, "at least 1"},
+	return first("preview", []check{
+		{"every", c.Every, c.Every >= 0, "at least 1, or 0 for none"},
+		{"images", c.Images, c.Images >= 1 || c.Every == 0, "at least 1"},
+		{"steps", c.Steps, c.Steps >= 1 || c.Every == 0, "at least 1"},
 	})
 }

@@ -116,10 +116,14 @@ func parseConfig(data []byte) (Config, error) {
 	if err := d.Decode(&c); err != nil {
 		return c, fmt.Errorf("unet: configuration: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}
-	if err := c.validateModel(); err != nil {
-		return c, err
+	err = c.validateModel()
+	if err == nil {
+		err = c.boundSize()
 	}
-	return c, c.boundSize()
+	if err != nil {
+		return c, fmt.Errorf("unet: configuration: %w", err)
+	}
+	return c, nil
 }
 
 // configKeys are the keys of Config in files.

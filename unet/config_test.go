@@ -53,7 +53,7 @@ func TestConfigRoundTrip(t *testing.T) {
 	}
 }
 
-// What cannot be built is refused with the key, the value and what is legal.
+// What cannot be built is refused with the key, the value and what would be right.
 func TestConfigRefusals(t *testing.T) {
 	ok := `"block_out_channels": [32, 64], "down_block_types": ["DownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "UpBlock2D"]`
 	for _, x := range []struct{ text, want string }{
@@ -131,6 +131,6 @@ func TestConfigsOfOthersDescribeTheSameModel(t *testing.T) {
 		t.Errorf("sample_size 33: %+v, %v", got, err)
 	}
 	if err := got.Validate(); err == nil || !strings.Contains(err.Error(), "32 or 34 rows") {
-		t.Errorf("a configuration to train with: %v, want the nearest legal sizes", err)
+		t.Errorf("a configuration to train with: %v, want the nearest sizes", err)
 	}
 }

@@ -50,7 +50,7 @@ func NewGradient(c Config, params *nn.Params, weights []float32, o GradientOptio
 		return nil, fmt.Errorf("unet: slices of %d images; they must have at least 1", o.Slice)
 	}
 	if err := c.CheckSize(o.H, o.W); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("unet: %w", err)
 	}
 	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W, sum: newTreeSum()}
 	d.perImage = make([]float32, o.Slice)

@@ -17,7 +17,7 @@ func GradientMemory(c Config, params *nn.Params, weights []float32, o GradientOp
 		return 0, fmt.Errorf("unet: slices of %d images; they must have at least 1", o.Slice)
 	}
 	if err := c.CheckSize(o.H, o.W); err != nil {
-		return 0, err
+		return 0, fmt.Errorf("unet: %w", err)
 	}
 	// The plan only needs a place for the gradient, for which the weights can stand in.
 	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W, perImage: make([]float32, o.Slice), part: weights}
@@ -45,7 +45,7 @@ func PredictorMemory(m *Model, batch, h, w int) (int64, error) {
 		return 0, fmt.Errorf("unet: a predictor for a batch of %d images; it must be at least 1", batch)
 	}
 	if err := m.Config.CheckSize(h, w); err != nil {
-		return 0, err
+		return 0, fmt.Errorf("unet: %w", err)
 	}
 	_, out, g, err := m.build(batch, h, w)
 	if err != nil {

@@ -32,7 +32,7 @@ func (m *Model) sharedFilters() *nn.Filters {
 // Layout lists the parameters of a configuration's model in the order in which they are used.
 func Layout(c Config) (*nn.Params, error) {
 	if err := c.validateModel(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("unet: configuration: %w", err)
 	}
 	g := nn.NewCollector()
 	side := 1 << (c.Levels() - 1)

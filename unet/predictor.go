@@ -28,7 +28,7 @@ func NewPredictor(m *Model, batch, h, w int) (*Predictor, error) {
 		return nil, fmt.Errorf("unet: a predictor for a batch of %d images; it must be at least 1", batch)
 	}
 	if err := m.Config.CheckSize(h, w); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("unet: %w", err)
 	}
 	in, out, _, err := m.build(batch, h, w)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"unstir/internal/setting"
 )
 
 // Limits of what a configuration may declare. They are far above every known model; they keep derived sizes from
@@ -31,7 +33,7 @@ func (c Config) timeDim() int {
 }
 
 // Validate checks that the configuration describes a model that this package can build. An error names the key,
-// its value and the legal ones.
+// its value and what would be right.
 func (c Config) Validate() error {
 	if err := c.validateModel(); err != nil {
 		return err
@@ -42,12 +44,9 @@ func (c Config) Validate() error {
 // validateModel is Validate without sample_size, which is the size of the images that the model was trained on and not
 // a part of the model.
 func (c Config) validateModel() error {
-	bad := func(key string, value any, legal string, args ...any) error {
-		return fmt.Errorf("unet: %s is %v; %s", key, value, fmt.Sprintf(legal, args...))
-	}
 	oneOf := []struct {
 		key, value string
-		legal      []string
+		supported  []string
 	}{
 		{"time_embedding_type", c.TimeEmbeddingType, []string{"positional"}},
 		{"mid_block_type", c.MidBlockType, []string{"UNetMidBlock2D", ""}},
@@ -58,8 +57,8 @@ func (c Config) validateModel() error {
 		{"class_embed_type", c.ClassEmbedType, []string{""}},
 	}
 	for _, k := range oneOf {
-		if !slices.Contains(k.legal, k.value) {
-			return bad(k.key, fmt.Sprintf("%q", k.value), "supported: %s", quoted(k.legal))
+		if !slices.Contains(k.supported, k.value) {
+			return bad(k.key, fmt.Sprintf("%q", k.value), "supported: %s", quoted(k.supported))
 		}
 	}
 	ranges := []struct {
@@ -89,7 +88,12 @@ func (c Config) validateModel() error {
 	case math.IsNaN(c.FreqShift) || math.IsInf(c.FreqShift, 0):
 		return bad("freq_shift", c.FreqShift, "it must be finite")
 	}
-	return c.validateBlocks(bad)
+	return c.validateBlocks()
+}
+
+// bad is the error of a key whose value cannot be.
+func bad(key string, value any, want string, args ...any) error {
+	return &setting.Error{Key: key, Value: fmt.Sprint(value), Want: fmt.Sprintf(want, args...)}
 }
 
 func quoted(values []string) string {
@@ -102,14 +106,14 @@ func quoted(values []string) string {
 	return strings.Join(out, ", ")
 }
 
-func (c Config) validateBlocks(bad func(key string, value any, legal string, args ...any) error) error {
+func (c Config) validateBlocks() error {
 	if c.Levels() < 1 || c.Levels() > maxLevels {
 		return bad("block_out_channels", c.BlockOutChannels, "it must have one number of channels for each of 1 to %d levels", maxLevels)
 	}
 	types := []struct {
-		key   string
-		value []string
-		legal []string
+		key       string
+		value     []string
+		supported []string
 	}{
 		{"down_block_types", c.DownBlockTypes, []string{"DownBlock2D", "AttnDownBlock2D"}},
 		{"up_block_types", c.UpBlockTypes, []string{"UpBlock2D", "AttnUpBlock2D"}},
@@ -119,8 +123,8 @@ func (c Config) validateBlocks(bad func(key string, value any, legal string, arg
 			return bad(k.key, k.value, "it must have %d entries, as block_out_channels has", c.Levels())
 		}
 		for _, v := range k.value {
-			if !slices.Contains(k.legal, v) {
-				return bad(k.key, fmt.Sprintf("%q", v), "supported: %s", quoted(k.legal))
+			if !slices.Contains(k.supported, v) {
+				return bad(k.key, fmt.Sprintf("%q", v), "supported: %s", quoted(k.supported))
 			}
 		}
 	}
@@ -157,13 +161,16 @@ func (c Config) validateSize() error {
 	if err := c.boundSize(); err != nil {
 		return err
 	}
-	return c.CheckSize(c.SampleSize.H, c.SampleSize.W)
+	if s := c.SampleSize; !c.takes(s.H, s.W) {
+		return bad("sample_size", fmt.Sprintf("%dx%d", s.H, s.W), "%s", c.wantedSize(s.H, s.W))
+	}
+	return nil
 }
 
 // boundSize checks that sample_size is within reason, whether the model takes it or not.
 func (c Config) boundSize() error {
 	if s := c.SampleSize; s.H > maxSide || s.W > maxSide {
-		return fmt.Errorf("unet: sample_size is %dx%d; each side must be at most %d", s.H, s.W, maxSide)
+		return bad("sample_size", fmt.Sprintf("%dx%d", s.H, s.W), "each side must be at most %d", maxSide)
 	}
 	return nil
 }
@@ -171,10 +178,23 @@ func (c Config) boundSize() error {
 // CheckSize tells whether the model takes images of h rows and w columns. The error names the nearest sizes
 // that it takes.
 func (c Config) CheckSize(h, w int) error {
-	m := 1 << (c.Levels() - 1)
-	if h > 0 && w > 0 && h%m == 0 && w%m == 0 {
+	if c.takes(h, w) {
 		return nil
 	}
+	return fmt.Errorf("images of %dx%d do not fit a model of %d levels: %s", h, w, c.Levels(), c.wantedSize(h, w))
+}
+
+// multiple is what the sides of images are multiples of.
+func (c Config) multiple() int { return 1 << (c.Levels() - 1) }
+
+func (c Config) takes(h, w int) bool {
+	m := c.multiple()
+	return h > 0 && w > 0 && h%m == 0 && w%m == 0
+}
+
+// wantedSize says what sizes the model takes, and which of them are nearest to one that it does not.
+func (c Config) wantedSize(h, w int) string {
+	m := c.multiple()
 	nearest := func(n int) string {
 		low := n / m * m
 		switch {
@@ -185,6 +205,6 @@ func (c Config) CheckSize(h, w int) error {
 		}
 		return fmt.Sprintf("%d or %d", low, low+m)
 	}
-	return fmt.Errorf("unet: images of %dx%d do not fit a model of %d levels: both sides must be multiples of %d, as each level but the first halves them; the nearest legal sizes are %s rows and %s columns",
-		h, w, c.Levels(), m, nearest(h), nearest(w))
+	return fmt.Sprintf("both sides must be multiples of %d, as each level but the first halves them; the nearest sizes are %s rows and %s columns",
+		m, nearest(h), nearest(w))
 }

@@ -39,7 +39,7 @@ func runExport(c *cobra.Command, f exportFlags) error {
 	case f.out == "":
 		return usagef("--out is missing: a new directory to write")
 	case f.dtype != "float32" && f.dtype != "float16":
-		return usagef("--dtype %s: legal are float32 and float16", f.dtype)
+		return usagef("--dtype %s: it must be float32 or float16", f.dtype)
 	}
 	p, err := openModel(c, f.model, f.ema)
 	if err != nil {

@@ -72,7 +72,7 @@ func (f interpolateFlags) validate(c *cobra.Command) error {
 	case f.batch < 0:
 		return usagef("--batch %d: it must be at least 1, or 0 to choose", f.batch)
 	case !slices.Contains(walkers, f.sampler):
-		return usagef("--sampler %s: legal are those that draw no noise: %s", f.sampler, strings.Join(walkers, ", "))
+		return usagef("--sampler %s: it must be one that draws no noise: %s", f.sampler, strings.Join(walkers, ", "))
 	case ext != ".png" && ext != ".gif" && ext != ".npy":
 		return usagef("--out %s: the name must end in .png, .gif or .npy", f.out)
 	}

@@ -40,7 +40,7 @@ func newOutput(path string, compare bool) (*output, error) {
 	switch o.kind {
 	case ".png", ".gif", ".npy", "":
 	default:
-		return nil, fmt.Errorf("--out %s: the extension %s is none that can be written; legal are .png, .gif and .npy, or none for a directory", path, o.kind)
+		return nil, fmt.Errorf("--out %s: the extension %s is none that can be written; it must be .png, .gif or .npy, or none for a directory", path, o.kind)
 	}
 	if compare && o.kind != ".png" && o.kind != ".gif" {
 		return nil, fmt.Errorf("--out %s: samplers are compared in a .png or a .gif", path)

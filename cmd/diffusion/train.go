@@ -75,7 +75,7 @@ func (f trainFlags) check(c *cobra.Command) error {
 	case c.Flags().Changed("steps") && f.steps < 1:
 		return usagef("--steps %d: it must be at least 1", f.steps)
 	case f.resume != "" && f.resume != train.Auto && !isDir(f.resume):
-		return usagef("--resume %s: there is no such directory; legal is auto, or the directory of a run or of a checkpoint", f.resume)
+		return usagef("--resume %s: there is no such directory; it must be auto, or the directory of a run or of a checkpoint", f.resume)
 	case c.Flags().Changed("seed") && f.seed > math.MaxInt64:
 		return usagef("--seed %d: it must be at most %d, the largest integer of TOML", f.seed, math.MaxInt64)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"unstir/configs"
-	"unstir/data"
+	"unstir/internal/setting"
 	"unstir/train"
 )
 
@@ -27,8 +27,8 @@ func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, 
 func isUsage(err error) bool {
 	var u usageError
 	var config *configs.Error
-	var dataset *data.ConfigError
-	return errors.As(err, &u) || errors.As(err, &config) || errors.As(err, &dataset) ||
+	var key *setting.Error // of a table: of the run's configuration, and not of a model's
+	return errors.As(err, &u) || errors.As(err, &config) || errors.As(err, &key) && key.Table != "" ||
 		errors.Is(err, train.ErrRunExists) || errors.Is(err, train.ErrChanged) || errors.Is(err, train.ErrLabels)
 }
 

@@ -95,8 +95,8 @@ const (
 	samplers = "ddpm, ddim, ddim-inverse, dpm++1, dpm++2m, dpm++2m-heun, heun"
 	datasets = `"mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`
 	allConfs = "cifar10, fashion-mnist, mnist, quickstart"
-	sizes    = "both sides must be multiples of 2, as each level but the first halves them; the nearest legal sizes are 8 or 10 rows and 8 or 10 columns"
-	rows9    = "both sides must be multiples of 2, as each level but the first halves them; the nearest legal sizes are 8 rows and 8 or 10 columns"
+	sizes    = "both sides must be multiples of 2, as each level but the first halves them; the nearest sizes are 8 or 10 rows and 8 or 10 columns"
+	rows9    = "both sides must be multiples of 2, as each level but the first halves them; the nearest sizes are 8 rows and 8 or 10 columns"
 	badSize  = ": it must be ROWSxCOLUMNS, such as 20x12, or one number for both"
 )
 
@@ -130,15 +130,15 @@ var badCases = []badCase{
 	{"train --config several.toml", 2, "several.toml:8: data.flip is 1, an integer; it must be true or false\n" +
 		"several.toml:21: unknown key train.lrate; the keys of [train] are..."},
 	{"train --config syntax.toml", 2, "syntax.toml:7: not TOML: ..."},
-	{"train --config dataset.toml", 2, `dataset.toml:5: data.dataset = "imagenet": no such dataset; legal values are ` + datasets},
-	{tiny + "--set data.dataset=imagenet", 2, `--set data.dataset=imagenet: data.dataset = "imagenet": no such dataset; legal values are ` + datasets},
+	{"train --config dataset.toml", 2, `dataset.toml:5: data.dataset is "imagenet"; it must be one of ` + datasets},
+	{tiny + "--set data.dataset=imagenet", 2, `--set data.dataset=imagenet: data.dataset is "imagenet"; it must be one of ` + datasets},
 	{tiny + "--set train.lr=fast", 2, "--set train.lr=fast: train.lr is fast; it must be a finite number"},
 	{tiny + "--set train.lr", 2, "--set train.lr: it must be key=value, such as train.lr=1e-4"},
 	{tiny + "--set preview.every=1 --set preview.sampler=dppm", 2, `--set preview.sampler=dppm: preview.sampler is "dppm"; it must be one of...`},
 	{tiny + "--set data.size=9", 2, "--set data.size=9: data.size: images of 9x9 do not fit a model of 2 levels: " + sizes},
 	{"bench train --config tiny.toml --set data.size=9", 2, "--set data.size=9: data.size: images of 9x9 do not fit a model of 2 levels: " + sizes},
 	{tiny + "--set model.block_out_channels=[8,8,8,8,8]", 2, "tiny.toml: the dataset folder does not fit the model: images of 8x8 do not fit a model of 5 levels: " +
-		"both sides must be multiples of 16, as each level but the first halves them; the nearest legal sizes are 16 rows and 16 columns; " +
+		"both sides must be multiples of 16, as each level but the first halves them; the nearest sizes are 16 rows and 16 columns; " +
 		"set data.size, or give model.block_out_channels fewer levels"},
 	{"presets nosuch", 2, "nosuch: no such preset; the presets are " + allConfs},
 
@@ -165,7 +165,7 @@ var badCases = []badCase{
 		"or give the new run another directory with --out"},
 	{"train --resume auto", 2, "--resume auto: which run? --out names its directory, or --config its configuration: a file, or one of the presets " + allConfs},
 	{"train --resume auto --out empty", 2, "--out empty: there is no run to go on with, as there is no empty/config.toml; a new run needs --config"},
-	{tiny + "--resume nowhere", 2, "--resume nowhere: there is no such directory; legal is auto, or the directory of a run or of a checkpoint"},
+	{tiny + "--resume nowhere", 2, "--resume nowhere: there is no such directory; it must be auto, or the directory of a run or of a checkpoint"},
 	{"train --resume empty", 2, "--resume empty: it is neither a run nor a checkpoint of one, as it has neither config.toml nor training/config.toml"},
 	{tiny + "--resume auto --set model.block_out_channels=[8,24]", 2,
 		"train: runs/tiny/checkpoints/step-00000006 cannot go on: model.block_out_channels was [8 16] and is now [8 24]"},
@@ -181,15 +181,15 @@ var badCases = []badCase{
 	// Sampling: flags.
 	{"sample --steps 0", 2, "--steps 0: it must be at least 1"},
 	{"sample --steps 21", 2, "--steps 21: it must be at most 20, the number of timesteps that the model was trained on"},
-	{"sample --sampler ddim --eta 2", 2, `--eta "2" is not possible: legal is a number from 0 to 1, or hat`},
-	{"sample --sampler ddim --eta high", 2, `--eta "high" is not possible: legal is a number from 0 to 1, or hat`},
+	{"sample --sampler ddim --eta 2", 2, `--eta "2" is not possible: it must be a number from 0 to 1, or hat`},
+	{"sample --sampler ddim --eta high", 2, `--eta "high" is not possible: it must be a number from 0 to 1, or hat`},
 	{"sample --eta 0", 2, "--eta has no meaning for ddpm; the sampler that takes it is ddim"},
 	{"sample --eta 0.5 --sampler ddpm", 2, "--eta has no meaning for ddpm; the sampler that takes it is ddim"},
 	{"sample --rederive-eps --compare ddpm,heun", 2, "--rederive-eps has no meaning for ddpm and heun; the sampler that takes it is ddim"},
 	{"sample --variance beta --sampler ddim", 2, "--variance has no meaning for ddim; the sampler that takes it is ddpm"},
-	{"sample --variance 1.5", 2, `--variance "1.5" is not possible: legal is posterior, beta, or a number from 0 (posterior) to 1 (beta)`},
-	{"sample --clip yes", 2, `--clip "yes" is not possible: legal is static, dynamic, none`},
-	{"sample --spacing even", 2, `--spacing "even" is not possible: legal is leading, trailing, linspace, quad`},
+	{"sample --variance 1.5", 2, `--variance "1.5" is not possible: it must be posterior, beta, or a number from 0 (posterior) to 1 (beta)`},
+	{"sample --clip yes", 2, `--clip "yes" is not possible: it must be static, dynamic, none`},
+	{"sample --spacing even", 2, `--spacing "even" is not possible: it must be leading, trailing, linspace, quad`},
 	{"sample --pairing tile", 2, `--pairing "tile" is not possible: it must be stride or next`},
 	{"encode --images x.npy --out e.npy --pairing tile", 2, `--pairing "tile" is not possible: it must be stride or next`},
 	{"interpolate --from 1 --to 2 --pairing tile", 2, `--pairing "tile" is not possible: it must be stride or next`},
@@ -201,7 +201,7 @@ var badCases = []badCase{
 	{"sample --batch -1", 2, "--batch -1: it must be at least 1, or 0 to choose"},
 	{"sample --threads -1", 2, "--threads -1: it must be at least 1, or 0 for as many as the system allows"},
 	{"sample --label 3", 2, "--label 3: the model is not class-conditional; leave it out"},
-	{"sample --out a.jpg", 2, "--out a.jpg: the extension .jpg is none that can be written; legal are .png, .gif and .npy, or none for a directory"},
+	{"sample --out a.jpg", 2, "--out a.jpg: the extension .jpg is none that can be written; it must be .png, .gif or .npy, or none for a directory"},
 	{"sample --out no/a.png", 2, "--out no/a.png: there is no directory no"},
 	{"sample --out tiny.toml/a.png", 2, "--out tiny.toml/a.png: there is no directory tiny.toml"},
 	{"sample --compare ddpm,ddim --out a.npy", 2, "--out a.npy: samplers are compared in a .png or a .gif"},
