@@ -33,7 +33,7 @@ func TestNewMemoryErrors(t *testing.T) {
 		labels     []int
 		parts      []string
 	}{
-		{2, 2, 2, 8, nil, []string{"2 channels", "1 (gray) and 3 (RGB)"}},
+		{2, 2, 2, 8, nil, []string{"2 channels", "1 (gray) or 3 (RGB)"}},
 		{1, 0, 2, 8, nil, []string{"0 x 2", "1 to 4096"}},
 		{1, 2, 5000, 8, nil, []string{"2 x 5000"}},
 		{1, 2, 2, 9, nil, []string{"9 bytes", "4 bytes each"}},
