@@ -332,3 +332,18 @@ func TestCancelledCallsDoNotSkipCheckpoints(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// A checkpoint's place leads to its run, and back.
+func TestTheRunOfACheckpoint(t *testing.T) {
+	for run, step := range map[string]int{"runs/a": 7, "/x": 123456789, ".": 0} {
+		dir := StepDir(filepath.FromSlash(run), step)
+		if got := RunOf(dir + string(filepath.Separator)); got != filepath.FromSlash(run) {
+			t.Errorf("%s is of the run %q, not %s", dir, got, run)
+		}
+	}
+	for _, elsewhere := range []string{"step-00000007", "models/step-00000007", "/"} {
+		if got := RunOf(filepath.FromSlash(elsewhere)); got != "" {
+			t.Errorf("%s is of the run %q", elsewhere, got)
+		}
+	}
+}

@@ -23,7 +23,7 @@ const (
 	fileRaw       = "training/model.safetensors"
 	fileOptimizer = "training/optimizer.safetensors"
 	fileState     = "training/state.json"
-	fileConfig    = "training/config.toml"
+	fileConfig    = trainingDir + "/" + ConfigName
 	fileManifest  = "manifest.json"
 
 	weightsName   = "diffusion_pytorch_model.safetensors"
@@ -40,8 +40,26 @@ const (
 	ExpAvgSq = "exp_avg_sq."
 )
 
+// ConfigName is the name of a run's resolved configuration, in the run's directory and in a checkpoint's.
+const ConfigName = "config.toml"
+
 // Dir returns the directory in which a run keeps its checkpoints.
 func Dir(run string) string { return filepath.Join(run, "checkpoints") }
+
+// StepDir returns the directory of a run's checkpoint of a step.
+func StepDir(run string, step int) string { return filepath.Join(Dir(run), stepName(step)) }
+
+// ConfigFile returns the file of the run's configuration in a checkpoint's directory.
+func ConfigFile(checkpoint string) string { return in(checkpoint, fileConfig) }
+
+// RunOf returns the directory of the run in whose directory of checkpoints one lies; "" where it lies elsewhere.
+func RunOf(checkpoint string) string {
+	run := filepath.Join(checkpoint, "..", "..")
+	if Dir(run) != filepath.Dir(filepath.Clean(checkpoint)) {
+		return ""
+	}
+	return run
+}
 
 const (
 	stepPrefix = "step-"

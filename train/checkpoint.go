@@ -211,7 +211,7 @@ func (t *Trainer) save(ctx context.Context) error {
 	if t.Discard {
 		return nil
 	}
-	there := filepath.Join(checkpoints.Dir(t.Dir), fmt.Sprintf("step-%08d", t.step))
+	there := checkpoints.StepDir(t.Dir, t.step)
 	if t.saved != "" && filepath.Clean(t.saved) == there && isDir(there) { // no step was done since, so a configuration that has changed has changed nothing
 		return nil
 	}
@@ -240,7 +240,7 @@ func (t *Trainer) save(ctx context.Context) error {
 		EMA: tensors(t.ema), Raw: tensors(t.weights), ExpAvg: tensors(t.expAvg), ExpAvgSq: tensors(t.expAvgSq),
 	})
 	if errors.Is(err, fs.ErrExist) { // this very step was saved before the run went on
-		config, readErr := os.ReadFile(filepath.Join(there, "training", configName))
+		config, readErr := os.ReadFile(checkpoints.ConfigFile(there))
 		if readErr != nil || !bytes.Equal(config, t.ConfigTOML) {
 			return permanentError{fmt.Errorf("train: save: %s is there already and was made with another configuration; go on in another directory, or move it away", there)}
 		}

@@ -82,7 +82,7 @@ func TestARunSurvivesTheRemovalOfItsDirectory(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("open files cannot be removed here")
 	}
-	for _, part := range []string{"", logName, checkpointDir, previewDir} {
+	for _, part := range []string{"", logName, filepath.Base(checkpoints.Dir("")), previewDir} {
 		s := diskSetup(t, 6)
 		s.Checkpoint.Every, s.Preview.Every, s.Preview.Images = 3, 2, 2
 		want := undisturbed(t, s)
@@ -226,7 +226,7 @@ func TestAFileSystemWithoutLocks(t *testing.T) {
 
 // A file in the place of the checkpoints' directory, or of a checkpoint's, is left alone; the run goes on.
 func TestAFileInTheWayOfCheckpoints(t *testing.T) {
-	for _, name := range []string{checkpointDir, filepath.Join(checkpointDir, "step-00000002")} {
+	for _, name := range []string{checkpoints.Dir(""), checkpoints.StepDir("", 2)} {
 		s := diskSetup(t, 3)
 		want := undisturbed(t, s)
 		var notes bytes.Buffer

@@ -15,13 +15,12 @@ import (
 	"unstir/internal/disk"
 )
 
-// What a run's directory holds.
+// What a run's directory holds beside its checkpoints.
 const (
-	logName       = "log.jsonl"
-	plotName      = "loss.png"
-	configName    = "config.toml"
-	previewDir    = "previews"
-	checkpointDir = "checkpoints"
+	logName    = "log.jsonl"
+	plotName   = "loss.png"
+	configName = checkpoints.ConfigName
+	previewDir = "previews"
 )
 
 // ErrRunExists is wrapped by New's error when the directory holds a run already.
@@ -29,10 +28,10 @@ var ErrRunExists = errors.New("the directory holds a run already")
 
 // claim makes the directory of a new run. A directory that holds a run is never written into.
 func claim(dir string) error {
-	for _, name := range []string{logName, configName, checkpointDir} {
-		_, err := os.Lstat(filepath.Join(dir, name))
+	for _, path := range []string{filepath.Join(dir, logName), filepath.Join(dir, configName), checkpoints.Dir(dir)} {
+		_, err := os.Lstat(path)
 		if err == nil {
-			return fmt.Errorf("train: %w: %s has %s; go on with it by --resume auto, or give the new run another directory with --out", ErrRunExists, dir, name)
+			return fmt.Errorf("train: %w: %s has %s; go on with it by --resume auto, or give the new run another directory with --out", ErrRunExists, dir, filepath.Base(path))
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("train: look into the run's directory: %w", err)

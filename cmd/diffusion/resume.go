@@ -14,9 +14,6 @@ import (
 	"unstir/train"
 )
 
-// configFile is the resolved configuration in a run's directory and in a checkpoint's training directory.
-const configFile = "config.toml"
-
 // ofRun is the configuration that a run was made with, and the run's directory, where only --resume and --out say
 // what to go on with.
 func (f trainFlags) ofRun() (config, dir string, err error) {
@@ -27,29 +24,26 @@ func (f trainFlags) ofRun() (config, dir string, err error) {
 	case f.resume == train.Auto && f.out == "":
 		return "", "", usagef("--resume auto: which run? --out names its directory, or --config its configuration: a file, or one of the presets %s", presets)
 	case f.resume == train.Auto:
-		config = filepath.Join(f.out, configFile)
+		config = filepath.Join(f.out, checkpoints.ConfigName)
 		if !isFile(config) {
 			return "", "", usagef("--out %s: there is no run to go on with, as there is no %s; a new run needs --config", f.out, config)
 		}
 		return config, f.out, nil
 	}
 	for _, place := range []struct{ config, run string }{
-		{filepath.Join(f.resume, configFile), f.resume},
-		{filepath.Join(f.resume, "training", configFile), filepath.Join(f.resume, "..", "..")},
+		{filepath.Join(f.resume, checkpoints.ConfigName), filepath.Clean(f.resume)},
+		{checkpoints.ConfigFile(f.resume), checkpoints.RunOf(f.resume)},
 	} {
 		if !isFile(place.config) {
 			continue
 		}
-		switch {
-		case f.out != "":
-			return place.config, f.out, nil
-		case checkpoints.Dir(place.run) == filepath.Dir(filepath.Clean(f.resume)) || place.run == f.resume:
-			return place.config, filepath.Clean(place.run), nil
+		if dir := cmp.Or(f.out, place.run); dir != "" {
+			return place.config, dir, nil
 		}
 		return "", "", usagef("--resume %s: the checkpoint does not lie in a run's directory; --out names the one to go on in", f.resume)
 	}
-	return "", "", usagef("--resume %s: it is neither a run nor a checkpoint of one, as it has neither %s nor %s", f.resume, configFile,
-		filepath.Join("training", configFile))
+	return "", "", usagef("--resume %s: it is neither a run nor a checkpoint of one, as it has neither %s nor %s", f.resume, checkpoints.ConfigName,
+		checkpoints.ConfigFile(""))
 }
 
 // checkDir refuses to go on from a named checkpoint in a directory whose own checkpoints tell another story: they
@@ -104,7 +98,7 @@ func harmless(key string) bool {
 
 // changedSince lists the settings that differ from those a checkpoint was made with, each as "KEY was A and is now B".
 func changedSince(checkpoint string, cfg *configs.Config) []string {
-	file := filepath.Join(checkpoint, "training", configFile)
+	file := checkpoints.ConfigFile(checkpoint)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil // the checkpoint is good for training without it
