@@ -8,7 +8,7 @@ to ONNX, on ONNX Runtime or OpenVINO. It prints one JSON object for each measure
     python peer.py export --unet models/mnist.json --batch 16 --onnx mnist.onnx
     python peer.py sample --unet models/mnist.json --batch 16 --variant openvino --onnx mnist.onnx
 
-With --serve it prints a line when it is ready, and then an object for every line that it reads.
+With --serve it prints a line when its libraries are loaded, and then an object for every line that it reads.
 
 A training step draws the noise and the timesteps, makes x_t, runs the model, takes the mean squared
 error, goes backward, clips the gradient's norm to 1, steps AdamW and averages the weights. The images
@@ -18,6 +18,8 @@ are on hand already. A sampling step is the model alone, without gradients.
 import argparse
 import contextlib
 import copy
+import importlib
+import importlib.metadata
 import json
 import os
 import platform
@@ -44,15 +46,29 @@ def main():
     if args.mode == "export":
         export(args)
         return
-    program = (onnx_program if args.variant in ONNX else torch_program)(args)
+    prepare = onnx_program if args.variant in ONNX else torch_program
     if not args.serve:
-        json.dump(measure(args, program), out)
-        out.write("\n")
+        emit(out, measure(args, prepare(args)))
         return
-    out.write("ready\n")
+    load(args)
+    emit(out, {"process_s": time.process_time()})
+    program = None
     for _ in sys.stdin:
-        json.dump(measure(args, program), out)
-        out.write("\n")
+        program = program or prepare(args)
+        emit(out, measure(args, program))
+
+
+def emit(out, measurement):
+    json.dump(measurement, out)
+    out.write("\n")
+
+
+def load(args):
+    """Imports what takes seconds, which several processes can do at once: nothing is timed yet."""
+    for name in {"onnxruntime": ("onnxruntime",), "openvino": ("openvino",), "openvino_bf16": ("openvino",)}.get(args.variant, ("torch", "diffusers")):
+        importlib.import_module(name)
+    if args.variant in TORCH:
+        build(args.unet)  # diffusers loads its models only when they are asked for
 
 
 def parse():
@@ -91,8 +107,7 @@ class Program:
 
 
 def measure(args, program):
-    """Times steps; those before the first measurement warm up."""
-    cpu = time.process_time()
+    """Times steps; those before the first measurement warm up. process_s is all that the process has computed so far."""
     if program.first is None:
         for i in range(args.warmup):
             elapsed = timed(program.step)
@@ -115,7 +130,7 @@ def measure(args, program):
         "variant": args.variant,
         "steps": len(times),
         "first_step_s": program.first,
-        "process_s": time.process_time() - cpu,
+        "process_s": time.process_time(),
         **about,
     }
 
@@ -360,9 +375,7 @@ def peak_rss():
 
 
 def versions(*names):
-    from importlib.metadata import version
-
-    return {name: version(name) for name in names}
+    return {name: importlib.metadata.version(name) for name in names}
 
 
 if __name__ == "__main__":

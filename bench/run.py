@@ -11,6 +11,7 @@ results are kept in ${XDG_CACHE_HOME:-~/.cache}/unstir-bench.
 """
 
 import argparse
+import contextlib
 import datetime
 import hashlib
 import json
@@ -104,7 +105,7 @@ class Bench:
 
     def run(self):
         self.program = self.args.diffusion and os.path.abspath(self.args.diffusion) or build(self.temp)
-        self.result["versions"]["go"] = output(["go", "env", "GOVERSION"])
+        self.result["versions"]["go"] = output(["go", "env", "GOVERSION"]).removeprefix("go")
         self.python = self.args.python or environment()
         compiler = os.environ.get("CXX", "g++")
         if any(v.startswith("compile") for v in self.variants) and not shutil.which(compiler):
@@ -130,6 +131,10 @@ class Bench:
         programs = ["ours"] + [v for v in self.variants if row.measures(v)]
         servers = {}
         try:
+            if row.kind == rows.SPEED:  # they load their libraries at once, before anything is timed
+                servers = {v: Server(self.peer(row, v) + ["--serve"], self.peer_environment(row), self.temp) for v in programs[1:]}
+                for server in servers.values():
+                    server.wait()
             for i in range(self.args.rounds):
                 start = time.monotonic()
                 entry["rounds"].append({})
@@ -162,8 +167,6 @@ class Bench:
             env = {"GOMAXPROCS": str(self.args.threads), **(rows.AVX2_OURS if row.avx2 else {})}
             text, wall, other = timed(self.ours(row), clean_environment(env), self.temp)
         elif row.kind == rows.SPEED:
-            if name not in servers:
-                servers[name] = Server(self.peer(row, name) + ["--serve"], self.peer_environment(row), self.temp)
             text, wall, other = servers[name].measure()
         else:
             text, wall, other = timed(self.peer(row, name), self.peer_environment(row), self.temp)
@@ -298,11 +301,12 @@ class Server:
         self.command = command
         self.stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         self.process = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr, text=True)
-        try:
-            self.read()
-        except BaseException:
-            self.close()
-            raise
+        self.cpu = 0.0  # seconds of the CPUs that it had taken when it was last heard of
+
+    def wait(self):
+        """Waits until it is ready. One that is not says why when it is to measure."""
+        with contextlib.suppress(Failed):
+            self.cpu = json.loads(self.read())["process_s"]
 
     def measure(self):
         """One measurement, as timed has it."""
@@ -314,7 +318,8 @@ class Server:
             pass  # it has ended: read says why
         text = self.read()
         wall, after = time.perf_counter() - start, cpu_seconds()
-        return text, wall, others(before, after, wall, json.loads(text)["process_s"])
+        taken, self.cpu = json.loads(text)["process_s"] - self.cpu, json.loads(text)["process_s"]
+        return text, wall, others(before, after, wall, taken)
 
     def read(self):
         limit = threading.Timer(PROCESS_LIMIT, self.process.kill)

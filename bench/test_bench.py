@@ -137,7 +137,7 @@ def result(row, rounds, summary=True):
     if summary:
         entry["summary"] = report.summary(row, rounds)
     return {
-        "started": "2000-01-01", "commit": "abc0001", "versions": {"go": "go1"}, "notes": [], "rows": [entry],
+        "started": "2000-01-01", "commit": "abc0001", "versions": {"go": "1.26"}, "notes": [], "rows": [entry],
         "machine": {"cpu": "cpu", "cores": 2, "memory_gb": 4, "system": "Linux", "levels": []},
         "settings": {"command": "run.py", "threads": 2, "rounds": 2},
     }
