@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"unstir/diffusion"
 	"unstir/unet"
@@ -65,7 +64,7 @@ func (p *Pipeline) settings(o SampleOptions) (string, diffusion.Options) {
 		settings.Steps = o.Steps
 	}
 	if settings.Steps == 0 && settings.Timesteps == nil {
-		settings.Steps = DefaultSteps(name, p.Schedule)
+		settings.Steps = p.Schedule.DefaultSteps(name)
 	}
 	return name, settings
 }
@@ -81,23 +80,6 @@ func (p *Pipeline) CanSample() error {
 		return fmt.Errorf("unstir: the model sees images of %d channels and predicts %d: it is conditioned on more than x_t, and can be asked with Predict, not sampled from", in, out)
 	}
 	return nil
-}
-
-// DefaultSteps is the number of steps of a sampler when none is given: every step of the schedule for ddpm, 50
-// for the others, which need fewer than the schedule has; but no more than the steps_offset of leading timesteps and,
-// for dpm++, its own lists leave room for.
-func DefaultSteps(sampler string, s *diffusion.Schedule) int {
-	room := s.T
-	if s.Config.TimestepSpacing == string(diffusion.Leading) {
-		room -= s.Config.StepsOffset
-	}
-	switch {
-	case strings.HasPrefix(sampler, "dpm++"):
-		room = min(50, room-1)
-	case sampler != "ddpm":
-		room = min(50, room)
-	}
-	return max(1, room)
 }
 
 // maxValues bounds the numbers of one call's images: 4 GB of float32.
@@ -237,43 +219,25 @@ func (o SampleOptions) inWords(first, n int) string {
 func (p *Pipeline) sampleBatch(ctx context.Context, o SampleOptions, s diffusion.Sampler, q *unet.Predictor, first, n int) ([]float32, error) {
 	c, h, w := p.Shape()
 	dim := c * h * w
-	b := &diffusion.Batch{N: n, Dim: dim, First: o.First + first, X: make([]float64, n*dim)}
+	name, _ := p.settings(o)
+	info, _ := diffusion.Find(name)
+	d := diffusion.Draw{N: n, Dim: dim, First: o.First + first, Seed: o.Seed, StepSeed: o.Seed, Inverts: info.Inverts}
 	if o.Numbers != nil {
-		b.First, b.Numbers = 0, o.Numbers[first:first+n]
+		d.First, d.Numbers = 0, o.Numbers[first:first+n]
 	}
-	for i := range n {
-		x := b.X[i*dim : (i+1)*dim]
-		if o.XT == nil {
-			diffusion.InitialNoise(x, o.Seed, o.number(first+i))
-			continue
-		}
-		for j := range x {
-			x[j] = float64(o.XT[(first+i)*dim+j])
-		}
+	if o.XT != nil {
+		d.XT = o.XT[first*dim : (first+n)*dim]
+	}
+	if o.StepSeed != nil {
+		d.StepSeed = *o.StepSeed
+	}
+	if o.OnStep != nil {
+		d.Observe = func(st diffusion.Step) error { return o.OnStep(SampleStep{st, first, n}) }
 	}
 	if o.Labels != nil {
 		if err := q.SetLabels(o.Labels[first : first+n]); err != nil {
 			return nil, err
 		}
 	}
-	noise := o.Seed
-	if o.StepSeed != nil {
-		noise = *o.StepSeed
-	}
-	var observe func(diffusion.Step) error
-	if o.OnStep != nil {
-		observe = func(st diffusion.Step) error { return o.OnStep(SampleStep{st, first, n}) }
-	}
-	if err := s.Sample(ctx, q.Float64(), b, diffusion.NormalNoise(noise), observe); err != nil {
-		return nil, err
-	}
-	_, inverts := s.(*diffusion.DDIMInverse)
-	out := make([]float32, n*dim)
-	for i, v := range b.X {
-		if !inverts {
-			v = max(-1, min(1, v))
-		}
-		out[i] = float32(v)
-	}
-	return out, nil
+	return d.Sample(ctx, s, q.Float64())
 }

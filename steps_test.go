@@ -52,11 +52,11 @@ func TestDefaultStepsFitAnySchedule(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, name := range diffusion.Names() {
+			for _, name := range diffusion.Names(nil) {
 				if T == 2 && offset > 0 && strings.HasPrefix(name, "dpm++") { // no step fits its list
 					continue
 				}
-				if _, err := diffusion.New(name, s, diffusion.Options{Steps: DefaultSteps(name, s)}); err != nil {
+				if _, err := diffusion.New(name, s, diffusion.Options{Steps: s.DefaultSteps(name)}); err != nil {
 					t.Errorf("T = %d, steps_offset %d, %s: %v", T, offset, name, err)
 				}
 			}

@@ -109,7 +109,7 @@ func (c *Config) checkModel() []*Error {
 func (c *Config) checkPreview() *Error {
 	p := c.Preview
 	// Inversion turns images into noise: no preview.
-	names := slices.DeleteFunc(diffusion.Names(), func(n string) bool { return n == "ddim-inverse" })
+	names := diffusion.Names(func(i diffusion.Info) bool { return !i.Inverts })
 	if !slices.Contains(names, p.Sampler) {
 		return c.fault("preview.sampler", fmt.Sprintf("preview.sampler is %s; it must be one of %s", literal(p.Sampler), quotedList(names)))
 	}

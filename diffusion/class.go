@@ -4,20 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
-
-	"unstir/internal/pyjson"
-)
-
-// The classes of diffusers' schedulers that are supported.
-const (
-	DDPMScheduler               = "DDPMScheduler"
-	DDIMScheduler               = "DDIMScheduler"
-	DDIMInverseScheduler        = "DDIMInverseScheduler"
-	DPMSolverMultistepScheduler = "DPMSolverMultistepScheduler"
-	HeunDiscreteScheduler       = "HeunDiscreteScheduler"
 )
 
 // Class is what a scheduler_config.json has beyond Config's keys: the scheduler's class, which decides the model's
@@ -37,11 +25,23 @@ type Class struct {
 // scheduler is how one class of schedulers is read.
 type scheduler struct {
 	name     string
-	sampler  func(Class) string
+	sampler  func(Class) string                // the name of its sampler
 	defaults func(*Config)                     // diffusers' defaults that differ from DDPMScheduler's; may be nil
 	omits    []string                          // keys of Config that it does not have
 	fixed    map[string][]string               // values, as JSON, of its keys that have no field: the only ones that mean what is done here
 	settings map[string]func(*Class) settingOf // its keys that are fields of Class
+	check    func(Config) error                // what else the sampler here does not do; may be nil
+}
+
+// schedulers lists the classes of the registry's samplers.
+func schedulers() []*scheduler {
+	var list []*scheduler
+	for _, sp := range registry {
+		if sp.class != nil && !slices.Contains(list, sp.class) {
+			list = append(list, sp.class)
+		}
+	}
+	return list
 }
 
 // settingOf reads and writes one key of Class.
@@ -51,60 +51,8 @@ type settingOf struct {
 	wanted string
 }
 
-func always(sampler string) func(Class) string { return func(Class) string { return sampler } }
-
 // off are the values of a switch that must be off.
 var off = []string{"false", "null"}
-
-var schedulers = []scheduler{
-	{name: DDPMScheduler, sampler: always("ddpm"), omits: []string{"set_alpha_to_one"}},
-	{name: DDIMScheduler, sampler: always("ddim"), omits: []string{"variance_type"}},
-	{
-		name: DDIMInverseScheduler, sampler: always("ddim-inverse"),
-		omits: []string{"variance_type", "thresholding", "dynamic_thresholding_ratio", "sample_max_value"},
-	},
-	{
-		name: DPMSolverMultistepScheduler,
-		sampler: func(c Class) string {
-			switch {
-			case c.SolverOrder1:
-				return "dpm++1"
-			case c.SolverHeun:
-				return "dpm++2m-heun"
-			}
-			return "dpm++2m"
-		},
-		defaults: func(c *Config) { c.TimestepSpacing = string(Linspace) },
-		omits:    []string{"clip_sample", "clip_sample_range", "set_alpha_to_one", "variance_type"},
-		fixed: map[string][]string{
-			"algorithm_type":         {`"dpmsolver++"`},
-			"use_karras_sigmas":      off,
-			"use_exponential_sigmas": off,
-			"use_beta_sigmas":        off,
-			"use_lu_lambdas":         off,
-			"use_flow_sigmas":        off,
-			"use_dynamic_shifting":   off,
-		},
-		settings: map[string]func(*Class) settingOf{
-			"solver_order":       func(c *Class) settingOf { return choice(&c.SolverOrder1, 2, 1) },
-			"solver_type":        func(c *Class) settingOf { return choice(&c.SolverHeun, "midpoint", "heun") },
-			"final_sigmas_type":  func(c *Class) settingOf { return choice(&c.FinalSigmaMin, "zero", "sigma_min") },
-			"euler_at_final":     func(c *Class) settingOf { return choice(&c.EulerFinal, false, true) },
-			"lower_order_final":  func(c *Class) settingOf { return choice(&c.KeepOrder, true, false) },
-			"lambda_min_clipped": lambdaMin,
-		},
-	},
-	{
-		name: HeunDiscreteScheduler, sampler: always("heun"),
-		defaults: func(c *Config) {
-			c.BetaStart, c.BetaEnd, c.ClipSample, c.TimestepSpacing = 0.00085, 0.012, false, string(Linspace)
-		},
-		omits: []string{
-			"variance_type", "set_alpha_to_one", "rescale_betas_zero_snr", "thresholding", "dynamic_thresholding_ratio", "sample_max_value",
-		},
-		fixed: map[string][]string{"use_karras_sigmas": off, "use_exponential_sigmas": off, "use_beta_sigmas": off},
-	},
-}
 
 // choice is a key with two values, stored as a bool: no is false, yes is true.
 func choice(field *bool, no, yes any) settingOf {
@@ -124,25 +72,6 @@ func choice(field *bool, no, yes any) settingOf {
 			return no
 		},
 		wanted: text(no) + " or " + text(yes),
-	}
-}
-
-func lambdaMin(c *Class) settingOf {
-	return settingOf{
-		set: func(raw json.RawMessage) bool {
-			v, ok := pyjson.Float(raw)
-			if c.LambdaMin = nil; !math.IsInf(v, -1) {
-				c.LambdaMin = &v
-			}
-			return ok && !math.IsNaN(v) && !math.IsInf(v, 1)
-		},
-		value: func() any {
-			if c.LambdaMin == nil {
-				return nil // JSON has no -Infinity, which is diffusers' default
-			}
-			return pyFloat(*c.LambdaMin)
-		},
-		wanted: "a number or -Infinity",
 	}
 }
 
@@ -175,17 +104,18 @@ func (c Class) className() string {
 }
 
 // scheduler is how the class is read.
-func (c Class) scheduler() (scheduler, error) {
-	i := slices.IndexFunc(schedulers, func(k scheduler) bool { return k.name == c.className() })
+func (c Class) scheduler() (*scheduler, error) {
+	list := schedulers()
+	i := slices.IndexFunc(list, func(k *scheduler) bool { return k.name == c.className() })
 	if i < 0 {
-		return scheduler{}, fmt.Errorf("%s is not one of %s", c.Name, strings.Join(classNames(), ", "))
+		return nil, fmt.Errorf("%s is not one of %s", c.Name, strings.Join(classNames(), ", "))
 	}
-	return schedulers[i], nil
+	return list[i], nil
 }
 
 func classNames() []string {
 	var names []string
-	for _, k := range schedulers {
+	for _, k := range schedulers() {
 		names = append(names, k.name)
 	}
 	return names
@@ -195,26 +125,17 @@ func classNames() []string {
 func (c Class) Sampler() string {
 	k, err := c.scheduler()
 	if err != nil {
-		return "ddpm"
+		return ddpmSpec.Name
 	}
 	return k.sampler(c)
 }
 
-// complete fills in the options of a dpm++ sampler that are not set from the class.
-func (c Class) complete(o Options) Options {
-	o.FinalSigmaMin = o.FinalSigmaMin || c.FinalSigmaMin
-	if o.LambdaMin == nil && o.Timesteps == nil {
-		o.LambdaMin = c.LambdaMin
-	}
-	return o
-}
-
 // readClass finds the class of a scheduler_config.json.
-func readClass(raw json.RawMessage) (Class, scheduler, error) {
+func readClass(raw json.RawMessage) (Class, *scheduler, error) {
 	c := Class{}
 	if raw != nil {
 		if err := json.Unmarshal(raw, &c.Name); err != nil {
-			return c, scheduler{}, fmt.Errorf("_class_name is %.60s, not a name", raw)
+			return c, nil, fmt.Errorf("_class_name is %.60s, not a name", raw)
 		}
 	}
 	if c.Name == DDPMScheduler {
@@ -234,7 +155,7 @@ func readClass(raw json.RawMessage) (Class, scheduler, error) {
 }
 
 // readKey reads a key that is not one of Config's.
-func (k scheduler) readKey(c *Class, key string, raw json.RawMessage) error {
+func (k *scheduler) readKey(c *Class, key string, raw json.RawMessage) error {
 	if setting, ok := k.settings[key]; ok {
 		if s := setting(c); !s.set(raw) {
 			return fmt.Errorf("%s = %.60s: the sampler of %s here takes %s", key, raw, k.name, s.wanted)
@@ -257,12 +178,9 @@ func (k scheduler) readKey(c *Class, key string, raw json.RawMessage) error {
 	return fmt.Errorf("unknown key %.80q with the value %.60s; known are %s", key, raw, strings.Join(known, ", "))
 }
 
-// check refuses what would be sampled differently here than in diffusers: a key of another class that diffusers ignores
-// and that would change the sampler here, and timesteps that the samplers here do not have.
-func (k scheduler) check(c Config) error {
-	if k.name != HeunDiscreteScheduler && k.name != DDIMInverseScheduler {
-		return nil
-	}
+// refuse refuses what would be sampled differently here than in diffusers: a key of another class that diffusers ignores
+// and that would change the sampler here, and what the class's own check finds.
+func (k *scheduler) refuse(c Config) error {
 	for _, key := range []struct {
 		name string
 		on   bool
@@ -271,10 +189,8 @@ func (k scheduler) check(c Config) error {
 			return fmt.Errorf("%s = true: %s has no such key: leave it out", key.name, k.name)
 		}
 	}
-	if k.name == HeunDiscreteScheduler && c.TimestepSpacing != string(Leading) {
-		return fmt.Errorf("timestep_spacing = %q: with it %s begins with another x_T, or asks the model at fractional timesteps; "+
-			"the sampler here takes %q: save the pipeline with HeunDiscreteScheduler.from_config(pipeline.scheduler.config, timestep_spacing=%q)",
-			c.TimestepSpacing, k.name, Leading, Leading)
+	if k.check != nil {
+		return k.check(c)
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func parseConfig(data []byte) (Config, error) {
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return c, fmt.Errorf("not a JSON object: %w", err)
 	}
-	var k scheduler
+	var k *scheduler
 	var err error
 	if c.Class, k, err = readClass(raw["_class_name"]); err != nil {
 		return c, err
@@ -95,7 +95,7 @@ func parseConfig(data []byte) (Config, error) {
 	if err := c.Validate(); err != nil {
 		return c, err
 	}
-	return c, k.check(c)
+	return c, k.refuse(c)
 }
 
 func readField(key string, value json.RawMessage, field any) error {

@@ -42,11 +42,16 @@ type ddimStep struct {
 	noise                  float64 // standard deviation of the noise: sigma_t or sigma-hat_t
 }
 
-// NewDDIM makes the DDIM sampler.
-func NewDDIM(s *Schedule, o Options) (*DDIM, error) {
-	if err := o.check(s.T, useEta); err != nil {
-		return nil, err
-	}
+// DDIMScheduler is diffusers' class.
+const DDIMScheduler = "DDIMScheduler"
+
+var ddimSpec = spec{
+	Info:  Info{Name: "ddim", Eta: true},
+	make:  func(s *Schedule, o Options) (Sampler, error) { return newDDIM(s, o) },
+	class: &scheduler{name: DDIMScheduler, sampler: func(Class) string { return "ddim" }, omits: []string{"variance_type"}},
+}
+
+func newDDIM(s *Schedule, o Options) (*DDIM, error) {
 	path, err := s.ddimPath(o)
 	if err != nil {
 		return nil, err
@@ -69,8 +74,6 @@ func NewDDIM(s *Schedule, o Options) (*DDIM, error) {
 	}
 	return d, nil
 }
-
-func newDDIM(s *Schedule, o Options) (Sampler, error) { return NewDDIM(s, o) }
 
 // ddimPath is path with diffusers' previous timestep t - T/S, where the
 // spacing is one of diffusers' and the pairing too.
@@ -137,4 +140,16 @@ func (d *DDIM) update(s ddimStep, x, out, x0, eps, z, scratch []float64) {
 	if z != nil {
 		combine(x, 1, x, s.noise, z)
 	}
+}
+
+func (d *DDIM) walk() walk {
+	w := walk{ts: calls(d.path), last: d.schedule.ddimAlphaBar(-1)}
+	for _, s := range d.steps {
+		w.begin, w.end = append(w.begin, s.alphaBar), append(w.end, s.alphaBarPrev)
+	}
+	first := d.steps[0] // eta is the same in all
+	if full := ddimSigma(first.alphaBar, first.alphaBarPrev); full > 0 {
+		w.noisy = min(first.noise/full, 1)
+	}
+	return w
 }

@@ -46,13 +46,26 @@ type DDIMInverse struct {
 	path     []transition // rising
 }
 
-// NewDDIMInverse makes the inversion of the DDIM sampler with the same steps
+// DDIMInverseScheduler is diffusers' class.
+const DDIMInverseScheduler = "DDIMInverseScheduler"
+
+var ddimInverseSpec = spec{
+	Info: Info{Name: "ddim-inverse", Inverts: true, Refine: true},
+	make: func(s *Schedule, o Options) (Sampler, error) { return newDDIMInverse(s, o) },
+	resolve: func(s *Schedule, o Options) Options {
+		o.Clip = cmp.Or(o.Clip, s.inverseClip(o))
+		return o
+	},
+	class: &scheduler{
+		name: DDIMInverseScheduler, sampler: func(Class) string { return "ddim-inverse" },
+		omits: []string{"variance_type", "thresholding", "dynamic_thresholding_ratio", "sample_max_value"},
+	},
+}
+
+// newDDIMInverse makes the inversion of the DDIM sampler with the same steps
 // and spacing. A model that predicts x_0 says nothing about the eps of x_0
 // itself: with it, set_alpha_to_one must be false.
-func NewDDIMInverse(s *Schedule, o Options) (*DDIMInverse, error) {
-	if err := o.check(s.T, useRefine); err != nil {
-		return nil, err
-	}
+func newDDIMInverse(s *Schedule, o Options) (*DDIMInverse, error) {
 	if o.Refine > 0 && o.Clip != "" && o.Clip != ClipNone {
 		return nil, fmt.Errorf("refine = %d and clip %s exclude each other: a clipped step cannot be solved for where it began", o.Refine, o.Clip)
 	}
@@ -75,8 +88,6 @@ func (s *Schedule) inverseClip(o Options) Clip {
 	}
 	return ClipNone
 }
-
-func newDDIMInverse(s *Schedule, o Options) (Sampler, error) { return NewDDIMInverse(s, o) }
 
 // Timesteps is where the model is called, in order: rising; with Refine,
 // Refine+1 times at each.
@@ -138,4 +149,14 @@ func (d *DDIMInverse) solve(p transition, x, prev, out, x0, eps []float64) {
 	}
 	ratio := math.Sqrt(alphaBar / alphaBarPrev)
 	combine(x, ratio, prev, math.Sqrt(1-alphaBar)-ratio*math.Sqrt(1-alphaBarPrev), eps)
+}
+
+func (d *DDIMInverse) walk() walk {
+	w := walk{last: d.schedule.ddimAlphaBar(-1)}
+	for k := len(d.path) - 1; k >= 0; k-- {
+		p := d.path[k]
+		w.ts = append(w.ts, p.t)
+		w.begin, w.end = append(w.begin, d.schedule.AlphaBar[p.t]), append(w.end, d.schedule.ddimAlphaBar(p.prev))
+	}
+	return w
 }

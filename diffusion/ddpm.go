@@ -38,11 +38,21 @@ type ddpmStep struct {
 	sigma           float64 // standard deviation of the noise; 0 at the last step
 }
 
-// NewDDPM makes the ancestral sampler.
-func NewDDPM(s *Schedule, o Options) (*DDPM, error) {
-	if err := o.check(s.T, useVariance); err != nil {
-		return nil, err
-	}
+// DDPMScheduler is diffusers' class.
+const DDPMScheduler = "DDPMScheduler"
+
+var ddpmSpec = spec{
+	Info: Info{Name: "ddpm", Noisy: true, Variance: true},
+	make: func(s *Schedule, o Options) (Sampler, error) { return newDDPM(s, o) },
+	resolve: func(s *Schedule, o Options) Options {
+		o.Variance = Variance{Set: true, F: s.variance(o)}
+		return o
+	},
+	class:    &scheduler{name: DDPMScheduler, sampler: func(Class) string { return "ddpm" }, omits: []string{"set_alpha_to_one"}},
+	allSteps: true,
+}
+
+func newDDPM(s *Schedule, o Options) (*DDPM, error) {
 	path, err := s.path(o)
 	if err != nil {
 		return nil, err
@@ -59,8 +69,6 @@ func NewDDPM(s *Schedule, o Options) (*DDPM, error) {
 	}
 	return d, nil
 }
-
-func newDDPM(s *Schedule, o Options) (Sampler, error) { return NewDDPM(s, o) }
 
 // variance is the options' choice between betaTilde (0) and beta (1), or else
 // the config's.
@@ -132,4 +140,14 @@ func (d *DDPM) update(s ddpmStep, x, out, x0, z, scratch []float64) {
 	if z != nil {
 		combine(x, 1, x, s.sigma, z)
 	}
+}
+
+func (d *DDPM) walk() walk {
+	path := make([]transition, len(d.steps))
+	for k, s := range d.steps {
+		path[k] = s.transition
+	}
+	w := d.schedule.walkOf(path)
+	w.noisy = 1
+	return w
 }

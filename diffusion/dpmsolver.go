@@ -2,10 +2,13 @@ package diffusion
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
 	"sort"
+
+	"unstir/internal/pyjson"
 )
 
 // zeroSNRAlphaBar stands for alphaBar = 0 in the solvers that divide by it.
@@ -44,15 +47,74 @@ type DPMSolver struct {
 	order    []int     // of each step
 }
 
-// NewDPMSolver makes the solver of order 1 or 2, heun choosing the variant of
+// DPMSolverMultistepScheduler is diffusers' class.
+const DPMSolverMultistepScheduler = "DPMSolverMultistepScheduler"
+
+var (
+	dpm1Spec      = dpmSpec("dpm++1", 1, false)
+	dpm2MSpec     = dpmSpec("dpm++2m", 2, false)
+	dpm2MHeunSpec = dpmSpec("dpm++2m-heun", 2, true)
+)
+
+func dpmSpec(name string, order int, heun bool) spec {
+	return spec{
+		Info: Info{Name: name, Lambda: true},
+		make: func(s *Schedule, o Options) (Sampler, error) { return newDPMSolver(s, o, name, order, heun) },
+		resolve: func(s *Schedule, o Options) Options {
+			if o.Clip == "" && !s.Config.Thresholding {
+				o.Clip = ClipNone
+			}
+			return s.Config.Class.complete(o)
+		},
+		class: &dpmScheduler,
+		extra: 1,
+	}
+}
+
+var dpmScheduler = scheduler{
+	name: DPMSolverMultistepScheduler,
+	sampler: func(c Class) string {
+		switch {
+		case c.SolverOrder1:
+			return "dpm++1"
+		case c.SolverHeun:
+			return "dpm++2m-heun"
+		}
+		return "dpm++2m"
+	},
+	defaults: func(c *Config) { c.TimestepSpacing = string(Linspace) },
+	omits:    []string{"clip_sample", "clip_sample_range", "set_alpha_to_one", "variance_type"},
+	fixed: map[string][]string{
+		"algorithm_type":         {`"dpmsolver++"`},
+		"use_karras_sigmas":      off,
+		"use_exponential_sigmas": off,
+		"use_beta_sigmas":        off,
+		"use_lu_lambdas":         off,
+		"use_flow_sigmas":        off,
+		"use_dynamic_shifting":   off,
+	},
+	settings: map[string]func(*Class) settingOf{
+		"solver_order":       func(c *Class) settingOf { return choice(&c.SolverOrder1, 2, 1) },
+		"solver_type":        func(c *Class) settingOf { return choice(&c.SolverHeun, "midpoint", "heun") },
+		"final_sigmas_type":  func(c *Class) settingOf { return choice(&c.FinalSigmaMin, "zero", "sigma_min") },
+		"euler_at_final":     func(c *Class) settingOf { return choice(&c.EulerFinal, false, true) },
+		"lower_order_final":  func(c *Class) settingOf { return choice(&c.KeepOrder, true, false) },
+		"lambda_min_clipped": lambdaMin,
+	},
+}
+
+// complete fills in the options of a dpm++ sampler that are not set from the class.
+func (c Class) complete(o Options) Options {
+	o.FinalSigmaMin = o.FinalSigmaMin || c.FinalSigmaMin
+	if o.LambdaMin == nil && o.Timesteps == nil {
+		o.LambdaMin = c.LambdaMin
+	}
+	return o
+}
+
+// newDPMSolver makes the solver of order 1 or 2, heun choosing the variant of
 // order 2.
-func NewDPMSolver(s *Schedule, o Options, order int, heun bool) (*DPMSolver, error) {
-	if order != 1 && order != 2 {
-		return nil, fmt.Errorf("order %d is not possible: it must be 1, 2", order)
-	}
-	if err := o.check(s.T, useDPM); err != nil {
-		return nil, err
-	}
+func newDPMSolver(s *Schedule, o Options, name string, order int, heun bool) (*DPMSolver, error) {
 	o, class := s.Config.Class.complete(o), s.Config.Class
 	ts, err := s.dpmTimesteps(o)
 	if err != nil {
@@ -61,15 +123,7 @@ func NewDPMSolver(s *Schedule, o Options, order int, heun bool) (*DPMSolver, err
 	if o.Clip == "" && !s.Config.Thresholding {
 		o.Clip = ClipNone
 	}
-	d := &DPMSolver{schedule: s, clip: s.clipper(o), heun: heun, ts: ts}
-	switch {
-	case order == 1:
-		d.name = "dpm++1"
-	case heun:
-		d.name = "dpm++2m-heun"
-	default:
-		d.name = "dpm++2m"
-	}
+	d := &DPMSolver{schedule: s, clip: s.clipper(o), name: name, heun: heun, ts: ts}
 	for k, t := range ts {
 		d.sigmas = append(d.sigmas, s.sigma(t))
 		step := order
@@ -85,10 +139,6 @@ func NewDPMSolver(s *Schedule, o Options, order int, heun bool) (*DPMSolver, err
 	}
 	d.sigmas = append(d.sigmas, last)
 	return d, nil
-}
-
-func dpmSolver(order int, heun bool) func(*Schedule, Options) (Sampler, error) {
-	return func(s *Schedule, o Options) (Sampler, error) { return NewDPMSolver(s, o, order, heun) }
 }
 
 // sigma is sqrt((1-alphaBar_t)/alphaBar_t), the noise of x_t/sqrt(alphaBar_t).
@@ -204,3 +254,33 @@ func split(sigma float64) (alpha, noise float64) {
 
 // lambda is log(alpha/sigma), half the logarithm of the SNR.
 func lambda(sigma float64) float64 { return -math.Log(sigma) }
+
+func (d *DPMSolver) walk() walk {
+	path := make([]transition, len(d.ts))
+	for k, t := range d.ts {
+		path[k] = transition{t, -1}
+		if k > 0 {
+			path[k-1].prev = t
+		}
+	}
+	return d.schedule.walkOf(path)
+}
+
+func lambdaMin(c *Class) settingOf {
+	return settingOf{
+		set: func(raw json.RawMessage) bool {
+			v, ok := pyjson.Float(raw)
+			if c.LambdaMin = nil; !math.IsInf(v, -1) {
+				c.LambdaMin = &v
+			}
+			return ok && !math.IsNaN(v) && !math.IsInf(v, 1)
+		},
+		value: func() any {
+			if c.LambdaMin == nil {
+				return nil // JSON has no -Infinity, which is diffusers' default
+			}
+			return pyFloat(*c.LambdaMin)
+		},
+		wanted: "a number or -Infinity",
+	}
+}

@@ -274,7 +274,7 @@ func goldenDDPMStep(t *testing.T, m *manifest) {
 		if n, ok := value[int](t, m, c, "num_inference_steps"); ok {
 			o.Steps = n
 		}
-		d, err := NewDDPM(s, o)
+		d, err := newDDPM(s, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -362,7 +362,7 @@ func goldenDDIM(t *testing.T, m *manifest) {
 	}
 	for _, c := range m.Cases {
 		rederive, _ := value[bool](t, m, c, "use_clipped_model_output")
-		d, err := NewDDIM(m.schedule(t, c), Options{
+		d, err := newDDIM(m.schedule(t, c), Options{
 			Steps: need[int](t, m, c, "S"), Eta: need[float64](t, m, c, "eta"), RederiveEps: rederive,
 		})
 		if err != nil {
@@ -382,7 +382,7 @@ func goldenDDIMInverse(t *testing.T, m *manifest) {
 		if need[bool](t, m, c, "clip_sample") {
 			o.Clip = ClipStatic
 		}
-		d, err := NewDDIMInverse(m.schedule(t, c), o)
+		d, err := newDDIMInverse(m.schedule(t, c), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -400,7 +400,7 @@ func goldenDPMSolver(t *testing.T, m *manifest) {
 		if lower, ok := value[bool](t, m, c, "lower_order_final"); ok && !lower {
 			t.Fatalf("%s: lower_order_final = false is not what this solver does", c["id"])
 		}
-		d, err := NewDPMSolver(m.schedule(t, c), o, need[int](t, m, c, "solver_order"), need[string](t, m, c, "solver_type") == "heun")
+		d, err := newDPMSolver(m.schedule(t, c), o, "dpm++", need[int](t, m, c, "solver_order"), need[string](t, m, c, "solver_type") == "heun")
 		if err != nil {
 			t.Fatal(err)
 		}

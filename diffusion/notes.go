@@ -50,10 +50,6 @@ const (
 	// Leading begins a stride below T by definition: up to this share of T,
 	// that is as expected.
 	usualStart = 0.1
-	// What Heun's first correction adds beyond a bounded one, in standard
-	// deviations of the noise that is left, for a guess of x_0 that changes by
-	// 1. Measured, images are speckled from 6 on and gone at 20.
-	heunLimit = 5
 )
 
 // walk is what a sampler's steps do to the noise, from the noise down, for
@@ -65,8 +61,20 @@ type walk struct {
 	noisy      float64 // share of ddpm's noise that the steps draw, 0 to 1
 }
 
-// walker is a sampler that Notes knows.
+// walker is a sampler whose steps Notes can compare with each other.
 type walker interface{ walk() walk }
+
+// critic is a sampler that knows of more. run names the run.
+type critic interface {
+	critique(run string) string // what the images will show; "" where nothing is wrong
+}
+
+func critique(s Sampler, run string) string {
+	if c, ok := s.(critic); ok {
+		return c.critique(run)
+	}
+	return ""
+}
 
 // Notes says what the images will show of the settings of the sampler that New
 // makes of the same arguments: steps that overlap or leave a gap in the noise
@@ -82,22 +90,22 @@ func Notes(name string, s *Schedule, o Options) []Note {
 	if o.Steps == 0 {
 		o.Steps = len(o.Timesteps)
 	}
-	if _, ok := sampler.(*DPMSolver); ok {
-		o = s.Config.Class.complete(o)
+	if sp := find(name); sp.resolve != nil {
+		o = sp.resolve(s, o)
 	}
 	var notes []Note
-	if problem := s.mismatch(name, sampler, o); problem != "" {
-		notes = append(notes, Note{problem, s.tiling(name, o), o.Timesteps == nil})
+	if w, ok := sampler.(walker); ok {
+		walk := w.walk()
+		if problem := s.mismatch(name, walk, o); problem != "" {
+			notes = append(notes, Note{problem, s.tiling(name, o), o.Timesteps == nil})
+		}
+		if first := walk.ts[0]; s.Config.RescaleZeroSNR && first < s.T-1 && o.LambdaMin == nil {
+			notes = append(notes, Note{fmt.Sprintf("the model has rescale_betas_zero_snr, for runs that begin at pure noise, t = %d, but %s begins at t = %d: dark and bright images come out paler",
+				s.T-1, settings(name, s, o), first), nil, o.Timesteps == nil})
+		}
 	}
-	first := sampler.(walker).walk().ts[0]
-	if s.Config.RescaleZeroSNR && first < s.T-1 && o.LambdaMin == nil {
-		notes = append(notes, Note{fmt.Sprintf("the model has rescale_betas_zero_snr, for runs that begin at pure noise, t = %d, but %s begins at t = %d: dark and bright images come out paler",
-			s.T-1, settings(name, s, o), first), nil, o.Timesteps == nil})
-	}
-	if h, ok := sampler.(*Heun); ok && h.overshoot() > heunLimit {
-		p := h.path[0]
-		notes = append(notes, Note{fmt.Sprintf("the first step of %s, from t = %d to %d, divides the noise sigma by %.0f, which is too far for its correction: the images will be speckled",
-			settings(name, s, o), p.t, p.prev, h.sigma(p.t)/h.sigma(p.prev)), s.tiling(name, o), true})
+	if problem := critique(sampler, settings(name, s, o)); problem != "" {
+		notes = append(notes, Note{problem, s.tiling(name, o), true})
 	}
 	return notes
 }
@@ -136,17 +144,16 @@ func (s *Schedule) arcs(w walk, o Options) (above, between, below float64) {
 	return above, between, phi(w.end[n-1]) - phi(w.last)
 }
 
-// mismatch says where the noise of the sampler's steps does not fit together;
+// mismatch says where the noise of a sampler's steps does not fit together;
 // "" where that does not matter.
-func (s *Schedule) mismatch(name string, sampler Sampler, o Options) string {
-	w := sampler.(walker).walk()
+func (s *Schedule) mismatch(name string, w walk, o Options) string {
 	above, between, below := s.arcs(w, o)
 	total := above + between + below
 	if total <= arcLimit {
 		return ""
 	}
 	result := "the images keep noise"
-	if name == "ddim-inverse" {
+	if find(name).Inverts {
 		result = "x_T has less than the noise of N(0, I)"
 	}
 	var what []string
@@ -170,8 +177,8 @@ func (s *Schedule) tiling(name string, o Options) []int {
 		return nil
 	}
 	more := 0 // strides that the list has beyond its steps
-	if strings.HasPrefix(name, "dpm++") && s.spacing(o) != Trailing {
-		more = 1
+	if s.spacing(o) != Trailing {
+		more = find(name).extra
 	}
 	fits := func(steps int) bool {
 		if s.T%(steps+more) != 0 {
@@ -183,8 +190,8 @@ func (s *Schedule) tiling(name string, o Options) []int {
 		if err != nil {
 			return false
 		}
-		h, heun := sampler.(*Heun)
-		return s.mismatch(name, sampler, o) == "" && !(heun && h.overshoot() > heunLimit)
+		w, ok := sampler.(walker)
+		return (!ok || s.mismatch(name, w.walk(), o) == "") && critique(sampler, "") == ""
 	}
 	var found []int
 	for steps := o.Steps - 1; steps > 1; steps-- { // a single step is no advice
@@ -199,62 +206,6 @@ func (s *Schedule) tiling(name string, o Options) []int {
 		}
 	}
 	return found
-}
-
-// overshoot is how far Heun's first correction goes beyond what a bounded one
-// would: see heunLimit.
-func (d *Heun) overshoot() float64 {
-	p := d.path[0]
-	if p.prev < 0 {
-		return 0
-	}
-	sigma, next := d.sigma(p.t), d.sigma(p.prev)
-	return (d.weight(sigma, next) - min(0.5, next/sigma)) * (sigma/next - 1) / max(next, 1)
-}
-
-func (d *DDIM) walk() walk {
-	w := walk{ts: calls(d.path), last: d.schedule.ddimAlphaBar(-1)}
-	for _, s := range d.steps {
-		w.begin, w.end = append(w.begin, s.alphaBar), append(w.end, s.alphaBarPrev)
-	}
-	first := d.steps[0] // eta is the same in all
-	if full := ddimSigma(first.alphaBar, first.alphaBarPrev); full > 0 {
-		w.noisy = min(first.noise/full, 1)
-	}
-	return w
-}
-
-func (d *DDIMInverse) walk() walk {
-	w := walk{last: d.schedule.ddimAlphaBar(-1)}
-	for k := len(d.path) - 1; k >= 0; k-- {
-		p := d.path[k]
-		w.ts = append(w.ts, p.t)
-		w.begin, w.end = append(w.begin, d.schedule.AlphaBar[p.t]), append(w.end, d.schedule.ddimAlphaBar(p.prev))
-	}
-	return w
-}
-
-func (d *DDPM) walk() walk {
-	path := make([]transition, len(d.steps))
-	for k, s := range d.steps {
-		path[k] = s.transition
-	}
-	w := d.schedule.walkOf(path)
-	w.noisy = 1
-	return w
-}
-
-func (d *Heun) walk() walk { return d.schedule.walkOf(d.path) }
-
-func (d *DPMSolver) walk() walk {
-	path := make([]transition, len(d.ts))
-	for k, t := range d.ts {
-		path[k] = transition{t, -1}
-		if k > 0 {
-			path[k-1].prev = t
-		}
-	}
-	return d.schedule.walkOf(path)
 }
 
 // walkOf is the walk of a list whose steps end where the next begins, and the

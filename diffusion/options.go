@@ -127,19 +127,12 @@ func ParseSpacing(s string) (Spacing, error) {
 	return "", fmt.Errorf("spacing %.60q is not possible: it must be leading, trailing, linspace, quad", s)
 }
 
-// use names what only some samplers have a use for.
-type use uint
-
-const (
-	useEta      use = 1 << iota // ddim
-	useVariance                 // ddpm
-	useDPM                      // dpm++
-	useRefine                   // ddim-inverse
-)
-
-// check validates the options for a sampler on T timesteps that has the given
-// uses; an option that the sampler would ignore is an error.
-func (o Options) check(T int, has use) error {
+// check validates the options for a sampler on T timesteps; one that the sampler
+// would ignore is an error.
+func (o Options) check(T int, of Info) error {
+	idle := func(what string, has func(Info) bool) error {
+		return fmt.Errorf("%s no meaning here; only %s takes it", what, strings.Join(Names(has), ", "))
+	}
 	if _, err := ParseClip(string(o.Clip)); err != nil && o.Clip != "" {
 		return err
 	}
@@ -154,18 +147,18 @@ func (o Options) check(T int, has use) error {
 		return fmt.Errorf("eta = %v is not possible: it must be 0 to 1", o.Eta)
 	case o.SigmaHat && o.Eta != 0:
 		return fmt.Errorf("eta = %v and sigma-hat exclude each other", o.Eta)
-	case (o.SigmaHat || o.Eta != 0) && has&useEta == 0:
-		return errors.New("eta has no meaning here; only ddim takes it")
+	case (o.SigmaHat || o.Eta != 0) && !of.Eta:
+		return idle("eta has", func(i Info) bool { return i.Eta })
 	case !(o.Variance.F >= 0 && o.Variance.F <= 1):
 		return fmt.Errorf("variance = %v is not possible: it must be 0 (posterior) to 1 (beta)", o.Variance.F)
-	case o.Variance.Set && has&useVariance == 0:
-		return errors.New("variance has no meaning here; only ddpm takes it")
+	case o.Variance.Set && !of.Variance:
+		return idle("variance has", func(i Info) bool { return i.Variance })
 	case o.Refine < 0:
 		return fmt.Errorf("refine = %d is not possible: it must be 0 or more", o.Refine)
-	case o.Refine > 0 && has&useRefine == 0:
-		return errors.New("refine has no meaning here; only ddim-inverse takes it")
-	case (o.FinalSigmaMin || o.LambdaMin != nil) && has&useDPM == 0:
-		return errors.New("the final sigma and the least lambda have no meaning here; only dpm++ takes them")
+	case o.Refine > 0 && !of.Refine:
+		return idle("refine has", func(i Info) bool { return i.Refine })
+	case (o.FinalSigmaMin || o.LambdaMin != nil) && !of.Lambda:
+		return idle("the final sigma, as the least lambda, has", func(i Info) bool { return i.Lambda })
 	case o.LambdaMin != nil && math.IsNaN(*o.LambdaMin):
 		return errors.New("the least lambda is not a number")
 	}

@@ -52,7 +52,7 @@ func TestPairNextSamplesCleanlyInAnyNumberOfSteps(t *testing.T) {
 		{"squaredcos_cap_v2", 1000, []int{3, 60, 350, 501, 600, 1000}},
 	} {
 		s := shortSchedule(t, c.betas, c.T)
-		for _, name := range Names() {
+		for _, name := range Names(nil) {
 			if name == "ddim-inverse" {
 				continue
 			}
@@ -101,7 +101,7 @@ func TestPairNextLists(t *testing.T) {
 				continue
 			}
 			s := newSchedule(t, func(c *Config) { c.NumTrainTimesteps, c.StepsOffset = T, offset })
-			for _, name := range Names() {
+			for _, name := range Names(nil) {
 				for _, spacing := range allSpacings {
 					for S := 1; S <= T; S += 1 + S/5 {
 						checkNext(t, name, s, Options{Steps: S, Spacing: spacing, Pairing: PairNext})
@@ -164,7 +164,7 @@ func TestPairNextListsByHand(t *testing.T) {
 // The zero value is diffusers' pairing, by name too.
 func TestStrideIsTheDefault(t *testing.T) {
 	s := newSchedule(t, nil)
-	for _, name := range Names() {
+	for _, name := range Names(nil) {
 		for _, spacing := range allSpacings {
 			o := Options{Steps: 30, Spacing: spacing}
 			plain := mustSample(t, mustNew(t, name, s, o), toy{0.9, 0.001}, initial(1, 20, 0))

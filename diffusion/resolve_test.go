@@ -18,7 +18,7 @@ func TestResolvedOptionsMakeTheSameImages(t *testing.T) {
 		"linspace":     func(c *Config) { c.TimestepSpacing = "linspace" },
 	} {
 		s := newSchedule(t, change)
-		for _, name := range Names() {
+		for _, name := range Names(nil) {
 			o := Options{Steps: 7}
 			r := s.Resolve(name, o)
 			if r.Clip == "" || r.Spacing == "" || r.Pairing == "" || r.Variance.Set != (name == "ddpm") {

@@ -64,42 +64,87 @@ type Sampler interface {
 	Sample(ctx context.Context, m Model, b *Batch, z Noise, observe func(Step) error) error
 }
 
-// registry lists the samplers by the name that users give.
-var registry = []entry{
-	{"ddpm", newDDPM},
-	{"ddim", newDDIM},
-	{"ddim-inverse", newDDIMInverse},
-	{"dpm++1", dpmSolver(1, false)},
-	{"dpm++2m", dpmSolver(2, false)},
-	{"dpm++2m-heun", dpmSolver(2, true)},
-	{"heun", newHeun},
+// Info is what a user of a sampler has to know of it before there is one.
+type Info struct {
+	Name     string // for New
+	Inverts  bool   // turns images into noise
+	Noisy    bool   // draws noise, whatever the options say
+	Eta      bool   // takes Options.Eta, SigmaHat and RederiveEps
+	Variance bool   // takes Options.Variance
+	Refine   bool   // takes Options.Refine
+	Lambda   bool   // takes Options.FinalSigmaMin and LambdaMin
 }
 
-type entry struct {
-	name string
-	make func(*Schedule, Options) (Sampler, error)
+// spec is a sampler for the registry, beside its file's code.
+type spec struct {
+	Info
+	make     func(*Schedule, Options) (Sampler, error)
+	resolve  func(*Schedule, Options) Options // fills in options that are the sampler's own; nil: none are
+	class    *scheduler                       // diffusers' that samples with it; nil: none does
+	allSteps bool                             // by default it takes every step of the schedule
+	extra    int                              // timesteps that its list has beyond its steps, except for trailing
 }
 
-// Names lists the samplers that New knows.
-func Names() []string {
-	names := make([]string, len(registry))
-	for i, r := range registry {
-		names[i] = r.name
+// registry lists the samplers.
+var registry = []*spec{&ddpmSpec, &ddimSpec, &ddimInverseSpec, &dpm1Spec, &dpm2MSpec, &dpm2MHeunSpec, &heunSpec}
+
+// Names lists the names of the samplers that have a property; nil: of all.
+func Names(has func(Info) bool) []string {
+	var names []string
+	for _, sp := range registry {
+		if has == nil || has(sp.Info) {
+			names = append(names, sp.Name)
+		}
 	}
 	return names
+}
+
+// find is the sampler of a name, nil where there is none.
+func find(name string) *spec {
+	i := slices.IndexFunc(registry, func(sp *spec) bool { return sp.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return registry[i]
+}
+
+// Find is what is to be known of the sampler of a name.
+func Find(name string) (Info, bool) {
+	if sp := find(name); sp != nil {
+		return sp.Info, true
+	}
+	return Info{}, false
 }
 
 // New makes the sampler of that name. What the options leave unset comes from
 // the schedule's config, with diffusers' meaning. It returns an error for an
 // unknown name, an impossible option, or one that the sampler has no use for.
 func New(name string, s *Schedule, o Options) (Sampler, error) {
-	i := slices.IndexFunc(registry, func(e entry) bool { return e.name == name })
-	if i < 0 {
-		return nil, fmt.Errorf("unknown sampler %q; there are %s", name, strings.Join(Names(), ", "))
+	sp := find(name)
+	if sp == nil {
+		return nil, fmt.Errorf("unknown sampler %q; there are %s", name, strings.Join(Names(nil), ", "))
 	}
-	sampler, err := registry[i].make(s, o)
-	if err != nil {
-		return nil, fmt.Errorf("sampler %s: %w", name, err)
+	err := o.check(s.T, sp.Info)
+	if err == nil {
+		var sampler Sampler
+		if sampler, err = sp.make(s, o); err == nil {
+			return sampler, nil
+		}
 	}
-	return sampler, nil
+	return nil, fmt.Errorf("sampler %s: %w", name, err)
+}
+
+// DefaultSteps is the number of steps of a sampler when none is given: every
+// step of the schedule for ddpm, 50 for the others, which need fewer than the
+// schedule has; but no more than the steps_offset of leading timesteps and, for
+// dpm++, its own lists leave room for.
+func (s *Schedule) DefaultSteps(sampler string) int {
+	steps := s.T
+	if s.Config.TimestepSpacing == string(Leading) {
+		steps -= s.Config.StepsOffset
+	}
+	if sp := find(sampler); sp != nil && !sp.allSteps {
+		steps = min(50, steps-sp.extra)
+	}
+	return max(1, steps)
 }

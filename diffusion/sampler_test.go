@@ -108,7 +108,7 @@ func TestDPMSolverThatIsAlreadyThere(t *testing.T) {
 // Image i has the same bits alone and in a batch, with every sampler.
 func TestAnImageDoesNotDependOnItsBatch(t *testing.T) {
 	s := newSchedule(t, nil)
-	for _, name := range Names() {
+	for _, name := range Names(nil) {
 		for _, clip := range []Clip{ClipNone, ClipDynamic} {
 			o := Options{Steps: 12, Clip: clip}
 			if name == "ddim" {
@@ -134,7 +134,7 @@ func TestAnImageDoesNotDependOnItsBatch(t *testing.T) {
 // the last step of the samplers that end at the data the two are the same.
 func TestObserverSeesEachStep(t *testing.T) {
 	s := newSchedule(t, nil)
-	for _, name := range Names() {
+	for _, name := range Names(nil) {
 		d := mustNew(t, name, s, Options{Steps: 10, Clip: ClipStatic})
 		calls := 0
 		m := modelFunc(func(x float64, ti int) float64 { calls++; return math.Tanh(x) })
@@ -161,7 +161,7 @@ func TestObserverSeesEachStep(t *testing.T) {
 func TestSamplingStops(t *testing.T) {
 	s := newSchedule(t, nil)
 	broken := errors.New("broken")
-	for _, name := range Names() {
+	for _, name := range Names(nil) {
 		d := mustNew(t, name, s, Options{Steps: 10, Clip: ClipNone})
 		ctx, cancel := context.WithCancel(t.Context())
 		steps := 0
@@ -201,7 +201,7 @@ func (f failing) Predict(context.Context, []float64, []float64, []int) error { r
 // A model's NaN stops the run, and the error says where.
 func TestNonFiniteOutputNamesStepAndImage(t *testing.T) {
 	s := newSchedule(t, nil)
-	for _, name := range Names() {
+	for _, name := range Names(nil) {
 		d := mustNew(t, name, s, Options{Steps: 10})
 		bad := d.Timesteps()[0]
 		m := modelFunc(func(x float64, ti int) float64 { return math.Log(x - x*1e-3*float64(ti)/float64(bad+1)) })
@@ -217,7 +217,7 @@ func TestNonFiniteOutputNamesStepAndImage(t *testing.T) {
 // at the last step.
 func TestDDPMVariance(t *testing.T) {
 	s := newSchedule(t, nil)
-	d, err := NewDDPM(s, Options{Steps: 1000, Variance: Variance{true, 0.25}})
+	d, err := newDDPM(s, Options{Steps: 1000, Variance: Variance{true, 0.25}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestDDPMVariance(t *testing.T) {
 	}
 	for _, o := range []Options{{Steps: 1000}, {Steps: 10, Spacing: Trailing}, {Timesteps: []int{500, 100}}} {
 		o.Variance = VarianceBeta
-		d, err := NewDDPM(s, o)
+		d, err := newDDPM(s, o)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,15 +40,12 @@ func (t *Trainer) preview(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	dim := t.info.Channels * t.info.Height * t.info.Width
-	b := &diffusion.Batch{N: n, Dim: dim, X: make([]float64, n*dim)}
-	for i := 0; i < n; i++ {
-		diffusion.InitialNoise(b.X[i*dim:(i+1)*dim], t.Seed, i)
-	}
-	if err := sampler.Sample(ctx, p.Float64(), b, diffusion.NormalNoise(t.Seed), nil); err != nil {
+	d := diffusion.Draw{N: n, Dim: t.info.Channels * t.info.Height * t.info.Width, Seed: t.Seed, StepSeed: t.Seed}
+	data, err := d.Sample(ctx, sampler, p.Float64())
+	if err != nil {
 		return "", err
 	}
-	list, err := images.FromNCHW(b.X, n, t.info.Channels, t.info.Height, t.info.Width)
+	list, err := images.FromNCHW(data, n, t.info.Channels, t.info.Height, t.info.Width)
 	if err != nil {
 		return "", err
 	}

@@ -144,7 +144,7 @@ func stepsFor(p *unstir.Pipeline, steps int) (int, error) {
 	case steps > p.Schedule.T:
 		return 0, usagef("--steps %d: it must be at most %d, the number of timesteps that the model was trained on", steps, p.Schedule.T)
 	case steps == 0:
-		return unstir.DefaultSteps("ddim", p.Schedule), nil
+		return p.Schedule.DefaultSteps("ddim"), nil
 	}
 	return steps, nil
 }

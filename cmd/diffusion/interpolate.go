@@ -25,7 +25,7 @@ type interpolateFlags struct {
 }
 
 // walkers are the samplers that draw no noise: with one that does, each frame would go its own way.
-var walkers = []string{"ddim", "dpm++1", "dpm++2m", "dpm++2m-heun", "heun"}
+var walkers = diffusion.Names(func(i diffusion.Info) bool { return !i.Noisy && !i.Inverts })
 
 func newInterpolate() *cobra.Command {
 	var f interpolateFlags

@@ -47,13 +47,13 @@ with a larger --n it adds the missing images.`,
 	p := c.Flags()
 	p.StringVar(&f.model, "model", "", "`DIR` of a run, a checkpoint or a pipeline (default: the newest run in runs)")
 	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false takes the weights as trained")
-	p.StringVar(&f.sampler, "sampler", "", "`NAME` of the sampler: "+strings.Join(diffusion.Names(), ", ")+" (default: the model's scheduler's; ddpm for models trained here)")
+	p.StringVar(&f.sampler, "sampler", "", "`NAME` of the sampler: "+namesOf(nil)+" (default: the model's scheduler's; ddpm for models trained here)")
 	p.StringVar(&f.compare, "compare", "", "several `SAMPLERS`, such as ddpm,ddim, side by side from one x_T")
 	p.IntVar(&f.steps, "steps", 0, "sampling `STEPS` (default: all for ddpm, 50 for the others)")
-	p.StringVar(&f.eta, "eta", "", "ddim: the steps' noise, a `NUMBER` from 0 (none, the default) to 1 (as ddpm), or hat")
-	p.StringVar(&f.variance, "variance", "", "ddpm: the noise's variance, posterior, beta, or a `NUMBER` from 0 (posterior) to 1 (beta)")
+	p.StringVar(&f.eta, "eta", "", namesOf(takesEta)+": the steps' noise, a `NUMBER` from 0 (none, the default) to 1 (as ddpm), or hat")
+	p.StringVar(&f.variance, "variance", "", namesOf(takesVariance)+": the noise's variance, posterior, beta, or a `NUMBER` from 0 (posterior) to 1 (beta)")
 	p.StringVar(&f.clip, "clip", "", "what is done to each guess of x_0, a `KIND` of static, dynamic or none (default: as the model says)")
-	p.BoolVar(&f.rederive, "rederive-eps", false, "ddim: take eps from the clipped x_0")
+	p.BoolVar(&f.rederive, "rederive-eps", false, namesOf(takesEta)+": take eps from the clipped x_0")
 	p.StringVar(&f.spacing, "spacing", "", "how fewer than all steps are spread, a `KIND` of leading, trailing, linspace or quad (default: as the model says)")
 	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
 	p.IntVar(&f.n, "n", 64, "number of images")
@@ -142,8 +142,17 @@ func printNotes(c *cobra.Command, p *unstir.Pipeline, o unstir.SampleOptions) {
 	}
 }
 
-// takers are the flags that only one sampler has a use for.
-var takers = []struct{ flag, sampler string }{{"eta", "ddim"}, {"rederive-eps", "ddim"}, {"variance", "ddpm"}}
+// takers are the flags that only some samplers have a use for.
+var takers = []struct {
+	flag string
+	has  func(diffusion.Info) bool
+}{{"eta", takesEta}, {"rederive-eps", takesEta}, {"variance", takesVariance}}
+
+func takesEta(i diffusion.Info) bool      { return i.Eta }
+func takesVariance(i diffusion.Info) bool { return i.Variance }
+
+// namesOf lists the samplers that have a property, for people.
+func namesOf(has func(diffusion.Info) bool) string { return strings.Join(diffusion.Names(has), ", ") }
 
 // check finds what is wrong with the flags by themselves, and lists the samplers to run: none where the model says
 // which.
@@ -183,16 +192,18 @@ func (f sampleFlags) check(c *cobra.Command) (names []string, err error) {
 // checkNames checks the samplers that a flag names, and that the other flags have a meaning for one of them.
 func (f sampleFlags) checkNames(c *cobra.Command, flag string, names []string) error {
 	for _, name := range names {
-		if !slices.Contains(diffusion.Names(), name) {
-			return usagef("%s: there is no sampler %q; the samplers are %s", flag, name, strings.Join(diffusion.Names(), ", "))
+		info, ok := diffusion.Find(name)
+		if !ok {
+			return usagef("%s: there is no sampler %q; the samplers are %s", flag, name, namesOf(nil))
 		}
-		if name == "ddim-inverse" && f.noise == "" {
-			return usagef("%s: ddim-inverse turns images into noise; --noise must name a .npy file of images in [-1, 1]", flag)
+		if info.Inverts && f.noise == "" {
+			return usagef("%s: %s turns images into noise; --noise must name a .npy file of images in [-1, 1]", flag, name)
 		}
 	}
 	for _, t := range takers {
-		if c.Flags().Changed(t.flag) && !slices.Contains(names, t.sampler) {
-			return usagef("--%s has no meaning for %s; the sampler that takes it is %s", t.flag, strings.Join(names, " and "), t.sampler)
+		takes := func(name string) bool { return slices.Contains(diffusion.Names(t.has), name) }
+		if c.Flags().Changed(t.flag) && !slices.ContainsFunc(names, takes) {
+			return usagef("--%s has no meaning for %s; the sampler that takes it is %s", t.flag, strings.Join(names, " and "), namesOf(t.has))
 		}
 	}
 	return nil
@@ -233,10 +244,11 @@ func (f sampleFlags) options(c *cobra.Command) (unstir.SampleOptions, error) {
 // optionsFor leaves out what a sampler has no use for: samplers that are compared share the flags.
 func optionsFor(sampler string, o unstir.SampleOptions) unstir.SampleOptions {
 	o.Sampler = sampler
-	if sampler != "ddim" {
+	info, _ := diffusion.Find(sampler)
+	if !info.Eta {
 		o.Settings.Eta, o.Settings.SigmaHat, o.Settings.RederiveEps = 0, false, false
 	}
-	if sampler != "ddpm" {
+	if !info.Variance {
 		o.Settings.Variance = diffusion.Variance{}
 	}
 	return o
@@ -346,7 +358,7 @@ func (f sampleFlags) provenance(p *unstir.Pipeline, samplers []string, o unstir.
 	for _, s := range samplers {
 		steps := o.Steps
 		if steps == 0 {
-			steps = unstir.DefaultSteps(s, p.Schedule)
+			steps = p.Schedule.DefaultSteps(s)
 		}
 		kv = append(kv, [2]string{"steps " + s, strconv.Itoa(steps)})
 	}

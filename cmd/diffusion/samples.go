@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"unstir"
+	"unstir/diffusion"
 	"unstir/internal/npy"
 	"unstir/internal/samples"
 	"unstir/nn/kernel"
@@ -162,9 +163,9 @@ func settingsOf(p *unstir.Pipeline, o unstir.SampleOptions) (samples.Settings, e
 		FinalSigmaMin: r.FinalSigmaMin, Seed: o.Seed, StepSeed: o.Seed,
 	}
 	if s.Steps == 0 {
-		s.Steps = unstir.DefaultSteps(o.Sampler, p.Schedule)
+		s.Steps = p.Schedule.DefaultSteps(o.Sampler)
 	}
-	if o.Sampler == "ddim" {
+	if info, _ := diffusion.Find(o.Sampler); info.Eta {
 		if s.Eta = strconv.FormatFloat(r.Eta, 'g', -1, 64); r.SigmaHat {
 			s.Eta = "hat"
 		}
