@@ -10,29 +10,42 @@ import (
 
 // What the transforms of all of Winograd's algorithms share.
 
-// Byte offsets of the fields of patch in winograd_transform.go.
+// Byte offsets of the fields of patch in transform.go.
 const (
 	patchImage, patchOutside, patchAdd     = 0, 8, 16
 	patchY, patchX, patchH, patchW         = 24, 32, 40, 48
 	patchRow, patchPixel, patchCount       = 56, 64, 72
 	patchData, patchPlane, patchStep       = 80, 88, 96
 	patchInit, patchNext                   = 104, 112
-	patchPixels, patchAddPixels, patchTemp = 120, 768, 1280
+	patchRows, patchCols, patchHeight      = 120, 128, 136
+	patchPixels, patchAddPixels, patchTemp = 144, 656, 1168
+
+	pixelRow = 8 * 8 // bytes of a row of patchPixels and patchAddPixels
 )
 
-const panelWidth = 32 // gemm_tile.go's
+const panelWidth = 32 // gemm.PanelWidth
 
 // transform is a function on a patch being written.
 type transform struct {
 	isa
-	p    reg.Register
-	name string
+	algorithm
+	p reg.Register
+	c map[float32]Op // constants
 }
 
-func newTransform(s isa, name string) *transform {
-	TEXT(name+s.suffix, NOSPLIT, "func(p *byte)")
+func (a algorithm) begin(s isa, name string, constants []float32) *transform {
+	t := &transform{s, a, beginPatch(a.name + name + s.suffix), map[float32]Op{}}
+	for _, c := range constants {
+		t.c[c] = s.constantOp(c)
+	}
+	return t
+}
+
+// beginPatch begins a function on a patch, which it returns.
+func beginPatch(name string) reg.Register {
+	TEXT(name, NOSPLIT, "func(p *byte)")
 	Pragma("noescape")
-	return &transform{s, Load(Param("p"), GP64()), name}
+	return Load(Param("p"), GP64())
 }
 
 func (t *transform) field(offset int) reg.GPVirtual {
@@ -41,32 +54,40 @@ func (t *transform) field(offset int) reg.GPVirtual {
 	return r
 }
 
-// end closes the loop over count.
-func (t *transform) end(count reg.GPVirtual) {
-	DECQ(count)
-	JNE(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
-}
-
-// matrix is the array of 36 or fewer vectors between the two passes of a transform.
-// With 32 registers a small one stays in them; else it goes to the patch's temp.
-type matrix struct {
-	t         *transform
-	registers bool
-	v         [36]vec
-	base      reg.GPVirtual
-}
-
-func (t *transform) matrix(size int) *matrix {
-	m := &matrix{t: t, registers: t.lanes == 16 && size <= 24}
-	if !m.registers {
-		m.base = t.temporary()
+// bySize writes a block for each of some sizes. At run time the one runs that is for the size in the patch's field.
+func (t *transform) bySize(name string, field int, sizes []int, block func(m int, label string)) {
+	for i, m := range sizes {
+		label := fmt.Sprintf("%s%d", name, m)
+		if i+1 == len(sizes) {
+			block(m, label)
+			break
+		}
+		CMPQ(Mem{Base: t.p, Disp: field}, I8(m))
+		JNE(LabelRef(fmt.Sprintf("%sNot%d", name, m)))
+		block(m, label)
+		JMP(LabelRef(name + "Done"))
+		Label(fmt.Sprintf("%sNot%d", name, m))
 	}
-	return m
+	if len(sizes) > 1 {
+		Label(name + "Done")
+	}
 }
 
-// temporary is the first whole line of the patch's temp.
+// repeat writes body as a loop of n turns.
+func repeat(label string, n reg.GPVirtual, body func()) {
+	Label(label)
+	body()
+	DECQ(n)
+	JNE(LabelRef(label))
+}
+
+// end closes the loop over the patch's count.
+func (t *transform) end() {
+	DECQ(Mem{Base: t.p, Disp: patchCount})
+	JNE(LabelRef("loop"))
+}
+
+// temporary is the first whole line of the patch's temp, for the matrix between the two passes of a transform.
 func (t *transform) temporary() reg.GPVirtual {
 	base := GP64()
 	LEAQ(Mem{Base: t.p, Disp: patchTemp + 63}, base)
@@ -74,158 +95,130 @@ func (t *transform) temporary() reg.GPVirtual {
 	return base
 }
 
-func (m *matrix) set(i int, v vec) {
-	if m.registers {
-		m.v[i] = v
-	} else {
-		m.t.store(v, Mem{Base: m.base, Disp: i * m.t.bytes()})
+// times is c*x.
+func (t *transform) times(c float32, x vec) vec { y := t.vec(); VMULPS(t.c[c], x, y); return y }
+
+// plus adds c*x to y, in place; minus subtracts it.
+func (t *transform) plus(c float32, x, y vec) vec  { VFMADD231PS(t.c[c], x, y); return y }
+func (t *transform) minus(c float32, x, y vec) vec { VFNMADD231PS(t.c[c], x, y); return y }
+
+// pair hands on e+o and e-o as results i and i+1.
+func (t *transform) pair(put func(i int, v vec), i int, e, o vec) {
+	put(i, t.add(e, o))
+	put(i+1, t.sub(e, o))
+}
+
+// strided is up to eight vectors a step apart: the first four behind base, the others behind far, when there are more than five.
+type strided struct {
+	n                      int
+	base, far, step, step3 reg.GPVirtual
+}
+
+func newStrided(n int, step reg.GPVirtual) strided {
+	return strided{n, GP64(), GP64(), step, times(3, step)}
+}
+
+// at is where vector i lies.
+func (v strided) at(i int) Mem {
+	m := Mem{Base: v.base}
+	if i > 4 {
+		m.Base, i = v.far, i-4
+	}
+	switch i {
+	case 1, 2, 4:
+		m.Index, m.Scale = v.step, uint8(i)
+	case 3:
+		m.Index, m.Scale = v.step3, 1
+	}
+	return m
+}
+
+// moved computes what follows from base.
+func (v strided) moved() {
+	if v.n > 5 {
+		LEAQ(Mem{Base: v.base, Index: v.step, Scale: 4}, v.far)
 	}
 }
 
-func (m *matrix) get(i int) vec {
-	if m.registers {
-		return m.v[i]
+// findPixels writes the function that fills the patch's tables of the addresses of its pixels, and of those of the image to add, if
+// there is one, eight for each of height rows; pixels outside the image get the address outside.
+func findPixels() {
+	p := beginPatch("findPixelsAVX2")
+	field := func(offset int) reg.GPVirtual { r := GP64(); MOVQ(Mem{Base: p, Disp: offset}, r); return r }
+	all := func(offset int) vec { v := YMM(); VPBROADCASTQ(Mem{Base: p, Disp: offset}, v); return v }
+	number := GLOBL("findPixelsNumbers", RODATA|NOPTR)
+	for i := range 9 {
+		DATA(8*i, U64(min(i, 8)%8+i/8*8)) // 0 to 8
 	}
-	return m.t.load(Mem{Base: m.base, Disp: i * m.t.bytes()})
-}
+	none, four := YMM(), YMM()
+	VPXOR(none, none, none)
+	VPBROADCASTQ(number.Offset(32), four)
+	inside := func(i, n vec) vec { // 0 <= i < n
+		low, in := YMM(), YMM()
+		VPCMPGTQ(i, none, low)
+		VPCMPGTQ(i, n, in)
+		VPANDN(in, low, in)
+		return in
+	}
+	// Columns 0 to 3 and 4 to 7.
+	col, w, pixel := all(patchX), all(patchW), all(patchPixel)
+	VPADDQ(number, col, col)
+	in := []vec{inside(col, w), nil}
+	VPADDQ(four, col, col)
+	in[1] = inside(col, w)
+	first, x := field(patchRow), field(patchPixel)
+	IMULQ(Mem{Base: p, Disp: patchY}, first)
+	IMULQ(Mem{Base: p, Disp: patchX}, x)
+	ADDQ(x, first)
+	ADDQ(Mem{Base: p, Disp: patchImage}, first)
+	lane := XMM()
+	at := []vec{YMM(), YMM()}
+	VMOVQ(first, lane)
+	VPBROADCASTQ(lane, at[0])
+	VPMULUDQ(number, pixel, w)
+	VPADDQ(w, at[0], at[0])
+	VPSLLQ(I8(2), pixel, pixel)
+	VPADDQ(pixel, at[0], at[1])
 
-// findPixels writes the addresses of the patch's rows x cols pixels to its table; those
-// outside the image get the address outside. With add, a second table gets the
-// addresses of the same pixels in another image.
-func (t *transform) findPixels(rows, cols int, add bool) {
-	y, x := t.field(patchY), t.field(patchX)
-	row, pixel := t.field(patchRow), t.field(patchPixel)
-	first, at := GP64(), GP64()
-	var other reg.GPVirtual
-	MOVQ(row, first)
-	IMULQ(y, first)
-	MOVQ(pixel, at)
-	IMULQ(x, at)
-	ADDQ(at, first)
-	if add {
-		other = t.field(patchAdd)
-	} else {
-		ADDQ(Mem{Base: t.p, Disp: patchImage}, first)
-	}
-
-	// A patch that lies inside takes half the time.
-	MOVQ(y, at)
-	ORQ(x, at)
-	TESTQ(at, at)
-	JLT(LabelRef("border"))
-	LEAQ(Mem{Base: y, Disp: rows}, at)
-	CMPQ(at, Mem{Base: t.p, Disp: patchH})
-	JGT(LabelRef("border"))
-	LEAQ(Mem{Base: x, Disp: cols}, at)
-	CMPQ(at, Mem{Base: t.p, Disp: patchW})
-	JGT(LabelRef("border"))
-	pixel3 := times(3, pixel)
-	if add {
-		ADDQ(first, other)
-		ADDQ(Mem{Base: t.p, Disp: patchImage}, first)
-	}
-	inside := func(label string, offset int, first reg.GPVirtual) {
-		table, n := GP64(), GP64()
-		LEAQ(Mem{Base: t.p, Disp: offset}, table)
-		MOVQ(I32(rows), n)
-		Label(label)
-		MOVQ(first, at)
-		put := func(j int, address reg.GPVirtual) { MOVQ(address, Mem{Base: table, Disp: 8 * j}) }
-		for j := range cols {
-			switch j % 4 {
-			case 0:
-				if j > 0 {
-					LEAQ(Mem{Base: at, Index: pixel, Scale: 4}, at)
-				}
-				put(j, at)
-			case 3:
-				address := GP64()
-				LEAQ(Mem{Base: at, Index: pixel3, Scale: 1}, address)
-				put(j, address)
-			default:
-				address := GP64()
-				LEAQ(Mem{Base: at, Index: pixel, Scale: uint8(j % 4)}, address)
-				put(j, address)
-			}
+	row, y, h, outside := all(patchRow), all(patchY), all(patchH), all(patchOutside)
+	one := YMM()
+	VPBROADCASTQ(number.Offset(8), one)
+	table, n, add, other := GP64(), field(patchHeight), field(patchAdd), YMM()
+	MOVQ(p, table)
+	MOVQ(add, x)
+	SUBQ(Mem{Base: p, Disp: patchImage}, x)
+	VMOVQ(x, lane)
+	VPBROADCASTQ(lane, other)
+	repeat("row", n, func() {
+		rowIn := inside(y, h)
+		var mask [2]vec
+		for i := range at {
+			mask[i] = YMM()
+			VPAND(rowIn, in[i], mask[i])
+			address := YMM()
+			VBLENDVPD(mask[i], at[i], outside, address)
+			VMOVUPS(address, Mem{Base: table, Disp: patchPixels + 32*i})
 		}
-		ADDQ(row, first)
-		ADDQ(I32(8*cols), table)
-		DECQ(n)
-		JNE(LabelRef(label))
-	}
-	inside("insideRow", patchPixels, first)
-	if add {
-		CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
-		JEQ(LabelRef("found"))
-		inside("insideAddRow", patchAddPixels, other)
-	}
-	JMP(LabelRef("found"))
-
-	Label("border")
-	outside := t.field(patchOutside)
-	none, width, col, table, n := GP64(), GP64(), GP64(), GP64(), GP64()
-	XORQ(none, none)
-	LEAQ(Mem{Base: t.p, Disp: patchPixels}, table)
-	MOVQ(I32(rows), n)
-	Label("borderRow")
-	MOVQ(Mem{Base: t.p, Disp: patchW}, width)
-	CMPQ(y, Mem{Base: t.p, Disp: patchH})
-	CMOVQCC(none, width) // no column is inside a row that is outside
-	MOVQ(Mem{Base: t.p, Disp: patchX}, col)
-	MOVQ(first, at)
-	for j := range cols {
-		address := GP64()
-		MOVQ(at, address)
-		if add {
-			ADDQ(Mem{Base: t.p, Disp: patchImage}, address)
+		TESTQ(add, add)
+		JEQ(LabelRef("next"))
+		for i := range at {
+			address := YMM()
+			VPADDQ(other, at[i], address)
+			VBLENDVPD(mask[i], address, outside, address)
+			VMOVUPS(address, Mem{Base: table, Disp: patchAddPixels + 32*i})
 		}
-		CMPQ(col, width)
-		CMOVQCC(outside, address)
-		MOVQ(address, Mem{Base: table, Disp: 8 * j})
-		if add {
-			LEAQ(Mem{Base: at, Index: other, Scale: 1}, address)
-			CMPQ(col, width)
-			CMOVQCC(outside, address)
-			MOVQ(address, Mem{Base: table, Disp: patchAddPixels - patchPixels + 8*j})
-		}
-		if j+1 < cols {
-			ADDQ(pixel, at)
-			INCQ(col)
-		}
-	}
-	ADDQ(row, first)
-	INCQ(y)
-	ADDQ(I32(8*cols), table)
-	DECQ(n)
-	JNE(LabelRef("borderRow"))
-	Label("found")
-}
-
-// pixel is the memory of pixel i of the table at, at channel offset off.
-func (t *transform) pixel(at, i int, off reg.GPVirtual) Mem {
-	return Mem{Base: t.field(at + 8*i), Index: off, Scale: 1}
+		Label("next")
+		VPADDQ(row, at[0], at[0])
+		VPADDQ(row, at[1], at[1])
+		VPADDQ(one, y, y)
+		ADDQ(I8(pixelRow), table)
+	})
+	done()
 }
 
 // ahead is the offset from a pixel's address to what is fetched at the vector at off: the line behind it, or at the last one
 // the first of the next patch.
-func (t *transform) ahead(off, count reg.GPVirtual) reg.GPVirtual {
-	next := GP64()
-	LEAQ(Mem{Base: off, Disp: 64}, next)
-	CMPQ(count, I8(1))
-	CMOVQEQ(Mem{Base: t.p, Disp: patchNext}, next)
-	return next
-}
-
-// loadPixel loads pixel i of the patch at off and fetches what is at ahead. Patches are read vector by vector, so each of an
-// image's lines is needed long after the one before it, which no processor foresees for all pixels.
-func (t *transform) loadPixel(i int, off, ahead reg.GPVirtual) vec {
-	m := t.pixel(patchPixels, i, off)
-	PREFETCHT0(Mem{Base: m.Base, Index: ahead, Scale: 1})
-	return t.load(m)
-}
-
-// aheadOf is ahead with the count in memory.
-func (t *transform) aheadOf(off reg.GPVirtual) reg.GPVirtual {
+func (t *transform) ahead(off reg.GPVirtual) reg.GPVirtual {
 	next := GP64()
 	LEAQ(Mem{Base: off, Disp: 64}, next)
 	CMPQ(Mem{Base: t.p, Disp: patchCount}, I8(1))
@@ -233,12 +226,34 @@ func (t *transform) aheadOf(off reg.GPVirtual) reg.GPVirtual {
 	return next
 }
 
-// loadPixelOf is loadPixel of a table that begins as far behind t's own as base lies behind the patch.
-func (t *transform) loadPixelOf(base reg.GPVirtual, i int, off, ahead reg.GPVirtual) vec {
+// pixel is the memory at offset off of a pixel, whose address is so many bytes behind that of the table's first row or column that
+// table is at: as far behind the patch as they are behind its first.
+func (t *transform) pixel(table reg.GPVirtual, at int, off reg.GPVirtual) Mem {
 	r := GP64()
-	MOVQ(Mem{Base: base, Disp: patchPixels + 8*i}, r)
-	PREFETCHT0(Mem{Base: r, Index: ahead, Scale: 1})
-	return t.load(Mem{Base: r, Index: off, Scale: 1})
+	MOVQ(Mem{Base: table, Disp: at}, r)
+	return Mem{Base: r, Index: off, Scale: 1}
+}
+
+// loadPixel loads a pixel at off and fetches what is at ahead. Patches are read vector by vector, so each of an
+// image's lines is needed long after the one before it, which no processor foresees for all pixels.
+func (t *transform) loadPixel(table reg.GPVirtual, at int, off, ahead reg.GPVirtual) vec {
+	m := t.pixel(table, patchPixels+at, off)
+	PREFETCHT0(Mem{Base: m.Base, Index: ahead, Scale: 1})
+	return t.load(m)
+}
+
+// putPixel stores y + init (+ add) as a pixel at off, and fetches the memory of what will be stored and added at ahead.
+func (t *transform) putPixel(label string, table reg.GPVirtual, at int, y vec, init, off, ahead reg.GPVirtual) {
+	VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
+	CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
+	JEQ(LabelRef(label))
+	add := t.pixel(table, patchAddPixels+at, off)
+	PREFETCHT0(Mem{Base: add.Base, Index: ahead, Scale: 1})
+	VADDPS(add, y, y)
+	Label(label)
+	m := t.pixel(table, patchPixels+at, off)
+	prefetchW(Mem{Base: m.Base, Index: ahead, Scale: 1})
+	t.store(y, m)
 }
 
 // loadD loads a vector of D and fetches the one two channels ahead: D does not stay in the second-level cache, and its planes
@@ -248,50 +263,10 @@ func (t *transform) loadD(m Mem) vec {
 	return t.load(m)
 }
 
-// storeV stores a vector of V and fetches what will be stored two lines ahead: a V that all threads read was last in their
-// caches.
-func (t *transform) storeV(v vec, m Mem) {
-	prefetchW(m.Offset(2 * 64))
-	t.store(v, m)
-}
-
 // storeU stores a vector of U and fetches what will be stored four input channels ahead.
 func (t *transform) storeU(v vec, m Mem) {
 	t.store(v, m)
 	prefetchW(m.Offset(4 * 4 * panelWidth))
-}
-
-// putPixel stores y + init (+ add) as pixel i of the patch at off, and fetches the memory of what will be stored and added
-// at ahead.
-func (t *transform) putPixel(i int, y vec, init, off, ahead reg.GPVirtual) {
-	VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
-	skip := fmt.Sprintf("store%d", i)
-	CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
-	JEQ(LabelRef(skip))
-	add := t.pixel(patchAddPixels, i, off)
-	PREFETCHT0(Mem{Base: add.Base, Index: ahead, Scale: 1})
-	VADDPS(add, y, y)
-	Label(skip)
-	m := t.pixel(patchPixels, i, off)
-	prefetchW(Mem{Base: m.Base, Index: ahead, Scale: 1})
-	t.store(y, m)
-}
-
-// putPixelOf is putPixel of a table that begins as far behind t's own as base lies behind the patch.
-func (t *transform) putPixelOf(base reg.GPVirtual, i int, y vec, init, off, ahead reg.GPVirtual) {
-	VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
-	skip := fmt.Sprintf("store%d", i)
-	CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
-	JEQ(LabelRef(skip))
-	r := GP64()
-	MOVQ(Mem{Base: base, Disp: patchAddPixels + 8*i}, r)
-	PREFETCHT0(Mem{Base: r, Index: ahead, Scale: 1})
-	VADDPS(Mem{Base: r, Index: off, Scale: 1}, y, y)
-	Label(skip)
-	q := GP64()
-	MOVQ(Mem{Base: base, Disp: patchPixels + 8*i}, q)
-	prefetchW(Mem{Base: q, Index: ahead, Scale: 1})
-	t.store(y, Mem{Base: q, Index: off, Scale: 1})
 }
 
 // times is n times step.

@@ -1,34 +1,16 @@
 package main
 
-func init() { families["winograd4"] = winograd4 }
-
-// winograd4 writes the transforms of F(m x n, 3x3) for what is left at the right and lower edges of an image that
-// F(4x4, 3x3) is for, with m and n of 2, 3 and 4, whose meaning winograd4_transform.go defines.
-func winograd4() {
-	newTable("winograd4Constants")
-	for _, s := range []isa{avx512, avx2} {
-		for rows := 2; rows <= 4; rows++ {
-			for cols := 2; cols <= 4; cols++ {
-				if rows == 4 && cols == 4 {
-					continue // winograd.go
-				}
-				wino4.patchInput(s, rows, cols)
-				wino4.patchOutput(s, rows, cols)
-				wino4.patchGradient(s, rows, cols)
-			}
-		}
-	}
-}
-
-// wino4 has the points, in this order, 0, 1, -1, infinity, 2, -2: F(m, 3) takes the first m+2 of them.
+// wino4 is F(4x4, 3x3) and, for what is left at the right and lower edges of an image, F(m x n, 3x3) with m and n of 2, 3 and 4,
+// whose meaning f4_go.go defines. It has the points, in this order, 0, 1, -1, infinity, 2, -2.
 var wino4 = algorithm{
-	name: "wino4", points: extent{1, 2}, window: extent{1, 2}, results: extent{1, 0}, side: 6, input: fourInput, output: fourOutput, gradient: fourGradient,
-	inputs:  map[int][]float32{2: {-3, 4}, 3: {2, 3, 4}, 4: {2, 4, 5}},
-	outputs: map[int][]float32{3: {2, 4}, 4: {2, 4, 8}},
+	name: "wino4", taps: 3, sizes: []int{4, 3, 2}, phases: []int{0},
+	input: fourInput, output: fourOutput, gradient: fourGradient, filter: fourFilter, filterGradient: fourFilterGradient,
+	inputs: []float32{2, 3, -3, 4, 5}, outputs: []float32{2, 4, 8},
+	filters: []float32{0.25, -1. / 6, 1. / 24, 4}, filterGradients: []float32{0.25, -1. / 6, 1. / 24, 1. / 6, 1. / 12},
 }
 
 // fourInput is B^T d for m outputs.
-func fourInput(t *mixed, m int, d func(i int) vec, put func(i int, v vec)) {
+func fourInput(t *transform, m int, d func(i int) vec, put func(i int, v vec)) {
 	switch m {
 	case 2:
 		d1, d2 := d(1), d(2)
@@ -53,7 +35,7 @@ func fourInput(t *mixed, m int, d func(i int) vec, put func(i int, v vec)) {
 }
 
 // fourOutput is A^T v for m outputs.
-func fourOutput(t *mixed, m int, v func(i int) vec, put func(i int, y vec)) {
+func fourOutput(t *transform, m int, v func(i int) vec, put func(i int, y vec)) {
 	v1, v2 := v(1), v(2)
 	s, e := t.add(v1, v2), t.sub(v1, v2)
 	switch m {
@@ -76,7 +58,7 @@ func fourOutput(t *mixed, m int, v func(i int) vec, put func(i int, y vec)) {
 }
 
 // fourGradient is A y for m outputs.
-func fourGradient(t *mixed, m int, y func(i int) vec, put func(i int, v vec)) {
+func fourGradient(t *transform, m int, y func(i int) vec, put func(i int, v vec)) {
 	y0, y1 := y(0), y(1)
 	put(0, y0)
 	switch m {
@@ -94,4 +76,30 @@ func fourGradient(t *mixed, m int, y func(i int) vec, put func(i int, v vec)) {
 		t.pair(put, 1, t.add(y0, y2), t.add(y1, y3))
 		t.pair(put, 4, t.plus(4, y2, t.copy(y0)), t.times(2, t.plus(4, y3, t.copy(y1))))
 	}
+}
+
+// fourFilter is G g.
+func fourFilter(t *transform, _ int, g func(i int) vec, put func(i int, v vec)) {
+	g0, g1, g2 := g(0), g(1), g(2)
+	put(0, t.times(0.25, g0))
+	put(3, g2)
+	e := t.add(g0, g2)
+	put(1, t.times(-1./6, t.add(e, g1)))
+	put(2, t.times(-1./6, t.sub(e, g1)))
+	e = t.plus(4, g2, g0)
+	o := t.add(g1, g1)
+	put(4, t.times(1./24, t.add(e, o)))
+	put(5, t.times(1./24, t.sub(e, o)))
+}
+
+// fourFilterGradient is G^T u.
+func fourFilterGradient(t *transform, _ int, u func(i int) vec, put func(i int, v vec)) {
+	u1, u2 := u(1), u(2)
+	s, e := t.add(u1, u2), t.sub(u2, u1)
+	u1, u2 = u(4), u(5)
+	s2, e2 := t.add(u1, u2), t.sub(u1, u2)
+	low := t.times(-1./6, s)
+	put(0, t.plus(0.25, u(0), t.plus(1./24, s2, t.copy(low))))
+	put(1, t.plus(1./12, e2, t.times(1./6, e)))
+	put(2, t.add(u(3), t.plus(1./6, s2, low)))
 }

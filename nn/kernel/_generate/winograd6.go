@@ -1,39 +1,18 @@
 package main
 
-import (
-	. "github.com/mmcloughlin/avo/build"
-	. "github.com/mmcloughlin/avo/operand"
-)
-
-func init() { families["winograd6"] = winograd6 }
-
-// winograd6 writes the transforms of Winograd's F(6x6, 3x3) and, for what is left at an image's right and lower edges,
-// of F(m x n, 3x3) with m and n of 2, 4 and 6 at some of the same points, whose meaning winograd6_transform.go defines.
-func winograd6() {
-	newTable("winograd6Constants")
-	for _, s := range []isa{avx512, avx2} {
-		for rows := 2; rows <= 6; rows += 2 {
-			for cols := 2; cols <= 6; cols += 2 {
-				wino6.patchInput(s, rows, cols)
-				wino6.patchOutput(s, rows, cols)
-				wino6.patchGradient(s, rows, cols)
-			}
-		}
-		wino6Filter(s)
-		wino6FilterGradient(s, false)
-	}
-	wino6FilterGradient(avx512, true)
-}
-
-// wino6 has the points, in this order, 0, 1, -1, infinity, 2, -2, 1/2, -1/2: F(m, 3) takes the first m+2 of them.
+// wino6 is F(6x6, 3x3) and, for what is left at an image's right and lower edges, F(m x n, 3x3) with m and n of 2, 4 and 6, whose
+// meaning f6_go.go defines. It has the points, in this order, 0, 1, -1, infinity, 2, -2, 1/2, -1/2.
 var wino6 = algorithm{
-	name: "wino6", points: extent{1, 2}, window: extent{1, 2}, results: extent{1, 0}, side: 8, input: sixInput, output: sixOutput, gradient: sixGradient,
-	inputs:  map[int][]float32{2: {-2.25}, 4: {3, 0.75, 3.75, 7.5, 0.25, 1.25, 4, 5}, 6: {4.25, 0.25, 1.25, 0.5, 2.5, 2, 4, 5, 5.25}},
-	outputs: map[int][]float32{4: {2, 4, 8}, 6: {0.5, 2, 0.25, 4, 0.125, 8, 1. / 16, 16, 1. / 32, 32}},
+	name: "wino6", taps: 3, sizes: []int{6, 4, 2}, phases: []int{0},
+	input: sixInput, output: sixOutput, gradient: sixGradient, filter: sixFilter, filterGradient: sixFilterGradient,
+	inputs:  []float32{-2.25, 3, 0.75, 3.75, 7.5, 0.25, 1.25, 4, 5, 4.25, 0.5, 2.5, 2, 5.25},
+	outputs: []float32{0.5, 2, 0.25, 4, 0.125, 8, 1. / 16, 16, 1. / 32, 32},
+	filters: []float32{-2. / 9, 1. / 90, 8. / 45, 4}, filterGradients: []float32{-2. / 9, 1. / 90, 32. / 45, 1. / 45, 16. / 45, 2. / 45, 8. / 45},
+	filterGradientRowsFirst: true,
 }
 
 // sixInput is B^T d for m outputs.
-func sixInput(t *mixed, m int, d func(i int) vec, put func(i int, v vec)) {
+func sixInput(t *transform, m int, d func(i int) vec, put func(i int, v vec)) {
 	switch m {
 	case 2:
 		d1, d2 := d(1), d(2)
@@ -57,7 +36,7 @@ func sixInput(t *mixed, m int, d func(i int) vec, put func(i int, v vec)) {
 }
 
 // sixOutput is A^T v for m outputs.
-func sixOutput(t *mixed, m int, v func(i int) vec, put func(i int, y vec)) {
+func sixOutput(t *transform, m int, v func(i int) vec, put func(i int, y vec)) {
 	v1, v2 := v(1), v(2)
 	s, e := t.add(v1, v2), t.sub(v1, v2)
 	switch m {
@@ -86,7 +65,7 @@ func sixOutput(t *mixed, m int, v func(i int) vec, put func(i int, y vec)) {
 }
 
 // sixGradient is A y for m outputs.
-func sixGradient(t *mixed, m int, y func(i int) vec, put func(i int, v vec)) {
+func sixGradient(t *transform, m int, y func(i int) vec, put func(i int, v vec)) {
 	y0, y1 := y(0), y(1)
 	switch m {
 	case 2:
@@ -109,8 +88,8 @@ func sixGradient(t *mixed, m int, y func(i int) vec, put func(i int, v vec)) {
 	}
 }
 
-// filter is G g.
-func (t *mixed) filter(g func(i int) vec, put func(i int, v vec)) {
+// sixFilter is G g.
+func sixFilter(t *transform, _ int, g func(i int) vec, put func(i int, v vec)) {
 	g0, g1, g2 := g(0), g(1), g(2)
 	put(0, g0)
 	put(3, g2)
@@ -121,13 +100,13 @@ func (t *mixed) filter(g func(i int) vec, put func(i int, v vec)) {
 	e = t.plus(4, g2, t.copy(g0))
 	put(4, t.times(1./90, t.add(e, o)))
 	put(5, t.times(1./90, t.sub(e, o)))
-	e = t.plus(4, g0, t.copy(g2))
+	e = t.plus(4, g0, g2)
 	put(6, t.times(8./45, t.add(e, o)))
 	put(7, t.times(8./45, t.sub(e, o)))
 }
 
-// filterGradient is G^T u.
-func (t *mixed) filterGradient(u func(i int) vec, put func(i int, v vec)) {
+// sixFilterGradient is G^T u.
+func sixFilterGradient(t *transform, _ int, u func(i int) vec, put func(i int, v vec)) {
 	u1, u2 := u(1), u(2)
 	s, e := t.add(u1, u2), t.sub(u1, u2)
 	u1, u2 = u(4), u(5)
@@ -137,69 +116,4 @@ func (t *mixed) filterGradient(u func(i int) vec, put func(i int, v vec)) {
 	put(0, t.plus(32./45, sh, t.plus(1./90, s2, t.plus(-2./9, s, u(0)))))
 	put(1, t.plus(16./45, eh, t.plus(1./45, e2, t.times(-2./9, e))))
 	put(2, t.plus(8./45, sh, t.plus(2./45, s2, t.plus(-2./9, s, u(3)))))
-}
-
-func wino6Filter(s isa) {
-	t := wino6.begin(s, "Filter")
-	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
-	u, step, count, q := t.field(patchData), t.field(patchStep), t.field(patchCount), GP64()
-	t.steps()
-	set, get := t.between()
-	t.constants(-2./9, 1./90, 8./45, 4)
-	ahead := GP64() // as in winoFilter
-	LEAQ(Mem{Base: w, Index: channel, Scale: 8}, ahead)
-	Label("loop")
-	for j := 0; j < 3; j++ {
-		t.filter(func(i int) vec {
-			at := GP64()
-			IMUL3Q(I8(3*i+j), tap, at)
-			PREFETCHT0(Mem{Base: ahead, Index: at, Scale: 1})
-			return t.load(Mem{Base: w, Index: at, Scale: 1})
-		}, func(i int, v vec) { set(i, j, v) })
-	}
-	MOVQ(u, q)
-	for i := 0; i < t.side; i++ {
-		t.filter(func(j int) vec { return get(i, j) }, func(j int, v vec) { t.storeU(v, t.at(q, j)) })
-		ADDQ(t.plane[t.side], q)
-	}
-	ADDQ(channel, ahead)
-	ADDQ(channel, w)
-	ADDQ(step, u)
-	t.end(count)
-}
-
-// wino6FilterGradient transforms one vector of output channels of count input channels. With stream the gradient is
-// written past the caches, to whole lines.
-func wino6FilterGradient(s isa, stream bool) {
-	name, store := "FilterGradient", s.store
-	if stream {
-		name, store = "FilterGradientStream", func(v vec, m Mem) { VMOVNTPS(v, m) }
-	}
-	t := wino6.begin(s, name)
-	w, tap, channel := t.field(patchImage), t.field(patchRow), t.field(patchPixel)
-	u, step, count, q := t.field(patchData), t.field(patchStep), t.field(patchCount), GP64()
-	t.steps()
-	set, get := t.between()
-	t.constants(-2./9, 1./90, 32./45, 1./45, 16./45, 2./45, 8./45)
-	Label("loop")
-	MOVQ(u, q)
-	for i := 0; i < t.side; i++ {
-		t.filterGradient(func(j int) vec { return t.loadD(t.at(q, j)) }, func(j int, v vec) { set(i, j, v) })
-		ADDQ(t.plane[t.side], q)
-	}
-	for j := 0; j < 3; j++ {
-		t.filterGradient(func(i int) vec { return get(i, j) }, func(i int, v vec) {
-			at := GP64()
-			IMUL3Q(I8(3*i+j), tap, at)
-			store(v, Mem{Base: w, Index: at, Scale: 1})
-		})
-	}
-	ADDQ(channel, w)
-	ADDQ(step, u)
-	DECQ(count)
-	JNE(LabelRef("loop"))
-	if stream {
-		SFENCE()
-	}
-	done()
 }

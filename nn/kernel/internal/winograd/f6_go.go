@@ -9,8 +9,13 @@ package winograd
 // The filter's transform divides by what Lagrange's formula has for F(6, 3) at each point; the inputs' transforms for
 // m = 2 and 4 make up for it. So the filter's gradient is one transform of the sums over patches of all sizes, too.
 
-// wino6Input1 is B^T d for m outputs.
-func wino6Input1(m int, d line) (r line) {
+var wino6 = algorithm{
+	geometry: geometry{sizes: []int{2, 4, 6}, taps: 3}, input: wino6Input, output: wino6Output, gradient: wino6Gradient,
+	filter: wino6Filter, filterGradient: wino6FilterGradient,
+}
+
+// wino6Input is B^T d for m outputs.
+func wino6Input(m int, d line) (r line) {
 	switch m {
 	case 2:
 		e, o := float32(-2.25*d[2]), float32(-2.25*d[1])
@@ -35,8 +40,8 @@ func wino6Input1(m int, d line) (r line) {
 	return r
 }
 
-// wino6Output1 is A^T v for m outputs.
-func wino6Output1(m int, v line) (y line) {
+// wino6Output is A^T v for m outputs.
+func wino6Output(m int, v line) (y line) {
 	s, e := v[1]+v[2], v[1]-v[2]
 	switch m {
 	case 2:
@@ -54,8 +59,8 @@ func wino6Output1(m int, v line) (y line) {
 	return y
 }
 
-// wino6Gradient1 is A y for m outputs.
-func wino6Gradient1(m int, y line) (r line) {
+// wino6Gradient is A y for m outputs.
+func wino6Gradient(m int, y line) (r line) {
 	e, o := y[0]+y[2]+y[4], y[1]+y[3]+y[5]
 	r[0], r[1], r[2], r[3] = y[0], e+o, e-o, y[m-1]
 	e, o = y[0]+float32(4*y[2])+float32(16*y[4]), float32(2*y[1])+float32(8*y[3])+float32(32*y[5])
@@ -65,8 +70,8 @@ func wino6Gradient1(m int, y line) (r line) {
 	return r
 }
 
-// wino6Filter1 is G g.
-func wino6Filter1(g line) (r line) {
+// wino6Filter is G g.
+func wino6Filter(_ int, g line) (r line) {
 	e, o := g[0]+g[2], g[1]+g[1]
 	r[0], r[1], r[2], r[3] = g[0], float32(-2./9*(e+g[1])), float32(-2./9*(e-g[1])), g[2]
 	e = g[0] + float32(4*g[2])
@@ -76,18 +81,11 @@ func wino6Filter1(g line) (r line) {
 	return r
 }
 
-// wino6FilterGradient1 is G^T u.
-func wino6FilterGradient1(u line) (g line) {
+// wino6FilterGradient is G^T u.
+func wino6FilterGradient(u line) (g line) {
 	s, e, s2, e2, sh, eh := u[1]+u[2], u[1]-u[2], u[4]+u[5], u[4]-u[5], u[6]+u[7], u[6]-u[7]
 	g[0] = u[0] + float32(-2./9*s) + float32(1./90*s2) + float32(32./45*sh)
 	g[1] = float32(-2./9*e) + float32(1./45*e2) + float32(16./45*eh)
 	g[2] = u[3] + float32(-2./9*s) + float32(2./45*s2) + float32(8./45*sh)
 	return g
-}
-
-// genericWino6 is the set of transforms in plain Go.
-func genericWino6() transforms {
-	t := transforms{size: 6, geometry: threeTaps, filter: mixedFilter(8, wino6Filter1), filterGradient: mixedFilterGradient(8, wino6FilterGradient1)}
-	t.mix(algorithm{threeTaps, 8, wino6Input1, wino6Output1, wino6Gradient1}, 2, 4, 6)
-	return t
 }

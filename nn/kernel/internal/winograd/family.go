@@ -19,54 +19,40 @@ func (f Family) String() string {
 
 // set is the transforms of one level.
 type set struct {
-	lanes      int // floats in a vector
-	tiles      int // tiles that are multiplied at a time
-	f2, f4, f6 transforms
-	up         parities
+	lanes          int // floats in a vector
+	tiles          int // tiles that are multiplied at a time
+	f2, f4, f6, up transforms
+	findPixels     func(*byte) // fills a patch's tables for input, output and gradient; nil where they look up pixels themselves
 }
 
-// of is the transforms of a family, with Up for a phase: a parity of rows, times two, and of columns.
-func (s *set) of(f Family, phase int) *transforms {
-	switch f {
-	case F2:
-		return &s.f2
-	case F4:
-		return &s.f4
-	case F6:
-		return &s.f6
-	}
-	return &s.up[phase/2][phase%2]
+// of is the transforms of a family.
+func (s *set) of(f Family) *transforms {
+	return [...]*transforms{F2: &s.f2, F4: &s.f4, F6: &s.f6, Up: &s.up}[f]
 }
 
 // generic is the plain Go level.
 var generic = set{
 	lanes: 1, tiles: 16,
-	f4: genericWino4(),
-	f2: transforms{
-		size: 2, geometry: threeTaps, input: whole(2, genericWino2Input), output: whole(2, genericWino2Output), filter: genericWino2Filter,
-		gradient: whole(2, genericWino2Gradient), filterGradient: genericWino2FilterGradient,
-	},
-	up: newParities(genericWinoUp(), [2][2]func(*byte){{genericWinoUpFilter(0, 0), genericWinoUpFilter(0, 1)}, {genericWinoUpFilter(1, 0), genericWinoUpFilter(1, 1)}}),
-	f6: genericWino6(),
+	f2: wino2.transforms(), f4: wino4.transforms(), f6: wino6.transforms(), up: winoUp.transforms(),
 }
 
 // Products is how many multiplications a family has for an image of h x w outputs, with Up for each parity, and for each
 // pair of channels: the tiles at the right and lower edges are as small as it has transforms for.
 func Products(f Family, h, w int) int {
-	g := newPatchGrid(1, h, w, generic.of(f, 0)) // all levels have tiles of the same sizes
+	g := newPatchGrid(1, h, w, generic.of(f)) // all levels have tiles of the same sizes
 	return g.products()
 }
 
 // Tiles is how many tiles a family cuts an image of h x w outputs into, with Up for each parity.
 func Tiles(f Family, h, w int) int {
-	g := newPatchGrid(1, h, w, generic.of(f, 0))
+	g := newPatchGrid(1, h, w, generic.of(f))
 	return g.perImage()
 }
 
 // Planes is how many products of matrices a whole tile takes part in.
 func (f Family) Planes() int {
-	t := generic.of(f, 0)
-	return t.points.of(t.size) * t.points.of(t.size)
+	t := generic.of(f)
+	return t.points(t.whole()) * t.points(t.whole())
 }
 
 // PackedLen is the number of floats of a packed filter from src to dst channels.

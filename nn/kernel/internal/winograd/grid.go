@@ -1,6 +1,10 @@
 package winograd
 
-import "unstir/nn/kernel/internal/gemm"
+import (
+	"slices"
+
+	"unstir/nn/kernel/internal/gemm"
+)
 
 // patchGrid is how the grid of n images of h x w positions, each of them one output or a few, is cut into patches, numbered
 // image by image and row by row. Those of the last row and column may be smaller, where that is enough and the algorithm has
@@ -24,11 +28,11 @@ type planeRun struct {
 }
 
 func newPatchGrid(n, h, w int, f *transforms) patchGrid {
-	g := patchGrid{geometry: f.geometry, n: n, h: h, w: w, size: f.size, side: f.points.of(f.size)}
+	g := patchGrid{geometry: f.geometry, n: n, h: h, w: w, size: f.whole(), side: f.points(f.whole())}
 	g.rows, g.lastRows = f.cutSide(h)
 	g.cols, g.lastCols = f.cutSide(w)
 	for k := range g.planes() {
-		low, narrow := k/g.side < g.points.of(g.lastRows), k%g.side < g.points.of(g.lastCols)
+		low, narrow := k/g.side < g.points(g.lastRows), k%g.side < g.points(g.lastCols)
 		if last := len(g.runs) - 1; last >= 0 && g.runs[last].low == low && g.runs[last].narrow == narrow {
 			g.runs[last].count++
 			continue
@@ -66,10 +70,11 @@ func (g *patchGrid) cutBlock(first, end, b, blocks int) (t0, t1 int) {
 
 // cutSide cuts a side of an image into patches. The last one of several may be smaller, where there are transforms for that.
 func (f *transforms) cutSide(length int) (count, last int) {
-	count, last = (length+f.size-1)/f.size, f.size
-	if rest := length % f.size; count > 1 && rest > 0 {
-		for last = rest; f.input[last][last] == nil; last++ {
-		}
+	size := f.whole()
+	count, last = (length+size-1)/size, size
+	if rest := length % size; count > 1 && rest > 0 {
+		i, _ := slices.BinarySearch(f.sizes, rest)
+		last = f.sizes[i]
 	}
 	return count, last
 }
@@ -79,7 +84,7 @@ func (g *patchGrid) perImage() int { return g.rows * g.cols }
 
 // products is the number of multiplications of one image for each pair of channels.
 func (g *patchGrid) products() int {
-	return (g.side*(g.rows-1) + g.points.of(g.lastRows)) * (g.side*(g.cols-1) + g.points.of(g.lastCols))
+	return (g.side*(g.rows-1) + g.points(g.lastRows)) * (g.side*(g.cols-1) + g.points(g.lastCols))
 }
 
 // place is where a patch is: its image, and its row and column of patches. To divide for every patch and panel took up to
@@ -102,16 +107,15 @@ func (g *patchGrid) next(a place) place {
 	return a
 }
 
-// locate sets p's position to that of patch a in l and returns the patch's size.
-func (g *patchGrid) locate(p *patch, l lattice, a place) (rows, cols int) {
-	p.y, p.x, rows, cols = g.size*a.row, g.size*a.col, g.size, g.size
+// locate sets p's position and size to those of patch a in l.
+func (g *patchGrid) locate(p *patch, l lattice, a place) {
+	p.y, p.x, p.rows, p.cols = g.size*a.row, g.size*a.col, g.size, g.size
 	if a.row == g.rows-1 {
-		rows = g.lastRows
+		p.rows = g.lastRows
 	}
 	if a.col == g.cols-1 {
-		cols = g.lastCols
+		p.cols = g.lastCols
 	}
-	return rows, cols
 }
 
 // row is the first row of patch a in l, counted through all images.

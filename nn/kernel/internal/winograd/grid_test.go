@@ -28,7 +28,7 @@ func TestNextPatchIsFetched(t *testing.T) {
 						want := first(&p, to)
 						want -= first(&p, from)
 						if g.fetchNext(&p, l, g.place(from), g.place(to)); p.next != want {
-							t.Fatalf("%+v by F(%d), %+v: from patch %d to %d are %d bytes, not %d", s, f.size, l, from, to, int(want), int(p.next))
+							t.Fatalf("%+v by F(%d), %+v: from patch %d to %d are %d bytes, not %d", s, f.whole(), l, from, to, int(want), int(p.next))
 						}
 					}
 				}

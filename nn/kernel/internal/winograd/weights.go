@@ -49,7 +49,7 @@ type Weights struct {
 // NewWeights makes the plan of a filter's gradient by a family that the shape suits: its filter is 3x3, its stride 1 and its
 // padding 1 on all sides.
 func NewWeights(s shape.Conv, family Family, workers int, c cpu.Info) *Weights {
-	f, phases, tuned := setOf(c.Level).of(family, 0), layouts(s), tuningOf(c.L2)
+	f, phases, tuned := setOf(c.Level).of(family), layouts(s), tuningOf(c.L2)
 	g := &Weights{s: s, patchGrid: newPatchGrid(s.N, phases[0].h, phases[0].w, f), transforms: f, phases: phases, fetchDFrom: tuned.fetchD}
 	panels := gemm.Padded(s.K) / gemm.PanelWidth
 	// The number of pieces is part of the result, so it comes from the shape. The
@@ -258,23 +258,23 @@ func (b *weightsBlock) transformPatches(at *patchBlock) {
 // transformX transforms patch a of x to v, next before patch next.
 func (b *weightsBlock) transformX(v []float32, a, next place) {
 	s, p, ph := &b.s, &b.patch, &b.Weights.phases[b.phase]
-	rows, cols := b.locate(p, ph.from, a)
+	b.locate(p, ph.from, a)
 	p.y += ph.top
 	p.x += ph.left
 	image := ph.from.view(p, b.x, a.image, s.C)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.vPlane)
 	b.fetchNext(p, ph.from, a, next)
-	b.worker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input[rows][cols], b.window.of(rows), b.window.of(cols))
+	b.worker.transform(image[b.c0:], v, b.c1-b.c0, b.transforms.input, b.points(p.rows), b.points(p.cols))
 }
 
 // transformDY is transformX for dy.
 func (b *weightsBlock) transformDY(w []float32, a, next place) {
 	s, p, dy := &b.s, &b.patch, b.Weights.phases[b.phase].to
-	rows, cols := b.locate(p, dy, a)
+	b.locate(p, dy, a)
 	image := dy.view(p, b.dy, a.image, s.K)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.wPlane)
 	b.fetchNext(p, dy, a, next)
-	b.worker.transform(image[b.k0:], w, b.k1-b.k0, b.transforms.gradient[rows][cols], rows, cols)
+	b.worker.transform(image[b.k0:], w, b.k1-b.k0, b.transforms.gradient, p.rows, p.cols)
 }
 
 // prefetch arranges for multiply to fetch chunk c's channels of the patches that come next.

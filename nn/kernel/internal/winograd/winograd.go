@@ -43,6 +43,7 @@ type Conv struct {
 	blocks, groups                                   int
 
 	phases []*Conv // the engine itself, or one for each parity behind an upsampling, itself the first
+	phase  int     // its own: a parity of rows, times two, and of columns
 
 	packPart func(worker, i int)
 	part     func(worker, first, end int)
@@ -50,8 +51,8 @@ type Conv struct {
 
 // worker is what each goroutine has of its own.
 type worker struct {
+	*set
 	mul     gemm.Product
-	lanes   int // floats in a vector
 	patch   patch
 	packBuf []float32
 	u       []float32        // the packed filter
@@ -81,17 +82,17 @@ func New(s shape.Conv, f Family, transposed, streamed bool, workers int, c cpu.I
 	}
 	var phases []*Conv
 	for i, l := range all {
-		phases = append(phases, newPhase(s, setOf(c.Level).of(f, i), l, transposed, streamed, workers, c))
+		phases = append(phases, newPhase(s, setOf(c.Level).of(f), i, l, transposed, streamed, workers, c))
 	}
 	phases[0].phases = phases
 	return phases[0]
 }
 
-// newPhase makes a Conv without phases.
-func newPhase(s shape.Conv, f *transforms, l layout, transposed, far bool, workers int, c cpu.Info) *Conv {
+// newPhase makes the Conv of one phase.
+func newPhase(s shape.Conv, f *transforms, phase int, l layout, transposed, far bool, workers int, c cpu.Info) *Conv {
 	tuned, atATime := tuningOf(c.L2), setOf(c.Level).tiles
 	g := &Conv{
-		patchGrid: newPatchGrid(s.N, l.h, l.w, f), transforms: f, src: s.C, dst: s.K, from: l.from, to: l.to, top: l.top, left: l.left,
+		patchGrid: newPatchGrid(s.N, l.h, l.w, f), transforms: f, src: s.C, dst: s.K, from: l.from, to: l.to, top: l.top, left: l.left, phase: phase,
 		transposed: transposed, far: far, planeFirst: far && tuned.planeFirst,
 	}
 	if transposed {
@@ -103,7 +104,7 @@ func newPhase(s shape.Conv, f *transforms, l layout, transposed, far bool, worke
 		g.block = g.blockOf(min(farPatches, farM/(g.planes()*gemm.Padded(g.dst))))
 	case far:
 		g.block = g.blockOf(farPatches)
-	case f.size == 6:
+	case f.whole() == 6:
 		g.block = g.blockOf(min(atATime, tuned.nearV/(g.planes()*g.vRow)))
 	default:
 		g.block = g.blockOf(atATime)
@@ -130,7 +131,7 @@ func newPhase(s shape.Conv, f *transforms, l layout, transposed, far bool, worke
 func newWorkers(n int, c cpu.Info) []worker {
 	w, products := make([]worker, n), gemm.NewProducts(n, gemm.Of(c))
 	for i := range w {
-		w[i].mul, w[i].lanes = products[i], setOf(c.Level).lanes
+		w[i].mul, w[i].set = products[i], setOf(c.Level)
 	}
 	return w
 }
@@ -194,9 +195,9 @@ func (g *Conv) packSome(worker int, u []float32, panel, c0 int) {
 		g.copyFilter(w, buf, c0, c1, j, cols)
 		p.row, p.pixel = uintptr(4*(c1-c0)*gemm.PanelWidth), 4*gemm.PanelWidth
 	}
-	p.count, p.plane, p.step = c1-c0, uintptr(4*g.uPlane()), 4*gemm.PanelWidth
+	p.plane, p.step, p.rows, p.cols = uintptr(4*g.uPlane()), 4*gemm.PanelWidth, g.phase/2, g.phase%2
 	for k := 0; k < (cols+15)&^15; k += w.lanes {
-		p.image, p.data = &buf[k], &u[c0*gemm.PanelWidth+k]
+		p.count, p.image, p.data = c1-c0, &buf[k], &u[c0*gemm.PanelWidth+k]
 		p.call(g.transforms.filter)
 	}
 }
@@ -317,12 +318,12 @@ func (g *Conv) transformPatches(w *worker, v []float32, vPlane, t0, t1 int) {
 	p := &w.patch
 	p.outside, p.plane = &g.zeros[0], uintptr(4*vPlane)
 	for i, at := range w.sorted.list {
-		rows, cols := g.locate(p, g.from, at)
+		g.locate(p, g.from, at)
 		p.y += g.top
 		p.x += g.left
 		image := g.from.view(p, g.srcData, at.image, g.src)
 		g.fetchNext(p, g.from, at, w.sorted.after(i))
-		w.transform(image, v[i*g.vRow:], g.src, g.transforms.input[rows][cols], g.window.of(rows), g.window.of(cols))
+		w.transform(image, v[i*g.vRow:], g.src, g.transforms.input, g.points(p.rows), g.points(p.cols))
 	}
 }
 
@@ -330,9 +331,7 @@ func (g *Conv) transformPatches(w *worker, v []float32, vPlane, t0, t1 int) {
 // the output patch at a place, next before the one at next.
 func (g *Conv) output(w *worker, m []float32, at, next place, k, cols int) {
 	p := &w.patch
-	rows, columns := g.locate(p, g.to, at)
-	f := g.transforms.output[rows][columns]
-	rows, columns = g.results.of(rows), g.results.of(columns)
+	g.locate(p, g.to, at)
 	image := g.to.view(p, g.dstData, at.image, g.dst)[k:]
 	add := g.add
 	if add != nil {
@@ -349,7 +348,7 @@ func (g *Conv) output(w *worker, m []float32, at, next place, k, cols int) {
 		if add != nil {
 			p.add = &add[0]
 		}
-		p.call(f)
+		w.onPixels(g.transforms.output, p.rows)
 		p.init = mem.Move(p.init, uintptr(4*whole))
 		m, cols = m[whole:], cols-whole
 	}
@@ -357,12 +356,12 @@ func (g *Conv) output(w *worker, m []float32, at, next place, k, cols int) {
 		return
 	}
 	there := p.view
-	p.view, p.next = tailView(rows, columns), 0
+	p.view, p.next = tailView(p.rows, p.cols), 0
 	p.image, p.add, p.data, p.count = &w.tail[0], nil, &m[0], 16/w.lanes
-	p.call(f)
+	w.onPixels(g.transforms.output, p.rows)
 	p.view = there
-	for i := range rows * columns {
-		y, x := p.y+i/columns, p.x+i%columns
+	for i := range p.rows * p.cols {
+		y, x := p.y+i/p.cols, p.x+i%p.cols
 		if y >= g.to.h || x >= g.to.w {
 			continue
 		}
@@ -381,6 +380,15 @@ func tailView(rows, cols int) view {
 	return view{h: rows, w: cols, row: uintptr(64 * cols), pixel: 64}
 }
 
+// onPixels runs a transform from or to so many rows of pixels of the worker's patch.
+func (w *worker) onPixels(f func(*byte), rows int) {
+	if w.findPixels != nil {
+		w.patch.height = rows
+		w.patch.call(w.findPixels)
+	}
+	w.patch.call(f)
+}
+
 // transform applies f, which reads patches of rows x cols pixels, to c channels of
 // the patch of the image at w.patch's view. It reads no further than image's end.
 func (w *worker) transform(image, data []float32, c int, f func(*byte), rows, cols int) {
@@ -388,7 +396,7 @@ func (w *worker) transform(image, data []float32, c int, f func(*byte), rows, co
 	whole := c &^ 15
 	if whole > 0 {
 		p.image, p.data, p.count = &image[0], &data[0], whole/w.lanes
-		p.call(f)
+		w.onPixels(f, rows)
 	}
 	if whole == c {
 		return
@@ -405,6 +413,6 @@ func (w *worker) transform(image, data []float32, c int, f func(*byte), rows, co
 	there := p.view
 	p.view, p.next = tailView(rows, cols), 0
 	p.image, p.data, p.count = &w.tail[0], &data[whole], 16/w.lanes
-	p.call(f)
+	w.onPixels(f, rows)
 	p.view = there
 }

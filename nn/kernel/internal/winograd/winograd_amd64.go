@@ -5,34 +5,133 @@
 package winograd
 
 //go:noescape
-func winoInputAVX512(p *byte)
+func findPixelsAVX2(p *byte)
 
 //go:noescape
-func winoOutputAVX512(p *byte)
+func wino2InputAVX512(p *byte)
 
 //go:noescape
-func winoGradientAVX512(p *byte)
+func wino2OutputAVX512(p *byte)
 
 //go:noescape
-func winoFilterAVX512(p *byte)
+func wino2GradientAVX512(p *byte)
 
 //go:noescape
-func winoFilterGradientAVX512(p *byte)
+func wino2FilterAVX512(p *byte)
 
 //go:noescape
-func winoInputAVX2(p *byte)
+func wino2FilterGradientAVX512(p *byte)
 
 //go:noescape
-func winoOutputAVX2(p *byte)
+func wino4InputAVX512(p *byte)
 
 //go:noescape
-func winoGradientAVX2(p *byte)
+func wino4OutputAVX512(p *byte)
 
 //go:noescape
-func winoFilterAVX2(p *byte)
+func wino4GradientAVX512(p *byte)
 
 //go:noescape
-func winoFilterGradientAVX2(p *byte)
+func wino4FilterAVX512(p *byte)
 
 //go:noescape
-func winoFilterGradientStreamAVX512(p *byte)
+func wino4FilterGradientAVX512(p *byte)
+
+//go:noescape
+func wino6InputAVX512(p *byte)
+
+//go:noescape
+func wino6OutputAVX512(p *byte)
+
+//go:noescape
+func wino6GradientAVX512(p *byte)
+
+//go:noescape
+func wino6FilterAVX512(p *byte)
+
+//go:noescape
+func wino6FilterGradientAVX512(p *byte)
+
+//go:noescape
+func winoUpInputAVX512(p *byte)
+
+//go:noescape
+func winoUpOutputAVX512(p *byte)
+
+//go:noescape
+func winoUpGradientAVX512(p *byte)
+
+//go:noescape
+func winoUpFilterAVX512(p *byte)
+
+//go:noescape
+func winoUpFilterGradientAVX512(p *byte)
+
+//go:noescape
+func wino2InputAVX2(p *byte)
+
+//go:noescape
+func wino2OutputAVX2(p *byte)
+
+//go:noescape
+func wino2GradientAVX2(p *byte)
+
+//go:noescape
+func wino2FilterAVX2(p *byte)
+
+//go:noescape
+func wino2FilterGradientAVX2(p *byte)
+
+//go:noescape
+func wino4InputAVX2(p *byte)
+
+//go:noescape
+func wino4OutputAVX2(p *byte)
+
+//go:noescape
+func wino4GradientAVX2(p *byte)
+
+//go:noescape
+func wino4FilterAVX2(p *byte)
+
+//go:noescape
+func wino4FilterGradientAVX2(p *byte)
+
+//go:noescape
+func wino6InputAVX2(p *byte)
+
+//go:noescape
+func wino6OutputAVX2(p *byte)
+
+//go:noescape
+func wino6GradientAVX2(p *byte)
+
+//go:noescape
+func wino6FilterAVX2(p *byte)
+
+//go:noescape
+func wino6FilterGradientAVX2(p *byte)
+
+//go:noescape
+func winoUpInputAVX2(p *byte)
+
+//go:noescape
+func winoUpOutputAVX2(p *byte)
+
+//go:noescape
+func winoUpGradientAVX2(p *byte)
+
+//go:noescape
+func winoUpFilterAVX2(p *byte)
+
+//go:noescape
+func winoUpFilterGradientAVX2(p *byte)
+
+//go:noescape
+func wino2FilterGradientStreamAVX512(p *byte)
+
+//go:noescape
+func wino4FilterGradientStreamAVX512(p *byte)
+
+//go:noescape
+func wino6FilterGradientStreamAVX512(p *byte)
