@@ -135,18 +135,18 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 	for i := range op.Wrt {
 		op.Wrt[i] = true
 	}
-	prepared := 0
+	packed := 0
 	for _, p := range c.parts {
 		op.Wrt[p.x] = s.needsGrad(in[p.x])
 		op.Scratch = op.Scratch.Plus(p.plan.Scratch())
-		prepared += p.plan.PackedLen()
+		packed += p.plan.PackedLen()
 	}
 	if c.residual > 0 {
 		op.InPlace = []int{c.residual}
 	}
-	if s.Filters != nil && prepared > 0 {
-		op.Kernel = c.prepared
-		s.kept += prepared
+	if s.Filters != nil && packed > 0 {
+		op.Kernel = c.packed
+		s.kept += packed
 	}
 	return s.apply(op, in...)
 }
@@ -218,8 +218,8 @@ func (c *convOp) forward(call *engine.Call) {
 	p.plan.ForwardPair(q.plan, call.Out, x, call.In[q.x], w, call.In[1][q.first:q.end], bias, perImage, residual, call.Scratch)
 }
 
-// prepared takes the transformed filters from the graph's, at the first run.
-func (c *convOp) prepared(call *engine.Call) {
+// packed takes the packed filters from the graph's, at the first run.
+func (c *convOp) packed(call *engine.Call) {
 	if !c.looked {
 		c.looked = true
 		for i := range c.parts {

@@ -10,22 +10,22 @@ import (
 
 // What the transforms of all of Winograd's algorithms share.
 
-// Byte offsets of the fields of patch in transform.go.
+// Byte offsets of the fields of tile in transform.go.
 const (
-	patchImage, patchOutside, patchAdd     = 0, 8, 16
-	patchY, patchX, patchH, patchW         = 24, 32, 40, 48
-	patchRow, patchPixel, patchCount       = 56, 64, 72
-	patchData, patchPlane, patchStep       = 80, 88, 96
-	patchInit, patchNext                   = 104, 112
-	patchRows, patchCols, patchHeight      = 120, 128, 136
-	patchPixels, patchAddPixels, patchTemp = 144, 656, 1168
+	argImage, argOutside, argAdd     = 0, 8, 16
+	argY, argX, argH, argW           = 24, 32, 40, 48
+	argRow, argPixel, argCount       = 56, 64, 72
+	argData, argPlane, argStep       = 80, 88, 96
+	argInit, argNext                 = 104, 112
+	argRows, argCols, argHeight      = 120, 128, 136
+	argPixels, argAddPixels, argTemp = 144, 656, 1168
 
-	pixelRow = 8 * 8 // bytes of a row of patchPixels and patchAddPixels
+	pixelRow = 8 * 8 // bytes of a row of argPixels and argAddPixels
 )
 
 const panelWidth = 32 // gemm.PanelWidth
 
-// transform is a function on a patch being written.
+// transform is a function on a tile being written.
 type transform struct {
 	isa
 	algorithm
@@ -34,15 +34,15 @@ type transform struct {
 }
 
 func (a algorithm) begin(s isa, name string, constants []float32) *transform {
-	t := &transform{s, a, beginPatch(a.name + name + s.suffix), map[float32]Op{}}
+	t := &transform{s, a, beginTile(a.name + name + s.suffix), map[float32]Op{}}
 	for _, c := range constants {
 		t.c[c] = s.constantOp(c)
 	}
 	return t
 }
 
-// beginPatch begins a function on a patch, which it returns.
-func beginPatch(name string) reg.Register {
+// beginTile begins a function on a tile, which it returns.
+func beginTile(name string) reg.Register {
 	TEXT(name, NOSPLIT, "func(p *byte)")
 	Pragma("noescape")
 	return Load(Param("p"), GP64())
@@ -54,7 +54,7 @@ func (t *transform) field(offset int) reg.GPVirtual {
 	return r
 }
 
-// bySize writes a block for each of some sizes. At run time the one runs that is for the size in the patch's field.
+// bySize writes a block for each of some sizes. At run time the one runs that is for the size in the tile's field.
 func (t *transform) bySize(name string, field int, sizes []int, block func(m int, label string)) {
 	for i, m := range sizes {
 		label := fmt.Sprintf("%s%d", name, m)
@@ -81,16 +81,16 @@ func repeat(label string, n reg.GPVirtual, body func()) {
 	JNE(LabelRef(label))
 }
 
-// end closes the loop over the patch's count.
+// end closes the loop over the tile's count.
 func (t *transform) end() {
-	DECQ(Mem{Base: t.p, Disp: patchCount})
+	DECQ(Mem{Base: t.p, Disp: argCount})
 	JNE(LabelRef("loop"))
 }
 
-// temporary is the first whole line of the patch's temp, for the matrix between the two passes of a transform.
+// temporary is the first whole line of the tile's temp, for the matrix between the two passes of a transform.
 func (t *transform) temporary() reg.GPVirtual {
 	base := GP64()
-	LEAQ(Mem{Base: t.p, Disp: patchTemp + 63}, base)
+	LEAQ(Mem{Base: t.p, Disp: argTemp + 63}, base)
 	ANDQ(I8(-64), base)
 	return base
 }
@@ -140,10 +140,10 @@ func (v strided) moved() {
 	}
 }
 
-// findPixels writes the function that fills the patch's tables of the addresses of its pixels, and of those of the image to add, if
+// findPixels writes the function that fills the tile's tables of the addresses of its pixels, and of those of the image to add, if
 // there is one, eight for each of height rows; pixels outside the image get the address outside.
 func findPixels() {
-	p := beginPatch("findPixelsAVX2")
+	p := beginTile("findPixelsAVX2")
 	field := func(offset int) reg.GPVirtual { r := GP64(); MOVQ(Mem{Base: p, Disp: offset}, r); return r }
 	all := func(offset int) vec { v := YMM(); VPBROADCASTQ(Mem{Base: p, Disp: offset}, v); return v }
 	number := GLOBL("findPixelsNumbers", RODATA|NOPTR)
@@ -161,16 +161,16 @@ func findPixels() {
 		return in
 	}
 	// Columns 0 to 3 and 4 to 7.
-	col, w, pixel := all(patchX), all(patchW), all(patchPixel)
+	col, w, pixel := all(argX), all(argW), all(argPixel)
 	VPADDQ(number, col, col)
 	in := []vec{inside(col, w), nil}
 	VPADDQ(four, col, col)
 	in[1] = inside(col, w)
-	first, x := field(patchRow), field(patchPixel)
-	IMULQ(Mem{Base: p, Disp: patchY}, first)
-	IMULQ(Mem{Base: p, Disp: patchX}, x)
+	first, x := field(argRow), field(argPixel)
+	IMULQ(Mem{Base: p, Disp: argY}, first)
+	IMULQ(Mem{Base: p, Disp: argX}, x)
 	ADDQ(x, first)
-	ADDQ(Mem{Base: p, Disp: patchImage}, first)
+	ADDQ(Mem{Base: p, Disp: argImage}, first)
 	lane := XMM()
 	at := []vec{YMM(), YMM()}
 	VMOVQ(first, lane)
@@ -180,13 +180,13 @@ func findPixels() {
 	VPSLLQ(I8(2), pixel, pixel)
 	VPADDQ(pixel, at[0], at[1])
 
-	row, y, h, outside := all(patchRow), all(patchY), all(patchH), all(patchOutside)
+	row, y, h, outside := all(argRow), all(argY), all(argH), all(argOutside)
 	one := YMM()
 	VPBROADCASTQ(number.Offset(8), one)
-	table, n, add, other := GP64(), field(patchHeight), field(patchAdd), YMM()
+	table, n, add, other := GP64(), field(argHeight), field(argAdd), YMM()
 	MOVQ(p, table)
 	MOVQ(add, x)
-	SUBQ(Mem{Base: p, Disp: patchImage}, x)
+	SUBQ(Mem{Base: p, Disp: argImage}, x)
 	VMOVQ(x, lane)
 	VPBROADCASTQ(lane, other)
 	repeat("row", n, func() {
@@ -197,7 +197,7 @@ func findPixels() {
 			VPAND(rowIn, in[i], mask[i])
 			address := YMM()
 			VBLENDVPD(mask[i], at[i], outside, address)
-			VMOVUPS(address, Mem{Base: table, Disp: patchPixels + 32*i})
+			VMOVUPS(address, Mem{Base: table, Disp: argPixels + 32*i})
 		}
 		TESTQ(add, add)
 		JEQ(LabelRef("next"))
@@ -205,7 +205,7 @@ func findPixels() {
 			address := YMM()
 			VPADDQ(other, at[i], address)
 			VBLENDVPD(mask[i], address, outside, address)
-			VMOVUPS(address, Mem{Base: table, Disp: patchAddPixels + 32*i})
+			VMOVUPS(address, Mem{Base: table, Disp: argAddPixels + 32*i})
 		}
 		Label("next")
 		VPADDQ(row, at[0], at[0])
@@ -217,27 +217,27 @@ func findPixels() {
 }
 
 // ahead is the offset from a pixel's address to what is fetched at the vector at off: the line behind it, or at the last one
-// the first of the next patch.
+// the first of the next tile.
 func (t *transform) ahead(off reg.GPVirtual) reg.GPVirtual {
 	next := GP64()
 	LEAQ(Mem{Base: off, Disp: 64}, next)
-	CMPQ(Mem{Base: t.p, Disp: patchCount}, I8(1))
-	CMOVQEQ(Mem{Base: t.p, Disp: patchNext}, next)
+	CMPQ(Mem{Base: t.p, Disp: argCount}, I8(1))
+	CMOVQEQ(Mem{Base: t.p, Disp: argNext}, next)
 	return next
 }
 
 // pixel is the memory at offset off of a pixel, whose address is so many bytes behind that of the table's first row or column that
-// table is at: as far behind the patch as they are behind its first.
+// table is at: as far behind the tile as they are behind its first.
 func (t *transform) pixel(table reg.GPVirtual, at int, off reg.GPVirtual) Mem {
 	r := GP64()
 	MOVQ(Mem{Base: table, Disp: at}, r)
 	return Mem{Base: r, Index: off, Scale: 1}
 }
 
-// loadPixel loads a pixel at off and fetches what is at ahead. Patches are read vector by vector, so each of an
+// loadPixel loads a pixel at off and fetches what is at ahead. Tiles are read vector by vector, so each of an
 // image's lines is needed long after the one before it, which no processor foresees for all pixels.
 func (t *transform) loadPixel(table reg.GPVirtual, at int, off, ahead reg.GPVirtual) vec {
-	m := t.pixel(table, patchPixels+at, off)
+	m := t.pixel(table, argPixels+at, off)
 	PREFETCHT0(Mem{Base: m.Base, Index: ahead, Scale: 1})
 	return t.load(m)
 }
@@ -245,13 +245,13 @@ func (t *transform) loadPixel(table reg.GPVirtual, at int, off, ahead reg.GPVirt
 // putPixel stores y + init (+ add) as a pixel at off, and fetches the memory of what will be stored and added at ahead.
 func (t *transform) putPixel(label string, table reg.GPVirtual, at int, y vec, init, off, ahead reg.GPVirtual) {
 	VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
-	CMPQ(Mem{Base: t.p, Disp: patchAdd}, I8(0))
+	CMPQ(Mem{Base: t.p, Disp: argAdd}, I8(0))
 	JEQ(LabelRef(label))
-	add := t.pixel(table, patchAddPixels+at, off)
+	add := t.pixel(table, argAddPixels+at, off)
 	PREFETCHT0(Mem{Base: add.Base, Index: ahead, Scale: 1})
 	VADDPS(add, y, y)
 	Label(label)
-	m := t.pixel(table, patchPixels+at, off)
+	m := t.pixel(table, argPixels+at, off)
 	prefetchW(Mem{Base: m.Base, Index: ahead, Scale: 1})
 	t.store(y, m)
 }

@@ -11,7 +11,7 @@ import (
 func init() { families["winograd"] = winograd }
 
 // winograd writes the transforms of all of Winograd's algorithms, whose meaning transform.go defines. Each is a pass
-// over the columns of a patch and one over the rows of what they have become, for any of the algorithm's sizes in either
+// over the columns of a tile and one over the rows of what they have become, for any of the algorithm's sizes in either
 // dimension.
 func winograd() {
 	newTable("winogradConstants")
@@ -62,8 +62,8 @@ func (a algorithm) writeGradient(s isa) { a.writeForward(s, "Gradient", a.gradie
 // writeForward writes the transform of pixels, so many more in each dimension than the size, to planes.
 func (a algorithm) writeForward(s isa, name string, f linear, constants []float32, more int) {
 	t := a.begin(s, name, constants)
-	data, off := t.field(patchData), GP64()
-	planes := newStrided(t.side(), t.field(patchPlane))
+	data, off := t.field(argData), GP64()
+	planes := newStrided(t.side(), t.field(argPlane))
 	planeRow := times(t.side(), planes.step)
 	temp := t.temporary()
 	table, b, n := GP64(), GP64(), GP64()
@@ -72,8 +72,8 @@ func (a algorithm) writeForward(s isa, name string, f linear, constants []float3
 	ahead := t.ahead(off)
 	MOVQ(t.p, table)
 	MOVQ(temp, b)
-	t.lines(n, patchCols, more)
-	t.bySize("columns", patchRows, a.sizes, func(m int, label string) {
+	t.lines(n, argCols, more)
+	t.bySize("columns", argRows, a.sizes, func(m int, label string) {
 		repeat(label, n, func() {
 			f(t, m, func(i int) vec { return t.loadPixel(table, pixelRow*i, off, ahead) }, t.toTemp(b, a.side()))
 			ADDQ(I8(8), table)
@@ -82,8 +82,8 @@ func (a algorithm) writeForward(s isa, name string, f linear, constants []float3
 	})
 	MOVQ(data, planes.base)
 	MOVQ(temp, b)
-	t.lines(n, patchRows, a.taps-1)
-	t.bySize("rows", patchCols, a.sizes, func(m int, label string) {
+	t.lines(n, argRows, a.taps-1)
+	t.bySize("rows", argCols, a.sizes, func(m int, label string) {
 		repeat(label, n, func() {
 			planes.moved()
 			f(t, m, t.fromTemp(b, 1), func(j int, v vec) { t.store(v, planes.at(j)) })
@@ -97,7 +97,7 @@ func (a algorithm) writeForward(s isa, name string, f linear, constants []float3
 	done()
 }
 
-// lines sets n to the patch's size in one dimension and some more.
+// lines sets n to the tile's size in one dimension and some more.
 func (t *transform) lines(n reg.GPVirtual, field, more int) {
 	MOVQ(Mem{Base: t.p, Disp: field}, n)
 	if more > 0 {
@@ -118,11 +118,11 @@ func (t *transform) fromTemp(b reg.GPVirtual, apart int) func(i int) vec {
 // writeOutput writes y = A^T M A + init (+ add).
 func (a algorithm) writeOutput(s isa) {
 	t := a.begin(s, "Output", a.outputs)
-	data, off, init := t.field(patchData), GP64(), t.field(patchInit)
-	along := t.field(patchPlane) // from line to line of the first pass
+	data, off, init := t.field(argData), GP64(), t.field(argInit)
+	along := t.field(argPlane) // from line to line of the first pass
 	across := times(t.side(), along)
 	nextLine, nextInLine := pixelRow, 8 // in the table of pixels
-	first, second := patchRows, patchCols
+	first, second := argRows, argCols
 	if a.outputRowsFirst {
 		along, across = across, along
 		nextLine, nextInLine = nextInLine, nextLine
@@ -166,12 +166,12 @@ func (a algorithm) writeOutput(s isa) {
 // writeFilter writes U = G g G^T of 3x3 taps, one vector of output channels of count input channels.
 func (a algorithm) writeFilter(s isa) {
 	t := a.begin(s, "Filter", a.filters)
-	w, u, tap := t.field(patchImage), t.field(patchData), t.field(patchRow)
+	w, u, tap := t.field(argImage), t.field(argData), t.field(argRow)
 	tap3 := times(3, tap)
-	planes := newStrided(t.side(), t.field(patchPlane))
+	planes := newStrided(t.side(), t.field(argPlane))
 	planeRow := times(t.side(), planes.step)
 	// The taps of a channel are far apart, and so are channels: the hardware foresees neither.
-	ahead, channel := GP64(), t.field(patchPixel)
+	ahead, channel := GP64(), t.field(argPixel)
 	LEAQ(Mem{Base: w, Index: channel, Scale: 8}, ahead)
 	temp := t.temporary()
 	from, fetched, b, n := GP64(), GP64(), GP64(), GP64()
@@ -180,7 +180,7 @@ func (a algorithm) writeFilter(s isa) {
 	MOVQ(ahead, fetched)
 	MOVQ(temp, b)
 	MOVQ(I32(3), n)
-	t.bySize("columns", patchRows, a.phases, func(m int, label string) {
+	t.bySize("columns", argRows, a.phases, func(m int, label string) {
 		repeat(label, n, func() {
 			a.filter(t, m, func(i int) vec {
 				at := func(base reg.GPVirtual) Mem {
@@ -197,7 +197,7 @@ func (a algorithm) writeFilter(s isa) {
 	MOVQ(u, planes.base)
 	MOVQ(temp, b)
 	MOVQ(I32(t.side()), n)
-	t.bySize("rows", patchCols, a.phases, func(m int, label string) {
+	t.bySize("rows", argCols, a.phases, func(m int, label string) {
 		repeat(label, n, func() {
 			planes.moved()
 			a.filter(t, m, t.fromTemp(b, 1), func(j int, v vec) { t.storeU(v, planes.at(j)) })
@@ -205,10 +205,10 @@ func (a algorithm) writeFilter(s isa) {
 			ADDQ(I32(3*t.bytes()), b)
 		})
 	})
-	MOVQ(Mem{Base: t.p, Disp: patchPixel}, n)
+	MOVQ(Mem{Base: t.p, Disp: argPixel}, n)
 	ADDQ(n, ahead)
 	ADDQ(n, w)
-	ADDQ(Mem{Base: t.p, Disp: patchStep}, u)
+	ADDQ(Mem{Base: t.p, Disp: argStep}, u)
 	t.end()
 	done()
 }
@@ -221,10 +221,10 @@ func (a algorithm) writeFilterGradient(s isa, stream bool) {
 		name, store = "FilterGradientStream", func(v vec, m Mem) { VMOVNTPS(v, m) }
 	}
 	t := a.begin(s, name, a.filterGradients)
-	w, u := t.field(patchImage), t.field(patchData)
-	along := t.field(patchPlane)
+	w, u := t.field(argImage), t.field(argData)
+	along := t.field(argPlane)
 	across := times(t.side(), along)
-	tap := t.field(patchRow)
+	tap := t.field(argRow)
 	tapRow := times(t.taps, tap)
 	if a.filterGradientRowsFirst {
 		along, across = across, along
@@ -253,8 +253,8 @@ func (a algorithm) writeFilterGradient(s isa, stream bool) {
 		ADDQ(tapRow, to)
 		ADDQ(I32(t.side()*t.bytes()), b)
 	})
-	ADDQ(Mem{Base: t.p, Disp: patchStep}, u)
-	ADDQ(Mem{Base: t.p, Disp: patchPixel}, w)
+	ADDQ(Mem{Base: t.p, Disp: argStep}, u)
+	ADDQ(Mem{Base: t.p, Disp: argPixel}, w)
 	t.end()
 	if stream {
 		SFENCE()

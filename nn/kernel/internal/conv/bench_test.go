@@ -45,7 +45,7 @@ func benchConv(b *testing.B, s shape.Conv) {
 		f    func()
 	}{
 		{"forward", func() { c.Forward(d.y, d.x, d.w, d.bias, nil, nil, scratch) }},
-		{"prepared", func() { once.ForwardPacked(d.y, d.x, u, d.bias, nil, nil, scratch) }},
+		{"packed", func() { once.ForwardPacked(d.y, d.x, u, d.bias, nil, nil, scratch) }},
 		{"data", func() { c.BackwardData(d.dx, d.dy, d.w, scratch) }},
 		{"weights", func() { c.BackwardWeights(d.dw, d.db, nil, d.x, d.dy, scratch) }},
 	} {

@@ -175,11 +175,11 @@ func forShapes(r *rand.Rand, shapes []shape.Conv, f func(d *convData)) {
 func convShapes(r *rand.Rand) []shape.Conv {
 	shapes := []shape.Conv{
 		up3x3(2, 8, 8, 40, 36), up3x3(3, 5, 7, 33, 20), up3x3(1, 4, 12, 16, 70), // F(4, 2)
-		up3x3(2, 7, 7, 16, 20), up3x3(1, 6, 11, 20, 16), up3x3(1, 7, 6, 33, 16), up3x3(1, 3, 7, 16, 16), up3x3(2, 10, 4, 16, 12), // its smaller patches
+		up3x3(2, 7, 7, 16, 20), up3x3(1, 6, 11, 20, 16), up3x3(1, 7, 6, 33, 16), up3x3(1, 3, 7, 16, 16), up3x3(2, 10, 4, 16, 12), // its smaller tiles
 		up3x3(2, 3, 5, 8, 20), up3x3(1, 1, 2, 20, 16), shapeOf(1, 3, 4, 5, 6, 3, 2, 0, 0, 1, 1, true, false), shapeOf(2, 3, 3, 16, 20, 1, 1, 0, 0, 0, 0, true, false),
 		same3x3(2, 13, 9, 40, 36), same3x3(1, 14, 14, 32, 48), same3x3(1, 10, 16, 33, 50), same3x3(1, 9, 20, 64, 35), same3x3(1, 17, 18, 33, 32), // F(6, 3)
 		fixed(same3x3(1, 12, 12, 40, 48)), fixed(up3x3(1, 6, 6, 4, 8)), // and with filters that do not change
-		same3x3(3, 6, 7, 20, 35), same3x3(1, 7, 5, 33, 16), same3x3(2, 5, 6, 16, 20), same3x3(2, 3, 7, 16, 20), same3x3(1, 6, 3, 20, 16), same3x3(1, 4, 11, 16, 16), // smaller patches of F(4, 3)
+		same3x3(3, 6, 7, 20, 35), same3x3(1, 7, 5, 33, 16), same3x3(2, 5, 6, 16, 20), same3x3(2, 3, 7, 16, 20), same3x3(1, 6, 3, 20, 16), same3x3(1, 4, 11, 16, 16), // smaller tiles of F(4, 3)
 		same3x3(2, 7, 7, 16, 32), same3x3(1, 14, 14, 32, 16), same3x3(1, 5, 9, 8, 20), same3x3(3, 4, 4, 20, 48),
 		same3x3(1, 28, 28, 1, 16), same3x3(1, 16, 16, 3, 32), same3x3(1, 28, 28, 16, 1), same3x3(2, 8, 8, 32, 3),
 		same3x3(2, 8, 8, 130, 70), same3x3(1, 1, 1, 4, 4), same3x3(1, 2, 3, 33, 17),
@@ -193,7 +193,7 @@ func convShapes(r *rand.Rand) []shape.Conv {
 		shapeOf(3, 6, 5, 7, 9, 1, 2, 0, 0, 0, 0, false, false), shapeOf(1, 5, 5, 3, 4, 3, 1, 0, 0, 0, 0, false, false), shapeOf(1, 4, 4, 3, 4, 3, 1, 2, 1, 0, 3, false, false),
 	}
 	for i := 0; i < 24; i++ {
-		s := shapeOf(1 + r.IntN(3), 1 + r.IntN(12), 1 + r.IntN(12), 1 + r.IntN(40), 1 + r.IntN(40), 1 + 2*r.IntN(2), 1 + r.IntN(2), r.IntN(2), r.IntN(2), r.IntN(3), r.IntN(3), i%4 == 3, false)
+		s := shapeOf(1+r.IntN(3), 1+r.IntN(12), 1+r.IntN(12), 1+r.IntN(40), 1+r.IntN(40), 1+2*r.IntN(2), 1+r.IntN(2), r.IntN(2), r.IntN(2), r.IntN(3), r.IntN(3), i%4 == 3, false)
 		if s.Validate() == nil {
 			shapes = append(shapes, s)
 		}
@@ -411,7 +411,7 @@ func TestConvBitsDoNotDependOnTheBatch(t *testing.T) {
 	})
 }
 
-func TestConvPreparedGivesTheSameBits(t *testing.T) {
+func TestConvPackedGivesTheSameBits(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
 		r := kerneltest.Rand(7)
 		forShapes(r, convShapes(r), func(d *convData) {

@@ -68,7 +68,7 @@ func fuzzShape(kind, n, h, w, c, k, pad uint8) (shape.Conv, bool) {
 func products(s shape.Conv) int { return s.N * s.OutH() * s.OutW() * s.C * s.K * s.R * s.R }
 
 // FuzzConv: at every level that the machine has, a convolution of any shape agrees with the float64 loop in all three
-// directions; on any number of threads, with prepared filters, and with fewer images, its bits are the same; and so are
+// directions; on any number of threads, with packed filters, and with fewer images, its bits are the same; and so are
 // those of AVX2 and AVX-512.
 func FuzzConv(f *testing.F) {
 	for kind := range uint8(16) {
@@ -116,12 +116,12 @@ func (d *convData) agree(threads int, operands uint8) error {
 		}
 		alone := d.copyResults()
 		parallel.SetThreads(threads)
-		for _, prepared := range []bool{false, true} {
-			if err := d.runWith(given, prepared); err != nil {
+		for _, packed := range []bool{false, true} {
+			if err := d.runWith(given, packed); err != nil {
 				return err
 			}
 			if err := d.sameResults(alone); err != nil {
-				return fmt.Errorf("%v, prepared filters %t, against one thread: %w", l, prepared, err)
+				return fmt.Errorf("%v, packed filters %t, against one thread: %w", l, packed, err)
 			}
 		}
 		if err := d.sameWithoutTheFirst(given); err != nil {
@@ -137,8 +137,8 @@ func (d *convData) agree(threads int, operands uint8) error {
 	return nil
 }
 
-// runWith is run with some of bias, temb and res, with filters that are prepared or not.
-func (d *convData) runWith(given [3][]float32, prepared bool) error {
+// runWith is run with some of bias, temb and res, with filters that are packed once or not.
+func (d *convData) runWith(given [3][]float32, packed bool) error {
 	c, err := newConv(d.s)
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func (d *convData) runWith(given [3][]float32, prepared bool) error {
 		copy(x, kerneltest.Garbage(len(x)))
 	}
 	scratch := kerneltest.Scratch(c.Scratch())
-	if prepared {
+	if packed {
 		u := kerneltest.Garbage(c.PackedLen())
 		c.Pack(u, d.w)
 		copy(d.y, d.res)

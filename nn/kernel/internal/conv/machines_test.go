@@ -57,7 +57,7 @@ func forMachines(t *testing.T, f func(t *testing.T)) {
 func TestTuningChangesNoBits(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
 		for _, s := range []shape.Conv{
-			fixed(same3x3(3, 14, 14, 192, 72)), // F(6x6, 3x3) from far, if planes come first
+			fixed(same3x3(3, 14, 14, 192, 72)), // F(6x6, 3x3) streamed, if planes come first
 			same3x3(9, 28, 28, 33, 40),         // blocks of it, and of its filter's gradient
 			same3x3(2, 16, 16, 130, 200), same3x3(3, 10, 9, 70, 65), up3x3(2, 8, 8, 64, 72), down3x3(5, 28, 16, 130, 72, 1), same3x3(2, 6, 6, 20, 3),
 			same3x3(2, 4, 4, 258, 256), fixed(same3x3(2, 12, 12, 132, 140)),
@@ -77,8 +77,8 @@ func TestTuningChangesNoBits(t *testing.T) {
 				}
 				u := kerneltest.Garbage(c.PackedLen())
 				c.Pack(u, d.w)
-				got["prepared"] = kerneltest.Garbage(len(d.y))
-				c.ForwardPacked(got["prepared"], d.x, u, d.bias, d.temb, d.res, kerneltest.Scratch(c.Scratch()))
+				got["packed"] = kerneltest.Garbage(len(d.y))
+				c.ForwardPacked(got["packed"], d.x, u, d.bias, d.temb, d.res, kerneltest.Scratch(c.Scratch()))
 				if want == nil {
 					want = got
 					if kerneltest.RaceDetector { // which is a hundred times slower, and the loops of check are of one goroutine

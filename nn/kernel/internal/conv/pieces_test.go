@@ -12,8 +12,8 @@ import (
 	"unstir/nn/kernel/internal/shape"
 )
 
-// The gradient of a filter over many patches, whose pieces are uneven, against sums in float64 of some of its elements.
-func TestGradientOverManyPatches(t *testing.T) {
+// The gradient of a filter over many tiles, whose pieces are uneven, against sums in float64 of some of its elements.
+func TestGradientOverManyTiles(t *testing.T) {
 	if cpu.Direct() {
 		t.Skip("direct convolutions only")
 	}

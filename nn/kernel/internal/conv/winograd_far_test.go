@@ -9,8 +9,8 @@ import (
 	"unstir/nn/kernel/internal/shape"
 )
 
-// A prepared filter too large for the caches is read in an order of its own, which changes no bits: not with one block
-// of patches that threads share by panels, not with several, not with columns that fill no panel.
+// A packed filter too large for the caches is read in an order of its own, which changes no bits: not with one block
+// of tiles that threads share by panels, not with several, not with columns that fill no panel.
 func TestConvOfFarFilter(t *testing.T) {
 	defer parallel.SetThreads(parallel.Threads())
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) { forMachines(t, testConvOfFarFilter) })

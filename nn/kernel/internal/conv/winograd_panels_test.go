@@ -10,8 +10,8 @@ import (
 	"unstir/nn/kernel/internal/winograd"
 )
 
-// Few patches take a way of their own, with the bits of the usual one, which prepared filters take.
-func TestConvOfFewPatches(t *testing.T) {
+// Few tiles take a way of their own, with the bits of the usual one, which packed filters take.
+func TestConvOfFewTiles(t *testing.T) {
 	defer parallel.SetThreads(parallel.Threads())
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
 		r := kerneltest.Rand(9)

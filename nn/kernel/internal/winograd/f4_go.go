@@ -1,6 +1,6 @@
 package winograd
 
-// Winograd's F(4x4, 3x3) computes a 4x4 patch of outputs from a 6x6 patch of inputs
+// Winograd's F(4x4, 3x3) computes a 4x4 tile of outputs from a 6x6 tile of inputs
 // with 36 multiplications per pair of channels where the direct sum takes 144
 // (A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2016,
 // eq. 8 and 10 with m = 4, r = 3):
@@ -9,10 +9,10 @@ package winograd
 //
 // with the interpolation points 0, 1, -1, infinity, 2 and -2, in this order. Its transpose gives
 // the gradient of the filter: dg = G^T [(B^T d B) * (A dy A^T)] G. Summed over
-// channels (or patches), the elementwise product is 36 matrix products, one per
+// channels (or tiles), the elementwise product is 36 matrix products, one per
 // point of the 6x6 grid.
 //
-// An image's side is often no multiple of the patches of F(4x4, 3x3): 7 pixels are a patch and three quarters of one. What is
+// An image's side is often no multiple of the tiles of F(4x4, 3x3): 7 pixels are a tile and three quarters of one. What is
 // left at the right and lower edges is computed by F(m, 3) in that dimension, m = 2 or 3, at the first m+2 of the points,
 // with the same transformed filter: 7 pixels cost 6 + 5 points instead of 12. The filter's transform divides by what
 // Lagrange's formula has for F(4, 3) at each point; the inputs' transforms for m = 2 and 3 make up for it.

@@ -1,13 +1,13 @@
 package winograd
 
 // Winograd's F(6x6, 3x3), with the points 0, 1, -1, infinity, 2, -2, 1/2 and -1/2 in this order, takes 64
-// multiplications for 36 outputs: 1.78 each, where F(4x4, 3x3) takes 2.25. Its patches are too large for many images: 32
-// pixels are five patches and a third of one. So what is left at the right and lower edges is computed by F(m, 3) in that
+// multiplications for 36 outputs: 1.78 each, where F(4x4, 3x3) takes 2.25. Its tiles are too large for many images: 32
+// pixels are five tiles and a third of one. So what is left at the right and lower edges is computed by F(m, 3) in that
 // dimension, with m = 2 or 4. It takes the first m+2 of the points, with the same transformed filter, and no part in the
 // products at the other points: 32 pixels cost 5*8 + 4 points, where F(4, 3) has 8*6.
 //
 // The filter's transform divides by what Lagrange's formula has for F(6, 3) at each point; the inputs' transforms for
-// m = 2 and 4 make up for it. So the filter's gradient is one transform of the sums over patches of all sizes, too.
+// m = 2 and 4 make up for it. So the filter's gradient is one transform of the sums over tiles of all sizes, too.
 
 var wino6 = algorithm{
 	geometry: geometry{sizes: []int{2, 4, 6}, taps: 3}, input: wino6Input, output: wino6Output, gradient: wino6Gradient,

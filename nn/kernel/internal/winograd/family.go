@@ -22,7 +22,7 @@ type set struct {
 	lanes          int // floats in a vector
 	tiles          int // tiles that are multiplied at a time
 	f2, f4, f6, up transforms
-	findPixels     func(*byte) // fills a patch's tables for input, output and gradient; nil where they look up pixels themselves
+	findPixels     func(*byte) // fills a tile's tables for input, output and gradient; nil where they look up pixels themselves
 }
 
 // of is the transforms of a family.
@@ -39,13 +39,13 @@ var generic = set{
 // Products is how many multiplications a family has for an image of h x w outputs, with Up for each parity, and for each
 // pair of channels: the tiles at the right and lower edges are as small as it has transforms for.
 func Products(f Family, h, w int) int {
-	g := newPatchGrid(1, h, w, generic.of(f)) // all levels have tiles of the same sizes
+	g := newTileGrid(1, h, w, generic.of(f)) // all levels have tiles of the same sizes
 	return g.products()
 }
 
 // Tiles is how many tiles a family cuts an image of h x w outputs into, with Up for each parity.
 func Tiles(f Family, h, w int) int {
-	g := newPatchGrid(1, h, w, generic.of(f))
+	g := newTileGrid(1, h, w, generic.of(f))
 	return g.perImage()
 }
 

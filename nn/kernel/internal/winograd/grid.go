@@ -6,29 +6,29 @@ import (
 	"unstir/nn/kernel/internal/gemm"
 )
 
-// patchGrid is how the grid of n images of h x w positions, each of them one output or a few, is cut into patches, numbered
+// tileGrid is how the grid of n images of h x w positions, each of them one output or a few, is cut into tiles, numbered
 // image by image and row by row. Those of the last row and column may be smaller, where that is enough and the algorithm has
 // transforms for it.
-type patchGrid struct {
+type tileGrid struct {
 	geometry
 	n, h, w            int
-	rows, cols         int // patches of an image
-	size               int // of a whole patch
-	lastRows, lastCols int // of a patch in the last row, column
+	rows, cols         int // tiles of an image
+	size               int // of a whole tile
+	lastRows, lastCols int // of a tile in the last row, column
 	side               int // points in each dimension
 	runs               []planeRun
-	unit               int // patches that are not parted: a row, where its last one is narrower, or 1
+	unit               int // tiles that are not parted: a row, where its last one is narrower, or 1
 }
 
-// planeRun is count planes in a row, from first on, that the same patches take part in: with narrow also those of a
+// planeRun is count planes in a row, from first on, that the same tiles take part in: with narrow also those of a
 // narrower last column, with low also those of a lower last row.
 type planeRun struct {
 	first, count int
 	low, narrow  bool
 }
 
-func newPatchGrid(n, h, w int, f *transforms) patchGrid {
-	g := patchGrid{geometry: f.geometry, n: n, h: h, w: w, size: f.whole(), side: f.points(f.whole())}
+func newTileGrid(n, h, w int, f *transforms) tileGrid {
+	g := tileGrid{geometry: f.geometry, n: n, h: h, w: w, size: f.whole(), side: f.points(f.whole())}
 	g.rows, g.lastRows = f.cutSide(h)
 	g.cols, g.lastCols = f.cutSide(w)
 	for k := range g.planes() {
@@ -46,7 +46,7 @@ func newPatchGrid(n, h, w int, f *transforms) patchGrid {
 }
 
 // planeAfter is the plane that comes after plane k of the i-th run, if there is one.
-func (g *patchGrid) planeAfter(i, k int) (next int, more bool) {
+func (g *tileGrid) planeAfter(i, k int) (next int, more bool) {
 	switch r := g.runs[i]; {
 	case k+1 < r.first+r.count:
 		return k + 1, true
@@ -56,19 +56,19 @@ func (g *patchGrid) planeAfter(i, k int) (next int, more bool) {
 	return 0, false
 }
 
-// uneven tells whether patches of the last row or column are smaller.
-func (g *patchGrid) uneven() bool { return g.lastRows < g.size || g.lastCols < g.size }
+// uneven tells whether tiles of the last row or column are smaller.
+func (g *tileGrid) uneven() bool { return g.lastRows < g.size || g.lastCols < g.size }
 
-// blockOf is the largest number of patches, up to most, that makes a block.
-func (g *patchGrid) blockOf(most int) int { return max(1, most/g.unit) * g.unit }
+// blockOf is the largest number of tiles, up to most, that makes a block.
+func (g *tileGrid) blockOf(most int) int { return max(1, most/g.unit) * g.unit }
 
-// cutBlock is block b when patches first to end are cut into so many.
-func (g *patchGrid) cutBlock(first, end, b, blocks int) (t0, t1 int) {
+// cutBlock is block b when tiles first to end are cut into so many.
+func (g *tileGrid) cutBlock(first, end, b, blocks int) (t0, t1 int) {
 	units := (end - first) / g.unit
 	return first + units*b/blocks*g.unit, first + units*(b+1)/blocks*g.unit
 }
 
-// cutSide cuts a side of an image into patches. The last one of several may be smaller, where there are transforms for that.
+// cutSide cuts a side of an image into tiles. The last one of several may be smaller, where there are transforms for that.
 func (f *transforms) cutSide(length int) (count, last int) {
 	size := f.whole()
 	count, last = (length+size-1)/size, size
@@ -79,24 +79,24 @@ func (f *transforms) cutSide(length int) (count, last int) {
 	return count, last
 }
 
-func (g *patchGrid) planes() int   { return g.side * g.side }
-func (g *patchGrid) perImage() int { return g.rows * g.cols }
+func (g *tileGrid) planes() int   { return g.side * g.side }
+func (g *tileGrid) perImage() int { return g.rows * g.cols }
 
 // products is the number of multiplications of one image for each pair of channels.
-func (g *patchGrid) products() int {
+func (g *tileGrid) products() int {
 	return (g.side*(g.rows-1) + g.points(g.lastRows)) * (g.side*(g.cols-1) + g.points(g.lastCols))
 }
 
-// place is where a patch is: its image, and its row and column of patches. To divide for every patch and panel took up to
+// place is where a tile is: its image, and its row and column of tiles. To divide for every tile and panel took up to
 // a percent of a training step.
 type place struct{ image, row, col int }
 
-func (g *patchGrid) place(t int) place {
+func (g *tileGrid) place(t int) place {
 	return place{t / g.perImage(), t / g.cols % g.rows, t % g.cols}
 }
 
-// next is the place of the patch that is numbered after a's.
-func (g *patchGrid) next(a place) place {
+// next is the place of the tile that is numbered after a's.
+func (g *tileGrid) next(a place) place {
 	if a.col++; a.col == g.cols {
 		a.col = 0
 		if a.row++; a.row == g.rows {
@@ -107,8 +107,8 @@ func (g *patchGrid) next(a place) place {
 	return a
 }
 
-// locate sets p's position and size to those of patch a in l.
-func (g *patchGrid) locate(p *patch, l lattice, a place) {
+// locate sets p's position and size to those of tile a in l.
+func (g *tileGrid) locate(p *tile, l lattice, a place) {
 	p.y, p.x, p.rows, p.cols = g.size*a.row, g.size*a.col, g.size, g.size
 	if a.row == g.rows-1 {
 		p.rows = g.lastRows
@@ -118,35 +118,35 @@ func (g *patchGrid) locate(p *patch, l lattice, a place) {
 	}
 }
 
-// row is the first row of patch a in l, counted through all images.
-func (g *patchGrid) row(l lattice, a place) int { return a.image*l.h + g.size*a.row }
+// row is the first row of tile a in l, counted through all images.
+func (g *tileGrid) row(l lattice, a place) int { return a.image*l.h + g.size*a.row }
 
-// fetchNext has the transform of patch a, at p's view of l, fetch patch b's first channels.
-func (g *patchGrid) fetchNext(p *patch, l lattice, a, b place) {
+// fetchNext has the transform of tile a, at p's view of l, fetch tile b's first channels.
+func (g *tileGrid) fetchNext(p *tile, l lattice, a, b place) {
 	p.next = uintptr(g.row(l, b)-g.row(l, a))*p.row + uintptr(g.size*(b.col-a.col))*p.pixel
 }
 
-// memory is the part of images of c channels, with l's pixels in them, that patches t0 to t1 are the first to use.
-func (g *patchGrid) memory(images []float32, l lattice, c, t0, t1 int) []float32 {
+// memory is the part of images of c channels, with l's pixels in them, that tiles t0 to t1 are the first to use.
+func (g *tileGrid) memory(images []float32, l lattice, c, t0, t1 int) []float32 {
 	floats := l.step * l.step * l.w * c // of a row
 	return images[g.row(l, g.place(t0))*floats : min(g.row(l, g.place(t1-1))+g.size+1, g.n*l.h)*floats]
 }
 
-// patchBlock is some patches in an order in which those that take part in a product follow each other: those that are
+// tileBlock is some tiles in an order in which those that take part in a product follow each other: those that are
 // only narrower, those that are whole, those that are only lower, and those that are both.
-type patchBlock struct {
+type tileBlock struct {
 	first, end        int // as they are numbered
 	list              []place
 	whole, low, small int // where the second, third and fourth kind begin
 }
 
-// sort makes the block of patches t0 to t1.
-func (b *patchBlock) sort(g *patchGrid, t0, t1 int) {
+// sort makes the block of tiles t0 to t1.
+func (b *tileBlock) sort(g *tileGrid, t0, t1 int) {
 	b.first, b.end, b.list = t0, t1, b.list[:0]
 	begin := [4]int{}
 	for kind := range begin {
 		begin[kind] = len(b.list)
-		if kind != wholePatch && !g.uneven() {
+		if kind != wholeTile && !g.uneven() {
 			continue
 		}
 		at := g.place(t0)
@@ -160,10 +160,10 @@ func (b *patchBlock) sort(g *patchGrid, t0, t1 int) {
 	b.whole, b.low, b.small = begin[1], begin[2], begin[3]
 }
 
-const wholePatch = 1
+const wholeTile = 1
 
-// kindOf is the number of the patch's kind in a block.
-func (g *patchGrid) kindOf(a place) int {
+// kindOf is the number of the tile's kind in a block.
+func (g *tileGrid) kindOf(a place) int {
 	narrow := g.lastCols < g.size && a.col == g.cols-1
 	low := g.lastRows < g.size && a.row == g.rows-1
 	switch {
@@ -174,14 +174,14 @@ func (g *patchGrid) kindOf(a place) int {
 	case narrow:
 		return 0
 	}
-	return wholePatch
+	return wholeTile
 }
 
-// after is the patch behind the i-th of the block, or the last one itself.
-func (b *patchBlock) after(i int) place { return b.list[min(i+1, len(b.list)-1)] }
+// after is the tile behind the i-th of the block, or the last one itself.
+func (b *tileBlock) after(i int) place { return b.list[min(i+1, len(b.list)-1)] }
 
 // part is the range of the block that takes part in a run's products.
-func (b *patchBlock) part(r planeRun) (first, end int) {
+func (b *tileBlock) part(r planeRun) (first, end int) {
 	first, end = b.whole, b.low
 	if r.narrow {
 		first = 0

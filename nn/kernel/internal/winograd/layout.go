@@ -18,14 +18,14 @@ func dense(h, w int) lattice { return lattice{h: h, w: w, step: 1} }
 func parity(h, w, y, x int) lattice { return lattice{h, w, 2, y, x} }
 
 // view points p's view at the pixels, of c channels, and returns the memory of image n from the first of them on.
-func (l lattice) view(p *patch, images []float32, n, c int) []float32 {
+func (l lattice) view(p *tile, images []float32, n, c int) []float32 {
 	p.h, p.w = l.h, l.w
 	p.row, p.pixel = uintptr(4*l.step*l.step*l.w*c), uintptr(4*l.step*c)
 	return images[((n*l.step*l.h+l.y)*l.step*l.w+l.x)*c:]
 }
 
 // layout is a grid of h x w positions, the pixels that are read and those that are written, or meet them for the filter's gradient,
-// and where the first patch's window begins.
+// and where the first tile's window begins.
 type layout struct {
 	h, w      int
 	from, to  lattice

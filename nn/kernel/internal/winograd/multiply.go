@@ -5,9 +5,9 @@ import (
 	"unstir/nn/kernel/internal/mem"
 )
 
-// The products of a block of patches with the packed filter.
+// The products of a block of tiles with the packed filter.
 
-// operands describes the products of the block of patches t0 to t1 but for where they are.
+// operands describes the products of the block of tiles t0 to t1 but for where they are.
 func (g *Conv) operands(q *gemm.Product, vPlane, t0, t1 int) {
 	q.ARow, q.ACol, q.AStep = uintptr(4*g.vRow), 4, uintptr(4*vPlane)
 	q.Segs, q.NumSegs, q.SegLen = &gemm.NoOffsets[0], 1, g.src
@@ -19,15 +19,15 @@ func (g *Conv) operands(q *gemm.Product, vPlane, t0, t1 int) {
 // panelCols is the number of output channels in panel j.
 func (g *Conv) panelCols(j int) int { return min(gemm.PanelWidth, g.dst-j*gemm.PanelWidth) }
 
-// multiply computes panel j of the worker's block, of patches t0 to t1, from their transforms v and the packed panel u,
-// by way of m. What lies outside the image goes to dump. Where U comes from far, the panel next, which will be wanted
+// multiply computes panel j of the worker's block, of tiles t0 to t1, from their transforms v and the packed panel u,
+// by way of m. What lies outside the image goes to dump. Where U is streamed, the panel next, which will be wanted
 // next, is fetched.
 func (g *Conv) multiply(w *worker, v, u, next, m, dump []float32, vPlane, t0, t1, j int) {
 	q := &w.mul
 	mPlane := (t1-t0)*gemm.PanelWidth + 16
 	cols := g.panelCols(j)
 	g.operands(q, vPlane, t0, t1)
-	if g.far {
+	if g.streamed {
 		g.fetchOutputs(q, t0, t1, j, j+1)
 	}
 	for i, r := range g.runs {
@@ -36,8 +36,8 @@ func (g *Conv) multiply(w *worker, v, u, next, m, dump []float32, vPlane, t0, t1
 			continue
 		}
 		q.A, q.B, q.C = &v[r.first*vPlane+first*g.vRow], &g.uOf(u, r.first)[0], &m[r.first*mPlane+first*gemm.PanelWidth]
-		if g.far {
-			g.farPlanes(q, v, u, next, i, vPlane, end-first, (cols+15)&^15)
+		if g.streamed {
+			g.streamedPlanes(q, v, u, next, i, vPlane, end-first, (cols+15)&^15)
 		} else {
 			q.Planes(r.count, end-first, cols)
 		}
@@ -45,7 +45,7 @@ func (g *Conv) multiply(w *worker, v, u, next, m, dump []float32, vPlane, t0, t1
 	g.outputs(w, m, dump, mPlane, j)
 }
 
-// fetchOutputs lets the products of patches t0 to t1 with panels j0 to j1 fetch the memory of the outputs, and what is added
+// fetchOutputs lets the products of tiles t0 to t1 with panels j0 to j1 fetch the memory of the outputs, and what is added
 // to them.
 func (g *Conv) fetchOutputs(q *gemm.Product, t0, t1, j0, j1 int) {
 	g.fetchImages(q, 0, g.dstData, t0, t1, j0, j1, g.planes())
@@ -54,7 +54,7 @@ func (g *Conv) fetchOutputs(q *gemm.Product, t0, t1, j0, j1 int) {
 	}
 }
 
-// fetchImages lets the products of so many planes fetch what images have for the outputs of patches t0 to t1 and panels j0
+// fetchImages lets the products of so many planes fetch what images have for the outputs of tiles t0 to t1 and panels j0
 // to j1.
 func (g *Conv) fetchImages(q *gemm.Product, i int, images []float32, t0, t1, j0, j1, planes int) {
 	c0, c1 := j0*gemm.PanelWidth, min(j1*gemm.PanelWidth, g.dst)
@@ -64,9 +64,9 @@ func (g *Conv) fetchImages(q *gemm.Product, i int, images []float32, t0, t1, j0,
 // uOf is the packed filter's plane for plane k, in panel u, and what follows.
 func (g *Conv) uOf(u []float32, k int) []float32 { return u[k*g.uPlane():] }
 
-// farPlanes computes rows x cols elements of each of the i-th run's products plane by plane and fetches the next plane of the
+// streamedPlanes computes rows x cols elements of each of the i-th run's products plane by plane and fetches the next plane of the
 // packed filter meanwhile, and of V, too, which may be larger than the second-level cache.
-func (g *Conv) farPlanes(q *gemm.Product, v, u, next []float32, i, vPlane, rows, cols int) {
+func (g *Conv) streamedPlanes(q *gemm.Product, v, u, next []float32, i, vPlane, rows, cols int) {
 	r := g.runs[i]
 	for k := r.first; k < r.first+r.count; k++ {
 		if k > r.first {
@@ -130,7 +130,7 @@ func (g *Conv) multiplyPlanes(w *worker, v, m, dump, last []float32, vPlane, t0,
 
 // outputs transforms panel j of the worker's block back, from m, whose planes are mPlane floats.
 func (g *Conv) outputs(w *worker, m, dump []float32, mPlane, j int) {
-	p := &w.patch
+	p := &w.tile
 	p.outside, p.plane = &dump[0], uintptr(4*mPlane)
 	for i, at := range w.sorted.list {
 		g.output(w, m[i*gemm.PanelWidth:], at, w.sorted.after(i), j*gemm.PanelWidth, g.panelCols(j))

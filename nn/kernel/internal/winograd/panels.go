@@ -7,24 +7,24 @@ import (
 	"unstir/nn/kernel/internal/parallel"
 )
 
-// Panels is a winograd for few patches and a filter that is new at every call,
+// Panels is a winograd for few tiles and a filter that is new at every call,
 // as in training. There the transformed filter, four times the filter's size, costs as
-// much on its way to memory and back as the products take. So all patches are
+// much on its way to memory and back as the products take. So all tiles are
 // transformed first; then each thread transforms one panel of the filter at a time into
-// memory of its own, where it stays in the cache, and uses it for all patches, block by block. When no panel is left, it
+// memory of its own, where it stays in the cache, and uses it for all tiles, block by block. When no panel is left, it
 // takes blocks of the others' panels. The bits are those of pack and run.
 type Panels struct {
 	*Conv
 	phases []*Panels // of the winograd's phases
-	count  int       // blocks of patches
+	count  int       // blocks of tiles
 	vPlane int       // floats of a plane of a block's V
 	ownLen int       // floats of a worker's scratch
 
 	next atomic.Int64    // the next panel
 	work []panelProgress // each worker's
 
-	v             []float32
-	patches, crew func(worker, i int)
+	v           []float32
+	tiles, crew func(worker, i int)
 }
 
 // panelProgress is a worker's panel.
@@ -50,7 +50,7 @@ func newPanelsPhase(g *Conv) *Panels {
 	w := &Panels{Conv: g, count: (total + g.block - 1) / g.block, vPlane: g.block*g.vRow + 16}
 	w.ownLen = g.panelLen() + g.planes()*(g.block*gemm.PanelWidth+16) + gemm.Padded(g.dst) + 16
 	w.work = make([]panelProgress, len(g.workers))
-	w.patches, w.crew = w.doPatches, w.doPanels
+	w.tiles, w.crew = w.doTiles, w.doPanels
 	return w
 }
 
@@ -61,7 +61,7 @@ func (g *Panels) Scratch() parallel.ScratchSize {
 	return parallel.PerWorker(len(g.workers), g.ownLen).With(g.n * gemm.Padded(g.dst)).With(g.vLen())
 }
 
-// blockAt gives the patches of block b, t0 to t1, and where their transforms are.
+// blockAt gives the tiles of block b, t0 to t1, and where their transforms are.
 func (g *Panels) blockAt(b int) (v []float32, t0, t1 int) {
 	total := g.n * g.perImage()
 	t0, t1 = g.cutBlock(0, total, b, g.count)
@@ -75,7 +75,7 @@ func (g *Panels) Run(dst, src, w, bias, temb, add []float32, scratch parallel.Sc
 	for i, h := range g.phases {
 		h.inits, h.filter, h.v, h.mem = inits, w, v, scratch
 		h.start(i, dst, src, bias, temb, add)
-		parallel.ForWorkers(g.count, len(g.workers), h.patches)
+		parallel.ForWorkers(g.count, len(g.workers), h.tiles)
 		h.next.Store(0)
 		for i := range h.work {
 			h.work[i].block.Store(int64(h.count))
@@ -84,10 +84,10 @@ func (g *Panels) Run(dst, src, w, bias, temb, add []float32, scratch parallel.Sc
 	}
 }
 
-// doPatches transforms a block of patches.
-func (g *Panels) doPatches(worker, b int) {
+// doTiles transforms a block of tiles.
+func (g *Panels) doTiles(worker, b int) {
 	v, t0, t1 := g.blockAt(b)
-	g.transformPatches(&g.workers[worker], v, g.vPlane, t0, t1)
+	g.transformTiles(&g.workers[worker], v, g.vPlane, t0, t1)
 }
 
 // doPanels computes panels until none is left, and then blocks of the others' panels. By then nobody begins another panel,
@@ -125,13 +125,13 @@ func (g *Panels) doBlocks(worker, owner, after int) {
 	w.mul.StopFetching()
 	for b := int(p.block.Add(1)) - 1; b < g.count; b = int(p.block.Add(1)) - 1 {
 		v, t0, t1 := g.blockAt(b)
-		w.sorted.sort(&g.patchGrid, t0, t1)
+		w.sorted.sort(&g.tileGrid, t0, t1)
 		g.products(w, v, u, m, b, p.panel, after)
 		g.outputs(w, m, dump, (t1-t0)*gemm.PanelWidth+16, p.panel)
 	}
 }
 
-// products computes a panel of the worker's block, the b-th, from v and u to m. V comes from far, or from another
+// products computes a panel of the worker's block, the b-th, from v and u to m. V comes from the last cache, or from another
 // thread's cache, and is fetched a plane ahead. What panel after is transformed from comes from memory.
 func (g *Panels) products(w *worker, v, u, m []float32, b, panel, after int) {
 	q, t0, t1 := &w.mul, w.sorted.first, w.sorted.end
@@ -168,15 +168,15 @@ func (g *Panels) products(w *worker, v, u, m []float32, b, panel, after int) {
 	}
 }
 
-// fetchFilter lets a product of so many tiles fetch part i of n of what a panel is transformed from.
-func (g *Panels) fetchFilter(q *gemm.Product, panel, i, n, tiles int) {
+// fetchFilter lets a product of so many micro-tiles fetch part i of n of what a panel is transformed from.
+func (g *Panels) fetchFilter(q *gemm.Product, panel, i, n, microTiles int) {
 	if g.transposed {
-		q.Fetch(1, g.turnedPart(panel, i, n), tiles*g.src)
+		q.Fetch(1, g.turnedPart(panel, i, n), microTiles*g.src)
 		return
 	}
 	j, first, end := panel*gemm.PanelWidth, 9*g.src*i/n, 9*g.src*(i+1)/n
 	if first < end {
-		q.FetchRuns(1, g.filter[first*g.dst:end*g.dst], g.dst, j, min(j+gemm.PanelWidth, g.dst), tiles)
+		q.FetchRuns(1, g.filter[first*g.dst:end*g.dst], g.dst, j, min(j+gemm.PanelWidth, g.dst), microTiles)
 	}
 }
 

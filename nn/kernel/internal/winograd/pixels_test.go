@@ -20,7 +20,7 @@ func TestFoundPixels(t *testing.T) {
 	for range 1000 {
 		h, w, c := 1+r.IntN(12), 1+r.IntN(12), 1+r.IntN(5)
 		image, add := make([]float32, h*w*c), make([]float32, h*w*c)
-		p := &patch{image: &image[0], outside: &zeros, height: 1 + r.IntN(8)}
+		p := &tile{image: &image[0], outside: &zeros, height: 1 + r.IntN(8)}
 		p.view = view{y: r.IntN(h+4) - 2, x: r.IntN(w+4) - 2, h: h, w: w, row: uintptr(4 * w * c), pixel: uintptr(4 * c)}
 		if r.IntN(2) == 0 {
 			p.add = &add[0]

@@ -6,7 +6,7 @@ import (
 	"unstir/nn/kernel/internal/mem"
 )
 
-// The plain Go transforms, whose vectors are single floats: of patches of all sizes, whole ones and those at an image's right and
+// The plain Go transforms, whose vectors are single floats: of tiles of all sizes, whole ones and those at an image's right and
 // lower edges, and of filters.
 
 // algorithm is Winograd's F(m x n, r x r), m and n of some sizes, at the first m+r-1 and n+r-1 of the same points: its transforms in
@@ -23,8 +23,8 @@ type line [8]float32
 
 // transforms are those in two dimensions.
 func (a algorithm) transforms() transforms {
-	of := func(f func(a *algorithm, p *patch)) func(*byte) {
-		return func(p *byte) { f(&a, (*patch)(unsafe.Pointer(p))) }
+	of := func(f func(a *algorithm, p *tile)) func(*byte) {
+		return func(p *byte) { f(&a, (*tile)(unsafe.Pointer(p))) }
 	}
 	return transforms{
 		geometry: a.geometry, input: of((*algorithm).in), output: of((*algorithm).out), gradient: of((*algorithm).grad),
@@ -35,8 +35,8 @@ func (a algorithm) transforms() transforms {
 // side is the number of points in each dimension.
 func (a *algorithm) side() int { return a.points(a.whole()) }
 
-// at is the address of the patch's pixel (i, j), or outside.
-func (p *patch) at(image *float32, i, j int) *float32 {
+// at is the address of the tile's pixel (i, j), or outside.
+func (p *tile) at(image *float32, i, j int) *float32 {
 	y, x := p.y+i, p.x+j
 	if uint(y) >= uint(p.h) || uint(x) >= uint(p.w) {
 		return p.outside
@@ -44,8 +44,8 @@ func (p *patch) at(image *float32, i, j int) *float32 {
 	return mem.Move(image, uintptr(y)*p.row+uintptr(x)*p.pixel)
 }
 
-// addresses are those of h x w pixels of the patch in an image, which may be nil.
-func (p *patch) addresses(image *float32, h, w int) (at [8][8]*float32) {
+// addresses are those of h x w pixels of the tile in an image, which may be nil.
+func (p *tile) addresses(image *float32, h, w int) (at [8][8]*float32) {
 	for i := range h {
 		for j := range w {
 			if image != nil {
@@ -90,14 +90,14 @@ func (m *matrix) store(at *float32, rows, cols int, row, col uintptr) {
 	}
 }
 
-// in transforms a patch of the source for rows x cols outputs.
-func (a *algorithm) in(p *patch) { a.pixels(p, a.input, a.points(p.rows), a.points(p.cols)) }
+// in transforms a tile of the source for rows x cols outputs.
+func (a *algorithm) in(p *tile) { a.pixels(p, a.input, a.points(p.rows), a.points(p.cols)) }
 
-// grad transforms a patch of dy of rows x cols pixels.
-func (a *algorithm) grad(p *patch) { a.pixels(p, a.gradient, p.rows, p.cols) }
+// grad transforms a tile of dy of rows x cols pixels.
+func (a *algorithm) grad(p *tile) { a.pixels(p, a.gradient, p.rows, p.cols) }
 
-// pixels applies f to a patch of h x w pixels.
-func (a *algorithm) pixels(p *patch, f func(m int, v line) line, h, w int) {
+// pixels applies f to a tile of h x w pixels.
+func (a *algorithm) pixels(p *tile, f func(m int, v line) line, h, w int) {
 	along := func(v line) line { return f(p.rows, v) }
 	across := func(v line) line { return f(p.cols, v) }
 	rows, cols, planeRow := a.points(p.rows), a.points(p.cols), uintptr(a.side())*p.plane
@@ -114,8 +114,8 @@ func (a *algorithm) pixels(p *patch, f func(m int, v line) line, h, w int) {
 	}
 }
 
-// out transforms planes to a patch of rows x cols outputs.
-func (a *algorithm) out(p *patch) {
+// out transforms planes to a tile of rows x cols outputs.
+func (a *algorithm) out(p *tile) {
 	along := func(v line) line { return a.output(p.rows, v) }
 	across := func(v line) line { return a.output(p.cols, v) }
 	rows, cols, planeRow := a.points(p.rows), a.points(p.cols), uintptr(a.side())*p.plane
@@ -137,7 +137,7 @@ func (a *algorithm) out(p *patch) {
 }
 
 // transformFilter transforms 3x3 taps to planes.
-func (a *algorithm) transformFilter(p *patch) {
+func (a *algorithm) transformFilter(p *tile) {
 	along := func(g line) line { return a.filter(p.rows, g) }
 	across := func(g line) line { return a.filter(p.cols, g) }
 	side := a.side()
@@ -150,7 +150,7 @@ func (a *algorithm) transformFilter(p *patch) {
 }
 
 // transformFilterGradient is the transpose of transformFilter.
-func (a *algorithm) transformFilterGradient(p *patch) {
+func (a *algorithm) transformFilterGradient(p *tile) {
 	side, taps := a.side(), a.taps
 	var m, half, r matrix
 	for c := uintptr(0); c < uintptr(p.count); c++ {

@@ -14,26 +14,26 @@ import (
 
 // Weights is the gradient of a 3x3 filter in the Winograd domain, of stride 1 and padding 1 by F(6x6, 3x3),
 // F(4x4, 3x3) or F(2x2, 3x3). A chunk of work is a block of input channels times a group of
-// panels of output channels over a piece of the images: it transforms some patches
-// of x to V [planes][patches][channels] and of dy to W, adds the products V^T W of each of 64 planes, 36 or 16, to
-// D [planes][panel][channels][32], and at the end transforms D to the filter's gradient. A smaller patch at the edge of an
+// panels of output channels over a piece of the images: it transforms some tiles
+// of x to V [planes][tiles][channels] and of dy to W, adds the products V^T W of each of 64 planes, 36 or 16, to
+// D [planes][panel][channels][32], and at the end transforms D to the filter's gradient. A smaller tile at the edge of an
 // image has no part in the products at some of the planes.
 // Behind an upsampling each parity of dy's rows and columns is a phase of its own, by F(4x4, 2x2),
 // with 25 planes, and the gradients of their 2x2 filters are added to the filter's at the end.
 //
-// W's plane (1, 1) holds the sum of each patch of dy, which gives the gradients of
+// W's plane (1, 1) holds the sum of each tile of dy, which gives the gradients of
 // the time embedding and the bias.
 type Weights struct {
 	s shape.Conv
-	patchGrid
+	tileGrid
 	transforms       *transforms
 	phases           []layout // from x to dy
 	chans, blocks    int      // input channels of a block, a multiple of 16; blocks
 	width, groups    int      // panels of a group; groups
 	fetchDFrom       int      // tuning's fetchD
 	pieces           *reduce.Pieces
-	block            int            // most patches at a time
-	order            [][]patchBlock // the patches of each piece
+	block            int           // most tiles at a time
+	order            [][]tileBlock // the tiles of each piece
 	vRow, wRow       int
 	dLen, vLen, wLen int
 	workers          []worker
@@ -50,7 +50,7 @@ type Weights struct {
 // padding 1 on all sides.
 func NewWeights(s shape.Conv, family Family, workers int, c cpu.Info) *Weights {
 	f, phases, tuned := setOf(c.Level).of(family), layouts(s), tuningOf(c.L2)
-	g := &Weights{s: s, patchGrid: newPatchGrid(s.N, phases[0].h, phases[0].w, f), transforms: f, phases: phases, fetchDFrom: tuned.fetchD}
+	g := &Weights{s: s, tileGrid: newTileGrid(s.N, phases[0].h, phases[0].w, f), transforms: f, phases: phases, fetchDFrom: tuned.fetchD}
 	panels := gemm.Padded(s.K) / gemm.PanelWidth
 	// The number of pieces is part of the result, so it comes from the shape. The
 	// blocks are not: they are made smaller when there are many threads.
@@ -74,11 +74,11 @@ func NewWeights(s shape.Conv, family Family, workers int, c cpu.Info) *Weights {
 	}
 	g.chans = ((s.C+g.blocks-1)/g.blocks + 15) &^ 15 // blocks of one size: two threads wait for the larger
 	g.vRow, g.wRow = g.chans, g.width*gemm.PanelWidth
-	// V and W of 64 patches with 64 channels together are as large as those of 32 with 128.
+	// V and W of 64 tiles with 64 channels together are as large as those of 32 with 128.
 	_, largest := g.pieces.Cut(s.N, 0)
 	g.block = max(tuned.weightTiles, min(64, 4096/(g.vRow+g.wRow)))
 	if g.uneven() {
-		g.block = g.blockOf(edgePatches)
+		g.block = g.blockOf(edgeTiles)
 	}
 	g.block = min(g.block, max(1, largest)*g.perImage())
 	g.dLen = g.planes() * (g.width*g.chans*gemm.PanelWidth + 16)
@@ -88,36 +88,36 @@ func NewWeights(s shape.Conv, family Family, workers int, c cpu.Info) *Weights {
 	g.workers = newWorkers(workers, c)
 	for piece := range g.pieces.Count {
 		first, end := g.pieces.Cut(s.N, piece)
-		g.order = append(g.order, g.cutPatches(first, end, g.block))
+		g.order = append(g.order, g.cutTiles(first, end, g.block))
 	}
 	g.part, g.sumTap = g.do, g.doSumTap
 	return g
 }
 
-// cutPatches cuts the patches of images first to end into blocks of at most so many.
-func (g *Weights) cutPatches(first, end, most int) []patchBlock {
+// cutTiles cuts the tiles of images first to end into blocks of at most so many.
+func (g *Weights) cutTiles(first, end, most int) []tileBlock {
 	first, end = first*g.perImage(), end*g.perImage()
-	list := make([]patchBlock, (end-first+most-1)/most)
+	list := make([]tileBlock, (end-first+most-1)/most)
 	for i := range list {
 		t0, t1 := g.cutBlock(first, end, i, len(list))
-		list[i].sort(&g.patchGrid, t0, t1)
+		list[i].sort(&g.tileGrid, t0, t1)
 	}
 	return list
 }
 
-// edgePatches is the most patches of a block where some are smaller. Those that take part in a
+// edgeTiles is the most tiles of a block where some are smaller. Those that take part in a
 // product must follow each other, so a block has them sorted, and as the gradient's bits come from their order, no machine and no number of threads may have
 // other blocks. With 48 the gradients take 2 to 10 % longer, with 24 up to 5 % (Zen 4, images from memory).
-const edgePatches = 36
+const edgeTiles = 36
 
-// unevenPatches is how many patches are worth to be cut into more pieces, whose sums cost as much as some patches each.
-const unevenPatches = 2048
+// unevenTiles is how many tiles are worth to be cut into more pieces, whose sums cost as much as some tiles each.
+const unevenTiles = 2048
 
-// newWeightsPieces cuts the images, with so many patches, into pieces, each of them some blocks of channels. With many
-// patches, the last pieces of each half are smaller: threads, of which one may be slower, then end at nearly the same time.
-func newWeightsPieces(images, patches, blocks, size int) *reduce.Pieces {
+// newWeightsPieces cuts the images, with so many tiles, into pieces, each of them some blocks of channels. With many
+// tiles, the last pieces of each half are smaller: threads, of which one may be slower, then end at nearly the same time.
+func newWeightsPieces(images, tiles, blocks, size int) *reduce.Pieces {
 	switch {
-	case images < 32 || patches < unevenPatches:
+	case images < 32 || tiles < unevenTiles:
 		return reduce.New(min(images, max(1, 4/blocks)), size)
 	case blocks > 2:
 		return reduce.NewUneven([]int{3, 1, 3, 1}, size)
@@ -216,7 +216,7 @@ func (g *Weights) do(worker, i int) {
 	order := g.order[b.piece]
 	for q := range order {
 		at := &order[q]
-		b.transformPatches(at)
+		b.transformTiles(at)
 		b.mul.StopFetching()
 		if q+1 < len(order) {
 			b.prefetch(&order[q+1], &b.weightsChunk)
@@ -239,14 +239,14 @@ type weightsBlock struct {
 	*worker
 	weightsChunk
 	d, v, w        []float32
-	vRow, wRow     int // floats between the patches of v, w
+	vRow, wRow     int // floats between the tiles of v, w
 	vPlane, wPlane int
 }
 
 func (b *weightsBlock) dPlane() int { return b.width*b.chans*gemm.PanelWidth + 16 }
 
-// transformPatches transforms some patches of x and dy.
-func (b *weightsBlock) transformPatches(at *patchBlock) {
+// transformTiles transforms some tiles of x and dy.
+func (b *weightsBlock) transformTiles(at *tileBlock) {
 	for i, a := range at.list {
 		b.transformDY(b.w[i*b.wRow:], a, at.after(i))
 	}
@@ -255,9 +255,9 @@ func (b *weightsBlock) transformPatches(at *patchBlock) {
 	}
 }
 
-// transformX transforms patch a of x to v, next before patch next.
+// transformX transforms tile a of x to v, next before tile next.
 func (b *weightsBlock) transformX(v []float32, a, next place) {
-	s, p, ph := &b.s, &b.patch, &b.Weights.phases[b.phase]
+	s, p, ph := &b.s, &b.tile, &b.Weights.phases[b.phase]
 	b.locate(p, ph.from, a)
 	p.y += ph.top
 	p.x += ph.left
@@ -269,7 +269,7 @@ func (b *weightsBlock) transformX(v []float32, a, next place) {
 
 // transformDY is transformX for dy.
 func (b *weightsBlock) transformDY(w []float32, a, next place) {
-	s, p, dy := &b.s, &b.patch, b.Weights.phases[b.phase].to
+	s, p, dy := &b.s, &b.tile, b.Weights.phases[b.phase].to
 	b.locate(p, dy, a)
 	image := dy.view(p, b.dy, a.image, s.K)
 	p.outside, p.plane = &b.zeros[0], uintptr(4*b.wPlane)
@@ -277,8 +277,8 @@ func (b *weightsBlock) transformDY(w []float32, a, next place) {
 	b.worker.transform(image[b.k0:], w, b.k1-b.k0, b.transforms.gradient, p.rows, p.cols)
 }
 
-// prefetch arranges for multiply to fetch chunk c's channels of the patches that come next.
-func (b *weightsBlock) prefetch(at *patchBlock, c *weightsChunk) {
+// prefetch arranges for multiply to fetch chunk c's channels of the tiles that come next.
+func (b *weightsBlock) prefetch(at *tileBlock, c *weightsChunk) {
 	p := &b.mul
 	steps := b.planes() * p.Tiles(b.c1-b.c0, b.k1-b.k0)
 	ph := &b.Weights.phases[c.phase]
@@ -291,9 +291,9 @@ func (b *weightsBlock) prefetch(at *patchBlock, c *weightsChunk) {
 	p.FetchColumns(1, b.memory(b.dy, ph.to, b.s.K, at.first, at.end), b.s.K, c.k0, c.k1, steps, at.end-at.first)
 }
 
-// multiply adds the products of some patches to D, or writes them when first: there are whole patches among the first, which
+// multiply adds the products of some tiles to D, or writes them when first: there are whole tiles among the first, which
 // have a part in all of them.
-func (b *weightsBlock) multiply(at *patchBlock, first bool) {
+func (b *weightsBlock) multiply(at *tileBlock, first bool) {
 	for _, r := range b.runs {
 		t0, t1 := at.part(r)
 		for point := r.first; t0 < t1 && point < r.first+r.count; point++ {
@@ -302,7 +302,7 @@ func (b *weightsBlock) multiply(at *patchBlock, first bool) {
 	}
 }
 
-// multiplyAt is multiply for one point and n patches from the t-th of v and w on.
+// multiplyAt is multiply for one point and n tiles from the t-th of v and w on.
 func (b *weightsBlock) multiplyAt(point, t, n int, first bool) {
 	p := &b.mul
 	p.ARow, p.ACol, p.BRow, p.CRow = 4, uintptr(4*b.vRow), uintptr(4*b.wRow), 4*gemm.PanelWidth
@@ -320,13 +320,13 @@ func (b *weightsBlock) multiplyAt(point, t, n int, first bool) {
 	}
 }
 
-// fetchD lets the product of n patches at a point fetch D two tiles ahead, from output channel k on.
+// fetchD lets the product of n tiles at a point fetch D two micro-tiles ahead, from output channel k on.
 func (b *weightsBlock) fetchD(point, k, n int) {
 	p, rows := &b.mul, b.c1-b.c0
-	tiles := p.Tiles(rows, 1)
-	tile := (rows + tiles - 1) / tiles * gemm.PanelWidth
-	if at := point*b.dPlane() + (k-b.k0)*b.chans + 2*tile; b.dLen >= b.fetchDFrom && at+b.chans*gemm.PanelWidth <= len(b.d) {
-		p.Fetch(0, b.d[at:][:tile], n)
+	microTiles := p.Tiles(rows, 1)
+	microTile := (rows + microTiles - 1) / microTiles * gemm.PanelWidth
+	if at := point*b.dPlane() + (k-b.k0)*b.chans + 2*microTile; b.dLen >= b.fetchDFrom && at+b.chans*gemm.PanelWidth <= len(b.d) {
+		p.Fetch(0, b.d[at:][:microTile], n)
 	}
 }
 
@@ -342,8 +342,8 @@ func (b *weightsBlock) imageSums(n int) []float32 {
 	return b.images[(b.phase*b.s.N+n)*b.s.K:][:b.s.K]
 }
 
-// sumImages adds the sums of dy of some patches, from the t-th of w on, to those of their images.
-func (b *weightsBlock) sumImages(at *patchBlock, t int) {
+// sumImages adds the sums of dy of some tiles, from the t-th of w on, to those of their images.
+func (b *weightsBlock) sumImages(at *tileBlock, t int) {
 	p := &b.mul
 	plane := b.side + 1 // of point (1, 1): the sums of dy
 	p.A, p.ARow, p.ACol = &gemm.One[0], 4, 0
@@ -370,7 +370,7 @@ const farFilter = 1 << 17
 
 // store transforms D to the filter's gradient.
 func (b *weightsBlock) store(dw []float32) {
-	s, p := &b.s, &b.patch
+	s, p := &b.s, &b.tile
 	there := p.view
 	transform := b.transforms.filterGradient
 	if f := b.transforms.filterGradientStream; f != nil && len(dw) >= farFilter && s.K%16 == 0 && uintptr(unsafe.Pointer(&dw[0]))%64 == 0 {
@@ -392,7 +392,7 @@ func (b *weightsBlock) store(dw []float32) {
 
 // storeSome is store for the output channels from k on, fewer than a vector's, at d.
 func (b *weightsBlock) storeSome(dw, d []float32, k int) {
-	s, p := &b.s, &b.patch
+	s, p := &b.s, &b.tile
 	p.count, p.data = b.c1-b.c0, &d[0]
 	p.image, p.row, p.pixel = &b.v[0], uintptr(4*16*b.chans), 4*16
 	p.call(b.transforms.filterGradient)

@@ -11,29 +11,29 @@ import (
 // Conv is the algorithm for 3x3 convolutions of stride 1 with one row and column of
 // padding on each side, by F(2x2, 3x3), F(4x4, 3x3) or F(6x6, 3x3), and behind an upsampling by F(4x4, 2x2), in a phase for
 // each parity of the large image's rows and columns. A chunk of work transforms a block
-// of patches to V [planes][patches][src.c] and then, for each panel of output channels,
-// multiplies it with the transformed filter to M [planes][patches][32] and transforms that back.
+// of tiles to V [planes][tiles][src.c] and then, for each panel of output channels,
+// multiplies it with the transformed filter to M [planes][tiles][32] and transforms that back.
 //
 // The packed filter U is [dst.c/32][planes][src.c][32], each plane with a line of 64 bytes
 // to spare, so that the planes do not all fall into the same set of the cache; with phases,
 // one such after the other.
 //
 // A small U stays in the cache from block to block, and so does one that was packed just
-// now. A large one that was prepared comes from far for every block, which takes longer
-// than the products of a few patches. So its blocks are larger, each plane of a panel is
+// now. A large one that was packed once is streamed: it comes from the last cache or from memory for every block, which takes longer
+// than the products of a few tiles. So its blocks are larger, each plane of a panel is
 // used for the whole block at once, and the next one is fetched meanwhile: the next plane of the panel, or where the
 // machine has planes first, the plane of the next panel.
 type Conv struct {
-	patchGrid
+	tileGrid
 	transforms *transforms
 	src, dst   int // channels
 	from, to   lattice
-	top, left  int // of the first patch's window
+	top, left  int // of the first tile's window
 	transposed bool
-	far        bool // U comes from far
+	streamed   bool // U comes from the last cache or from memory for each block
 	planeFirst bool // and a plane's products with all panels are done before the next plane's
-	block      int  // most patches that are transformed at a time
-	vRow       int  // floats between V's patches
+	block      int  // most tiles that are transformed at a time
+	vRow       int  // floats between V's tiles
 	workers    []worker
 	zeros      []float32
 	workerLen  int // floats of a worker's scratch
@@ -42,7 +42,7 @@ type Conv struct {
 	mem                                              parallel.Scratch
 	blocks, groups                                   int
 
-	phases []*Conv // the engine itself, or one for each parity behind an upsampling, itself the first
+	phases []*Conv // the plan itself, or one for each parity behind an upsampling, itself the first
 	phase  int     // its own: a parity of rows, times two, and of columns
 
 	packPart func(worker, i int)
@@ -53,11 +53,11 @@ type Conv struct {
 type worker struct {
 	*set
 	mul     gemm.Product
-	patch   patch
+	tile    tile
 	packBuf []float32
 	u       []float32        // the packed filter
-	sorted  patchBlock       // the patches at work
-	tail    [81 * 16]float32 // a patch's channels beyond the last multiple of 16
+	sorted  tileBlock        // the tiles at work
+	tail    [81 * 16]float32 // a tile's channels beyond the last multiple of 16
 	_       [64]byte
 }
 
@@ -68,8 +68,8 @@ const packChannels = 16 // input channels of a filter in one chunk of packing, t
 const planeGap = 16
 
 const (
-	farPatches = 42      // most patches of a block where U comes from far
-	farM       = 3 << 17 // most floats of M where it has all panels, which stays in a second-level cache of 2 MB
+	streamedTiles = 42      // most tiles of a block where U is streamed
+	streamedM     = 3 << 17 // most floats of M where it has all panels, which stays in a second-level cache of 2 MB
 )
 
 // New makes the plan of a convolution, or with transposed of its input's gradient, by a family that the shape suits: its
@@ -89,11 +89,11 @@ func New(s shape.Conv, f Family, transposed, streamed bool, workers int, c cpu.I
 }
 
 // newPhase makes the Conv of one phase.
-func newPhase(s shape.Conv, f *transforms, phase int, l layout, transposed, far bool, workers int, c cpu.Info) *Conv {
+func newPhase(s shape.Conv, f *transforms, phase int, l layout, transposed, streamed bool, workers int, c cpu.Info) *Conv {
 	tuned, atATime := tuningOf(c.L2), setOf(c.Level).tiles
 	g := &Conv{
-		patchGrid: newPatchGrid(s.N, l.h, l.w, f), transforms: f, src: s.C, dst: s.K, from: l.from, to: l.to, top: l.top, left: l.left, phase: phase,
-		transposed: transposed, far: far, planeFirst: far && tuned.planeFirst,
+		tileGrid: newTileGrid(s.N, l.h, l.w, f), transforms: f, src: s.C, dst: s.K, from: l.from, to: l.to, top: l.top, left: l.left, phase: phase,
+		transposed: transposed, streamed: streamed, planeFirst: streamed && tuned.planeFirst,
 	}
 	if transposed {
 		g.src, g.dst = s.K, s.C
@@ -101,9 +101,9 @@ func newPhase(s shape.Conv, f *transforms, phase int, l layout, transposed, far 
 	g.vRow = (g.src + 15) &^ 15
 	switch {
 	case g.planeFirst:
-		g.block = g.blockOf(min(farPatches, farM/(g.planes()*gemm.Padded(g.dst))))
-	case far:
-		g.block = g.blockOf(farPatches)
+		g.block = g.blockOf(min(streamedTiles, streamedM/(g.planes()*gemm.Padded(g.dst))))
+	case streamed:
+		g.block = g.blockOf(streamedTiles)
 	case f.whole() == 6:
 		g.block = g.blockOf(min(atATime, tuned.nearV/(g.planes()*g.vRow)))
 	default:
@@ -187,7 +187,7 @@ func (g *Conv) packSome(worker int, u []float32, panel, c0 int) {
 	c1 := min(c0+packChannels, g.src)
 	cols := min(gemm.PanelWidth, g.dst-j)
 	w := &g.workers[worker]
-	p := &w.patch
+	p := &w.tile
 	buf := w.packBuf
 	if buf == nil {
 		p.row, p.pixel, buf = uintptr(4*g.src*g.dst), uintptr(4*g.dst), g.filter[c0*g.dst+j:]
@@ -240,43 +240,43 @@ func (g *Conv) start(i int, dst, src, bias, temb, add []float32) {
 // adds tells whether images are added that are not the outputs' own memory.
 func (g *Conv) adds() bool { return g.add != nil && &g.add[0] != &g.dstData[0] }
 
-// cut chooses the blocks of patches and the groups of panels, which changes no bits. Few patches are cut evenly among
-// the threads, and panels too where there are even fewer. A U from far is cut by panels already where there are fewer
+// cut chooses the blocks of tiles and the groups of panels, which changes no bits. Few tiles are cut evenly among
+// the threads, and panels too where there are even fewer. A streamed U is cut by panels already where there are fewer
 // large blocks than threads: each thread then reads a part of it.
 func (g *Conv) cut(threads int) {
-	patches := g.n * g.perImage()
-	least := (patches + g.block - 1) / g.block
+	tiles := g.n * g.perImage()
+	least := (tiles + g.block - 1) / g.block
 	g.blocks, g.groups = least, 1
-	if g.far && g.blocks < threads {
+	if g.streamed && g.blocks < threads {
 		g.groups = min(g.panels(), (threads+g.blocks-1)/g.blocks)
 		return
 	}
 	if g.blocks < 4*threads {
-		g.blocks = max(least, min((g.blocks+threads-1)/threads*threads, patches/4))
+		g.blocks = max(least, min((g.blocks+threads-1)/threads*threads, tiles/4))
 	}
-	g.blocks = min(g.blocks, patches/g.unit)
-	if !g.far {
+	g.blocks = min(g.blocks, tiles/g.unit)
+	if !g.streamed {
 		g.groups = min(g.panels(), max(1, 2*threads/g.blocks))
 	}
 }
 
-// do computes chunks first to end: block by block of patches, for one group of panels after the other.
+// do computes chunks first to end: block by block of tiles, for one group of panels after the other.
 func (g *Conv) do(worker, first, end int) {
-	patches := g.n * g.perImage()
+	tiles := g.n * g.perImage()
 	q := &g.workers[worker].mul
 	for i := first; i < end; i++ {
 		group, b := i/g.blocks, i%g.blocks
 		j0, j1 := g.panels()*group/g.groups, g.panels()*(group+1)/g.groups
-		t0, t1 := g.cutBlock(0, patches, b, g.blocks)
+		t0, t1 := g.cutBlock(0, tiles, b, g.blocks)
 		q.StopFetching()
 		if i+1 < end && b+1 < g.blocks {
-			_, t2 := g.cutBlock(0, patches, b+1, g.blocks)
-			tiles := len(g.phases) * g.planes() * (j1 - j0) * q.Tiles(t1-t0, gemm.PanelWidth)
-			q.Fetch(1, g.memory(g.srcData, g.from, g.src, t1, t2), tiles*g.src)
-			if !g.far {
-				q.Fetch(0, g.memory(g.dstData, g.to, g.dst, t1, t2), tiles*g.src)
+			_, t2 := g.cutBlock(0, tiles, b+1, g.blocks)
+			microTiles := len(g.phases) * g.planes() * (j1 - j0) * q.Tiles(t1-t0, gemm.PanelWidth)
+			q.Fetch(1, g.memory(g.srcData, g.from, g.src, t1, t2), microTiles*g.src)
+			if !g.streamed {
+				q.Fetch(0, g.memory(g.dstData, g.to, g.dst, t1, t2), microTiles*g.src)
 				if g.adds() {
-					q.FetchRuns(0, g.memory(g.add, g.to, g.dst, t1, t2), g.dst, 0, g.dst, tiles)
+					q.FetchRuns(0, g.memory(g.add, g.to, g.dst, t1, t2), g.dst, 0, g.dst, microTiles)
 				}
 			}
 		}
@@ -289,14 +289,14 @@ func (g *Conv) do(worker, first, end int) {
 	}
 }
 
-// doBlock computes patches t0 to t1 for panels j0 to j1. The phase after it comes next.
+// doBlock computes tiles t0 to t1 for panels j0 to j1. The phase after it comes next.
 func (g *Conv) doBlock(worker, t0, t1, j0, j1 int, after *Conv) {
 	w := &g.workers[worker]
 	mem := g.mem.Worker(worker)[:g.workerLen]
 	vPlane, mPlane := (t1-t0)*g.vRow+16, (t1-t0)*gemm.PanelWidth+16
 	v, m := mem[:g.planes()*vPlane], mem[g.planes()*vPlane:]
 	dump := mem[len(mem)-gemm.Padded(g.dst)-16:]
-	g.transformPatches(w, v, vPlane, t0, t1)
+	g.transformTiles(w, v, vPlane, t0, t1)
 	last := after.packedPanel(&after.workers[worker], j0)
 	if g.planeFirst {
 		g.multiplyPlanes(w, v, m, dump, last, vPlane, t0, t1, j0, j1)
@@ -311,11 +311,11 @@ func (g *Conv) doBlock(worker, t0, t1, j0, j1 int, after *Conv) {
 	}
 }
 
-// transformPatches makes patches t0 to t1 the worker's block and writes the transforms of the source to v, whose planes
+// transformTiles makes tiles t0 to t1 the worker's block and writes the transforms of the source to v, whose planes
 // are vPlane floats.
-func (g *Conv) transformPatches(w *worker, v []float32, vPlane, t0, t1 int) {
-	w.sorted.sort(&g.patchGrid, t0, t1)
-	p := &w.patch
+func (g *Conv) transformTiles(w *worker, v []float32, vPlane, t0, t1 int) {
+	w.sorted.sort(&g.tileGrid, t0, t1)
+	p := &w.tile
 	p.outside, p.plane = &g.zeros[0], uintptr(4*vPlane)
 	for i, at := range w.sorted.list {
 		g.locate(p, g.from, at)
@@ -327,10 +327,10 @@ func (g *Conv) transformPatches(w *worker, v []float32, vPlane, t0, t1 int) {
 	}
 }
 
-// output transforms the patch at m back and writes it to channels k to k+cols of
-// the output patch at a place, next before the one at next.
+// output transforms the tile at m back and writes it to channels k to k+cols of
+// the output tile at a place, next before the one at next.
 func (g *Conv) output(w *worker, m []float32, at, next place, k, cols int) {
-	p := &w.patch
+	p := &w.tile
 	g.locate(p, g.to, at)
 	image := g.to.view(p, g.dstData, at.image, g.dst)[k:]
 	add := g.add
@@ -375,24 +375,24 @@ func (g *Conv) output(w *worker, m []float32, at, next place, k, cols int) {
 	}
 }
 
-// tailView is the view of a patch of rows x cols pixels of 16 channels in tail.
+// tailView is the view of a tile of rows x cols pixels of 16 channels in tail.
 func tailView(rows, cols int) view {
 	return view{h: rows, w: cols, row: uintptr(64 * cols), pixel: 64}
 }
 
-// onPixels runs a transform from or to so many rows of pixels of the worker's patch.
+// onPixels runs a transform from or to so many rows of pixels of the worker's tile.
 func (w *worker) onPixels(f func(*byte), rows int) {
 	if w.findPixels != nil {
-		w.patch.height = rows
-		w.patch.call(w.findPixels)
+		w.tile.height = rows
+		w.tile.call(w.findPixels)
 	}
-	w.patch.call(f)
+	w.tile.call(f)
 }
 
-// transform applies f, which reads patches of rows x cols pixels, to c channels of
-// the patch of the image at w.patch's view. It reads no further than image's end.
+// transform applies f, which reads tiles of rows x cols pixels, to c channels of
+// the tile of the image at w.tile's view. It reads no further than image's end.
 func (w *worker) transform(image, data []float32, c int, f func(*byte), rows, cols int) {
-	p := &w.patch
+	p := &w.tile
 	whole := c &^ 15
 	if whole > 0 {
 		p.image, p.data, p.count = &image[0], &data[0], whole/w.lanes
