@@ -49,7 +49,7 @@ func (s Scope) Attention(q, k, v *G.Node, heads int) *G.Node {
 	product := 2 * float64(shape.N*shape.Heads) * float64(shape.S) * float64(shape.S) * float64(shape.D)
 	op := &engine.Op{
 		Name: s.prefix + ".attention", Shape: in, Scratch: plan.Scratch().With(rows), Extras: extras,
-		FLOPs: 2 * product, Wrt: []bool{true, true, true},
+		Method: "attention by " + plan.Algorithm(), FLOPs: 2 * product, Wrt: []bool{true, true, true},
 		Kernel: func(c *engine.Call) {
 			lse, scratch := c.Extra[0], c.Scratch
 			if lse == nil {
@@ -73,7 +73,7 @@ func (s Scope) Attention(q, k, v *G.Node, heads int) *G.Node {
 		size := in[0].Shape().TotalSize()
 		dq := s.apply(&engine.Op{
 			Name: s.prefix + ".attention dq", Shape: in[0].Shape(), Scratch: plan.Scratch(), Extras: []int{size, size},
-			FLOPs: 5 * product,
+			Method: op.Method, Pass: kernel.BackwardData, FLOPs: 5 * product,
 			Kernel: func(c *engine.Call) {
 				var kept []float32
 				if len(extras) > 1 {

@@ -63,7 +63,8 @@ func (s Scope) weightProduct(name string, a, b *G.Node, transposed bool, cancell
 		return nil
 	}
 	c := b.Shape()[0]
-	plan, err := kernel.NewConv(kernel.ConvShape{N: a.Shape().TotalSize() / c, H: 1, W: 1, C: c, K: c, R: 1, Stride: 1})
+	shape := kernel.ConvShape{N: a.Shape().TotalSize() / c, H: 1, W: 1, C: c, K: c, R: 1, Stride: 1}
+	plan, err := kernel.NewConv(shape)
 	if err != nil {
 		return s.fail("%s: %v", s.prefix, err)
 	}
@@ -71,15 +72,15 @@ func (s Scope) weightProduct(name string, a, b *G.Node, transposed bool, cancell
 	times := func(out, x, w []float32, scratch kernel.Scratch) { plan.Forward(out, x, w, nil, nil, nil, scratch) }
 	timesT := func(out, x, w []float32, scratch kernel.Scratch) { plan.BackwardData(out, x, w, scratch) }
 	outer := func(out, x, y []float32, scratch kernel.Scratch) { plan.BackwardWeights(out, nil, nil, x, y, scratch) }
-	product := func(kind string, f func(out, x, y []float32, scratch kernel.Scratch), like *G.Node) *engine.Op {
+	product := func(kind string, pass kernel.Pass, f func(out, x, y []float32, scratch kernel.Scratch), like *G.Node) *engine.Op {
 		return &engine.Op{
-			Name: s.prefix + "." + name + kind, Shape: like.Shape(), Scratch: plan.Scratch(),
+			Name: s.prefix + "." + name + kind, Shape: like.Shape(), Scratch: plan.Scratch(), Convs: []kernel.ConvShape{shape}, Pass: pass,
 			Kernel: func(call *engine.Call) { f(call.Out, call.In[0], call.In[1], call.Scratch) },
 		}
 	}
-	op, da := product("", times, a), product(" dx", timesT, a)
+	op, da := product("", kernel.Forward, times, a), product(" dx", kernel.BackwardData, timesT, a)
 	if transposed {
-		op, da = product("", timesT, a), product(" dx", times, a)
+		op, da = product("", kernel.Forward, timesT, a), product(" dx", kernel.BackwardData, times, a)
 	}
 	in := G.Nodes{a, b}
 	if cancelled != nil {
@@ -94,10 +95,11 @@ func (s Scope) weightProduct(name string, a, b *G.Node, transposed bool, cancell
 		if transposed {
 			left, right = dy, in[0]
 		}
-		grads := G.Nodes{s.apply(da, dy, in[1]), s.apply(product(" dw", outer, in[1]), left, right)}
+		grads := G.Nodes{s.apply(da, dy, in[1]), s.apply(product(" dw", kernel.WeightGradient, outer, in[1]), left, right)}
 		if cancelled != nil {
 			grads = append(grads, s.apply(&engine.Op{
-				Name: s.prefix + "." + name + " zero", Shape: cancelled.Shape(), Kernel: func(call *engine.Call) { clear(call.Out) },
+				Name: s.prefix + "." + name + " zero", Shape: cancelled.Shape(), Method: "zero", Pass: kernel.WeightGradient,
+				Kernel: func(call *engine.Call) { clear(call.Out) },
 			}, dy))
 		}
 		return grads, s.err
@@ -113,6 +115,7 @@ func (s Scope) folded(x, residual *G.Node, fold func(w, b []float32, params [][]
 	}
 	c := x.Shape()[3]
 	shape, result := linearShape(x.Shape(), c)
+	shape.FixedFilter = true
 	plan, err := kernel.NewConv(shape)
 	if err != nil {
 		return s.fail("%s: %v", s.prefix, err)
@@ -120,7 +123,7 @@ func (s Scope) folded(x, residual *G.Node, fold func(w, b []float32, params [][]
 	s.kept += plan.PackedLen() + c
 	var u, b []float32
 	in := append(G.Nodes{x}, params...)
-	op := &engine.Op{Name: s.prefix, Shape: result, Scratch: plan.Scratch(), FLOPs: 2 * flops(shape)}
+	op := &engine.Op{Name: s.prefix, Shape: result, Scratch: plan.Scratch(), Convs: []kernel.ConvShape{shape}, FLOPs: 2 * flops(shape)}
 	op.Kernel = func(call *engine.Call) {
 		if u == nil {
 			u, b = s.Filters.folded(s.prefix, shape, plan, func(w, b []float32) {

@@ -138,6 +138,7 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 	packed := 0
 	for _, p := range c.parts {
 		op.Wrt[p.x] = s.needsGrad(in[p.x])
+		op.Convs = append(op.Convs, p.shape)
 		op.Scratch = op.Scratch.Plus(p.plan.Scratch())
 		packed += p.plan.PackedLen()
 	}
@@ -145,7 +146,7 @@ func (s Scope) conv(shape kernel.ConvShape, result tensor.Shape, x, w, b, perIma
 		op.InPlace = []int{c.residual}
 	}
 	if s.Filters != nil && packed > 0 {
-		op.Kernel = c.packed
+		c.op, op.Kernel = op, c.packed
 		s.kept += packed
 	}
 	return s.apply(op, in...)
@@ -160,6 +161,7 @@ type convOp struct {
 	parts                    []convPart
 	bias, perImage, residual int  // positions among the inputs, 0 where absent
 	looked, beyond           bool // whether transformed filters were asked for, and were beyond the limit
+	op                       *engine.Op
 }
 
 // convPart is the convolution of some of the input channels, those of one tensor: all, but where there is a skip.
@@ -227,6 +229,7 @@ func (c *convOp) packed(call *engine.Call) {
 			p.filter = c.scope.Filters.get(fmt.Sprintf("%s/%d", c.scope.prefix, i), p, call.In[1][p.first:p.end])
 			if p.filter == nil {
 				c.beyond = true
+				c.op.Method = "but not kept: packed at every run"
 			}
 		}
 	}
@@ -252,7 +255,8 @@ func (c *convOp) diff(in G.Nodes, _, dy *G.Node) (G.Nodes, error) {
 	for _, p := range c.parts {
 		if s.needsGrad(in[p.x]) {
 			grads[p.x] = s.apply(&engine.Op{
-				Name: s.prefix + " dx", Shape: in[p.x].Shape(), Scratch: p.plan.Scratch(), FLOPs: c.layers * flops(p.shape),
+				Name: s.prefix + " dx", Shape: in[p.x].Shape(), Scratch: p.plan.Scratch(),
+				Convs: []kernel.ConvShape{p.shape}, Pass: kernel.BackwardData, FLOPs: c.layers * flops(p.shape),
 				Kernel: func(call *engine.Call) {
 					p.plan.BackwardData(call.Out, call.In[0], call.In[1][p.first:p.end], call.Scratch)
 				},
@@ -279,7 +283,7 @@ func (c *convOp) diff(in G.Nodes, _, dy *G.Node) (G.Nodes, error) {
 // weightGradient is the gradient of w, with those of the bias and of perImage as by-products.
 func (c *convOp) weightGradient(in G.Nodes, dy *G.Node) *G.Node {
 	op := &engine.Op{
-		Name: c.scope.prefix + " dw", Shape: in[1].Shape(), FLOPs: c.layers * flops(c.shape),
+		Name: c.scope.prefix + " dw", Shape: in[1].Shape(), Pass: kernel.WeightGradient, FLOPs: c.layers * flops(c.shape),
 		Extras: []int{c.shape.K, c.shape.N * c.shape.K},
 		Kernel: func(call *engine.Call) {
 			db, dtemb := call.Extra[0], call.Extra[1]
@@ -291,6 +295,7 @@ func (c *convOp) weightGradient(in G.Nodes, dy *G.Node) *G.Node {
 	}
 	inputs := G.Nodes{dy}
 	for _, p := range c.parts {
+		op.Convs = append(op.Convs, p.shape)
 		op.Scratch = op.Scratch.Max(p.plan.Scratch())
 		inputs = append(inputs, in[p.x])
 	}

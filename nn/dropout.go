@@ -24,7 +24,7 @@ func (s Scope) Dropout(x *G.Node, p float64) *G.Node {
 	s.layers++
 	apply := func(name string, in *G.Node) *G.Node {
 		return s.apply(&engine.Op{
-			Name: s.prefix + name, Shape: shape, Scratch: kernel.ScratchSize{Shared: d.images * d.dim}, InPlace: []int{0},
+			Name: s.prefix + name, Shape: shape, Method: "dropout", Scratch: kernel.ScratchSize{Shared: d.images * d.dim}, InPlace: []int{0},
 			Wrt: []bool{true}, Kernel: d.kernel,
 			Diff: func(_ G.Nodes, _, dy *G.Node) (G.Nodes, error) { return G.Nodes{d.again(s, dy)}, s.err },
 		}, in)
@@ -44,7 +44,8 @@ type dropout struct {
 // again is the backward pass: the same mask on the gradient.
 func (d *dropout) again(s Scope, dy *G.Node) *G.Node {
 	return s.apply(&engine.Op{
-		Name: s.prefix + ".dropout dx", Shape: dy.Shape(), Scratch: kernel.ScratchSize{Shared: d.images * d.dim}, InPlace: []int{0}, Kernel: d.kernel,
+		Name: s.prefix + ".dropout dx", Shape: dy.Shape(), Method: "dropout", Pass: kernel.BackwardData,
+		Scratch: kernel.ScratchSize{Shared: d.images * d.dim}, InPlace: []int{0}, Kernel: d.kernel,
 	}, dy)
 }
 

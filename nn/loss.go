@@ -18,11 +18,11 @@ func (s Scope) SquaredError(pred, target, weight *G.Node, perImage []float32) *G
 	shape := pred.Shape()
 	loss := kernel.NewLoss(shape[0], shape.TotalSize()/shape[0])
 	return s.apply(&engine.Op{
-		Name: s.prefix + ".loss", Shape: tensor.ScalarShape(), Wrt: []bool{true, false, false},
+		Name: s.prefix + ".loss", Shape: tensor.ScalarShape(), Method: "squared error", Wrt: []bool{true, false, false},
 		Kernel: func(c *engine.Call) { c.Out[0] = loss.Forward(perImage, c.In[0], c.In[1], c.In[2]) },
 		Diff: func(in G.Nodes, _, dy *G.Node) (G.Nodes, error) {
 			dx := s.apply(&engine.Op{
-				Name: s.prefix + ".loss dx", Shape: shape, InPlace: []int{0},
+				Name: s.prefix + ".loss dx", Shape: shape, Method: "squared error", Pass: kernel.BackwardData, InPlace: []int{0},
 				Kernel: func(c *engine.Call) { loss.Backward(c.Out, c.In[0], c.In[1], c.In[2], c.In[3][0]) },
 			}, in[0], in[1], in[2], dy)
 			return G.Nodes{dx, nil, nil}, s.err

@@ -49,9 +49,11 @@ func (s Scope) GroupNorm(x *G.Node, o NormOptions) *G.Node {
 	stats := shape.N * shape.Groups
 	return s.apply(&engine.Op{
 		Name: s.prefix, Shape: in, Kernel: n.forward, Scratch: plan.Scratch().With(stats).With(stats), Extras: []int{stats, stats},
-		Wrt: []bool{true, true, true, true, true}[:len(inputs)], Diff: n.diff,
+		Wrt: []bool{true, true, true, true, true}[:len(inputs)], Diff: n.diff, Method: normMethod,
 	}, inputs...)
 }
+
+const normMethod = "group norm"
 
 type normOp struct {
 	scope Scope
@@ -94,7 +96,7 @@ func (n *normOp) diff(in G.Nodes, out, dy *G.Node) (G.Nodes, error) {
 		return nil, s.err
 	}
 	k := len(in) // mean, rstd and dy come after the forward pass's inputs
-	op := &engine.Op{Name: s.prefix + " dx", Shape: in[0].Shape(), Scratch: n.plan.Scratch(), Adds: 1}
+	op := &engine.Op{Name: s.prefix + " dx", Shape: in[0].Shape(), Scratch: n.plan.Scratch(), Adds: 1, Method: normMethod, Pass: kernel.BackwardData}
 	for _, v := range in[1:] {
 		op.Extras = append(op.Extras, v.Shape().TotalSize())
 	}

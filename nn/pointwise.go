@@ -14,11 +14,11 @@ func (s Scope) SiLU(x *G.Node) *G.Node {
 	}
 	vec := kernel.NewVec()
 	return s.apply(&engine.Op{
-		Name: s.prefix + ".silu", Shape: x.Shape(), Wrt: []bool{true},
+		Name: s.prefix + ".silu", Shape: x.Shape(), Method: "SiLU", Wrt: []bool{true},
 		Kernel: func(c *engine.Call) { vec.SiLU(c.Out, c.In[0]) },
 		Diff: func(in G.Nodes, _, dy *G.Node) (G.Nodes, error) {
 			dx := s.apply(&engine.Op{
-				Name: s.prefix + ".silu dx", Shape: in[0].Shape(), InPlace: []int{1},
+				Name: s.prefix + ".silu dx", Shape: in[0].Shape(), Method: "SiLU", Pass: kernel.BackwardData, InPlace: []int{1},
 				Kernel: func(c *engine.Call) { vec.SiLUBackward(c.Out, c.In[0], c.In[1]) },
 			}, in[0], dy)
 			return G.Nodes{dx}, s.err
@@ -33,7 +33,7 @@ func (s Scope) Add(a, b *G.Node) *G.Node {
 	}
 	vec := kernel.NewVec()
 	return s.apply(&engine.Op{
-		Name: s.prefix + ".add", Shape: a.Shape(), InPlace: []int{0, 1}, Wrt: []bool{true, true},
+		Name: s.prefix + ".add", Shape: a.Shape(), Method: "add", InPlace: []int{0, 1}, Wrt: []bool{true, true},
 		Kernel: func(c *engine.Call) { vec.Add(c.Out, c.In[0], c.In[1]) },
 		Diff:   func(_ G.Nodes, _, dy *G.Node) (G.Nodes, error) { return G.Nodes{dy, dy}, nil },
 	}, a, b)

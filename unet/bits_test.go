@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"strings"
 	"testing"
 
 	"unstir/internal/alloctest"
@@ -256,6 +257,21 @@ func TestSharedFilters(t *testing.T) {
 		m := randomModel(t, c)
 		m.makeFilters.Do(func() { m.filters = nn.NewFilters(limit) })
 		equalBits(t, fmt.Sprintf("limit of %d bytes", limit), predict(t, m, 2, x, ts), want)
+	}
+	for limit, kept := range map[int]bool{0: false, 100 << 20: true} { // which the plan tells
+		m := randomModel(t, c)
+		m.makeFilters.Do(func() { m.filters = nn.NewFilters(limit) })
+		p, err := NewPredictor(m, 1, 28, 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Predict(context.Background(), make([]float32, dim), x[:dim], ts[:1]); err != nil {
+			t.Fatal(err)
+		}
+		first := p.Machine().Plan()[0]
+		if name := first.Algorithm(1, kernel.ThisCPU()); strings.HasSuffix(name, "packed once") != kept {
+			t.Errorf("limit of %d bytes: %s is computed by %s", limit, first.Op, name)
+		}
 	}
 	m := randomModel(t, c)
 	predict(t, m, 2, x, ts)

@@ -3,49 +3,62 @@ package main
 import (
 	"fmt"
 	"io"
-	"sort"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"unstir"
-	"unstir/nn/engine"
 	"unstir/unet"
 )
 
 func newInspect() *cobra.Command {
+	var f planFlags
 	var plan bool
-	var batch int
-	var size string
 	c := &cobra.Command{
 		Use:   "inspect [DIR]",
 		Short: "Show what a run, a checkpoint or a pipeline holds",
 		Long: `Show a model's parameters by block, its configuration, how far it was trained and on what, and whether every file
-of the checkpoint is what its manifest says. Without DIR: the newest run in runs/.`,
-		Args: cobra.MaximumNArgs(1),
+of the checkpoint is what its manifest says. Without DIR: the newest run in runs/.
+
+--plan also runs the model on noise and lists its operations in the order in which they run, each with its algorithm on
+this machine, its shortest time in up to ten runs after a first, and its rate; then the sums of each algorithm. A
+convolution's shape, the same in its three passes, is that of its images (NHWC), its output channels and its filter; its
+rate counts the operations of its definition, of which Winograd's algorithms save most.`,
+		Example: "  diffusion inspect --plan --batch 1\n  diffusion inspect --plan --train --json plan.json runs/mnist",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := ""
 			if len(args) > 0 {
 				dir = args[0]
 			}
-			if batch < 1 {
-				return usagef("--batch %d: it must be at least 1", batch)
+			if !plan {
+				for _, flag := range []string{"train", "json"} {
+					if c.Flags().Changed(flag) {
+						return usagef("--%s is for --plan", flag)
+					}
+				}
 			}
-			want, err := parseSize(size)
-			if err != nil {
+			if err := f.check(c); err != nil {
 				return err
 			}
-			return runInspect(c, dir, plan, batch, want)
+			return runInspect(c, dir, plan, f)
 		},
 	}
-	c.Flags().BoolVar(&plan, "plan", false, "also run the model and list its operations with their time and memory")
-	c.Flags().IntVar(&batch, "batch", 16, "images, for --plan")
-	c.Flags().StringVar(&size, "size", "", sizeUsage+", for --plan")
+	p := c.Flags()
+	p.BoolVar(&plan, "plan", false, "also run the model and list its operations with their algorithms and time")
+	p.BoolVar(&f.train, "train", false, "for --plan: the operations of training on a micro-batch, those of the gradients among them")
+	p.IntVar(&f.batch, "batch", 0, "for --plan: images (default 16, or with --train those of the run's micro-batches)")
+	p.StringVar(&f.size, "size", "", sizeUsage+", for --plan")
+	p.StringVar(&f.json, "json", "", "for --plan: also write the operations as JSON to a `FILE`, or only that to standard output, for -")
 	return c
 }
 
-func runInspect(c *cobra.Command, dir string, plan bool, batch int, size unet.Size) error {
+func runInspect(c *cobra.Command, dir string, plan bool, f planFlags) error {
+	size, err := parseSize(f.size)
+	if err != nil {
+		return err
+	}
 	p, err := openModel(c, dir, true)
 	if err != nil {
 		return err
@@ -55,13 +68,15 @@ func runInspect(c *cobra.Command, dir string, plan bool, batch int, size unet.Si
 			return err
 		}
 	}
-	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-	describeModel(w, p)
-	if err := w.Flush(); err != nil {
-		return err
+	if f.json != "-" {
+		w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+		describeModel(w, p)
+		if err := w.Flush(); err != nil {
+			return err
+		}
 	}
 	if plan {
-		return showPlan(c, p, batch)
+		return f.show(c, p)
 	}
 	return nil
 }
@@ -136,45 +151,4 @@ func parametersByBlock(m *unet.Model) []block {
 		list[i].values += p.Size
 	}
 	return list
-}
-
-// showPlan runs the model a few times and lists its operations, the slowest first.
-func showPlan(c *cobra.Command, p *unstir.Pipeline, batch int) error {
-	_, h, w := p.Shape()
-	q, err := unet.NewPredictor(p.Model(), batch, h, w)
-	if err != nil {
-		return err
-	}
-	m := q.Machine()
-	const runs = 10
-	for i := range runs + 1 {
-		if i == 1 {
-			m.Profile(true) // the first run also transforms the filters
-		}
-		if err := m.Run(c.Context()); err != nil {
-			return err
-		}
-	}
-	return printPlan(c.OutOrStdout(), m, batch)
-}
-
-func printPlan(out io.Writer, m *engine.Machine, batch int) error {
-	steps, stats := m.Plan(), m.Stats()
-	total := 0.0
-	for _, s := range steps {
-		total += s.Time.Seconds()
-	}
-	sort.SliceStable(steps, func(i, j int) bool { return steps[i].Time > steps[j].Time })
-	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(out, "\n%d operations on %d images: %.2f ms; arena %.2f MB (%.2f MB alive at once, %.2f MB without a plan)\n",
-		stats.Steps, batch, 1e3*total, float64(stats.Arena)/1e6, float64(stats.LowerBound)/1e6, float64(stats.Naive)/1e6)
-	fmt.Fprintf(tw, "time us\tshare %%\tGFLOP/s\tKB\tshape\toperation\t\n")
-	for _, s := range steps {
-		rate := ""
-		if s.FLOPs > 0 {
-			rate = fmt.Sprintf("%.0f", s.FLOPs/s.Time.Seconds()/1e9)
-		}
-		fmt.Fprintf(tw, "%.1f\t%.1f\t%s\t%.1f\t%v\t%s\t\n", 1e6*s.Time.Seconds(), 100*s.Time.Seconds()/total, rate, float64(s.Bytes)/1e3, s.Shape, s.Op)
-	}
-	return tw.Flush()
 }

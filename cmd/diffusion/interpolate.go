@@ -79,7 +79,7 @@ func (f interpolateFlags) validate(c *cobra.Command) error {
 	if _, err := parseSize(f.size); err != nil {
 		return err
 	}
-	if err := checkFile(f.out); err != nil {
+	if err := checkFile("--out", f.out); err != nil {
 		return usage(err)
 	}
 	return setThreads(f.threads)

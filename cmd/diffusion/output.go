@@ -51,18 +51,18 @@ func newOutput(path string, compare bool) (*output, error) {
 	if o.kind == "" {
 		return o, nil
 	}
-	return o, checkFile(path)
+	return o, checkFile("--out", path)
 }
 
-// checkFile tells whether a file can be written in its directory, before anything is computed for it.
-func checkFile(path string) error {
+// checkFile tells whether the file that a flag names can be written in its directory, before anything is computed for it.
+func checkFile(flag, path string) error {
 	dir := filepath.Dir(path)
 	if !isDir(dir) {
-		return fmt.Errorf("--out %s: there is no directory %s", path, dir)
+		return fmt.Errorf("%s %s: there is no directory %s", flag, path, dir)
 	}
 	f, err := os.CreateTemp(dir, ".unstir-*")
 	if err != nil {
-		return fmt.Errorf("--out %s: nothing can be written there: %w", path, withoutPath(err))
+		return fmt.Errorf("%s %s: nothing can be written there: %w", flag, path, withoutPath(err))
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }

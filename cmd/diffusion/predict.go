@@ -52,7 +52,7 @@ func runPredict(c *cobra.Command, f predictFlags) error {
 	if !strings.EqualFold(filepath.Ext(f.out), ".npy") {
 		return usagef("--out %s: the name must end in .npy", f.out)
 	}
-	if err := checkFile(f.out); err != nil {
+	if err := checkFile("--out", f.out); err != nil {
 		return usage(err)
 	}
 	p, err := openModel(c, f.model, f.ema)

@@ -21,18 +21,16 @@ type Options struct {
 // slices that the graph's inputs held when it was made: new inputs are written into them, not bound anew.
 // It is not safe for concurrent use; machines of different graphs are independent.
 type Machine struct {
-	steps   []step
-	arena   []float32
-	values  map[*G.Node][]float32
-	vec     *kernel.Vec
-	stats   Stats
-	times   []time.Duration // by step, when profiling
-	profile int             // runs profiled
+	steps  []step
+	arena  []float32
+	values map[*G.Node][]float32
+	vec    *kernel.Vec
+	stats  Stats
+	times  []time.Duration // the shortest of each step, when profiling; 0 before the first run
 }
 
 // Stats describes a plan; sizes are in bytes.
 type Stats struct {
-	Steps      int
 	Arena      int // what the plan needs, the workers' own memory included
 	LowerBound int // what is alive at once in the worst step
 	Naive      int // every value in memory of its own
@@ -139,7 +137,6 @@ func New(outputs G.Nodes, opt Options) (*Machine, error) {
 		made[n] = len(m.steps)
 		m.steps = append(m.steps, s)
 	}
-	m.stats.Steps = len(m.steps)
 	return m, nil
 }
 
@@ -177,10 +174,9 @@ func (m *Machine) Run(ctx context.Context) (err error) {
 		}
 		start := time.Now()
 		m.runStep(&m.steps[i])
-		m.times[i] += time.Since(start)
-	}
-	if m.times != nil {
-		m.profile++
+		if d := time.Since(start); m.times[i] == 0 || d < m.times[i] {
+			m.times[i] = d
+		}
 	}
 	return nil
 }

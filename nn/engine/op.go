@@ -44,7 +44,12 @@ type Op struct {
 	Wrt  []bool
 	Diff func(in G.Nodes, out, grad *G.Node) (G.Nodes, error)
 
-	FLOPs float64 // multiply-adds count twice; 0 for memory-bound work
+	// What those read who inspect a plan: the convolutions that the operation computes, one for each of its tensors; how it
+	// computes what is no convolution, or what to add of one; which pass it is.
+	Convs  []kernel.ConvShape
+	Method string
+	Pass   kernel.Pass
+	FLOPs  float64 // multiply-adds count twice; 0 for memory-bound work
 
 	id    uint64
 	own   *tensor.Dense // the result under the stock tape

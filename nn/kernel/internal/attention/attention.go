@@ -81,6 +81,14 @@ func NewAttention(s AttentionShape) (*Attention, error) {
 	return a, nil
 }
 
+// Algorithm is how both passes are computed: "matrix products" for wide heads, "lanes of queries" for thin ones.
+func (a *Attention) Algorithm() string {
+	if a.width == 0 {
+		return "lanes of queries"
+	}
+	return "matrix products"
+}
+
 // Scratch is how much scratch Forward and Backward need.
 func (a *Attention) Scratch() parallel.ScratchSize { return parallel.PerWorker(a.spaces, a.perJob) }
 
