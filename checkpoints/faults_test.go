@@ -182,31 +182,3 @@ func TestASaveDoesNotReplaceAFile(t *testing.T) {
 		t.Errorf("it is %q now (%v)", text, err)
 	}
 }
-
-// A lock knows whether its directory was removed, and whether other processes see it.
-func TestALockThatGuardsNothing(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "run")
-	if err := os.Mkdir(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	l, err := Lock(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Unlock()
-	if !l.InPlace() {
-		t.Error("a new lock is not in its place")
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Skip("locked files cannot be removed here:", err)
-	}
-	if l.InPlace() {
-		t.Error("the lock's file was removed, and it is in its place")
-	}
-	if err := errors.Join(os.Mkdir(dir, 0o777), os.WriteFile(filepath.Join(dir, ".lock"), nil, 0o666)); err != nil {
-		t.Fatal(err)
-	}
-	if l.InPlace() {
-		t.Error("there is another file in its place")
-	}
-}

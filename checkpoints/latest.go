@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"unstir/internal/dirlock"
 	"unstir/internal/disk"
 )
 
@@ -68,7 +69,7 @@ func Prune(ctx context.Context, run string, keep int) (removed []string, err err
 	if err != nil || keep == 0 || len(steps) <= keep {
 		return nil, err
 	}
-	lock, err := Lock(parent)
+	lock, err := dirlock.Take(parent)
 	if err != nil {
 		return nil, fmt.Errorf("removing old checkpoints: %w", err)
 	}

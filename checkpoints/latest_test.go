@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"unstir/internal/disk"
+	"unstir/internal/dirlock"
 )
 
 // wantLatest checks which checkpoint is the newest and which were skipped.
@@ -202,38 +202,6 @@ func TestTwoSaversAreAnErrorNotACorruption(t *testing.T) {
 	}
 }
 
-func TestLocks(t *testing.T) {
-	dir := t.TempDir()
-	l, err := Lock(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Lock(filepath.Join(dir, "..", filepath.Base(dir))); !errors.Is(err, ErrLocked) {
-		t.Errorf("locked twice: %v", err)
-	}
-	// The system's lock, which other processes see.
-	f, err := disk.OpenFile(filepath.Join(dir, ".lock"), os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := lockFile(f); err != nil && !errors.Is(err, ErrLocked) && !errors.Is(err, errNoLocks) {
-		t.Error(err)
-	}
-	if err := errors.Join(l.Unlock(), l.Unlock()); err != nil {
-		t.Error(err)
-	}
-	f.Close()
-	l, err = Lock(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Unlock()
-	if _, err := Lock(filepath.Join(dir, "none")); err == nil {
-		t.Error("a directory that does not exist was locked")
-	}
-}
-
 func TestPruneKeepsTheNewestWholeOne(t *testing.T) {
 	run := t.TempDir()
 	for step := 1; step <= 5; step++ {
@@ -270,7 +238,7 @@ func TestPruneKeepsTheNewestWholeOne(t *testing.T) {
 	}
 	_, err = Prune(background, run, -1)
 	wantError(t, err, "-1")
-	l, err := Lock(Dir(run))
+	l, err := dirlock.Take(Dir(run))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 
+	"unstir/internal/ctxio"
 	"unstir/internal/filekind"
 	"unstir/internal/oneline"
 )
@@ -149,7 +150,7 @@ func verifyFile(ctx context.Context, dir string, want fileSum) error {
 		return fmt.Errorf("%s has %d bytes, not the %d of manifest.json%s", want.Path, info.Size(), want.Size, insteadOf(dir, want.Path))
 	}
 	h := sha256.New()
-	if _, err := io.CopyBuffer(h, contextReader{ctx, f}, make([]byte, min(1<<18, info.Size()+1))); err != nil {
+	if _, err := io.CopyBuffer(h, ctxio.Reader(ctx, f), make([]byte, min(1<<18, info.Size()+1))); err != nil {
 		return fmt.Errorf("%s: %w", want.Path, err)
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != want.SHA256 {
@@ -172,17 +173,4 @@ func insteadOf(dir, file string) string {
 		return ": " + filekind.Error(what).Error()
 	}
 	return ""
-}
-
-// contextReader stops reading when the context is cancelled.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }

@@ -17,11 +17,15 @@ import (
 	"strings"
 
 	"unstir/checkpoints/safetensors"
+	"unstir/internal/dirlock"
 	"unstir/internal/disk"
 )
 
 // defaultDiffusers is the release of diffusers whose files these are.
 const defaultDiffusers = "0.26.3"
+
+// ErrLocked says that another process, or another part of this one, works in the directory.
+var ErrLocked = dirlock.ErrLocked
 
 // Save writes a checkpoint into a run's directory and returns the checkpoint's
 // own, checkpoints/step-NNNNNNNN. It is there whole or not at all: on an error,
@@ -48,7 +52,7 @@ func save(ctx context.Context, run string, c *Checkpoint) (string, error) {
 	if err := makeParent(parent); err != nil {
 		return "", err
 	}
-	lock, err := Lock(parent)
+	lock, err := dirlock.Take(parent)
 	if err != nil {
 		return "", err
 	}
@@ -125,7 +129,7 @@ func RemoveLeftovers(run string) error {
 	if !isDir(parent) {
 		return nil
 	}
-	lock, err := Lock(parent)
+	lock, err := dirlock.Take(parent)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"unstir/internal/ctxio"
 )
 
 // FileError is a file that is not what it should be.
@@ -23,19 +25,6 @@ func (e *FileError) Error() string {
 }
 
 func (e *FileError) Unwrap() error { return e.Err }
-
-// ctxReader stops reading when the context is done.
-type ctxReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c ctxReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
-}
 
 // deflateRatio is the most that deflate can expand its input.
 const deflateRatio = 1032
@@ -73,7 +62,7 @@ func openInput(ctx context.Context, path string) (*input, error) {
 
 // newInput sees by the first two bytes whether the file is gzip: names lie.
 func newInput(ctx context.Context, path string, f io.Reader, size int64) (*input, error) {
-	br := bufio.NewReaderSize(ctxReader{ctx, f}, 1<<16)
+	br := bufio.NewReaderSize(ctxio.Reader(ctx, f), 1<<16)
 	in := &input{path: path, r: br, size: size}
 	magic, _ := br.Peek(2) // an error comes again with the first read
 	in.first = append(in.first, magic...)

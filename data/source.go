@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"unstir/internal/ctxio"
 )
 
 // byHand ends an error about files that could not be had.
@@ -209,6 +211,6 @@ func sumFile(ctx context.Context, path string) (sum string, size int64, err erro
 	}
 	defer f.Close()
 	h := sha256.New()
-	size, err = io.Copy(h, ctxReader{ctx, f})
+	size, err = io.Copy(h, ctxio.Reader(ctx, f))
 	return hex.EncodeToString(h.Sum(nil)), size, err
 }

@@ -179,7 +179,7 @@ func TestWithoutACacheMNISTIsTheEmbeddedSetAndTheOthersAreErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check(locked, "locking the cache", locked)
+	check(locked, "locking ", locked)
 	for _, v := range []string{"HOME", "home", "XDG_CACHE_HOME", "LocalAppData"} {
 		t.Setenv(v, "")
 	}

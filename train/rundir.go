@@ -12,6 +12,7 @@ import (
 
 	"unstir/checkpoints"
 	"unstir/internal/atomicfile"
+	"unstir/internal/dirlock"
 	"unstir/internal/disk"
 )
 
@@ -54,7 +55,7 @@ func (t *Trainer) open(check func() error) error {
 	if err := disk.MkdirAll(filepath.Join(t.Dir, previewDir), 0o755); err != nil {
 		return fmt.Errorf("train: make the run's directory: %w", err)
 	}
-	lock, err := checkpoints.Lock(t.Dir)
+	lock, err := dirlock.Take(t.Dir)
 	if err != nil {
 		return fmt.Errorf("train: %s: %w", t.Dir, err)
 	}
@@ -157,8 +158,8 @@ func (t *Trainer) remake() error {
 			return err
 		}
 		t.lock.Unlock()
-		lock, err := checkpoints.Lock(t.Dir)
-		if errors.Is(err, checkpoints.ErrLocked) {
+		lock, err := dirlock.Take(t.Dir)
+		if errors.Is(err, dirlock.ErrLocked) {
 			return permanentError{fmt.Errorf("%s was removed, and there is another run in its place now: %w", t.Dir, err)}
 		}
 		if err != nil {

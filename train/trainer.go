@@ -10,6 +10,7 @@ import (
 	"unstir/checkpoints"
 	"unstir/data"
 	"unstir/diffusion"
+	"unstir/internal/dirlock"
 	"unstir/nn"
 	"unstir/nn/engine"
 	"unstir/nn/kernel"
@@ -69,7 +70,7 @@ type Trainer struct {
 	logFailing       bool // the log cannot be written, which was noted
 	dirMissing       bool // the run's directory cannot be made again, which was noted
 	skipDirCheck     bool // the file system does not tell whether the directory was replaced
-	lock             *checkpoints.DirLock
+	lock             *dirlock.Lock
 	info             data.Info
 	sinceLogImages   int
 	sinceLogSeconds  float64

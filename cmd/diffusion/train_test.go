@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"unstir/checkpoints"
+	"unstir/internal/dirlock"
 )
 
 // logNumbers are a log's lines without the speed and the time, which differ from run to run.
@@ -219,7 +220,7 @@ func TestAPreviewThatFailsDoesNotEndTheRun(t *testing.T) {
 func TestACheckpointThatFailsNamesTheLastOne(t *testing.T) {
 	workspaceWithRun(t)
 	must(t, "train", "--config", "tiny.toml", "--out", "a", "--stop-at", "2")
-	lock, err := checkpoints.Lock(checkpoints.Dir("a"))
+	lock, err := dirlock.Take(checkpoints.Dir("a"))
 	if err != nil {
 		t.Fatal(err)
 	}

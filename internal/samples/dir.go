@@ -18,8 +18,8 @@ import (
 	"strconv"
 	"strings"
 
-	"unstir/checkpoints"
 	"unstir/internal/atomicfile"
+	"unstir/internal/dirlock"
 	"unstir/internal/disk"
 	"unstir/internal/images"
 )
@@ -42,7 +42,7 @@ type Dir struct {
 	begun   bool  // samples.json is there
 	missing []int // rising
 	written []int // by Write, not yet durable
-	lock    *checkpoints.DirLock
+	lock    *dirlock.Lock
 	write   func(path string, fill func(io.Writer) error) error
 }
 
@@ -75,15 +75,15 @@ func Open(path string, want Manifest) (*Dir, error) {
 
 // Begin prepares the directory for Write, and has to be called before it: it makes and locks the directory, checks it
 // again under the lock, removes what killed processes left, and writes samples.json where it is not yet as wanted. If
-// it fails, nothing else was changed; the error wraps checkpoints.ErrLocked where another process writes there. A
+// it fails, nothing else was changed; the error wraps dirlock.ErrLocked where another process writes there. A
 // complete set needs no Begin.
 func (d *Dir) Begin() (err error) {
 	if err := os.MkdirAll(d.path, 0o755); err != nil {
 		return conflict("the directory cannot be made: %v", reason(err))
 	}
-	if d.lock, err = checkpoints.Lock(d.path); err != nil {
-		if errors.Is(err, checkpoints.ErrLocked) {
-			return fmt.Errorf("%w; wait until it has ended, or name another directory with --out", checkpoints.ErrLocked)
+	if d.lock, err = dirlock.Take(d.path); err != nil {
+		if errors.Is(err, dirlock.ErrLocked) {
+			return fmt.Errorf("%w; wait until it has ended, or name another directory with --out", dirlock.ErrLocked)
 		}
 		return conflict("nothing can be written there: %v", reason(err))
 	}

@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"testing"
 
-	"unstir/checkpoints"
 	"unstir/internal/atomicfile"
+	"unstir/internal/dirlock"
 	"unstir/internal/images"
 )
 
@@ -363,7 +363,7 @@ func TestASecondWriterIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := second.Begin(); !errors.Is(err, checkpoints.ErrLocked) || !strings.Contains(err.Error(), "wait until it has ended") {
+	if err := second.Begin(); !errors.Is(err, dirlock.ErrLocked) || !strings.Contains(err.Error(), "wait until it has ended") {
 		t.Errorf("error %v, want ErrLocked", err)
 	}
 	d.Close()

@@ -1,6 +1,6 @@
 //go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd || windows)
 
-package checkpoints
+package dirlock
 
 import "unstir/internal/disk"
 

@@ -1,6 +1,6 @@
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package checkpoints
+package dirlock
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 func lockFile(f *disk.File) error {
 	err := disk.Check(disk.Lock, f.Name())
 	if err == nil {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err = flock(f)
 	}
 	switch {
 	case err == nil:
@@ -25,4 +25,12 @@ func lockFile(f *disk.File) error {
 		return ErrLocked
 	}
 	return fmt.Errorf("locking: %w", err)
+}
+
+func flock(f *disk.File) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
 }

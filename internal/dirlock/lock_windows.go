@@ -1,4 +1,4 @@
-package checkpoints
+package dirlock
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ func lockFile(f *disk.File) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, windows.ERROR_LOCK_VIOLATION):
+	case errors.Is(err, windows.ERROR_LOCK_VIOLATION), errors.Is(err, windows.ERROR_IO_PENDING):
 		return ErrLocked
 	}
 	return fmt.Errorf("locking: %w", err)

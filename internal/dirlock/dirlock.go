@@ -1,4 +1,6 @@
-package checkpoints
+// Package dirlock locks directories: against other processes by a file lock, and within this one. Where there are no file
+// locks, only this process sees its own.
+package dirlock
 
 import (
 	"errors"
@@ -16,9 +18,9 @@ var ErrLocked = errors.New("in use by another process, or by another part of thi
 // errNoLocks says that the file system, or the operating system, does not support file locks.
 var errNoLocks = errors.New("file locks are not supported here")
 
-// DirLock is a lock on a directory. The system releases it when the process
+// Lock is a lock on a directory. The system releases it when the process
 // ends, however it ends.
-type DirLock struct {
+type Lock struct {
 	file  *disk.File
 	key   string
 	local bool
@@ -31,11 +33,9 @@ var (
 	held   = map[string]bool{}
 )
 
-// Lock takes the directory for the caller alone, or returns an error that wraps
-// ErrLocked. It never waits. Save and Prune lock a run's checkpoints by
-// themselves while they work; a trainer locks its run's directory for as long as
-// it trains. The empty file .lock that it makes stays.
-func Lock(dir string) (*DirLock, error) {
+// Take takes the directory for the caller alone, or returns an error that wraps
+// ErrLocked. It never waits. The empty file .lock that it makes stays.
+func Take(dir string) (*Lock, error) {
 	key, err := filepath.Abs(dir)
 	if err == nil {
 		key, err = filepath.EvalSymlinks(key)
@@ -59,23 +59,23 @@ func Lock(dir string) (*DirLock, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	held[key] = true
-	return &DirLock{f, key, local}, nil
+	return &Lock{f, key, local}, nil
 }
 
 // Local reports whether only this process sees the lock, as the file system or
 // the operating system has no locks.
-func (l *DirLock) Local() bool { return l.local }
+func (l *Lock) Local() bool { return l.local }
 
 // InPlace reports whether the lock still guards its path: it does not if the
 // directory, or the file .lock in it, was removed.
-func (l *DirLock) InPlace() bool {
+func (l *Lock) InPlace() bool {
 	heldMu.Lock()
 	defer heldMu.Unlock()
 	return l.file != nil && l.file.InPlace()
 }
 
 // Unlock gives the directory back. Only the first call does anything.
-func (l *DirLock) Unlock() error {
+func (l *Lock) Unlock() error {
 	heldMu.Lock()
 	defer heldMu.Unlock()
 	if l.file == nil {
