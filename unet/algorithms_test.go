@@ -55,7 +55,7 @@ func TestAlgorithms(t *testing.T) {
 	had := strings.Split(want, "\n")
 	for i, line := range strings.Split(got, "\n") {
 		if i >= len(had) || line != had[i] {
-			t.Fatalf("%s, line %d, should be\n\t%s\nif what is chosen was meant to change, run the test with -update and look at what it changes in the file", path, i+1, line)
+			t.Fatalf("line %d of %s is another than what is chosen:\n\t%s\nif that was meant to change, run the test with -update and look at what it changes in the file", i+1, path, line)
 		}
 	}
 	t.Fatalf("%s goes on behind what there is", path)

@@ -6,30 +6,46 @@
 //
 // A convolution's algorithm is chosen in one place, internal/conv/choose.go, by the shape; [Algorithm] prints as in this table.
 // Bits depend on the algorithm but not on how its filter is packed. N is the number of images, C and K are the input and output
-// channels (exchanged for backward data), F(m x m, r x r) is Winograd's algorithm with tiles of m x m outputs for r x r taps.
+// channels (exchanged for backward data), F(m x m, r x r) is Winograd's algorithm with tiles of m x m outputs for r x r taps, U is
+// the filter that it transforms. UNSTIR_CONV=direct leaves Winograd's algorithms out.
 //
 //	layer                                        algorithm                          why, and what it measured (AVX-512)
-//	3x3, stride 1, padding 1, C >= 12, K >= 4    winograd F(4x4,3x3)                36 products a tile of 16 outputs instead of 144
-//	  from 7x7 pixels on, with C*K <= 8192 or    winograd F(6x6,3x3)                64 a tile of 36: 0.9 to 0.97 of the time of F(4x4)
-//	  a fixed filter, and >= 2 to 4 pixels a                                        on Zen 4; with larger new filters 1.1 to 1.5 on an
-//	  channel (1 with C*K <= 65536, fixed)                                          Intel Xeon, whose caches U then leaves
+//	3x3, stride 1, padding 1, C >= 12, K >= 4,   winograd F(4x4,3x3)                36 products a tile of 16 outputs instead of 144
+//	more than 4 pixels
+//	  from 9x9 pixels on (a), with C*K <= 8192   winograd F(6x6,3x3)                64 a tile of 36: 0.9 to 0.97 of the time of F(4x4)
+//	  or a fixed filter, and >= 2 to 4 pixels                                       on Zen 4; with larger new filters 1.1 to 1.5 on an
+//	  a channel (b)                                                                 Intel Xeon, whose caches U then leaves
 //	  to 4x4 pixels with C, K >= 256             winograd F(2x2,3x3)                16 planes of U: one image 0.5, 64 images 1.5
-//	  behind an upsampling                       winograd F(4x4,2x2) by parity      4 x 25 products for 64 outputs instead of 144
-//	  filter's gradient, from 7x7 pixels on      winograd F(6x6,3x3)                0.82 to 0.95 with 8 images and more
-//	3x3 to at most 3 channels                    GEMM with the taps as columns      a panel of 32 columns would be nearly empty
-//	1x1, stride 1; linear layers                 GEMM
+//	  filter's gradient, from 9x9 pixels on (a)  winograd F(6x6,3x3)                0.82 to 0.95 with 8 images and more
+//	  behind an upsampling (c)                   winograd F(4x4,2x2) by parity      4 x 25 products for 64 outputs instead of 144
+//	behind an upsampling otherwise               upsampled, and one of the others   the doubled image is made in memory
+//	3x3 from C >= 8 to K <= 3 (d)                GEMM with the taps as columns      a panel of 32 columns would be nearly empty
+//	1x1, stride 1, no padding; linear layers     GEMM
 //	all others, such as 3x3 with stride 2        implicit GEMM
-//	  their filter's gradient                    GEMM for each tap, or of im2col    the latter with less than 8 channels on one side
+//	  their filter's gradient                    GEMM for each tap
+//	    from C < 8, or to K < 8 and K < C (d)    GEMM of im2col
 //
 //	packing of the filter
 //	  new at every call, as in training          packed
-//	    tiles <= C/2, K/2 (C, K with 2 MB of L2) packed by panels                   U costs as much as the products; it stays in a cache
+//	    Winograd with tiles <= C/2, K/2 (e)      packed by panels                   U costs as much as the products; it stays in a cache
 //	  fixed, as in sampling                      packed once
-//	    U >= 8 MB, or >= 2 MB and <= 512 tiles   packed once, streamed              planes are fetched ahead
+//	    U > 8 MB, or > 2 MB and <= 512 tiles (f) packed once, streamed              planes are fetched ahead
 //
-// So a 3x3 convolution of 64 to 128 channels at 16x16 pixels, in training, is winograd F(6x6,3x3) forward (C*K is 8192, and its
-// 256 pixels are 4 a channel), and with its 9 tiles an image packed by panels up to 3 images and packed first beyond. From 128
-// to 128 channels C*K is 16384, and it is F(4x4,3x3). `diffusion inspect --plan --train` prints what each layer of a model runs.
+//	(a) exactly: from 7 rows and columns on, where F(6x6) has at most 0.9 of the products that F(4x4) has in whole tiles; at
+//	    7x7 and 8x8 pixels it has as many
+//	(b) of the smaller of C and K: 4 pixels a channel; 2 with at most 0.75 of the products, as at 14x14; 1 with a fixed filter and
+//	    C*K <= 65536. Besides, C*K >= 16 (C + K), as the transforms grow with C + K and the products with C*K
+//	(c) with C, K >= 12, a quarter of a pixel a channel before the upsampling, and fewer products than by whole tiles of F(4x4,3x3)
+//	(d) with stride 1 only: backward data of the first, and K < 8 of a 3x3 for the second
+//	(e) tiles of all images; C, K with 2 MB of second-level cache. Besides, transformed inputs of at most 10 MB, and 32 output
+//	    channels for each thread
+//	(f) with 2 MB of second-level cache also more tiles, for F(6x6,3x3) from more than 128 channels
+//
+// So a 3x3 convolution of 64 to 128 channels at 16x16 pixels, in training, is winograd F(6x6,3x3) in all three passes: C*K is 8192, not
+// more; its 256 pixels are 4 for each of 64 channels; its 9 tiles an image have 0.84 of the products. Its filter is packed by
+// panels up to 3 images (27 tiles; 7 images with 2 MB of second-level cache) and packed first with more. From 128 to
+// 128 channels C*K is 16384, and F(4x4,3x3) computes it, but for the filter's gradient. `diffusion inspect --plan --train` prints
+// what each layer of a model runs.
 //
 // # Packages
 //
