@@ -19,7 +19,7 @@ var allowed = map[string]string{
 	"parallel":   "mem",
 	"vec":        "cpu parallel",
 	"gemm":       "cpu mem",
-	"reduce":     "parallel vec",
+	"reduce":     "cpu parallel vec",
 	"direct":     "cpu gemm mem parallel reduce shape",
 	"winograd":   "cpu gemm mem parallel reduce shape vec",
 	"conv":       "cpu direct gemm parallel shape vec winograd",

@@ -30,33 +30,33 @@ type (
 func NewConv(s ConvShape) (*Conv, error) { return conv.New(s) }
 
 // NewGroupNorm makes the plan of a group norm; it returns an error when the shape makes no sense.
-func NewGroupNorm(s GroupNormShape) (*GroupNorm, error) { return norm.NewGroupNorm(s) }
+func NewGroupNorm(s GroupNormShape) (*GroupNorm, error) { return norm.NewGroupNorm(s, cpu.This()) }
 
 // NewAttention makes the plan of an attention; it returns an error when the shape makes no sense.
-func NewAttention(s AttentionShape) (*Attention, error) { return attention.NewAttention(s) }
+func NewAttention(s AttentionShape) (*Attention, error) { return attention.NewAttention(s, cpu.This()) }
 
 // NewLoss returns the loss of n images of dim numbers each.
-func NewLoss(n, dim int) *Loss { return vec.NewLoss(n, dim) }
+func NewLoss(n, dim int) *Loss { return vec.NewLoss(n, dim, cpu.This()) }
 
 // NewAdamW returns an optimizer.
-func NewAdamW() *AdamW { return optimizer.NewAdamW() }
+func NewAdamW() *AdamW { return optimizer.NewAdamW(cpu.This()) }
 
 // NewVec returns a Vec.
-func NewVec() *Vec { return vec.NewVec() }
+func NewVec() *Vec { return vec.NewVec(cpu.This()) }
 
 // Gemm computes C = op(A) op(B), or C += op(A) op(B) when accumulate is set, on the calling goroutine. All matrices are
 // row-major: C is [m, n] with rows ldc apart, op(A) is [m, k] and op(B) is [k, n]; A is stored [m, k], or [k, m] when transA,
 // with rows lda apart, and B is stored [k, n], or [n, k] when transB, with rows ldb apart. C must not overlap A or B. Each
 // element of C is one sum over k in order, so it does not depend on m or n. scratch has at least GemmScratch(m, n, k) floats.
 func Gemm(c []float32, ldc int, a []float32, lda int, transA bool, b []float32, ldb int, transB bool, m, n, k int, accumulate bool, scratch []float32) {
-	gemm.Multiply(c, ldc, a, lda, transA, b, ldb, transB, m, n, k, accumulate, scratch)
+	gemm.Of(cpu.This()).Multiply(c, ldc, a, lda, transA, b, ldb, transB, m, n, k, accumulate, scratch)
 }
 
 // GemmScratch is the number of floats of scratch that Gemm needs.
 func GemmScratch(m, n, k int) int { return gemm.Scratch(m, n, k) }
 
 // Dropout sets dst = x/keep where u < keep and 0 elsewhere, on the calling goroutine; u is uniform in [0, 1). dst may be x.
-func Dropout(dst, x, u []float32, keep float32) { vec.Dropout(dst, x, u, keep) }
+func Dropout(dst, x, u []float32, keep float32) { vec.Of(cpu.This()).Dropout(dst, x, u, keep) }
 
 // How a convolution is computed.
 type (
@@ -93,8 +93,8 @@ const (
 // ActiveLevel is the level that plans made from now on will use.
 func ActiveLevel() Level { return cpu.Active() }
 
-// SetLevel chooses the level of plans made from now on, and of Gemm. It is meant for tests; a plan keeps the level that it was
-// made with. It returns an error when the CPU or the build lacks l.
+// SetLevel chooses the level of plans made from now on, and of Gemm and Dropout. It is meant for tests; a plan keeps the level
+// that it was made with. It returns an error when the CPU or the build lacks l.
 func SetLevel(l Level) error { return cpu.SetLevel(l) }
 
 // CheckEnvironment reports a value of UNSTIR_CPU or UNSTIR_CONV that means nothing, or a level that this CPU or this build

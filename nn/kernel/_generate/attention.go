@@ -10,6 +10,7 @@ import (
 )
 
 func init() {
+	tableTypes["attention"] = "kernels"
 	families["attention"] = func() {
 		newTable("attentionConstants")
 		for _, s := range []isa{avx512, avx2} {
@@ -81,9 +82,9 @@ func (s isa) fold(v []vec, op func(a, b vec)) vec {
 func maxInto(a, b vec) { VMAXPS(b, a, a) }
 func addInto(a, b vec) { VADDPS(b, a, a) }
 
-// softmaxRows: softmaxRowsGo in attention_go.go. width is a positive multiple of 16.
+// softmaxRows: softmaxRowsGo in rows_go.go. width is a positive multiple of 16.
 func softmaxRows(s isa) {
-	s.text("softmaxRows", "p, largest, sum *float32, rows, width int, scale float32")
+	s.text("softmaxRows", "(p, largest, sum []float32, rows, width int, scale float32)")
 	e := newExponential(s, false)
 	scale := s.broadcast("scale")
 	p := pointers("p", "largest", "sum")
@@ -139,15 +140,15 @@ func softmaxRows(s isa) {
 	done()
 }
 
-// softmaxBackRows: softmaxBackRowsGo in attention_go.go; with kept, softmaxKeptRows: softmaxKeptRowsGo.
+// softmaxBackRows: softmaxBackRowsGo in rows_go.go; with kept, softmaxKeptRows: softmaxKeptRowsGo.
 func softmaxBackRows(s isa, kept bool) {
 	var e *exponential
 	var names []string
 	if kept {
-		s.text("softmaxKeptRows", "p, ds, delta *float32, rows, width int, scale float32")
+		s.text("softmaxKeptRows", "(p, ds, delta []float32, rows, width int, scale float32)")
 		names = []string{"p", "ds", "delta"}
 	} else {
-		s.text("softmaxBackRows", "p, ds, delta, lse *float32, rows, width int, scale float32")
+		s.text("softmaxBackRows", "(p, ds, delta, lse []float32, rows, width int, scale float32)")
 		e, names = newExponential(s, false), []string{"p", "ds", "delta", "lse"}
 	}
 	scale := s.broadcast("scale")
@@ -190,12 +191,13 @@ func softmaxBackRows(s isa, kept bool) {
 	done()
 }
 
-// laneScores: laneScoresGo in attention_go.go. Eight (AVX2: four) rows of a at a time, then the rest one by one; ld counts
-// bytes. high is a pointer that may be nil.
+// laneScores: laneScoresGo in rows_go.go. Eight (AVX2: four) rows of a at a time, then the rest one by one.
+// high may be nil.
 func laneScores(s isa) {
-	s.text("laneScores", "p, a, lanes, high *float32, ld, rows, d int")
+	s.text("laneScores", "(p, a, lanes, high []float32, ld, rows, d int)")
 	p := pointers("p", "a", "lanes", "high")
 	ld, rows, d := Load(Param("ld"), GP64()).(reg.GPVirtual), Load(Param("rows"), GP64()), Load(Param("d"), GP64())
+	SHLQ(U8(2), ld)
 	ld3 := GP64()
 	LEAQ(Mem{Base: ld, Index: ld, Scale: 2}, ld3)
 	minusInf := s.constant(float32(math.Inf(-1)))
@@ -280,9 +282,9 @@ func (s isa) broadcastFMA(m Mem, x, acc []vec) {
 	}
 }
 
-// laneSum: laneSumGo in attention_go.go.
+// laneSum: laneSumGo in rows_go.go.
 func laneSum(s isa) {
-	s.text("laneSum", "out, a, p, factor *float32, ld, rows, d int")
+	s.text("laneSum", "(out, a, p, factor []float32, ld, rows, d int)")
 	p := pointers("out", "a", "p", "factor")
 	s.laneSums(p, func(Mem) []vec { return s.zeroGroup() }, func(acc []vec, factor []vec, m Mem) {
 		for v := range factor {
@@ -292,16 +294,17 @@ func laneSum(s isa) {
 	})
 }
 
-// laneAdd: laneAddGo in attention_go.go.
+// laneAdd: laneAddGo in rows_go.go.
 func laneAdd(s isa) {
-	s.text("laneAdd", "out, a, p *float32, ld, rows, d int")
+	s.text("laneAdd", "(out, a, p []float32, ld, rows, d int)")
 	s.laneSums(pointers("out", "a", "p"), s.loadGroup, func(acc, _ []vec, m Mem) { s.storeGroup(acc, m) })
 }
 
 // laneSums goes over the columns of a, eight (AVX2: four) at a time, then the rest one by one: their sums begin with what
-// begin makes of the place of the result, and end puts them there. p may have factors. ld counts bytes.
+// begin makes of the place of the result, and end puts them there. p may have factors.
 func (s isa) laneSums(p []reg.GPVirtual, begin func(Mem) []vec, end func(acc, factor []vec, m Mem)) {
 	ld, rows, d := Load(Param("ld"), GP64()), Load(Param("rows"), GP64()), Load(Param("d"), GP64())
+	SHLQ(U8(2), ld)
 	for _, n := range []int{s.lanes / 2, 1} {
 		name := fmt.Sprintf("columns%d", n)
 		Label(name)
@@ -340,9 +343,9 @@ func (s isa) laneSums(p []reg.GPVirtual, begin func(Mem) []vec, end func(acc, fa
 	done()
 }
 
-// laneExp: laneExpGo in attention_go.go.
+// laneExp: laneExpGo in rows_go.go.
 func laneExp(s isa) {
-	s.text("laneExp", "p, high, lse, inverse *float32, rows int, scale float32")
+	s.text("laneExp", "(p, high, lse, inverse []float32, rows int, scale float32)")
 	scale := s.broadcast("scale")
 	e := newExponential(s, false)
 	p := pointers("p", "high", "lse", "inverse")
@@ -402,9 +405,9 @@ func logarithm(s isa, x vec) vec {
 	return y
 }
 
-// laneGradients: laneGradientsGo in attention_go.go.
+// laneGradients: laneGradientsGo in rows_go.go.
 func laneGradients(s isa) {
-	s.text("laneGradients", "p, ds, lse, delta *float32, rows int, scale float32")
+	s.text("laneGradients", "(p, ds, lse, delta []float32, rows int, scale float32)")
 	e := newExponential(s, false)
 	scale := s.broadcast("scale")
 	p := pointers("p", "ds", "lse", "delta")
@@ -441,12 +444,13 @@ func laneGradients(s isa) {
 	done()
 }
 
-// packRows copies rows of d floats, a multiple of 8, that are ld bytes apart, into one run.
+// packRows copies rows of d floats, a multiple of 8, that are ld floats apart, into one run.
 func packRows() {
 	s := avx2
-	s.text("packRows", "dst, src *float32, ld, rows, d int")
+	s.text("packRows", "(dst, src []float32, ld, rows, d int)")
 	p := pointers("dst", "src")
 	ld, rows, d := Load(Param("ld"), GP64()), Load(Param("rows"), GP64()), Load(Param("d"), GP64())
+	SHLQ(U8(2), ld)
 	SHLQ(U8(2), d)
 	i := GP64()
 	Label("rows")

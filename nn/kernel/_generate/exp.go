@@ -7,7 +7,7 @@ import (
 	. "github.com/mmcloughlin/avo/operand"
 )
 
-// Constants of e^x; expParts in elementwise.go says what they are.
+// Constants of e^x; expParts in vec/kernels_go.go says what they are.
 const (
 	expClamp = 87.3
 	expLog2e = 1.44269504

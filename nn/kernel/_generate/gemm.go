@@ -8,26 +8,40 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-func init() { families["gemm"] = gemm }
+func init() { families["gemm"], tableTypes["gemm"] = gemm, "Kernels" }
 
-// gemm writes the register tiles of a matrix product, whose meaning gemm_tile.go defines,
-// for every number of rows that fits the registers, and the packing by transposition.
+// gemm writes the micro-kernels of a matrix product, which the package's micro.go defines, for every number of rows that fits
+// the registers, and the packing by transposition.
 func gemm() {
-	for rows := 1; rows <= 14; rows++ {
-		registerTile(avx512, tileKind{"Rows", true, 1, PREFETCHT0, 1024}, rows, 2)
-		registerTile(avx512, tileKind{"StreamRows", true, 1, PREFETCHNTA, 0}, rows, 2)
-		registerTile(avx512, tileKind{"Rows", true, 1, nil, 0}, rows, 1)
-		registerTile(avx512, tileKind{"Cols", false, 1, PREFETCHT0, 0}, rows, 2)
-		registerTile(avx512, tileKind{"Cols", false, 1, nil, 0}, rows, 1)
+	for _, l := range []struct {
+		s            isa
+		rows, cols   int // of the largest micro-tile
+		microKernels []microKernel
+	}{
+		{avx512, 14, 32, []microKernel{
+			{"rows", "tileRows", "avx512", 2, true, 1, PREFETCHT0, 1024},
+			{"rows", "tileStreamRows", "avx512Stream", 2, true, 1, PREFETCHNTA, 0},
+			{"rows", "tileRows", "avx512", 1, true, 1, nil, 0},
+			{"cols", "tileCols", "avx512", 2, false, 1, PREFETCHT0, 0},
+			{"cols", "tileCols", "avx512", 1, false, 1, nil, 0},
+		}},
+		{avx2, 6, 16, []microKernel{
+			{"rows", "tileRows", "avx2", 2, true, 4, nil, 0},
+			{"cols", "tileCols", "avx2", 2, false, 4, nil, 0},
+		}},
+	} {
+		enter(l.s.table(), fmt.Sprint(l.rows), "maxRows")
+		enter(l.s.table(), fmt.Sprint(l.cols), "maxCols")
+		for rows := 1; rows <= l.rows; rows++ {
+			for _, m := range l.microKernels {
+				m.write(l.s, rows)
+			}
+		}
 	}
-	for rows := 1; rows <= 6; rows++ {
-		registerTile(avx2, tileKind{"Rows", true, 4, nil, 0}, rows, 2)
-		registerTile(avx2, tileKind{"Cols", false, 4, nil, 0}, rows, 2)
-	}
-	transpose8()
+	transpose()
 }
 
-// Byte offsets of the fields of tile in gemm_tile.go.
+// Byte offsets of the fields of Operands in the package's micro.go.
 const (
 	tileA, tileB, tileC, tileInit, tileAdd     = 0, 8, 16, 24, 32
 	tileARow, tileACol, tileBRow               = 40, 48, 56
@@ -39,13 +53,18 @@ const (
 	tileFlow                                   = 224 // and 240: address and step
 )
 
-// tileKind is a kind of register tile.
-type tileKind struct {
-	name  string
-	along bool // A's elements of one row lie next to each other; else those of one column do
+// microKernel is a micro-kernel for any number of rows.
+type microKernel struct {
+	field   string // of the table
+	name    string
+	table   string
+	vectors int // of a row
 
-	// unrolled is how many columns of A a turn of the inner loop takes. AVX2's tiles have few products for one: with four
-	// columns a turn, tiles of 4 rows were measured to be a sixth faster, of 6 rows 4 % (Zen 4, 32 channels).
+	// along says that A's elements of one row lie next to each other; else those of one column do.
+	along bool
+
+	// unrolled is how many columns of A a turn of the inner loop takes. AVX2's micro-tiles have few products for one: with four
+	// columns a turn, those of 4 rows were measured to be a sixth faster, of 6 rows 4 % (Zen 4, 32 channels).
 	unrolled int
 
 	// ahead, if any, fetches the row of B that is eight rows and so many bytes ahead, and the column of A, if it is in one
@@ -54,12 +73,14 @@ type tileKind struct {
 	bytesAhead int
 }
 
-// registerTile writes the kernel for a tile of rows x (nv vectors); its argument is a
-// *tile, a type that avo does not know.
-func registerTile(s isa, kind tileKind, rows, nv int) {
-	name := fmt.Sprintf("tile%s%dx%d%s", kind.name, rows, nv*s.lanes, s.suffix)
+// write emits the micro-kernel for so many rows; its argument is an *Operands, a type that avo does not know.
+func (kind microKernel) write(s isa, rows int) {
+	nv := kind.vectors
+	cols := nv * s.lanes
+	name := fmt.Sprintf("%s%dx%d%s", kind.name, rows, cols, s.suffix)
 	TEXT(name, NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
+	enter(kind.table, name, kind.field+" microKernels", fmt.Sprint(cols/16-1), fmt.Sprint(rows))
 	t := Load(Param("t"), GP64())
 	field := func(offset int) reg.GPVirtual { r := GP64(); MOVQ(Mem{Base: t, Disp: offset}, r); return r }
 
@@ -261,11 +282,12 @@ func (o *operandA) advance() {
 	}
 }
 
-// transpose8 writes the function that packs a matrix's transpose: 8 rows become 8
+// transpose writes the function that packs a matrix's transpose: 8 rows become 8
 // columns, 8 columns at a time.
-func transpose8() {
-	TEXT("transpose8AVX2", NOSPLIT, "func(dst *float32, dstRow uintptr, src *float32, srcRow uintptr, blocks int)")
+func transpose() {
+	TEXT("transposeAVX2", NOSPLIT, "func(dst *float32, dstRow uintptr, src *float32, srcRow uintptr, blocks int)")
 	Pragma("noescape")
+	enter(avx2.table(), "transposeAVX2", "Transpose")
 	dst, dstRow := Load(Param("dst"), GP64()), Load(Param("dstRow"), GP64())
 	src, srcRow := Load(Param("src"), GP64()), Load(Param("srcRow"), GP64())
 	blocks := Load(Param("blocks"), GP64())

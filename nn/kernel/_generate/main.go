@@ -4,9 +4,10 @@
 //	sh generate.sh
 //
 // and to check that the committed files are what it writes (CI does): sh check.sh.
-// A family is one .s file and one .go file of declarations beside it:
+// A family is one .s file, one .go file of declarations beside it, and the tables that hold its functions, one a level:
 //
-//	go run . -family gemm -pkg gemm -out ../internal/gemm/gemm_amd64.s -stubs ../internal/gemm/gemm_amd64.go
+//	go run . -family gemm -pkg gemm -out ../internal/gemm/gemm_amd64.s -stubs ../internal/gemm/gemm_amd64.go \
+//		-tables ../internal/gemm/table_amd64.go
 //
 // To add a family, write its generator in a file of its own here and enter it into
 // families from an init function; generate.sh finds it by itself.
@@ -29,9 +30,13 @@ import (
 // families maps a family's name to the function that builds its kernels.
 var families = map[string]func(){}
 
+// tableTypes names the types of the families' tables.
+var tableTypes = map[string]string{}
+
 func main() {
 	name := flag.String("family", "", "which family of kernels to write")
 	list := flag.Bool("list", false, "print the families' names")
+	tables := flag.String("tables", "", "where to write the family's tables")
 	flag.Parse()
 	var names []string
 	for n := range families {
@@ -53,4 +58,11 @@ func main() {
 	f()
 	pass.Compile = pass.Concat(pass.Compile, pass.InstructionPass(spellPrefetchW)) // what Generate runs
 	build.Generate()
+	if *tables == "" || len(entered) == 0 {
+		return
+	}
+	if err := writeTables(*tables, *name, flag.Lookup("pkg").Value.String(), tableTypes[*name]); err != nil {
+		fmt.Fprintf(os.Stderr, "generate: the tables of %s: %v\n", *name, err)
+		os.Exit(1)
+	}
 }

@@ -11,6 +11,7 @@ import (
 )
 
 func init() {
+	tableTypes["norm"] = "kernels"
 	families["norm"] = func() {
 		newMasks("groupnormMasks")
 		newTable("groupnormConstants")
@@ -26,9 +27,9 @@ func init() {
 	}
 }
 
-// The kernels work on a number of rows of width floats, any number; a stride is the distance in floats from a row to the
-// next in the tensors beside which it stands. groupnorm_go.go defines them. Those that sum take a few columns at a time
-// down all rows, with the sums in registers; the others go row by row.
+// The kernels work on some rows of as many floats as a row of sums or of factors has, any number; a stride is the distance in
+// floats from a row to the next in the tensors beside which it stands. The package's rows_go.go defines them. Those that sum
+// take a few columns at a time down all rows, with the sums in registers; the others go row by row.
 
 // fetchAhead is how many bytes ahead an image is fetched, what is to be written too: the hardware stops at each page.
 const fetchAhead = 2048
@@ -108,7 +109,7 @@ func (a access) op(m Mem) Op {
 // block is as many vectors as the registers hold, then half of that, then a vector and what is left of one.
 func (s isa) columns(vectors int, sums, images, strides, coefs []string, body func(a access, acc [][]vec, image, coef func(i, v int) Mem)) {
 	pSum, pImage, pCoef := pointers(sums...), pointers(images...), pointers(coefs...)
-	left, row := Load(Param("width"), GP64()), GP64()
+	left, row := length(sums[0]), GP64()
 	offset := map[string]reg.GPVirtual{}
 	for _, name := range strides {
 		if offset[name] == nil {
@@ -191,7 +192,7 @@ func unique(names []string) []string {
 }
 
 func normStats(s isa) {
-	s.text("normStats", "sum, sq, x, around *float32, width, xStride, rows int")
+	s.text("stats", "(sum, sq, x, around []float32, xStride, rows int)")
 	s.columns(4, []string{"sum", "sq"}, []string{"x"}, []string{"xStride"}, []string{"around"}, func(a access, acc [][]vec, image, coef func(i, v int) Mem) {
 		for v := range acc[0] {
 			d := a.load(image(0, v))
@@ -204,7 +205,7 @@ func normStats(s isa) {
 
 func normBackSums(s isa, silu bool) {
 	if !silu {
-		s.text("normBackSums", "sum, dot, dy, x, mean *float32, width, yStride, xStride, rows int")
+		s.text("backSums", "(sum, dot, dy, x, mean []float32, yStride, xStride, rows int)")
 		s.columns(4, []string{"sum", "dot"}, []string{"dy", "x"}, []string{"yStride", "xStride"}, []string{"mean"}, func(a access, acc [][]vec, image, coef func(i, v int) Mem) {
 			for v := range acc[0] {
 				dz, d := a.load(image(0, v)), a.load(image(1, v))
@@ -215,7 +216,7 @@ func normBackSums(s isa, silu bool) {
 		})
 		return
 	}
-	s.text("normBackSumsSiLU", "sum, dot, dz, dy, x, scale, off, mean *float32, width, yStride, xStride, rows int")
+	s.text("backSumsSiLU", "(sum, dot, dz, dy, x, scale, off, mean []float32, yStride, xStride, rows int)")
 	e := newExponential(s, true)
 	vectors := 4
 	if s.lanes == 8 {
@@ -239,7 +240,7 @@ func normBackSums(s isa, silu bool) {
 // along emits a loop over rows and within it one over sixteen columns at a time, the last ones with a mask.
 func (s isa) along(images, strides, coefs []string, body func(a access, image, coef []Mem)) {
 	pImage, pCoef := pointers(images...), pointers(coefs...)
-	width, count := Load(Param("width"), GP64()), Load(Param("rows"), GP64())
+	width, count := length(coefs[0]), Load(Param("rows"), GP64())
 	stride := map[string]reg.GPVirtual{}
 	for _, name := range unique(strides) {
 		stride[name] = Load(Param(name), GP64()).(reg.GPVirtual)
@@ -296,11 +297,11 @@ func (s isa) along(images, strides, coefs []string, body func(a access, image, c
 }
 
 func normApply(s isa, silu bool) {
-	name := "normApply"
+	name := "apply"
 	if silu {
-		name = "normApplySiLU"
+		name = "applySiLU"
 	}
-	s.text(name, "y, x, scale, off *float32, width, yStride, xStride, rows int")
+	s.text(name, "(y, x, scale, off []float32, yStride, xStride, rows int)")
 	var e *exponential
 	if silu {
 		e = newExponential(s, true)
@@ -316,11 +317,11 @@ func normApply(s isa, silu bool) {
 }
 
 func normBackApply(s isa, add bool) {
-	name := "normBackApply"
+	name := "backApply"
 	if add {
-		name = "normBackAdd"
+		name = "backAdd"
 	}
-	s.text(name, "dx, dz, x, a, b, c *float32, width, zStride, xStride, rows int")
+	s.text(name, "(dx, dz, x, a, b, c []float32, zStride, xStride, rows int)")
 	s.along([]string{"dx", "dz", "x"}, []string{"xStride", "zStride", "xStride"}, []string{"a", "b", "c"}, func(a access, image, coef []Mem) {
 		u, b := a.load(image[2]), a.load(coef[1])
 		VFMADD213PS(a.op(coef[2]), b, u)

@@ -6,26 +6,25 @@ import (
 )
 
 func init() {
+	tableTypes["optimizer"] = "kernels"
 	families["optimizer"] = func() {
 		for _, s := range []isa{avx512, avx2} {
-			adamw(s, true)
 			adamw(s, false)
+			adamw(s, true)
 		}
 	}
 }
 
-// adamw emits one update, with the weights' moving average or without; k points to the fields of adamwConstants.
+// adamw emits one update, with the weights' moving average or without; k has the constants in the order of the package's.
 func adamw(s isa, ema bool) {
-	name, args := "adamw", []string{"w", "m", "v", "grad"}
+	slices := []string{"w", "m", "v", "g"}
 	if ema {
-		name, args = "adamwEMA", []string{"w", "m", "v", "grad", "ema"}
+		slices = append(slices, "ema")
+		s.text("adamwEMA", "(w, m, v, g, ema []float32, k *[9]float32)")
+	} else {
+		s.text("adamw", "(w, m, v, g []float32, k *[9]float32)")
 	}
-	list := ""
-	for _, a := range args {
-		list += a + ", "
-	}
-	s.text(name, list+"k *float32, n int")
-	p, k := pointers(args...), pointers("k")[0]
+	k := Load(Param("k"), GP64())
 	constant := func(i int) vec {
 		c := s.vec()
 		VBROADCASTSS(Mem{Base: k, Disp: 4 * i}, c)
@@ -36,7 +35,7 @@ func adamw(s isa, ema bool) {
 		c[i] = constant(i)
 	}
 	gradScale, c1, beta2, c2, decay, step, root, eps := c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
-	s.each(p, func(at []Mem) {
+	s.each(slices, func(at []Mem) {
 		g := s.vec()
 		VMULPS(at[3], gradScale, g)
 		m := s.load(at[1])

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"strings"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
 func init() {
+	tableTypes["vec"] = "Kernels"
 	families["vec"] = func() {
 		newTable("elementwiseConstants")
 		for _, s := range []isa{avx512, avx2} {
@@ -17,20 +20,24 @@ func init() {
 	}
 }
 
-// pointers loads pointer parameters.
+// pointers loads where slice parameters begin.
 func pointers(names ...string) []reg.GPVirtual {
 	var p []reg.GPVirtual
 	for _, n := range names {
-		p = append(p, Load(Param(n), GP64()).(reg.GPVirtual))
+		p = append(p, Load(Param(n).Base(), GP64()).(reg.GPVirtual))
 	}
 	return p
 }
 
-// each emits a loop over the n floats (a parameter; a positive multiple of 16) behind the pointers: body handles the
-// vector at the addresses it is given. The pointers end up behind the last float.
-func (s isa) each(p []reg.GPVirtual, body func(at []Mem)) {
-	n := Load(Param("n"), GP64())
+// length loads the length of a slice parameter.
+func length(name string) reg.GPVirtual { return Load(Param(name).Len(), GP64()).(reg.GPVirtual) }
+
+// each emits a loop over the floats of slice parameters, as many as the first has, which is a multiple of 16: body handles
+// the vector at the addresses it is given.
+func (s isa) each(names []string, body func(at []Mem)) {
+	p, n := pointers(names...), length(names[0])
 	SHLQ(U8(2), n)
+	JEQ(LabelRef("end"))
 	for _, r := range p {
 		ADDQ(n, r)
 	}
@@ -45,11 +52,14 @@ func (s isa) each(p []reg.GPVirtual, body func(at []Mem)) {
 	}
 	ADDQ(I8(64), n)
 	JNE(LabelRef("loop"))
+	Label("end")
 }
 
-func (s isa) text(name, args string) {
-	TEXT(name+s.suffix, NOSPLIT, "func("+args+")")
+// text begins a function and enters it into the table of its level.
+func (s isa) text(name, signature string) {
+	TEXT(name+s.suffix, NOSPLIT, "func"+signature)
 	Pragma("noescape")
+	enter(s.table(), name+s.suffix, name)
 }
 
 func done() {
@@ -71,26 +81,17 @@ func (s isa) broadcast(name string) vec {
 }
 
 func elementwise(s isa) {
-	s.text("add", "dst, a, b *float32, n int")
-	s.each(pointers("dst", "a", "b"), func(at []Mem) {
+	s.text("add", "(dst, a, b []float32)")
+	s.each([]string{"dst", "a", "b"}, func(at []Mem) {
 		x := s.load(at[1])
 		VADDPS(at[2], x, x)
 		s.store(x, at[0])
 	})
 	done()
 
-	s.text("scale", "dst, a *float32, n int, k float32")
+	s.text("scaledDiff", "(dst, a, b []float32, k float32)")
 	k := s.broadcast("k")
-	s.each(pointers("dst", "a"), func(at []Mem) {
-		x := s.vec()
-		VMULPS(at[1], k, x)
-		s.store(x, at[0])
-	})
-	done()
-
-	s.text("scaledDiff", "dst, a, b *float32, n int, k float32")
-	k = s.broadcast("k")
-	s.each(pointers("dst", "a", "b"), func(at []Mem) {
+	s.each([]string{"dst", "a", "b"}, func(at []Mem) {
 		x := s.load(at[1])
 		VSUBPS(at[2], x, x)
 		VMULPS(x, k, x)
@@ -98,51 +99,39 @@ func elementwise(s isa) {
 	})
 	done()
 
-	s.text("silu", "dst, x *float32, n int")
+	s.text("silu", "(dst, x []float32)")
 	e := newExponential(s, true)
-	s.each(pointers("dst", "x"), func(at []Mem) {
+	s.each([]string{"dst", "x"}, func(at []Mem) {
 		s.store(e.silu(s.load(at[1])), at[0])
 	})
 	done()
 
-	s.text("siluBack", "dx, x, dy *float32, n int")
+	s.text("siluBack", "(dx, x, dy []float32)")
 	e = newExponential(s, true)
-	s.each(pointers("dx", "x", "dy"), func(at []Mem) {
+	s.each([]string{"dx", "x", "dy"}, func(at []Mem) {
 		d := e.slope(s.load(at[1]))
 		VMULPS(at[2], d, d)
 		s.store(d, at[0])
 	})
 	done()
 
-	s.doubles("sumSquares", "x", func(x vec, at []Mem) vec { return x })
-	s.doubles("sumSquaredDiff", "a, b", func(x vec, at []Mem) vec { VSUBPS(at[1], x, x); return x })
-	s.products()
-}
-
-// doubles emits a sum of squares into 16 float64 lanes.
-func (s isa) doubles(name, args string, value func(x vec, at []Mem) vec) {
-	s.text(name, "lanes *float64, "+args+" *float32, n int")
-	names := []string{"a", "b"}
-	if args == "x" {
-		names = []string{"x"}
-	}
-	s.sumDoubles(names, func(acc vec, at []Mem) {
-		x := s.halfVec()
-		VMOVUPS(at[0], x)
-		d := s.vec()
-		VCVTPS2PD(value(x, at), d)
-		VFMADD231PD(d, d, acc)
+	s.sumDoubles("sumSquares", []string{"x"}, func(sum vec, at []Mem) {
+		x := s.vec()
+		VCVTPS2PD(at[0], x)
+		VFMADD231PD(x, x, sum)
 	})
-}
-
-// products emits the inner product into 16 float64 lanes.
-func (s isa) products() {
-	s.text("dot", "lanes *float64, a, b *float32, n int")
-	s.sumDoubles([]string{"a", "b"}, func(acc vec, at []Mem) {
+	s.sumDoubles("sumSquaredDiff", []string{"a", "b"}, func(sum vec, at []Mem) {
+		d, x := s.halfVec(), s.vec()
+		VMOVUPS(at[0], d)
+		VSUBPS(at[1], d, d)
+		VCVTPS2PD(d, x)
+		VFMADD231PD(x, x, sum)
+	})
+	s.sumDoubles("dot", []string{"a", "b"}, func(sum vec, at []Mem) {
 		a, b := s.vec(), s.vec()
 		VCVTPS2PD(at[0], a)
 		VCVTPS2PD(at[1], b)
-		VFMADD231PD(a, b, acc)
+		VFMADD231PD(a, b, sum)
 	})
 }
 
@@ -154,22 +143,26 @@ func (s isa) halfVec() vec {
 	return XMM()
 }
 
-// sumDoubles runs body over the 16 float64 lanes of each 16 floats.
-func (s isa) sumDoubles(names []string, body func(acc vec, at []Mem)) {
-	lanes, p := pointers("lanes")[0], pointers(names...)
+// sumDoubles emits a function that sums over slices of floats in 16 float64 lanes, which it returns.
+func (s isa) sumDoubles(name string, slices []string, body func(sum vec, at []Mem)) {
+	s.text(name, "("+strings.Join(slices, ", ")+" []float32) (lanes [16]float64)")
 	half := s.lanes / 2
-	var acc []vec
-	for i := 0; i < 16/half; i++ {
-		acc = append(acc, s.load(Mem{Base: lanes, Disp: i * s.bytes()}))
+	var sums []vec
+	for range 16 / half {
+		sums = append(sums, s.zero())
 	}
 	i := 0
 	wide := isa{s.suffix, half} // each steps over as many floats as a vector of float64 holds
-	wide.each(p, func(at []Mem) {
-		body(acc[i], at)
+	wide.each(slices, func(at []Mem) {
+		body(sums[i], at)
 		i++
 	})
-	for i, v := range acc {
-		s.store(v, Mem{Base: lanes, Disp: i * s.bytes()})
+	for i, v := range sums {
+		lane, err := ReturnIndex(0).Index(i * half).Resolve()
+		if err != nil {
+			panic(err)
+		}
+		s.store(v, lane.Addr)
 	}
 	done()
 }
@@ -178,7 +171,7 @@ func (s isa) sumDoubles(names []string, body func(acc vec, at []Mem)) {
 // It is bound by memory: one width serves both levels.
 func sumPairs() {
 	s := avx2
-	s.text("sumPairs", "dst, top, bottom *float32, w, c int")
+	s.text("sumPairs", "(dst, top, bottom []float32, w, c int)")
 	p := pointers("dst", "top", "bottom")
 	w, c := Load(Param("w"), GP64()), Load(Param("c"), GP64())
 	SHLQ(U8(2), c)
@@ -209,9 +202,9 @@ func sumPairs() {
 // dropout emits y = x*scale where u < keep, else 0; one width serves both levels.
 func dropout() {
 	s := avx2
-	s.text("dropout", "dst, x, u *float32, n int, keep, scale float32")
+	s.text("dropout", "(dst, x, u []float32, keep, scale float32)")
 	keep, scale := s.broadcast("keep"), s.broadcast("scale")
-	s.each(pointers("dst", "x", "u"), func(at []Mem) {
+	s.each([]string{"dst", "x", "u"}, func(at []Mem) {
 		drawn, y := s.load(at[2]), s.vec()
 		VCMPPS(U8(1), keep, drawn, drawn) // u < keep
 		VMULPS(at[1], scale, y)

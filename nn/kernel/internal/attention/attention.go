@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"math"
 
+	"unstir/nn/kernel/internal/cpu"
+	"unstir/nn/kernel/internal/gemm"
 	"unstir/nn/kernel/internal/parallel"
+	"unstir/nn/kernel/internal/vec"
 )
 
 // AttentionShape is the shape of softmax(q k^T / sqrt(D)) v, head by head.
@@ -33,17 +36,20 @@ const (
 //
 // One task is a head of an image, or a few: no scores of more than a block of queries exist at a time. The backward pass
 // computes them again from lse, unless the probabilities were kept, which is worth it where they are no larger than q. Wide
-// heads are matrix products (attention_wide.go); heads of few channels go sixteen queries at a time (attention_lanes.go).
+// heads are matrix products (wide.go); heads of few channels go sixteen queries at a time (lanes.go).
 type Attention struct {
-	s      AttentionShape
-	scale  float32 // 1/sqrt(D)
-	block  int     // queries of a block
-	width  int     // floats of a row of scores: S rounded up to whole vectors
-	ld     int     // floats from a position to the next
-	perJob int     // floats of scratch of a worker
-	spaces int     // workers that can be at work at a time
-	group  int     // heads of a task
-	cuts   int     // tasks of a wide head's forward pass
+	kernels *kernels
+	gemm    *gemm.Kernels
+	vec     *vec.Kernels
+	s       AttentionShape
+	scale   float32 // 1/sqrt(D)
+	block   int     // queries of a block
+	width   int     // floats of a row of scores: S rounded up to whole vectors
+	ld      int     // floats from a position to the next
+	perJob  int     // floats of scratch of a worker
+	spaces  int     // workers that can be at work at a time
+	group   int     // heads of a task
+	cuts    int     // tasks of a wide head's forward pass
 
 	o, lse, kept, q, k, v []float32
 	dq, dk, dv, do        []float32
@@ -52,12 +58,12 @@ type Attention struct {
 	forward, backward func(worker, task int)
 }
 
-// NewAttention makes a plan; it returns an error when the shape makes no sense.
-func NewAttention(s AttentionShape) (*Attention, error) {
+// NewAttention makes a plan for a machine; it returns an error when the shape makes no sense.
+func NewAttention(s AttentionShape, c cpu.Info) (*Attention, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
-	a := &Attention{s: s, scale: float32(1 / math.Sqrt(float64(s.D))), ld: s.Heads * s.D}
+	a := &Attention{kernels: of(c), gemm: gemm.Of(c), vec: vec.Of(c), s: s, scale: float32(1 / math.Sqrt(float64(s.D))), ld: s.Heads * s.D}
 	if s.D <= attentionLanes {
 		a.group = min(s.Heads, 16/min(16, s.D&-s.D)) // whole cache lines of the outputs
 		for 2*a.group <= s.Heads && s.N*s.Heads >= 16*a.group*parallel.Threads() {

@@ -32,7 +32,7 @@ func newAttentionData(r *rand.Rand, s AttentionShape, spread float32) *attention
 
 func (d *attentionData) run(t testing.TB) {
 	t.Helper()
-	a, err := NewAttention(d.s)
+	a, err := NewAttention(d.s, cpu.This())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func (d *attentionData) run(t testing.TB) {
 // forKept runs f with probabilities that are computed again, and with kept ones where the plan may keep them.
 func forKept(t *testing.T, s AttentionShape, f func(keep bool)) {
 	t.Helper()
-	a, err := NewAttention(s)
+	a, err := NewAttention(s, cpu.This())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestAttentionKeepsNoMoreThanQ(t *testing.T) {
 	for s, want := range map[AttentionShape]int{
 		{3, 256, 1, 256}: 3 * 256 * 256, {2, 49, 2, 64}: 2 * 2 * 49 * 64, {2, 49, 1, 63}: 0, {2, 257, 1, 256}: 0, {2, 16, 4, 32}: 0,
 	} {
-		if a, err := NewAttention(s); err != nil || a.Kept() != want {
+		if a, err := NewAttention(s, cpu.This()); err != nil || a.Kept() != want {
 			t.Errorf("%+v: %d floats are kept, want %d; %v", s, a.Kept(), want, err)
 		}
 	}
@@ -267,7 +267,7 @@ func TestAttentionGivesEqualBitsOnAVX2AndAVX512(t *testing.T) {
 func TestAttentionAllocatesNothing(t *testing.T) {
 	for _, s := range []AttentionShape{{2, 20, 2, 8}, {2, 20, 1, 64}} {
 		d := newAttentionData(kerneltest.Rand(7), s, 1)
-		a, _ := NewAttention(s)
+		a, _ := NewAttention(s, cpu.This())
 		if a.Kept() > 0 {
 			d.kept = kerneltest.Garbage(a.Kept())
 		}
@@ -283,7 +283,7 @@ func TestAttentionAllocatesNothing(t *testing.T) {
 
 func TestNewAttentionRefusesWhatMakesNoSense(t *testing.T) {
 	for _, s := range []AttentionShape{{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}} {
-		if _, err := NewAttention(s); err == nil {
+		if _, err := NewAttention(s, cpu.This()); err == nil {
 			t.Errorf("%+v: no error", s)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"unstir/nn/kernel/internal/cpu"
 	"unstir/nn/kernel/internal/kerneltest"
 	"unstir/nn/kernel/internal/parallel"
 )
@@ -15,7 +16,7 @@ func BenchmarkAttention(b *testing.B) {
 		{16, 49, 1, 64}, {16, 64, 1, 128}, {1, 256, 1, 256}, {16, 16, 32, 8}, {2, 1024, 1, 128},
 	} {
 		d := newAttentionData(kerneltest.Rand(1), s, 1)
-		a, err := NewAttention(s)
+		a, err := NewAttention(s, cpu.This())
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -44,7 +44,11 @@ func (a *Attention) pack(buffer, x []float32) []float32 {
 	if a.s.Heads == 1 {
 		return x
 	}
-	packRows(buffer, x, a.ld, a.s.S, a.s.D)
+	if a.s.D%8 == 0 {
+		a.kernels.packRows(buffer, x, a.ld, a.s.S, a.s.D)
+	} else {
+		packRowsGo(buffer, x, a.ld, a.s.S, a.s.D)
+	}
 	return buffer
 }
 
@@ -57,22 +61,22 @@ func (a *Attention) first(i int) int { return max(0, min(16*i, a.s.S-16)) }
 func (a *Attention) gather(lanes, x []float32, first int, l *lanesSpace) {
 	d := a.s.D
 	if a.s.S >= 16 {
-		toLanes(lanes, x[first*d:], d, d)
+		a.toLanes(lanes, x[first*d:], d, d)
 		return
 	}
 	clear(l.rows)
 	copy(l.rows, x[:a.s.S*d])
-	toLanes(lanes, l.rows, d, d)
+	a.toLanes(lanes, l.rows, d, d)
 }
 
 // scatter is the way back, to the head at x in its place.
 func (a *Attention) scatter(x, lanes []float32, first int, l *lanesSpace) {
 	d := a.s.D
 	if a.s.S >= 16 {
-		fromLanes(x[first*a.ld:], lanes, a.ld, d)
+		a.fromLanes(x[first*a.ld:], lanes, a.ld, d)
 		return
 	}
-	fromLanes(l.rows, lanes, d, d)
+	a.fromLanes(l.rows, lanes, d, d)
 	for r := 0; r < a.s.S; r++ {
 		copy(x[r*a.ld:r*a.ld+d], l.rows[r*d:])
 	}
@@ -87,10 +91,10 @@ func (a *Attention) forwardLanes(worker, head int) {
 	for i := range a.blocks() {
 		first := a.first(i)
 		a.gather(l.a, q, first, &l)
-		laneScores(l.p, k, l.a, l.high, d, s, d)
-		laneExp(l.p, l.high, l.lse, l.factor, s, a.scale)
+		a.kernels.laneScores(l.p, k, l.a, l.high, d, s, d)
+		a.kernels.laneExp(l.p, l.high, l.lse, l.factor, s, a.scale)
 		copy(lse[first:], l.lse[:16])
-		laneSum(l.out, v, l.p, l.factor, d, s, d)
+		a.kernels.laneSum(l.out, v, l.p, l.factor, d, s, d)
 		a.scatter(a.o[at:], l.out, first, &l)
 	}
 }
@@ -108,19 +112,19 @@ func (a *Attention) backwardLanes(worker, head int) {
 		first := a.first(i)
 		a.gather(l.a, q, first, &l)
 		a.gather(l.b, do, first, &l)
-		laneScores(l.p, k, l.a, nil, d, s, d)
-		laneScores(l.ds, v, l.b, nil, d, s, d)
-		laneGradients(l.p, l.ds, l.lse[first:], l.delta, s, a.scale)
-		laneSum(l.out, k, l.ds, ones[:], d, s, d)
+		a.kernels.laneScores(l.p, k, l.a, nil, d, s, d)
+		a.kernels.laneScores(l.ds, v, l.b, nil, d, s, d)
+		a.kernels.laneGradients(l.p, l.ds, l.lse[first:], l.delta, s, a.scale)
+		a.kernels.laneSum(l.out, k, l.ds, ones[:], d, s, d)
 		a.scatter(a.dq[at:], l.out, first, &l)
 		next, rows := 16*i-first, min(s, first+16)-16*i // the queries that no block before has had
 		half := next &^ 7                               // eight queries are turned at a time
 		for j := range a.blocks() {
 			key, lanes := 16*a.first(j)+half, 16*d*j
-			toLanes(l.turned, l.p[key:], 16, 16-half)
-			laneAdd(l.dv[lanes:], do[16*i*d:], l.turned[16*(next-half):], d, rows, d)
-			toLanes(l.turned, l.ds[key:], 16, 16-half)
-			laneAdd(l.dk[lanes:], q[16*i*d:], l.turned[16*(next-half):], d, rows, d)
+			a.toLanes(l.turned, l.p[key:], 16, 16-half)
+			a.kernels.laneAdd(l.dv[lanes:], do[16*i*d:], l.turned[16*(next-half):], d, rows, d)
+			a.toLanes(l.turned, l.ds[key:], 16, 16-half)
+			a.kernels.laneAdd(l.dk[lanes:], q[16*i*d:], l.turned[16*(next-half):], d, rows, d)
 		}
 	}
 	for j := range a.blocks() {

@@ -6,10 +6,15 @@ import (
 	"unstir/nn/kernel/internal/vec"
 )
 
-// The plain loops that define the kernels of attention. Rows of scores: one query's, its keys along the row.
+// The plain loops that define the kernels of attention.
 
-// softmaxRowsGo turns rows of width products q k^T into the softmax of scale times them; largest and sum get each row's
-// largest product and its sum of exp(scale*(product-largest)).
+// generic is the plain Go level.
+var generic = kernels{
+	softmaxRows: softmaxRowsGo, softmaxBackRows: softmaxBackRowsGo, softmaxKeptRows: softmaxKeptRowsGo,
+	laneScores: laneScoresGo, laneExp: laneExpGo, laneSum: laneSumGo, laneAdd: laneAddGo, laneGradients: laneGradientsGo,
+	packRows: packRowsGo,
+}
+
 func softmaxRowsGo(p, largest, sum []float32, rows, width int, scale float32) {
 	for r := 0; r < rows; r++ {
 		row := p[r*width : (r+1)*width]
@@ -38,9 +43,7 @@ func softmaxRowsGo(p, largest, sum []float32, rows, width int, scale float32) {
 	}
 }
 
-// softmaxBackRowsGo sets p = exp(scale*p - lse), the probabilities of a row of products, and ds = p*(ds - delta)*scale,
-// the gradient of the products from that of the probabilities. lse and delta have one number per row.
-func softmaxBackRowsGo(p, ds, lse, delta []float32, rows, width int, scale float32) {
+func softmaxBackRowsGo(p, ds, delta, lse []float32, rows, width int, scale float32) {
 	for r := 0; r < rows; r++ {
 		l, e := lse[r], delta[r]
 		d := ds[r*width : (r+1)*width]
@@ -52,7 +55,6 @@ func softmaxBackRowsGo(p, ds, lse, delta []float32, rows, width int, scale float
 	}
 }
 
-// softmaxKeptRowsGo is softmaxBackRowsGo for a p that has the probabilities.
 func softmaxKeptRowsGo(p, ds, delta []float32, rows, width int, scale float32) {
 	for r, e := range delta[:rows] {
 		d := ds[r*width : (r+1)*width]
@@ -62,9 +64,6 @@ func softmaxKeptRowsGo(p, ds, delta []float32, rows, width int, scale float32) {
 	}
 }
 
-// Lanes: sixteen queries (or keys) side by side, [.., 16], against rows of a, which are ld floats apart.
-
-// laneScoresGo sets p[r] = sum over i < d of a[r*ld+i] * lanes[i], and high, unless nil, to the largest of each lane.
 func laneScoresGo(p, a, lanes, high []float32, ld, rows, d int) {
 	var largest [16]float32
 	for l := range largest {
@@ -88,7 +87,6 @@ func laneScoresGo(p, a, lanes, high []float32, ld, rows, d int) {
 	copy(high, largest[:])
 }
 
-// laneAddGo adds the sum over rows of a[r*ld+i] * p[r] to out[i], for i < d.
 func laneAddGo(out, a, p []float32, ld, rows, d int) {
 	for r := 0; r < rows; r++ {
 		w := p[16*r : 16*r+16]
@@ -101,7 +99,6 @@ func laneAddGo(out, a, p []float32, ld, rows, d int) {
 	}
 }
 
-// laneSumGo sets out[i] = factor * sum over rows of a[r*ld+i] * p[r], for i < d.
 func laneSumGo(out, a, p, factor []float32, ld, rows, d int) {
 	clear(out[:16*d])
 	laneAddGo(out, a, p, ld, rows, d)
@@ -110,7 +107,6 @@ func laneSumGo(out, a, p, factor []float32, ld, rows, d int) {
 	}
 }
 
-// laneExpGo sets p [rows, 16] to exp(scale*(p - high)), inverse to 1 over their sum down the rows, and lse.
 func laneExpGo(p, high, lse, inverse []float32, rows int, scale float32) {
 	for l := 0; l < 16; l++ {
 		var sum float32
@@ -127,7 +123,6 @@ func lseOf(largest, sum, scale float32) float32 {
 	return float32(float64(float64(scale)*float64(largest)) + math.Log(float64(sum)))
 }
 
-// laneGradientsGo sets p = exp(scale*p - lse), delta = sum down the rows of p*ds, and ds = p*(ds - delta)*scale.
 func laneGradientsGo(p, ds, lse, delta []float32, rows int, scale float32) {
 	clear(delta[:16])
 	for i := 0; i < 16*rows; i++ {
@@ -139,28 +134,8 @@ func laneGradientsGo(p, ds, lse, delta []float32, rows int, scale float32) {
 	}
 }
 
-// packRowsGo copies rows of d floats that are ld apart into one run.
 func packRowsGo(dst, src []float32, ld, rows, d int) {
 	for r := 0; r < rows; r++ {
 		copy(dst[r*d:(r+1)*d], src[r*ld:])
-	}
-}
-
-// toLanesGo writes d columns of 16 rows, ld floats apart, as lanes [d, 16].
-func toLanesGo(lanes, rows []float32, ld, d int) {
-	for l := 0; l < 16; l++ {
-		for i, x := range rows[l*ld : l*ld+d] {
-			lanes[16*i+l] = x
-		}
-	}
-}
-
-// fromLanesGo is the way back.
-func fromLanesGo(rows, lanes []float32, ld, d int) {
-	for l := 0; l < 16; l++ {
-		row := rows[l*ld : l*ld+d]
-		for i := range row {
-			row[i] = lanes[16*i+l]
-		}
 	}
 }

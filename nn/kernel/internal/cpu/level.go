@@ -78,9 +78,8 @@ func Active() Level { return Level(activeLevel.Load()) }
 // Direct tells whether UNSTIR_CONV=direct is set.
 func Direct() bool { return directOnly.Load() }
 
-// SetLevel chooses the level of plans made from now on, and of Gemm. It is meant
-// for tests; a plan keeps the level that it was made with. It returns an error when
-// the CPU or the build lacks l.
+// SetLevel chooses the level of plans made from now on, and of what has no plan. It is meant for tests; a plan keeps the level
+// that it was made with. It returns an error when the CPU or the build lacks l.
 func SetLevel(l Level) error {
 	if err := checkLevel(l); err != nil {
 		return err

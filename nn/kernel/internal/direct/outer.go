@@ -100,7 +100,7 @@ func NewOuter(s shape.Conv, mode Mode, swapped bool, workers int, c cpu.Info) *O
 	if o.mode != Matrix {
 		pieces = min(max(1, 16/(o.blocks*o.groups)), o.n)
 	}
-	o.pieces = reduce.New(pieces, s.R*s.R*s.C*s.K)
+	o.pieces = reduce.New(pieces, s.R*s.R*s.C*s.K, c)
 	o.bandRows = min(t.rows, max(1, outerPixels/t.cols))
 	o.sizes()
 	o.products = gemm.NewProducts(workers, gemm.Of(c))

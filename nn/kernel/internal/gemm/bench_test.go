@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"unstir/nn/kernel/internal/cpu"
 	"unstir/nn/kernel/internal/kerneltest"
 )
 
@@ -29,7 +30,7 @@ func BenchmarkGemm(b *testing.B) {
 				x, y, c := kerneltest.Randoms(r, g.m*g.k), kerneltest.Randoms(r, g.k*g.n), kerneltest.Randoms(r, g.m*g.n)
 				scratch := make([]float32, Scratch(g.m, g.n, g.k))
 				for b.Loop() {
-					Multiply(c, g.n, x, lda, g.transA, y, ldb, g.transB, g.m, g.n, g.k, false, scratch)
+					Of(cpu.This()).Multiply(c, g.n, x, lda, g.transA, y, ldb, g.transB, g.m, g.n, g.k, false, scratch)
 				}
 				kerneltest.ReportGFLOPS(b, 2*float64(g.m)*float64(g.n)*float64(g.k))
 			})

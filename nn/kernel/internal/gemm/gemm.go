@@ -1,9 +1,6 @@
 package gemm
 
-import (
-	"unstir/nn/kernel/internal/cpu"
-	"unstir/nn/kernel/internal/mem"
-)
+import "unstir/nn/kernel/internal/mem"
 
 const (
 	depthBlock = 256 // products per element in one pass over a block of B
@@ -37,7 +34,7 @@ func putProduct(p *Product) {
 // with rows lda apart, and B is stored [k, n], or [n, k] when transB, with rows ldb
 // apart. C must not overlap A or B. Each element of C is one sum over k in order,
 // so it does not depend on m or n. scratch has at least Scratch(m, n, k) floats.
-func Multiply(c []float32, ldc int, a []float32, lda int, transA bool, b []float32, ldb int, transB bool, m, n, k int, accumulate bool, scratch []float32) {
+func (s *Kernels) Multiply(c []float32, ldc int, a []float32, lda int, transA bool, b []float32, ldb int, transB bool, m, n, k int, accumulate bool, scratch []float32) {
 	if m <= 0 || n <= 0 {
 		return
 	}
@@ -58,7 +55,7 @@ func Multiply(c []float32, ldc int, a []float32, lda int, transA bool, b []float
 	_, _ = a[(rowsA-1)*lda+m+k-rowsA-1], b[(rowsB-1)*ldb+n+k-rowsB-1]
 
 	p := getProduct()
-	p.Kernels = Of(cpu.This())
+	p.Kernels = s
 	p.StopFetching()
 	p.CRow, p.Segs, p.NumSegs, p.Add = uintptr(4*ldc), &NoOffsets[0], 1, nil
 	scratch = mem.Aligned(scratch)

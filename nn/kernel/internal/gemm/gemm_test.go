@@ -52,7 +52,7 @@ func (g gemmCase) run(r *rand.Rand) (c []float32, bad error) {
 	}
 	a, b, c := kerneltest.Randoms(r, ra*lda), kerneltest.Randoms(r, rb*ldb), kerneltest.Randoms(r, g.m*ldc)
 	old := append([]float32(nil), c...)
-	Multiply(c, ldc, a, lda, g.transA, b, ldb, g.transB, g.m, g.n, g.k, g.accumulate, kerneltest.Garbage(Scratch(g.m, g.n, g.k)))
+	Of(cpu.This()).Multiply(c, ldc, a, lda, g.transA, b, ldb, g.transB, g.m, g.n, g.k, g.accumulate, kerneltest.Garbage(Scratch(g.m, g.n, g.k)))
 	for i := 0; i < g.m; i++ {
 		for j := 0; j < ldc; j++ {
 			at := i*ldc + j
@@ -114,10 +114,10 @@ func TestGemmBitsDoNotDependOnTheOtherRowsAndColumns(t *testing.T) {
 			}
 			a, b := kerneltest.Randoms(r, m*k), kerneltest.Randoms(r, k*n)
 			whole, part := make([]float32, m*n), make([]float32, m*n)
-			Multiply(whole, n, a, lda, transA, b, ldb, transB, m, n, k, false, kerneltest.Garbage(Scratch(m, n, k)))
+			Of(cpu.This()).Multiply(whole, n, a, lda, transA, b, ldb, transB, m, n, k, false, kerneltest.Garbage(Scratch(m, n, k)))
 			for _, mm := range []int{1, 2, 13, 30} {
 				for _, nn := range []int{1, 3, 16, 17, 40} {
-					Multiply(part, n, a, lda, transA, b, ldb, transB, mm, nn, k, false, kerneltest.Garbage(Scratch(mm, nn, k)))
+					Of(cpu.This()).Multiply(part, n, a, lda, transA, b, ldb, transB, mm, nn, k, false, kerneltest.Garbage(Scratch(mm, nn, k)))
 					for i := 0; i < mm; i++ {
 						if err := kerneltest.SameBits(part[i*n:i*n+nn], whole[i*n:i*n+nn]); err != nil {
 							t.Fatalf("transA %v, transB %v, the first %d rows and %d columns: row %d: %v", transA, transB, mm, nn, i, err)
@@ -151,7 +151,7 @@ func TestGemmDoesNotAllocate(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
 		r := kerneltest.Rand(4)
 		a, b, c, scratch := kerneltest.Randoms(r, 400), kerneltest.Randoms(r, 400), kerneltest.Randoms(r, 400), make([]float32, Scratch(20, 20, 20))
-		if n := alloctest.Count(20, func() { Multiply(c, 20, a, 20, false, b, 20, true, 20, 20, 20, false, scratch) }); n > 0 {
+		if n := alloctest.Count(20, func() { Of(cpu.This()).Multiply(c, 20, a, 20, false, b, 20, true, 20, 20, 20, false, scratch) }); n > 0 {
 			t.Errorf("%d allocations in 20 calls", n)
 		}
 	})

@@ -62,15 +62,20 @@ var (
 	One       = [1]float32{1}
 )
 
-// Kernels is the set of micro-kernels of one level. They are called through tables, hence take a plain pointer, which is an
-// *Operands.
+// Kernels is the functions of one level.
 type Kernels struct {
-	maxRows   int                // rows of the largest micro-tile
-	maxCols   int                // its columns, 16 or 32
-	rows      [2][15]func(*byte) // tileRows for [columns/16 - 1][rows]
-	cols      [2][15]func(*byte) // tileCols
+	maxRows int          // rows of the largest micro-tile
+	maxCols int          // its columns, 16 or 32
+	rows    microKernels // tileRows
+	cols    microKernels // tileCols
+
+	// Transpose writes eight rows of so many blocks of eight floats as columns. Rows are dstRow and srcRow bytes apart.
 	Transpose func(dst *float32, dstRow uintptr, src *float32, srcRow uintptr, blocks int)
 }
+
+// microKernels is the micro-kernels for micro-tiles of [columns/16 - 1][rows]. What they take is an *Operands, a type that
+// their generator does not know.
+type microKernels [2][MaxTileRows + 1]func(*byte)
 
 // MaxTileRows is the most rows of any level's micro-tile.
 const MaxTileRows = 14

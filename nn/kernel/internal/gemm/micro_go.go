@@ -6,13 +6,12 @@ import (
 	"unstir/nn/kernel/internal/mem"
 )
 
-// generic is the plain Go level. Its register tile is 2 x 4; the tables' functions
-// loop over it.
+// generic is the plain Go level. Its micro-kernels loop over micro-tiles of 2 x 4.
 var generic = Kernels{
 	maxRows: 4, maxCols: 16,
-	rows:      [2][15]func(*byte){{1: genericTile1, 2: genericTile2, 3: genericTile3, 4: genericTile4}},
-	cols:      [2][15]func(*byte){{1: genericTile1, 2: genericTile2, 3: genericTile3, 4: genericTile4}},
-	Transpose: genericTranspose8,
+	rows:      microKernels{{1: genericTile1, 2: genericTile2, 3: genericTile3, 4: genericTile4}},
+	cols:      microKernels{{1: genericTile1, 2: genericTile2, 3: genericTile3, 4: genericTile4}},
+	Transpose: genericTranspose,
 }
 
 func genericTile1(t *byte) { genericTile((*Operands)(unsafe.Pointer(t)), 1) }
@@ -20,7 +19,7 @@ func genericTile2(t *byte) { genericTile((*Operands)(unsafe.Pointer(t)), 2) }
 func genericTile3(t *byte) { genericTile((*Operands)(unsafe.Pointer(t)), 3) }
 func genericTile4(t *byte) { genericTile((*Operands)(unsafe.Pointer(t)), 4) }
 
-// genericTile is what defines the register tiles, apart from the fused rounding.
+// genericTile is what defines the micro-kernels, apart from the fused rounding.
 func genericTile(t *Operands, rows int) {
 	for {
 		i := 0
@@ -102,7 +101,7 @@ func genericTile1x1(t *Operands, i, j uintptr) {
 	*mem.Move(t.C, i*t.CRow+j) = c
 }
 
-func genericTranspose8(dst *float32, dstRow uintptr, src *float32, srcRow uintptr, blocks int) {
+func genericTranspose(dst *float32, dstRow uintptr, src *float32, srcRow uintptr, blocks int) {
 	for i := uintptr(0); i < 8; i++ {
 		for p := uintptr(0); p < uintptr(8*blocks); p++ {
 			*mem.Move(dst, p*dstRow+4*i) = mem.Read(src, i*srcRow+4*p)

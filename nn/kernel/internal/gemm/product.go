@@ -16,7 +16,7 @@ type Product struct {
 	_    [64]byte                          // no shared cache line with the neighbour's
 }
 
-// StopFetching ends what fetch and fetchColumns began.
+// StopFetching ends what Fetch and FetchColumns began.
 func (p *Product) StopFetching() {
 	nothing := flow{address: uintptr(unsafe.Pointer(&ZeroLine[0]))}
 	p.flow, p.prefetch = [2]flow{nothing, nothing}, [2]stream{}
@@ -28,11 +28,11 @@ func (p *Product) Fetch(i int, x []float32, columns int) {
 	p.flow[i] = flow{uintptr(unsafe.Pointer(unsafe.SliceData(x))), uintptr(min(64, (4*len(x)+columns-1)/columns))}
 }
 
-// FetchColumns lets the product fetch columns c0 to c1 of x, whose rows have c, in a number of tiles over depth columns
-// of A each.
 // TakeFetching continues what q fetches.
 func (p *Product) TakeFetching(q *Product) { p.flow, p.prefetch = q.flow, q.prefetch }
 
+// FetchColumns lets the product fetch columns c0 to c1 of x, whose rows have c, in a number of tiles over depth columns
+// of A each.
 func (p *Product) FetchColumns(i int, x []float32, c, c0, c1, tiles, depth int) {
 	if c1-c0 == c {
 		p.Fetch(i, x, tiles*depth)
@@ -41,21 +41,21 @@ func (p *Product) FetchColumns(i int, x []float32, c, c0, c1, tiles, depth int) 
 	p.FetchRuns(i, x, c, c0, c1, tiles)
 }
 
-// FetchRuns is fetchColumns that leaves fetch's place i free.
+// FetchRuns is FetchColumns that leaves Fetch's place i free.
 func (p *Product) FetchRuns(i int, x []float32, c, c0, c1, tiles int) {
 	rows, lines := len(x)/c, (c1-c0+15)/16
 	p.prefetch[i] = stream{uintptr(unsafe.Pointer(unsafe.SliceData(x[c0:]))), (rows + tiles - 1) / tiles, lines, uintptr(4*c - 64*lines)}
 }
 
-// RowsPanel computes rows x cols elements of C, cols at most panelWidth, where A's
+// RowsPanel computes rows x cols elements of C, cols at most PanelWidth, where A's
 // elements of one row lie next to each other. B, and init when initRow is 0, must be
 // readable up to the next multiple of 16 columns.
 func (p *Product) RowsPanel(rows, cols int) { p.panel(&p.Kernels.rows, rows, cols) }
 
-// ColsPanel is rowsPanel for an A whose elements of one column lie next to each other.
+// ColsPanel is RowsPanel for an A whose elements of one column lie next to each other.
 func (p *Product) ColsPanel(rows, cols int) { p.panel(&p.Kernels.cols, rows, cols) }
 
-func (p *Product) panel(kernels *[2][15]func(*byte), rows, cols int) {
+func (p *Product) panel(kernels *microKernels, rows, cols int) {
 	p.run = p.Operands
 	p.strips(kernels, rows, cols)
 	p.prefetch, p.flow = p.run.prefetch, p.run.flow
@@ -63,7 +63,7 @@ func (p *Product) panel(kernels *[2][15]func(*byte), rows, cols int) {
 
 // strips computes the columns strip by strip, and the rows of a strip in tiles of two
 // heights, those of one height in one call.
-func (p *Product) strips(kernels *[2][15]func(*byte), rows, cols int) {
+func (p *Product) strips(kernels *microKernels, rows, cols int) {
 	tiles := (rows + p.maxRows - 1) / p.maxRows
 	low := rows / tiles
 	high := rows % tiles * (low + 1) // so many rows are in tiles one row higher
@@ -92,7 +92,7 @@ func (p *Product) strips(kernels *[2][15]func(*byte), rows, cols int) {
 	}
 }
 
-// Tiles is the number of register tiles of rows x cols elements.
+// Tiles is the number of micro-tiles of rows x cols elements.
 func (p *Product) Tiles(rows, cols int) int {
 	return ((rows + p.maxRows - 1) / p.maxRows) * ((cols + p.maxCols - 1) / p.maxCols)
 }
@@ -138,7 +138,7 @@ func (p *Product) edgeTile(f func(*byte), rows, cols int) {
 	r.InitRow, r.CRow = p.InitRow, p.CRow
 }
 
-// planesWork limits the work of one call of a register tile over many planes.
+// planesWork limits the work of one call of a micro-kernel over many planes.
 const planesWork = 36 * 256
 
 // Planes computes rows x cols elements of each of count products.
@@ -157,7 +157,7 @@ func (p *Product) Planes(count, rows, cols int) {
 	p.prefetch, p.flow = p.run.prefetch, p.run.flow
 }
 
-// tilePlanes is planes for products one register tile high, many of them in a call.
+// tilePlanes is Planes for products one micro-tile high, many of them in a call.
 func (p *Product) tilePlanes(count, rows, cols int) {
 	r, step := &p.run, min(count, max(1, planesWork/p.SegLen))
 	for j := 0; j < cols; {

@@ -1,7 +1,5 @@
 package norm
 
-import "unstir/nn/kernel/internal/vec"
-
 // The backward pass of group norm: the gradient of z and its sums in one pass, then dx in a second.
 
 func (g *GroupNorm) backwardWhole(s normSpace, image int) {
@@ -39,9 +37,9 @@ func (g *GroupNorm) backSums(s normSpace, image, piece int) {
 		x, dy := g.source(&g.x, p, image)[at:], dys[p.y+row*p.yStride:]
 		if g.s.SiLU {
 			dz := g.dzOf(s, p, image)[at:]
-			normBackSumsSiLU(sum, dot, dz, dy, x, s.scale[lo:hi], s.off[lo:hi], mean, p.yStride, p.xStride, rows)
+			g.kernels.backSumsSiLU(sum, dot, dz, dy, x, s.scale[lo:hi], s.off[lo:hi], mean, p.yStride, p.xStride, rows)
 		} else {
-			normBackSums(sum, dot, dy, x, mean, p.yStride, p.xStride, rows)
+			g.kernels.backSums(sum, dot, dy, x, mean, p.yStride, p.xStride, rows)
 		}
 	})
 }
@@ -53,8 +51,8 @@ func (g *GroupNorm) backFold(s normSpace, image int) {
 	sum, dot := g.addParts(s)
 	c := g.s.C
 	for l := c; l < g.lanes; l += c { // a channel's lanes, in order
-		vec.Add(sum[:c], sum[:c], sum[l:l+c])
-		vec.Add(dot[:c], dot[:c], dot[l:l+c])
+		g.vec.Add(sum[:c], sum[:c], sum[l:l+c])
+		g.vec.Add(dot[:c], dot[:c], dot[l:l+c])
 	}
 	per := c / g.s.Groups
 	ss, dss := g.imageSS(g.ss, image), g.imageSS(g.dss, image)
@@ -98,6 +96,10 @@ func (g *GroupNorm) backApply(s normSpace, image, piece int) {
 		if g.s.SiLU {
 			dz, zStride = g.dzOf(s, p, image)[at:], p.xStride
 		}
-		normBackApply(dx, dz, x, s.a[lo:hi], s.b[lo:hi], s.c[lo:hi], zStride, p.xStride, rows, g.add[p.source])
+		f := g.kernels.backApply
+		if g.add[p.source] {
+			f = g.kernels.backAdd
+		}
+		f(dx, dz, x, s.a[lo:hi], s.b[lo:hi], s.c[lo:hi], zStride, p.xStride, rows)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"unstir/nn/kernel/internal/cpu"
 	"unstir/nn/kernel/internal/kerneltest"
 	"unstir/nn/kernel/internal/parallel"
 )
@@ -21,7 +22,7 @@ func BenchmarkGroupNorm(b *testing.B) {
 	} {
 		s.Eps, s.SiLU = 1e-5, true
 		d := newNormData(kerneltest.Rand(1), s)
-		g, err := NewGroupNorm(s)
+		g, err := NewGroupNorm(s, cpu.This())
 		if err != nil {
 			b.Fatal(err)
 		}

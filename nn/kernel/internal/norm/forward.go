@@ -1,10 +1,6 @@
 package norm
 
-import (
-	"math"
-
-	"unstir/nn/kernel/internal/vec"
-)
+import "math"
 
 // The forward pass of group norm: sums, moments, then y.
 
@@ -27,7 +23,7 @@ func (g *GroupNorm) stats(s normSpace, image, piece int) {
 	clear(sums)
 	g.each(&g.sumParts, piece, func(p *normPart, row, rows int) {
 		x, lo, hi := g.source(&g.x, p, image)[p.x:], p.lane, p.lane+p.width
-		normStats(sum[lo:hi], sq[lo:hi], x[row*p.xStride:], x, p.xStride, rows)
+		g.kernels.stats(sum[lo:hi], sq[lo:hi], x[row*p.xStride:], x, p.xStride, rows)
 	})
 }
 
@@ -49,7 +45,7 @@ func (g *GroupNorm) firstRow(s normSpace, image int) []float32 {
 func (g *GroupNorm) addParts(s normSpace) (first, second []float32) {
 	total := s.parts[:2*g.lanes]
 	for p := 1; p < g.pieces; p++ {
-		vec.Add(total, total, s.parts[2*p*g.lanes:(2*p+2)*g.lanes])
+		g.vec.Add(total, total, s.parts[2*p*g.lanes:(2*p+2)*g.lanes])
 	}
 	return total[:g.lanes], total[g.lanes:]
 }
@@ -137,9 +133,12 @@ func repeat(row []float32, c int) {
 
 // apply writes y for a piece.
 func (g *GroupNorm) apply(s normSpace, image, piece int) {
-	y := g.image(g.y, image)
+	y, f := g.image(g.y, image), g.kernels.apply
+	if g.s.SiLU {
+		f = g.kernels.applySiLU
+	}
 	g.each(&g.mapParts, piece, func(p *normPart, row, rows int) {
 		x, lo, hi := g.source(&g.x, p, image)[p.x+row*p.xStride:], p.lane, p.lane+p.width
-		normApply(y[p.y+row*p.yStride:], x, s.scale[lo:hi], s.off[lo:hi], p.yStride, p.xStride, rows, g.s.SiLU)
+		f(y[p.y+row*p.yStride:], x, s.scale[lo:hi], s.off[lo:hi], p.yStride, p.xStride, rows)
 	})
 }

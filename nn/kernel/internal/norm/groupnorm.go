@@ -3,6 +3,7 @@ package norm
 import (
 	"fmt"
 
+	"unstir/nn/kernel/internal/cpu"
 	"unstir/nn/kernel/internal/parallel"
 	"unstir/nn/kernel/internal/vec"
 )
@@ -59,6 +60,8 @@ const (
 //	x, y, dx, dy [N, HW, C]    gamma, beta, dgamma, dbeta [C]    ss, dss [N, 2C] (scale, then shift)
 //	mean, rstd [N, Groups]     xa, dxa [N, HW, C-Second]    xb, dxb [N, HW, Second]
 type GroupNorm struct {
+	kernels  *kernels
+	vec      *vec.Kernels
 	s        GroupNormShape
 	size     int // floats of an image
 	lanes    int // floats of a row
@@ -94,12 +97,12 @@ type normPart struct {
 	y, yStride  int // the same in y and dy
 }
 
-// NewGroupNorm makes a plan; it returns an error when the shape makes no sense.
-func NewGroupNorm(s GroupNormShape) (*GroupNorm, error) {
+// NewGroupNorm makes a plan for a machine; it returns an error when the shape makes no sense.
+func NewGroupNorm(s GroupNormShape, c cpu.Info) (*GroupNorm, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
-	g := &GroupNorm{s: s, size: s.HW * s.C, lanes: s.C / gcd(s.C, normBlock) * normBlock}
+	g := &GroupNorm{kernels: of(c), vec: vec.Of(c), s: s, size: s.HW * s.C, lanes: s.C / gcd(s.C, normBlock) * normBlock}
 	g.rows, g.tail = g.size/g.lanes, g.size%g.lanes
 	g.pieces = min(normPieces, max(1, g.size/normPiece), max(1, g.rows))
 	g.perRows = (g.rows + g.pieces - 1) / g.pieces
@@ -258,8 +261,8 @@ func (g *GroupNorm) BackwardPair(dxa, dxb []float32, add [2]bool, dgamma, dbeta,
 	copy(dgamma[:c], g.sums)
 	copy(dbeta[:c], g.sums[c:])
 	for i := 1; i < n; i++ {
-		vec.Add(dgamma[:c], dgamma[:c], g.sums[2*i*c:(2*i+1)*c])
-		vec.Add(dbeta[:c], dbeta[:c], g.sums[(2*i+1)*c:(2*i+2)*c])
+		g.vec.Add(dgamma[:c], dgamma[:c], g.sums[2*i*c:(2*i+1)*c])
+		g.vec.Add(dbeta[:c], dbeta[:c], g.sums[(2*i+1)*c:(2*i+2)*c])
 	}
 	g.release()
 }
@@ -293,20 +296,20 @@ func (g *GroupNorm) dzOf(s normSpace, p *normPart, image int) []float32 {
 	return s.dz
 }
 
-// each calls f for the parts of the rows of a piece, the shorter row at the end of the last piece.
+// each calls f for the parts of the rows of a piece, the shorter row at the end of the last piece, some rows at a time.
 func (g *GroupNorm) each(parts *normParts, piece int, f func(p *normPart, row, rows int)) {
 	perRow := g.lanes / g.s.C
 	first := min(piece*g.perRows, g.rows)
 	if pixels := min(g.perRows, g.rows-first) * perRow; pixels > 0 {
 		for i := range parts.rows {
 			p := &parts.rows[i]
-			f(p, first*perRow/p.pixels, pixels/p.pixels)
+			p.inCalls(first*perRow/p.pixels, pixels/p.pixels, f)
 		}
 	}
 	if piece == g.pieces-1 {
 		for i := range parts.last {
 			p := &parts.last[i]
-			f(p, g.rows*perRow/p.pixels, (g.tail/g.s.C+p.pixels-1)/p.pixels)
+			p.inCalls(g.rows*perRow/p.pixels, (g.tail/g.s.C+p.pixels-1)/p.pixels, f)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func newNormData(r *rand.Rand, s GroupNormShape) *normData {
 
 func (d *normData) run(t testing.TB) {
 	t.Helper()
-	g, err := NewGroupNorm(d.s)
+	g, err := NewGroupNorm(d.s, cpu.This())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +288,7 @@ func TestGroupNormInPlace(t *testing.T) {
 		} {
 			d := newNormData(kerneltest.Rand(8), s)
 			d.run(t)
-			g, _ := NewGroupNorm(s)
+			g, _ := NewGroupNorm(s, cpu.This())
 			scratch := kerneltest.Scratch(g.Scratch())
 			dx := append([]float32(nil), d.dy...)
 			g.Backward(dx, d.dgamma, d.dbeta, d.dss, dx, d.x, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
@@ -329,7 +329,7 @@ func TestGroupNormAllocatesNothing(t *testing.T) {
 		{N: 1, HW: 790, C: 64, Groups: 4, Eps: 1e-5},
 	} {
 		d := newNormData(kerneltest.Rand(10), s)
-		g, _ := NewGroupNorm(s)
+		g, _ := NewGroupNorm(s, cpu.This())
 		scratch := kerneltest.Scratch(g.Scratch())
 		if n := testing.AllocsPerRun(5, func() {
 			g.Forward(d.y, d.x, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
@@ -346,7 +346,7 @@ func TestNewGroupNormRefusesWhatMakesNoSense(t *testing.T) {
 		{N: 1, HW: 1, C: 6, Groups: 0}, {N: 1, HW: 1, C: 6, Groups: 3, Eps: -1}, {N: 1, HW: 1, C: 6, Groups: 3, Eps: math.NaN()},
 		{N: 1, HW: 1, C: 6, Groups: 3, Second: -1}, {N: 1, HW: 1, C: 6, Groups: 3, Second: 6},
 	} {
-		if _, err := NewGroupNorm(s); err == nil {
+		if _, err := NewGroupNorm(s, cpu.This()); err == nil {
 			t.Errorf("%+v: no error", s)
 		}
 	}

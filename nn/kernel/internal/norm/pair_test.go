@@ -41,7 +41,7 @@ var guard = []float32{5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}
 // runPair is run with x in two tensors; dx comes back joined.
 func (d *normData) runPair(t testing.TB) {
 	t.Helper()
-	g, err := NewGroupNorm(d.s)
+	g, err := NewGroupNorm(d.s, cpu.This())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestGroupNormAddsGradients(t *testing.T) {
 		for i, s := range shapes {
 			parallel.SetThreads(1 + i%3)
 			d := newNormData(kerneltest.Rand(13), s)
-			g, err := NewGroupNorm(s)
+			g, err := NewGroupNorm(s, cpu.This())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,7 +131,7 @@ func TestGroupNormAddsGradients(t *testing.T) {
 func TestGroupNormOfAPairAllocatesNothing(t *testing.T) {
 	for _, s := range pairShapes() {
 		d := newNormData(kerneltest.Rand(12), s)
-		g, _ := NewGroupNorm(s)
+		g, _ := NewGroupNorm(s, cpu.This())
 		scratch := kerneltest.Scratch(g.Scratch())
 		na := s.N * s.HW * (s.C - s.Second)
 		if n := testing.AllocsPerRun(5, func() {

@@ -3,6 +3,7 @@ package optimizer
 import (
 	"math"
 
+	"unstir/nn/kernel/internal/cpu"
 	"unstir/nn/kernel/internal/parallel"
 	"unstir/nn/kernel/internal/vec"
 )
@@ -15,9 +16,12 @@ const optimizerChunk = 1 << 14
 //
 // Decoupled Weight Decay Regularization (Loshchilov and Hutter, 2019), algorithm 2.
 type AdamW struct {
+	kernels       *kernels
+	vec           *vec.Kernels
 	x             []float32
 	w, m, v, e, g []float32
-	k             adamwConstants
+	k             constants
+	tail          [5][16]float32 // the last parameters; only a call's last task has any
 	copyEMA       bool
 	sums          []float64
 	sumSquares    func(int)
@@ -35,26 +39,35 @@ type AdamWStep struct {
 	Step         int     // counts from 1: the exponent of the bias correction
 }
 
-// adamwConstants are the float32 factors of one update, in the order in which the assembly reads them.
-type adamwConstants struct {
-	gradScale    float32
-	oneLessBeta1 float32
-	beta2        float32
-	oneLessBeta2 float32
-	decay        float32 // 1 - lr*weightDecay
-	stepSize     float32 // lr / (1-beta1^t)
-	rootScale    float32 // 1 / sqrt(1-beta2^t)
-	eps          float32
-	oneLessEMA   float32
+// constants are the factors of one update.
+type constants = [9]float32
+
+// The constants, in the order in which the assembly reads them.
+const (
+	gradScale    = iota
+	oneLessBeta1 // 1 - beta1
+	beta2
+	oneLessBeta2
+	decay     // 1 - lr*weightDecay
+	stepSize  // lr / (1-beta1^t)
+	rootScale // 1 / sqrt(1-beta2^t)
+	eps
+	oneLessEMA // 1 - emaDecay
+)
+
+// kernels is the functions of one level, for slices of a multiple of 16 parameters.
+type kernels struct {
+	adamw    func(w, m, v, g []float32, k *constants)
+	adamwEMA func(w, m, v, g, ema []float32, k *constants) // and the moving average
 }
 
-// NewAdamW returns an AdamW.
-func NewAdamW() *AdamW {
-	a := &AdamW{}
+// NewAdamW returns an AdamW for a machine.
+func NewAdamW(c cpu.Info) *AdamW {
+	a := &AdamW{kernels: of(c), vec: vec.Of(c)}
 	a.sumSquares = func(i int) {
 		lo := i * optimizerChunk
 		hi := min(lo+optimizerChunk, len(a.x))
-		a.sums[i] = vec.SumSquares(a.x[lo:hi])
+		a.sums[i] = a.vec.SumSquares(a.x[lo:hi])
 	}
 	a.step = func(i int) {
 		lo := i * optimizerChunk
@@ -63,7 +76,7 @@ func NewAdamW() *AdamW {
 		if a.e != nil && !a.copyEMA {
 			e = a.e[lo:hi]
 		}
-		adamwVec(a.w[lo:hi], a.m[lo:hi], a.v[lo:hi], e, a.g[lo:hi], &a.k)
+		a.update(a.w[lo:hi], a.m[lo:hi], a.v[lo:hi], a.g[lo:hi], e)
 		if a.copyEMA {
 			copy(a.e[lo:hi], a.w[lo:hi])
 		}
@@ -99,7 +112,7 @@ func (a *AdamW) SumSquares(x []float32) float64 {
 // An EMADecay of 0 copies w.
 func (a *AdamW) Step(w, m, v, ema, g []float32, s AdamWStep) {
 	t := float64(s.Step)
-	a.k = adamwConstants{
+	a.k = constants{
 		gradScale:    float32(s.GradScale),
 		oneLessBeta1: float32(1 - s.Beta1),
 		beta2:        float32(s.Beta2),
@@ -120,17 +133,52 @@ func (a *AdamW) Step(w, m, v, ema, g []float32, s AdamWStep) {
 	a.w, a.m, a.v, a.e, a.g = nil, nil, nil, nil, nil
 }
 
-// adamwGo is the plain loop of Step; ema may be nil.
-func adamwGo(w, m, v, ema, g []float32, k *adamwConstants) {
+// update updates the parameters of one task; ema may be nil. The last ones, too few for a vector, are padded to one.
+func (a *AdamW) update(w, m, v, g, ema []float32) {
+	n := len(w) &^ 15
+	if ema == nil {
+		a.kernels.adamw(w[:n], m[:n], v[:n], g[:n], &a.k)
+	} else {
+		a.kernels.adamwEMA(w[:n], m[:n], v[:n], g[:n], ema[:n], &a.k)
+	}
+	if n == len(w) {
+		return
+	}
+	t := &a.tail
+	for i, x := range [...][]float32{w, m, v, g} {
+		copy(t[i][:], x[n:])
+	}
+	if ema == nil {
+		a.kernels.adamw(t[0][:], t[1][:], t[2][:], t[3][:], &a.k)
+	} else {
+		copy(t[4][:], ema[n:])
+		a.kernels.adamwEMA(t[0][:], t[1][:], t[2][:], t[3][:], t[4][:], &a.k)
+		copy(ema[n:], t[4][:])
+	}
+	for i, x := range [...][]float32{w, m, v} {
+		copy(x[n:], t[i][:])
+	}
+}
+
+// The plain loops that define the kernels.
+
+// generic is the plain Go level.
+var generic = kernels{adamw: adamwGo, adamwEMA: adamwEMAGo}
+
+func adamwGo(w, m, v, g []float32, k *constants) {
 	m, v, g = m[:len(w)], v[:len(w)], g[:len(w)]
 	for i := range w {
-		gi := k.gradScale * g[i]
-		mi := m[i] + float32(k.oneLessBeta1*(gi-m[i]))
-		vi := float32(float32(k.oneLessBeta2*gi)*gi) + float32(k.beta2*v[i])
-		denom := float32(float32(math.Sqrt(float64(vi)))*k.rootScale) + k.eps
-		m[i], v[i], w[i] = mi, vi, float32(k.decay*w[i])-float32(k.stepSize*float32(mi/denom))
+		gi := k[gradScale] * g[i]
+		mi := m[i] + float32(k[oneLessBeta1]*(gi-m[i]))
+		vi := float32(float32(k[oneLessBeta2]*gi)*gi) + float32(k[beta2]*v[i])
+		denom := float32(float32(math.Sqrt(float64(vi)))*k[rootScale]) + k[eps]
+		m[i], v[i], w[i] = mi, vi, float32(k[decay]*w[i])-float32(k[stepSize]*float32(mi/denom))
 	}
-	for i, e := range ema {
-		ema[i] = e + float32(k.oneLessEMA*(w[i]-e))
+}
+
+func adamwEMAGo(w, m, v, g, ema []float32, k *constants) {
+	adamwGo(w, m, v, g, k)
+	for i, e := range ema[:len(w)] {
+		ema[i] = e + float32(k[oneLessEMA]*(w[i]-e))
 	}
 }

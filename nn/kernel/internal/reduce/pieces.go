@@ -1,6 +1,7 @@
 package reduce
 
 import (
+	"unstir/nn/kernel/internal/cpu"
 	"unstir/nn/kernel/internal/parallel"
 	"unstir/nn/kernel/internal/vec"
 )
@@ -11,6 +12,7 @@ type Pieces struct {
 	Count, Size int   // pieces, and floats of the gradient
 	ends        []int // where each ends, in parts of the last end
 
+	kernels     *vec.Kernels
 	dw, partial []float32
 	add         func(i int)
 }
@@ -18,17 +20,17 @@ type Pieces struct {
 const addChunk = 4096 // floats of the gradient in one chunk of the addition
 
 // New cuts the images into so many pieces of equal size, for a gradient of size floats.
-func New(count, size int) *Pieces {
+func New(count, size int, c cpu.Info) *Pieces {
 	shares := make([]int, count)
 	for i := range shares {
 		shares[i] = 1
 	}
-	return NewUneven(shares, size)
+	return NewUneven(shares, size, c)
 }
 
 // NewUneven makes pieces of the given shares of the images.
-func NewUneven(shares []int, size int) *Pieces {
-	p := &Pieces{Count: len(shares), Size: size}
+func NewUneven(shares []int, size int, c cpu.Info) *Pieces {
+	p := &Pieces{kernels: vec.Of(c), Count: len(shares), Size: size}
 	p.add = p.addChunk
 	end := 0
 	for _, share := range shares {
@@ -85,6 +87,6 @@ func (p *Pieces) addChunk(i int) {
 	dw := p.dw[i0:i1]
 	copy(dw, p.partial[i0:i1])
 	for q := 1; q < p.Count; q++ {
-		vec.Add(dw, dw, p.Of(q)[i0:i1])
+		p.kernels.Add(dw, dw, p.Of(q)[i0:i1])
 	}
 }

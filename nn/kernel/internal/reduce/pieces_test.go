@@ -3,11 +3,13 @@ package reduce
 import (
 	"slices"
 	"testing"
+
+	"unstir/nn/kernel/internal/cpu"
 )
 
 func TestPiecesAreAllImages(t *testing.T) {
 	for count := 1; count <= 9; count++ {
-		p, seen := New(count, 1), make([]bool, count)
+		p, seen := New(count, 1, cpu.Info{}), make([]bool, count)
 		for i := range count {
 			seen[p.At(i)] = true
 		}
@@ -15,7 +17,7 @@ func TestPiecesAreAllImages(t *testing.T) {
 			t.Errorf("%d pieces: not each has its turn: %v", count, seen)
 		}
 	}
-	for _, p := range []*Pieces{New(1, 1), New(5, 1), NewUneven([]int{3, 1, 3, 1}, 1), NewUneven([]int{4, 2, 1, 1, 4, 2, 1, 1}, 1)} {
+	for _, p := range []*Pieces{New(1, 1, cpu.Info{}), New(5, 1, cpu.Info{}), NewUneven([]int{3, 1, 3, 1}, 1, cpu.Info{}), NewUneven([]int{4, 2, 1, 1, 4, 2, 1, 1}, 1, cpu.Info{})} {
 		for _, n := range []int{p.Count, 32, 33, 1000} {
 			at := 0
 			for i := range p.Count {

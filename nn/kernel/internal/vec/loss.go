@@ -1,10 +1,14 @@
 package vec
 
-import "unstir/nn/kernel/internal/parallel"
+import (
+	"unstir/nn/kernel/internal/cpu"
+	"unstir/nn/kernel/internal/parallel"
+)
 
 // Loss is the weighted squared error of the papers' L_simple: sum over images i of weight[i] * sum_j (pred-target)^2.
 // The caller puts every constant (1/dim, 1/batch, min-SNR weights) into weight. Not safe for concurrent use.
 type Loss struct {
+	kernels      *Kernels
 	n, dim       int
 	perImage     []float64
 	dpred        []float32
@@ -15,17 +19,17 @@ type Loss struct {
 	backward     func(int)
 }
 
-// NewLoss returns the loss of n images of dim numbers each.
-func NewLoss(n, dim int) *Loss {
-	l := &Loss{n: n, dim: dim, perImage: make([]float64, n)}
+// NewLoss returns the loss of n images of dim numbers each, for a machine.
+func NewLoss(n, dim int, c cpu.Info) *Loss {
+	l := &Loss{kernels: Of(c), n: n, dim: dim, perImage: make([]float64, n)}
 	l.forward = func(i int) {
 		lo, hi := i*l.dim, (i+1)*l.dim
-		l.perImage[i] = sumSquaredDiff(l.pred[lo:hi], l.target[lo:hi])
+		l.perImage[i] = l.kernels.sumSquaredDifferences(l.pred[lo:hi], l.target[lo:hi])
 	}
 	l.backward = func(i int) {
 		lo, hi := i*l.dim, (i+1)*l.dim
 		k := float32(2 * float64(l.weight[i]) * l.upstream)
-		scaledDiff(l.dpred[lo:hi], l.pred[lo:hi], l.target[lo:hi], k)
+		l.kernels.scaledDifference(l.dpred[lo:hi], l.pred[lo:hi], l.target[lo:hi], k)
 	}
 	return l
 }
@@ -53,20 +57,4 @@ func (l *Loss) Backward(dpred, pred, target, weight []float32, upstream float32)
 	l.dpred, l.pred, l.target, l.weight, l.upstream = dpred[:size], pred[:size], target[:size], weight[:l.n], float64(upstream)
 	parallel.For(l.n, l.backward)
 	l.dpred, l.pred, l.target, l.weight = nil, nil, nil, nil
-}
-
-// sumSquaredDiff returns the sum of (a-b)^2 in float64.
-func sumSquaredDiff(a, b []float32) float64 {
-	var lanes [16]float64
-	sumSquaredDiffLanes(&lanes, a, b)
-	return sumLanes(&lanes)
-}
-
-// sumSquaredDiffGo adds (a[i]-b[i])^2 to lane i mod 16.
-func sumSquaredDiffGo(lanes *[16]float64, a, b []float32) {
-	b = b[:len(a)]
-	for i := range a {
-		d := float64(a[i] - b[i])
-		lanes[i&15] += float64(d * d)
-	}
 }

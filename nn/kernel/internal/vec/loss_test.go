@@ -15,7 +15,7 @@ func TestLossIsTheFloat64Sum(t *testing.T) {
 		for _, dim := range []int{1, 15, 16, 33, 784, 3072} {
 			n, r := 5, kerneltest.Rand(1)
 			pred, target, weight := kerneltest.Randoms(r, n*dim), kerneltest.Randoms(r, n*dim), kerneltest.Randoms(r, n)
-			l, per, dpred := NewLoss(n, dim), kerneltest.Garbage(n), kerneltest.Garbage(n*dim)
+			l, per, dpred := NewLoss(n, dim, cpu.This()), kerneltest.Garbage(n), kerneltest.Garbage(n*dim)
 			got := l.Forward(per, pred, target, weight)
 			l.Backward(dpred, pred, target, weight, 1.5)
 			var want float64
@@ -46,7 +46,7 @@ func TestLossIsTheFloat64Sum(t *testing.T) {
 func TestLossGradientIsTheFiniteDifference(t *testing.T) {
 	n, dim, r := 3, 20, kerneltest.Rand(2)
 	pred, target, weight := kerneltest.Randoms(r, n*dim), kerneltest.Randoms(r, n*dim), kerneltest.Randoms(r, n)
-	l, dpred := NewLoss(n, dim), kerneltest.Garbage(n*dim)
+	l, dpred := NewLoss(n, dim, cpu.This()), kerneltest.Garbage(n*dim)
 	l.Backward(dpred, pred, target, weight, 1)
 	want := kerneltest.Differences(pred, func() float64 {
 		var sum float64
@@ -67,7 +67,7 @@ func TestLossBits(t *testing.T) {
 	run := func() map[string][]float32 {
 		r := kerneltest.Rand(3)
 		pred, target, weight := kerneltest.Randoms(r, n*dim), kerneltest.Randoms(r, n*dim), kerneltest.Randoms(r, n)
-		l, per, dpred := NewLoss(n, dim), kerneltest.Garbage(n), kerneltest.Garbage(n*dim)
+		l, per, dpred := NewLoss(n, dim, cpu.This()), kerneltest.Garbage(n), kerneltest.Garbage(n*dim)
 		sum := l.Forward(per, pred, target, weight)
 		l.Backward(dpred, pred, target, weight, 0.7)
 		return map[string][]float32{"sum": {sum}, "perImage": per, "dpred": dpred}
@@ -87,7 +87,7 @@ func TestLossBits(t *testing.T) {
 
 func TestLossPassesNaN(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		l, per, dpred := NewLoss(2, 20), kerneltest.Garbage(2), kerneltest.Garbage(40)
+		l, per, dpred := NewLoss(2, 20, cpu.This()), kerneltest.Garbage(2), kerneltest.Garbage(40)
 		pred, target, weight := make([]float32, 40), make([]float32, 40), []float32{1, 1}
 		pred[19] = float32(math.NaN())
 		sum := l.Forward(per, pred, target, weight)
@@ -99,7 +99,7 @@ func TestLossPassesNaN(t *testing.T) {
 }
 
 func TestLossAllocatesNothing(t *testing.T) {
-	l, per, x := NewLoss(4, 50), kerneltest.Garbage(4), make([]float32, 200)
+	l, per, x := NewLoss(4, 50, cpu.This()), kerneltest.Garbage(4), make([]float32, 200)
 	y, w, d := make([]float32, 200), make([]float32, 4), make([]float32, 200)
 	if n := testing.AllocsPerRun(5, func() { l.Forward(per, x, y, w); l.Backward(d, x, y, w, 1) }); n > 0 {
 		t.Errorf("%v allocations", n)

@@ -36,7 +36,7 @@ func TestSiLUIsItsDefinition(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
 		x := siluPoints()
 		y, dx, dy := kerneltest.Garbage(len(x)), kerneltest.Garbage(len(x)), kerneltest.Randoms(kerneltest.Rand(1), len(x))
-		v := NewVec()
+		v := NewVec(cpu.This())
 		v.SiLU(y, x)
 		v.SiLUBackward(dx, x, dy)
 		for i, f := range x {
@@ -73,8 +73,10 @@ func TestSiLUIsItsDefinition(t *testing.T) {
 func TestSiLUSlopeIsTheFiniteDifference(t *testing.T) {
 	x := siluPoints()
 	dx, ones := kerneltest.Garbage(len(x)), kerneltest.Garbage(len(x))
-	v := NewVec()
-	v.Fill(ones, 1)
+	v := NewVec(cpu.This())
+	for i := range ones {
+		ones[i] = 1
+	}
 	v.SiLUBackward(dx, x, ones)
 	silu := func(z float64) float64 { return z / (1 + math.Exp(-z)) }
 	for i, f := range x {
@@ -90,9 +92,9 @@ func TestSiLUSlopeIsTheFiniteDifference(t *testing.T) {
 
 var vecLengths = []int{1, 7, 15, 16, 17, 31, 33, 64, 100, 1000, vecChunk - 1, vecChunk + 1, 2*vecChunk + 35}
 
-func TestAddScaleCopyFill(t *testing.T) {
+func TestAdd(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		r, v := kerneltest.Rand(2), NewVec()
+		r, v := kerneltest.Rand(2), NewVec(cpu.This())
 		for _, n := range vecLengths {
 			a, b, dst := kerneltest.Randoms(r, n), kerneltest.Randoms(r, n), kerneltest.Garbage(n+1)
 			check := func(name string, f func(i int) float32) {
@@ -110,12 +112,6 @@ func TestAddScaleCopyFill(t *testing.T) {
 			check("Add", func(i int) float32 { return a[i] + b[i] })
 			v.Add(dst[:n], dst, b)
 			check("Add in place", func(i int) float32 { return (a[i] + b[i]) + b[i] })
-			v.Scale(dst[:n], a, 0.3)
-			check("Scale", func(i int) float32 { return 0.3 * a[i] })
-			v.Copy(dst[:n], b)
-			check("Copy", func(i int) float32 { return b[i] })
-			v.Fill(dst[:n], 4)
-			check("Fill", func(i int) float32 { return 4 })
 		}
 	})
 }
@@ -129,7 +125,7 @@ func TestDropoutKeepsWhatIsDrawnBelowKeep(t *testing.T) {
 				u[i] = (u[i] + 1) / 2
 			}
 			u[n/2] = keep // not below: dropped
-			Dropout(dst, x, u, keep)
+			Of(cpu.This()).Dropout(dst, x, u, keep)
 			for i, y := range dst {
 				want := float32(0)
 				if u[i] < keep {
@@ -145,7 +141,7 @@ func TestDropoutKeepsWhatIsDrawnBelowKeep(t *testing.T) {
 
 func TestUpsampleAndItsGradient(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		r, v := kerneltest.Rand(3), NewVec()
+		r, v := kerneltest.Rand(3), NewVec(cpu.This())
 		for _, c := range []int{1, 3, 8, 16, 20, 32, 48, 100} {
 			n, h, w := 2, 3, 5
 			src, dst := kerneltest.Randoms(r, n*h*w*c), kerneltest.Garbage(4*n*h*w*c)
@@ -179,7 +175,7 @@ func TestUpsampleAndItsGradient(t *testing.T) {
 func TestElementwiseGivesEqualBitsOnAVX2AndAVX512(t *testing.T) {
 	for _, n := range vecLengths {
 		kerneltest.EqualOnVectorLevels(t, fmt.Sprint(n), func() map[string][]float32 {
-			r, v := kerneltest.Rand(uint64(n)), NewVec()
+			r, v := kerneltest.Rand(uint64(n)), NewVec(cpu.This())
 			x, dy, y, dx := kerneltest.Randoms(r, n), kerneltest.Randoms(r, n), kerneltest.Garbage(n), kerneltest.Garbage(n)
 			for i := range x {
 				x[i] *= 20
@@ -194,7 +190,7 @@ func TestElementwiseGivesEqualBitsOnAVX2AndAVX512(t *testing.T) {
 // The bits of an element depend on its inputs, not on where in the slice it stands.
 func TestSiLUBitsDoNotDependOnThePosition(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		r, v := kerneltest.Rand(5), NewVec()
+		r, v := kerneltest.Rand(5), NewVec(cpu.This())
 		x, dy := kerneltest.Randoms(r, 100), kerneltest.Randoms(r, 100)
 		y, dx, part := kerneltest.Garbage(100), kerneltest.Garbage(100), kerneltest.Garbage(100)
 		v.SiLU(y, x)
@@ -213,7 +209,7 @@ func TestSiLUBitsDoNotDependOnThePosition(t *testing.T) {
 }
 
 func TestVecAllocatesNothing(t *testing.T) {
-	v, r := NewVec(), kerneltest.Rand(6)
+	v, r := NewVec(cpu.This()), kerneltest.Rand(6)
 	a, b, dst := kerneltest.Randoms(r, 4000), kerneltest.Randoms(r, 4000), kerneltest.Garbage(16000)
 	if n := testing.AllocsPerRun(5, func() {
 		v.Add(dst[:4000], a, b)
@@ -221,9 +217,6 @@ func TestVecAllocatesNothing(t *testing.T) {
 		v.SiLUBackward(dst[:3999], a, b)
 		v.Upsample(dst, a, 1, 10, 20, 20)
 		v.UpsampleBackward(a, dst, 1, 10, 20, 20)
-		v.Scale(dst[:4000], a, 2)
-		v.Copy(dst[:4000], a)
-		v.Fill(dst, 1)
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -31,6 +31,7 @@ type Weights struct {
 	chans, blocks    int      // input channels of a block, a multiple of 16; blocks
 	width, groups    int      // panels of a group; groups
 	fetchDFrom       int      // tuning's fetchD
+	vec              *vec.Kernels
 	pieces           *reduce.Pieces
 	block            int           // most tiles at a time
 	order            [][]tileBlock // the tiles of each piece
@@ -50,12 +51,12 @@ type Weights struct {
 // padding 1 on all sides.
 func NewWeights(s shape.Conv, family Family, workers int, c cpu.Info) *Weights {
 	f, phases, tuned := setOf(c.Level).of(family), layouts(s), tuningOf(c.L2)
-	g := &Weights{s: s, tileGrid: newTileGrid(s.N, phases[0].h, phases[0].w, f), transforms: f, phases: phases, fetchDFrom: tuned.fetchD}
+	g := &Weights{s: s, vec: vec.Of(c), tileGrid: newTileGrid(s.N, phases[0].h, phases[0].w, f), transforms: f, phases: phases, fetchDFrom: tuned.fetchD}
 	panels := gemm.Padded(s.K) / gemm.PanelWidth
 	// The number of pieces is part of the result, so it comes from the shape. The
 	// blocks are not: they are made smaller when there are many threads.
 	blocks := len(phases) * ((s.C + 63) / 64) * ((panels + 1) / 2)
-	g.pieces = newWeightsPieces(s.N, s.N*g.perImage(), blocks, len(phases)*f.taps*f.taps*s.C*s.K)
+	g.pieces = newWeightsPieces(s.N, s.N*g.perImage(), blocks, len(phases)*f.taps*f.taps*s.C*s.K, c)
 	g.width = min(2, panels)
 	if panels >= tuned.weightPanels {
 		g.width = tuned.weightPanels
@@ -115,14 +116,14 @@ const unevenTiles = 2048
 
 // newWeightsPieces cuts the images, with so many tiles, into pieces, each of them some blocks of channels. With many
 // tiles, the last pieces of each half are smaller: threads, of which one may be slower, then end at nearly the same time.
-func newWeightsPieces(images, tiles, blocks, size int) *reduce.Pieces {
+func newWeightsPieces(images, tiles, blocks, size int, c cpu.Info) *reduce.Pieces {
 	switch {
 	case images < 32 || tiles < unevenTiles:
-		return reduce.New(min(images, max(1, 4/blocks)), size)
+		return reduce.New(min(images, max(1, 4/blocks)), size, c)
 	case blocks > 2:
-		return reduce.NewUneven([]int{3, 1, 3, 1}, size)
+		return reduce.NewUneven([]int{3, 1, 3, 1}, size, c)
 	}
-	return reduce.NewUneven([]int{4, 2, 1, 1, 4, 2, 1, 1}, size)
+	return reduce.NewUneven([]int{4, 2, 1, 1, 4, 2, 1, 1}, size, c)
 }
 
 // Scratch is how much scratch Run needs.
@@ -160,7 +161,7 @@ func (g *Weights) Run(dw, db, dtemb, x, dy []float32, scratch parallel.Scratch) 
 	}
 	sum := g.images[:images]
 	for p := 1; p < len(g.phases); p++ {
-		vec.Add(sum, sum, g.images[p*images:][:images])
+		g.vec.Add(sum, sum, g.images[p*images:][:images])
 	}
 	if dtemb != nil && len(g.phases) > 1 {
 		copy(dtemb, sum)
@@ -184,7 +185,7 @@ func (g *Weights) doSumTap(i int) {
 			copy(dw, h)
 			continue
 		}
-		vec.Add(dw, dw, h)
+		g.vec.Add(dw, dw, h)
 	}
 }
 
