@@ -46,6 +46,7 @@ type Config struct {
 	EMA        train.EMAConfig        `toml:"ema"`
 	Checkpoint train.CheckpointConfig `toml:"checkpoint"`
 	Preview    train.PreviewConfig    `toml:"preview"`
+	Log        train.LogConfig        `toml:"log"`
 
 	origin *origin // where the keys were set; nil for a config that was not read
 }
@@ -76,6 +77,7 @@ func (e *Error) Error() string {
 func Default() Config {
 	c := Config{Model: unet.Defaults(), Scheduler: diffusion.Defaults()}
 	c.Train, c.EMA, c.Checkpoint, c.Preview = train.Defaults()
+	c.Log = train.DefaultLog()
 	c.Model.InChannels, c.Model.OutChannels = 0, 0
 	c.Model.BlockOutChannels, c.Model.DownBlockTypes, c.Model.UpBlockTypes = nil, nil, nil
 	return c

@@ -40,6 +40,7 @@ func TestLeftOutKeysKeepTheirDefaults(t *testing.T) {
 	c := parse(t, small)
 	want := Config{Name: "small", Model: unet.Defaults(), Scheduler: diffusion.Defaults()}
 	want.Train, want.EMA, want.Checkpoint, want.Preview = train.Defaults()
+	want.Log = train.DefaultLog()
 	want.Data.Dataset = "mnist-10k"
 	want.Train.Steps = 100
 	want.Model.InChannels, want.Model.OutChannels = 0, 0

@@ -27,10 +27,10 @@ func TestErrorsSayWhatWhereAndWhatWouldBeRight(t *testing.T) {
 		{"far from all", small + "momentum = 0.9\n", "mnist.toml:7: unknown key train.momentum; the keys of [train] are steps, batch_size, slice, lr, lr_schedule, warmup_steps, " +
 			"weight_decay, beta1, beta2, eps, grad_clip, min_snr_gamma, log_every"},
 		{"far from all, at the top", "verbose = true\n" + small, "mnist.toml:1: unknown key verbose; the keys outside a table are name, seed, and the tables are " +
-			"data, model, scheduler, train, ema, checkpoint, preview"},
+			"data, model, scheduler, train, ema, checkpoint, preview, log"},
 		{"odd key", small + "'a b' = 0.9\n", `mnist.toml:7: unknown key train."a b"; the keys of [train] are...`},
 		{"unknown table", small + "[previews]\nevery = 3\n", "mnist.toml:7: unknown table previews; did you mean preview?"},
-		{"far table", small + "[optimizer]\nevery = 3\n", "mnist.toml:7: unknown table optimizer; the tables are data, model, scheduler, train, ema, checkpoint, preview"},
+		{"far table", small + "[optimizer]\nevery = 3\n", "mnist.toml:7: unknown table optimizer; the tables are data, model, scheduler, train, ema, checkpoint, preview, log"},
 		{"string for number", small + "lr = 'fast'\n", `mnist.toml:7: train.lr is "fast", a string; it must be a finite number`},
 		{"float for integer", small + "warmup_steps = 1e1\n", "mnist.toml:7: train.warmup_steps is 10.0, a floating-point number; it must be an integer: write 10"},
 		{"number for string", "name = 3\n" + small, "mnist.toml:1: name is 3, an integer; it must be a string"},

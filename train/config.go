@@ -44,6 +44,14 @@ type PreviewConfig struct {
 	Steps   int    `toml:"steps"`   // sampling steps
 }
 
+// LogConfig is what a run leaves to follow it by, beside log.jsonl and the plot of its loss: the [log] table.
+type LogConfig struct {
+	TensorBoard bool `toml:"tensorboard"` // an event file with scalars, previews and the configuration
+}
+
+// DefaultLog is the [log] table of a configuration that has none.
+func DefaultLog() LogConfig { return LogConfig{TensorBoard: true} }
+
 // Defaults are the values of keys that a configuration leaves out. Steps has none: a run must say where it ends.
 func Defaults() (Config, EMAConfig, CheckpointConfig, PreviewConfig) {
 	return Config{

@@ -17,6 +17,7 @@ import (
 
 	"unstir/checkpoints"
 	"unstir/internal/disk"
+	"unstir/internal/eventtest"
 )
 
 // diskSetup is a short run that uses the disk in every way: at each step a line of the log and a checkpoint, of which
@@ -55,6 +56,9 @@ func sameEnd(t *testing.T, want, got *Trainer) {
 		if a[i].Step != b[i].Step || a[i].Loss != b[i].Loss || a[i].GradNorm != b[i].GradNorm {
 			t.Errorf("line %d of the log is %+v, want %+v", i+1, b[i], a[i])
 		}
+	}
+	if a, b := strings.Join(eventtest.Lines(t, want.Dir), "\n"), strings.Join(eventtest.Lines(t, got.Dir), "\n"); a != b {
+		t.Errorf("TensorBoard's file has\n%s\nwant\n%s", b, a)
 	}
 	dir, skipped, err := checkpoints.Latest(context.Background(), got.Dir)
 	if err != nil || len(skipped) > 0 || filepath.Base(dir) != filepath.Base(want.Saved()) {

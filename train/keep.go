@@ -94,6 +94,7 @@ func (t *Trainer) saveAll(ctx context.Context) error {
 	}
 	err := t.log.flush()
 	t.noteLog(err)
+	t.renewEvents()
 	return err
 }
 
@@ -114,6 +115,7 @@ func (t *Trainer) show(ctx context.Context) {
 		t.note("no preview of step %d: %v", t.step, err)
 	default:
 		t.note("preview %s", path)
+		t.eventPreview()
 	}
 	t.plot()
 }

@@ -237,6 +237,7 @@ func (t *Trainer) logStep() {
 	}
 	t.sinceLogImages, t.sinceLogSeconds = 0, 0
 	t.noteLog(t.log.write(line))
+	t.eventStep(line)
 }
 
 // noteLog notes when the log begins to fail, and when it can be written again.

@@ -76,8 +76,10 @@ func (t *Trainer) notePreviews() {
 
 // previewPath is the file of the current step's preview.
 func (t *Trainer) previewPath() string {
-	return filepath.Join(t.Dir, previewDir, fmt.Sprintf("step-%08d.png", t.step))
+	return filepath.Join(t.Dir, previewDir, previewName(t.step))
 }
+
+func previewName(step int) string { return fmt.Sprintf("step-%08d.png", step) }
 
 // scaleFor enlarges small images so that a person sees them.
 func scaleFor(height int) int { return max(1, 64/max(height, 1)) }

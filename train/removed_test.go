@@ -112,6 +112,14 @@ func TestARunSurvivesTheRemovalOfItsDirectory(t *testing.T) {
 				os.Remove(filepath.Join(want.Dir, previewDir, name))
 			}
 		}
+		if part == "" { // and so they are for TensorBoard
+			os.Remove(filepath.Join(want.Dir, eventsName))
+			without := s
+			without.Dir = want.Dir
+			if _, err := Resume(context.Background(), without, Auto); err != nil {
+				t.Fatal(err)
+			}
+		}
 		sameEnd(t, want, tr)
 		if text, err := os.ReadFile(filepath.Join(s.Dir, configName)); err != nil || !bytes.Equal(text, s.ConfigTOML) {
 			t.Errorf("the configuration is %q (%v)", text, err)

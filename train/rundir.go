@@ -29,7 +29,7 @@ var ErrRunExists = errors.New("the directory holds a run already")
 
 // claim makes the directory of a new run. A directory that holds a run is never written into.
 func claim(dir string) error {
-	for _, path := range []string{filepath.Join(dir, logName), filepath.Join(dir, configName), checkpoints.Dir(dir)} {
+	for _, path := range []string{filepath.Join(dir, logName), filepath.Join(dir, configName), filepath.Join(dir, eventsName), checkpoints.Dir(dir)} {
 		_, err := os.Lstat(path)
 		if err == nil {
 			return fmt.Errorf("train: %w: %s has %s; go on with it by --resume auto, or give the new run another directory with --out", ErrRunExists, dir, filepath.Base(path))
@@ -72,6 +72,7 @@ func (t *Trainer) open(check func() error) error {
 	if t.log, err = openLog(filepath.Join(t.Dir, logName), t.step, t.note); err != nil {
 		return err
 	}
+	t.openEvents()
 	t.warnAtStart()
 	return nil
 }

@@ -59,7 +59,7 @@ func tinySetup(t *testing.T) Setup {
 	preview.Every, preview.Images, preview.Steps = 0, 4, 3
 	return Setup{
 		Seed: 5, Data: bars(t, 0), Flip: true, Model: tinyModel(), Scheduler: diffusion.Defaults(),
-		Train: tc, EMA: ema, Checkpoint: ckpt, Preview: preview,
+		Train: tc, EMA: ema, Checkpoint: ckpt, Preview: preview, Log: DefaultLog(),
 		Dir: filepath.Join(t.TempDir(), "run"), ConfigTOML: []byte("name = \"bars\"\n"), Version: "test",
 	}
 }

@@ -28,6 +28,7 @@ type Setup struct {
 	EMA        EMAConfig
 	Checkpoint CheckpointConfig
 	Preview    PreviewConfig
+	Log        LogConfig
 
 	Dir        string         // the run's directory
 	ConfigTOML []byte         // the resolved configuration, kept with the run
@@ -67,9 +68,10 @@ type Trainer struct {
 	seconds          float64 // trained so far, over all starts
 	saved            string  // the newest checkpoint of this run
 	log              *logFile
-	logFailing       bool // the log cannot be written, which was noted
-	dirMissing       bool // the run's directory cannot be made again, which was noted
-	skipDirCheck     bool // the file system does not tell whether the directory was replaced
+	events           *eventFile // for TensorBoard; nil: none
+	logFailing       bool       // the log cannot be written, which was noted
+	dirMissing       bool       // the run's directory cannot be made again, which was noted
+	skipDirCheck     bool       // the file system does not tell whether the directory was replaced
 	lock             *dirlock.Lock
 	info             data.Info
 	sinceLogImages   int
@@ -231,6 +233,7 @@ func (t *Trainer) FLOPs() float64 {
 // Close gives the run's directory back. Run does so when it returns.
 func (t *Trainer) Close() {
 	t.log.close()
+	t.events.close()
 	if t.lock != nil {
 		t.lock.Unlock()
 		t.lock = nil

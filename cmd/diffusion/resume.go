@@ -93,7 +93,7 @@ func within(dir, path string) bool {
 // harmless tells whether a key changes nothing in the numbers.
 func harmless(key string) bool {
 	table, _, _ := strings.Cut(key, ".")
-	return slices.Contains([]string{"name", "data.dir", "train.log_every"}, key) || table == "checkpoint" || table == "preview"
+	return slices.Contains([]string{"name", "data.dir", "train.log_every"}, key) || slices.Contains([]string{"checkpoint", "preview", "log"}, table)
 }
 
 // changedSince lists the settings that differ from those a checkpoint was made with, each as "KEY was A and is now B".

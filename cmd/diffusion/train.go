@@ -33,7 +33,8 @@ func newTrain() *cobra.Command {
 		Use:   "train --config FILE|PRESET",
 		Short: "Train a model",
 		Long: `Train a model on a dataset. The run's directory, by default runs/NAME, holds the resolved configuration, a log,
-previews, a plot of the loss and checkpoints, each of which is a pipeline that Python's diffusers opens too.
+previews, a plot of the loss, TensorBoard's event file and checkpoints, each of which is a pipeline that Python's
+diffusers opens too.
 Ctrl-C, kill and a closed terminal save a checkpoint first; --resume auto goes on from the newest one, with the same numbers.`,
 		Example: `  diffusion train --config quickstart.toml
   diffusion train --config mnist.toml --data-dir ~/datasets --set train.lr=1e-4
@@ -142,7 +143,7 @@ func runTrain(c *cobra.Command, f trainFlags) error {
 	lines := &notes{w: c.ErrOrStderr()}
 	setup := train.Setup{
 		Seed: cfg.Seed, Data: dataset, Flip: cfg.Data.Flip, Model: cfg.Model, Scheduler: cfg.Scheduler,
-		Train: cfg.Train, EMA: cfg.EMA, Checkpoint: cfg.Checkpoint, Preview: cfg.Preview,
+		Train: cfg.Train, EMA: cfg.EMA, Checkpoint: cfg.Checkpoint, Preview: cfg.Preview, Log: cfg.Log,
 		Dir: dir, ConfigTOML: resolved, Version: version(), StopAt: f.stopAt,
 		OnStep: lines.step, Notes: lines, Patience: diskPatience,
 	}

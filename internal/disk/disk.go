@@ -103,6 +103,11 @@ func Rename(from, to string) error {
 	return do(Move, to, func() error { return os.Rename(from, to) })
 }
 
+// Truncate is os.Truncate.
+func Truncate(path string, size int64) error {
+	return do(Cut, path, func() error { return os.Truncate(path, size) })
+}
+
 // Remove is os.Remove.
 func Remove(path string) error {
 	return do(Delete, path, func() error { return os.Remove(path) })

@@ -31,7 +31,7 @@ func TestFaults(t *testing.T) {
 		_, tempErr := MkdirTemp(dir, "d-")
 		for i, err := range []error{
 			openErr, writeErr, tempErr, f.Sync(), f.Close(), Mkdir(filepath.Join(dir, "d"), 0o777), MkdirAll(filepath.Join(dir, "d"), 0o777),
-			Rename(path, filepath.Join(dir, "b")), Remove(path), RemoveAll(path), SyncDir(dir), Check(Lock, path),
+			Rename(path, filepath.Join(dir, "b")), Truncate(path, 0), Remove(path), RemoveAll(path), SyncDir(dir), Check(Lock, path),
 		} {
 			var named *fs.PathError
 			if !errors.Is(err, boom) || !errors.As(err, &named) || named.Op == "" || named.Path == "" {

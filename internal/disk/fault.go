@@ -13,6 +13,7 @@ type Op string
 const (
 	Open    Op = "open"
 	Write   Op = "write"
+	Cut     Op = "truncate"
 	Sync    Op = "sync"
 	Close   Op = "close"
 	MakeDir Op = "mkdir"
