@@ -10,8 +10,7 @@ import (
 )
 
 func init() {
-	tableTypes["attention"] = "kernels"
-	families["attention"] = func() {
+	families["attention"] = family{"kernels", func() {
 		newTable("attentionConstants")
 		for _, s := range []isa{avx512, avx2} {
 			softmaxRows(s)
@@ -24,7 +23,7 @@ func init() {
 			laneGradients(s)
 		}
 		packRows()
-	}
+	}}
 }
 
 // group is the 16 lanes at an address: one vector, or two.

@@ -8,7 +8,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-func init() { families["gemm"], tableTypes["gemm"] = gemm, "Kernels" }
+func init() { families["gemm"] = family{"Kernels", gemm} }
 
 // gemm writes the micro-kernels of a matrix product, which the package's micro.go defines, for every number of rows that fits
 // the registers, and the packing by transposition.

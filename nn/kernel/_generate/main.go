@@ -27,11 +27,13 @@ import (
 	"github.com/mmcloughlin/avo/pass"
 )
 
-// families maps a family's name to the function that builds its kernels.
-var families = map[string]func(){}
+// family is the kernels of a package.
+type family struct {
+	table string // the type of its tables
+	write func() // builds its kernels and enters them into the tables
+}
 
-// tableTypes names the types of the families' tables.
-var tableTypes = map[string]string{}
+var families = map[string]family{}
 
 func main() {
 	name := flag.String("family", "", "which family of kernels to write")
@@ -49,19 +51,16 @@ func main() {
 		}
 		return
 	}
-	f := families[*name]
-	if f == nil {
+	f, known := families[*name]
+	if !known {
 		fmt.Fprintf(os.Stderr, "generate: -family %q is unknown; the families are %v\n", *name, names)
 		os.Exit(2)
 	}
 	build.ConstraintExpr("amd64,!noasm")
-	f()
+	f.write()
 	pass.Compile = pass.Concat(pass.Compile, pass.InstructionPass(spellPrefetchW)) // what Generate runs
 	build.Generate()
-	if *tables == "" || len(entered) == 0 {
-		return
-	}
-	if err := writeTables(*tables, *name, flag.Lookup("pkg").Value.String(), tableTypes[*name]); err != nil {
+	if err := writeTables(*tables, *name, f.table); err != nil {
 		fmt.Fprintf(os.Stderr, "generate: the tables of %s: %v\n", *name, err)
 		os.Exit(1)
 	}

@@ -11,8 +11,7 @@ import (
 )
 
 func init() {
-	tableTypes["norm"] = "kernels"
-	families["norm"] = func() {
+	families["norm"] = family{"kernels", func() {
 		newMasks("groupnormMasks")
 		newTable("groupnormConstants")
 		for _, s := range []isa{avx512, avx2} {
@@ -24,7 +23,7 @@ func init() {
 			normBackApply(s, false)
 			normBackApply(s, true)
 		}
-	}
+	}}
 }
 
 // The kernels work on some rows of as many floats as a row of sums or of factors has, any number; a stride is the distance in

@@ -6,13 +6,12 @@ import (
 )
 
 func init() {
-	tableTypes["optimizer"] = "kernels"
-	families["optimizer"] = func() {
+	families["optimizer"] = family{"kernels", func() {
 		for _, s := range []isa{avx512, avx2} {
 			adamw(s, false)
 			adamw(s, true)
 		}
-	}
+	}}
 }
 
 // adamw emits one update, with the weights' moving average or without; k has the constants in the order of the package's.

@@ -9,15 +9,14 @@ import (
 )
 
 func init() {
-	tableTypes["vec"] = "Kernels"
-	families["vec"] = func() {
+	families["vec"] = family{"Kernels", func() {
 		newTable("elementwiseConstants")
 		for _, s := range []isa{avx512, avx2} {
 			elementwise(s)
 		}
 		sumPairs()
 		dropout()
-	}
+	}}
 }
 
 // pointers loads where slice parameters begin.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -33,8 +34,12 @@ type transform struct {
 	c map[float32]Op // constants
 }
 
+// begin begins the transform of a name, and enters it into the table of its level.
 func (a algorithm) begin(s isa, name string, constants []float32) *transform {
-	t := &transform{s, a, beginTile(a.name + name + s.suffix), map[float32]Op{}}
+	function, field := a.name+name+s.suffix, a.field+" transforms"
+	enter(s.table(), a.name+".geometry", field, "geometry")
+	enter(s.table(), function, field, strings.ToLower(name[:1])+name[1:])
+	t := &transform{s, a, beginTile(function), map[float32]Op{}}
 	for _, c := range constants {
 		t.c[c] = s.constantOp(c)
 	}
@@ -144,6 +149,7 @@ func (v strided) moved() {
 // there is one, eight for each of height rows; pixels outside the image get the address outside.
 func findPixels() {
 	p := beginTile("findPixelsAVX2")
+	enter(avx2.table(), "findPixelsAVX2", "findPixels")
 	field := func(offset int) reg.GPVirtual { r := GP64(); MOVQ(Mem{Base: p, Disp: offset}, r); return r }
 	all := func(offset int) vec { v := YMM(); VPBROADCASTQ(Mem{Base: p, Disp: offset}, v); return v }
 	number := GLOBL("findPixelsNumbers", RODATA|NOPTR)

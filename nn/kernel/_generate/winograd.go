@@ -8,7 +8,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-func init() { families["winograd"] = winograd }
+func init() { families["winograd"] = family{"kernels", winograd} }
 
 // winograd writes the transforms of all of Winograd's algorithms, whose meaning transform.go defines. Each is a pass
 // over the columns of a tile and one over the rows of what they have become, for any of the algorithm's sizes in either
@@ -16,7 +16,11 @@ func init() { families["winograd"] = winograd }
 func winograd() {
 	newTable("winogradConstants")
 	findPixels()
+	// The tiles that are multiplied at a time are as many as the rows of a micro-tile, or twice as many.
+	enter(avx512.table(), "14", "tiles")
+	enter(avx2.table(), "12", "tiles")
 	for _, s := range []isa{avx512, avx2} {
+		enter(s.table(), fmt.Sprint(s.lanes), "lanes")
 		for _, a := range []algorithm{wino2, wino4, wino6, winoUp} {
 			a.writeInput(s)
 			a.writeOutput(s)
@@ -33,9 +37,10 @@ func winograd() {
 // algorithm is Winograd's F(m x n, r x r), m and n of some sizes, at the first m+r-1 and n+r-1 of the same points.
 type algorithm struct {
 	name   string
-	taps   int   // r
-	sizes  []int // the largest first
-	phases []int // of the filter's transform
+	field  string // of the tables
+	taps   int    // r
+	sizes  []int  // the largest first
+	phases []int  // of the filter's transform
 
 	input, output, gradient linear // by size
 	filter                  linear // by phase

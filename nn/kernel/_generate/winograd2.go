@@ -2,7 +2,7 @@ package main
 
 // wino2 is F(2x2, 3x3), with the points 0, 1, -1 and infinity, whose meaning f2_go.go defines.
 var wino2 = algorithm{
-	name: "wino2", taps: 3, sizes: []int{2}, phases: []int{0},
+	name: "wino2", field: "f2", taps: 3, sizes: []int{2}, phases: []int{0},
 	input: twoInput, output: twoOutput, gradient: twoGradient, filter: twoFilter, filterGradient: twoFilterGradient,
 	filters: []float32{0.5}, filterGradients: []float32{0.5},
 	outputRowsFirst: true, filterGradientRowsFirst: true,

@@ -3,7 +3,7 @@ package main
 // wino6 is F(6x6, 3x3) and, for what is left at an image's right and lower edges, F(m x n, 3x3) with m and n of 2, 4 and 6, whose
 // meaning f6_go.go defines. It has the points, in this order, 0, 1, -1, infinity, 2, -2, 1/2, -1/2.
 var wino6 = algorithm{
-	name: "wino6", taps: 3, sizes: []int{6, 4, 2}, phases: []int{0},
+	name: "wino6", field: "f6", taps: 3, sizes: []int{6, 4, 2}, phases: []int{0},
 	input: sixInput, output: sixOutput, gradient: sixGradient, filter: sixFilter, filterGradient: sixFilterGradient,
 	inputs:  []float32{-2.25, 3, 0.75, 3.75, 7.5, 0.25, 1.25, 4, 5, 4.25, 0.5, 2.5, 2, 5.25},
 	outputs: []float32{0.5, 2, 0.25, 4, 0.125, 8, 1. / 16, 16, 1. / 32, 32},

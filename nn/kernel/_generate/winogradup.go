@@ -3,7 +3,7 @@ package main
 // winoUp is F(4x4, 2x2) and, for what is left at an image's right and lower edges, F(m x n, 2x2) with m and n of 2, 3 and 4, whose
 // meaning up_go.go defines. It has the points, in this order, 0, 1, infinity, -1, 2.
 var winoUp = algorithm{
-	name: "winoUp", taps: 2, sizes: []int{4, 3, 2}, phases: []int{0, 1},
+	name: "winoUp", field: "up", taps: 2, sizes: []int{4, 3, 2}, phases: []int{0, 1},
 	input: upInput, output: upOutput, gradient: upGradient, filter: upFilter, filterGradient: upFilterGradient,
 	inputs: []float32{2, -2, -1, 3}, outputs: []float32{2, 4, 8},
 	filters: []float32{0.5, -0.5, 1. / 6}, filterGradients: []float32{0.5, 1. / 6, 1. / 3},

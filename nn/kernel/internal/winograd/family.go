@@ -17,21 +17,21 @@ func (f Family) String() string {
 	return [...]string{F2: "F(2x2,3x3)", F4: "F(4x4,3x3)", F6: "F(6x6,3x3)", Up: "F(4x4,2x2) by parity"}[f]
 }
 
-// set is the transforms of one level.
-type set struct {
+// kernels is the transforms of one level.
+type kernels struct {
 	lanes          int // floats in a vector
 	tiles          int // tiles that are multiplied at a time
 	f2, f4, f6, up transforms
 	findPixels     func(*byte) // fills a tile's tables for input, output and gradient; nil where they look up pixels themselves
 }
 
-// of is the transforms of a family.
-func (s *set) of(f Family) *transforms {
-	return [...]*transforms{F2: &s.f2, F4: &s.f4, F6: &s.f6, Up: &s.up}[f]
+// family is the transforms of a family.
+func (k *kernels) family(f Family) *transforms {
+	return [...]*transforms{F2: &k.f2, F4: &k.f4, F6: &k.f6, Up: &k.up}[f]
 }
 
 // generic is the plain Go level.
-var generic = set{
+var generic = kernels{
 	lanes: 1, tiles: 16,
 	f2: wino2.transforms(), f4: wino4.transforms(), f6: wino6.transforms(), up: winoUp.transforms(),
 }
@@ -39,19 +39,19 @@ var generic = set{
 // Products is how many multiplications a family has for an image of h x w outputs, with Up for each parity, and for each
 // pair of channels: the tiles at the right and lower edges are as small as it has transforms for.
 func Products(f Family, h, w int) int {
-	g := newTileGrid(1, h, w, generic.of(f)) // all levels have tiles of the same sizes
+	g := newTileGrid(1, h, w, generic.family(f)) // all levels have tiles of the same sizes
 	return g.products()
 }
 
 // Tiles is how many tiles a family cuts an image of h x w outputs into, with Up for each parity.
 func Tiles(f Family, h, w int) int {
-	g := newTileGrid(1, h, w, generic.of(f))
+	g := newTileGrid(1, h, w, generic.family(f))
 	return g.perImage()
 }
 
 // Planes is how many products of matrices a whole tile takes part in.
 func (f Family) Planes() int {
-	t := generic.of(f)
+	t := generic.family(f)
 	return t.points(t.whole()) * t.points(t.whole())
 }
 

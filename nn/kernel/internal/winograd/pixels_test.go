@@ -10,7 +10,7 @@ import (
 
 // The tables of addresses are those that the plain Go transforms look up pixel by pixel.
 func TestFoundPixels(t *testing.T) {
-	find := setOf(cpu.Active()).findPixels
+	find := of(cpu.This()).findPixels
 	if find == nil {
 		t.Skip("this level has no tables")
 	}

@@ -4,5 +4,5 @@ package winograd
 
 import "unstir/nn/kernel/internal/cpu"
 
-// setOf is the transforms of level l; this build has plain Go only.
-func setOf(cpu.Level) *set { return &generic }
+// of is the functions for a machine; this build has plain Go only.
+func of(cpu.Info) *kernels { return &generic }

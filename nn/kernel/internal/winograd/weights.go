@@ -50,7 +50,7 @@ type Weights struct {
 // NewWeights makes the plan of a filter's gradient by a family that the shape suits: its filter is 3x3, its stride 1 and its
 // padding 1 on all sides.
 func NewWeights(s shape.Conv, family Family, workers int, c cpu.Info) *Weights {
-	f, phases, tuned := setOf(c.Level).of(family), layouts(s), tuningOf(c.L2)
+	f, phases, tuned := of(c).family(family), layouts(s), tuningOf(c.L2)
 	g := &Weights{s: s, vec: vec.Of(c), tileGrid: newTileGrid(s.N, phases[0].h, phases[0].w, f), transforms: f, phases: phases, fetchDFrom: tuned.fetchD}
 	panels := gemm.Padded(s.K) / gemm.PanelWidth
 	// The number of pieces is part of the result, so it comes from the shape. The

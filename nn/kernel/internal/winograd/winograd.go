@@ -51,7 +51,7 @@ type Conv struct {
 
 // worker is what each goroutine has of its own.
 type worker struct {
-	*set
+	*kernels
 	mul     gemm.Product
 	tile    tile
 	packBuf []float32
@@ -82,7 +82,7 @@ func New(s shape.Conv, f Family, transposed, streamed bool, workers int, c cpu.I
 	}
 	var phases []*Conv
 	for i, l := range all {
-		phases = append(phases, newPhase(s, setOf(c.Level).of(f), i, l, transposed, streamed, workers, c))
+		phases = append(phases, newPhase(s, of(c).family(f), i, l, transposed, streamed, workers, c))
 	}
 	phases[0].phases = phases
 	return phases[0]
@@ -90,7 +90,7 @@ func New(s shape.Conv, f Family, transposed, streamed bool, workers int, c cpu.I
 
 // newPhase makes the Conv of one phase.
 func newPhase(s shape.Conv, f *transforms, phase int, l layout, transposed, streamed bool, workers int, c cpu.Info) *Conv {
-	tuned, atATime := tuningOf(c.L2), setOf(c.Level).tiles
+	tuned, atATime := tuningOf(c.L2), of(c).tiles
 	g := &Conv{
 		tileGrid: newTileGrid(s.N, l.h, l.w, f), transforms: f, src: s.C, dst: s.K, from: l.from, to: l.to, top: l.top, left: l.left, phase: phase,
 		transposed: transposed, streamed: streamed, planeFirst: streamed && tuned.planeFirst,
@@ -131,7 +131,7 @@ func newPhase(s shape.Conv, f *transforms, phase int, l layout, transposed, stre
 func newWorkers(n int, c cpu.Info) []worker {
 	w, products := make([]worker, n), gemm.NewProducts(n, gemm.Of(c))
 	for i := range w {
-		w[i].mul, w[i].set = products[i], setOf(c.Level)
+		w[i].mul, w[i].kernels = products[i], of(c)
 	}
 	return w
 }
