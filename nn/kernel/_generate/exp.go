@@ -21,7 +21,7 @@ const (
 	expC6    = 0.001381453825160861
 )
 
-// constantTable holds the constants of a family's AVX2 kernels, 32 bytes each: AVX2 has too few registers for them
+// constantTable holds the constants of a family's kernels, 32 bytes each: AVX2 has too few registers for them
 // and no broadcasting operands.
 type constantTable struct {
 	name   string
@@ -36,9 +36,6 @@ func newTable(name string) { table = &constantTable{name: name, offset: map[uint
 
 // constantOp is x in every lane, as an operand that may be memory.
 func (s isa) constantOp(x float32) Op {
-	if s.lanes == 16 {
-		return s.constant(x)
-	}
 	bits := math.Float32bits(x)
 	at, ok := table.offset[bits]
 	if !ok {
@@ -47,11 +44,17 @@ func (s isa) constantOp(x float32) Op {
 		}
 		at = 32 * len(table.offset)
 		table.offset[bits] = at
-		for i := 0; i < 8; i++ {
-			DATA(at+4*i, U32(bits))
+		for i := range 4 {
+			DATA(at+8*i, U64(bits)<<32|U64(bits))
 		}
 	}
-	return table.mem.Offset(at)
+	m := table.mem.Offset(at)
+	if s.lanes == 16 {
+		v := s.vec()
+		VBROADCASTSS(m, v)
+		return v
+	}
+	return m
 }
 
 // take is an operand in a register that may be overwritten.

@@ -234,7 +234,7 @@ func (t *transform) ahead(off reg.GPVirtual) reg.GPVirtual {
 
 // pixel is the memory at offset off of a pixel, whose address is so many bytes behind that of the table's first row or column that
 // table is at: as far behind the tile as they are behind its first.
-func (t *transform) pixel(table reg.GPVirtual, at int, off reg.GPVirtual) Mem {
+func (t *transform) pixel(table reg.Register, at int, off reg.GPVirtual) Mem {
 	r := GP64()
 	MOVQ(Mem{Base: table, Disp: at}, r)
 	return Mem{Base: r, Index: off, Scale: 1}
@@ -242,20 +242,20 @@ func (t *transform) pixel(table reg.GPVirtual, at int, off reg.GPVirtual) Mem {
 
 // loadPixel loads a pixel at off and fetches what is at ahead. Tiles are read vector by vector, so each of an
 // image's lines is needed long after the one before it, which no processor foresees for all pixels.
-func (t *transform) loadPixel(table reg.GPVirtual, at int, off, ahead reg.GPVirtual) vec {
+func (t *transform) loadPixel(table reg.Register, at int, off, ahead reg.GPVirtual) vec {
 	m := t.pixel(table, argPixels+at, off)
 	PREFETCHT0(Mem{Base: m.Base, Index: ahead, Scale: 1})
 	return t.load(m)
 }
 
 // putPixel stores y + init (+ add) as a pixel at off, and fetches the memory of what will be stored and added at ahead.
-func (t *transform) putPixel(label string, table reg.GPVirtual, at int, y vec, init, off, ahead reg.GPVirtual) {
+func (t *transform) putPixel(label string, table reg.Register, at int, y vec, init, add, off, ahead reg.GPVirtual) {
 	VADDPS(Mem{Base: init, Index: off, Scale: 1}, y, y)
-	CMPQ(Mem{Base: t.p, Disp: argAdd}, I8(0))
+	TESTQ(add, add)
 	JEQ(LabelRef(label))
-	add := t.pixel(table, argAddPixels+at, off)
-	PREFETCHT0(Mem{Base: add.Base, Index: ahead, Scale: 1})
-	VADDPS(add, y, y)
+	other := t.pixel(table, argAddPixels+at, off)
+	PREFETCHT0(Mem{Base: other.Base, Index: ahead, Scale: 1})
+	VADDPS(other, y, y)
 	Label(label)
 	m := t.pixel(table, argPixels+at, off)
 	prefetchW(Mem{Base: m.Base, Index: ahead, Scale: 1})

@@ -100,7 +100,7 @@ func sixFilter(t *transform, _ int, g func(i int) vec, put func(i int, v vec)) {
 	e = t.plus(4, g2, t.copy(g0))
 	put(4, t.times(1./90, t.add(e, o)))
 	put(5, t.times(1./90, t.sub(e, o)))
-	e = t.plus(4, g0, g2)
+	e = t.plus(4, g0, t.copy(g2))
 	put(6, t.times(8./45, t.add(e, o)))
 	put(7, t.times(8./45, t.sub(e, o)))
 }

@@ -77,7 +77,7 @@ func upGradient(t *transform, m int, y func(i int) vec, put func(i int, v vec)) 
 		e, o := t.add(y0, y2), t.add(y1, y3)
 		put(1, t.add(e, o))
 		put(3, t.sub(e, o))
-		e, o = t.plus(4, y2, y0), t.plus(4, y3, y1)
+		e, o = t.plus(4, y2, t.copy(y0)), t.plus(4, y3, y1)
 		put(4, t.plus(2, o, e))
 	}
 }

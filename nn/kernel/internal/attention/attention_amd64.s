@@ -11,26 +11,16 @@ TEXT ·softmaxRowsAVX512(SB), NOSPLIT, $0-92
 	VPBROADCASTD AX, Z0
 	MOVL         $0x42ae999a, AX
 	VPBROADCASTD AX, Z1
-	MOVL         $0x3fb8aa3b, AX
-	VPBROADCASTD AX, Z2
-	MOVL         $0x4b40007f, AX
-	VPBROADCASTD AX, Z3
-	MOVL         $0x3f318000, AX
-	VPBROADCASTD AX, Z4
-	MOVL         $0xb95e8083, AX
-	VPBROADCASTD AX, Z5
-	MOVL         $0x3ab511e6, AX
-	VPBROADCASTD AX, Z6
-	MOVL         $0x3c091d10, AX
-	VPBROADCASTD AX, Z7
-	MOVL         $0x3d2aac79, AX
-	VPBROADCASTD AX, Z8
-	MOVL         $0x3e2aaa49, AX
-	VPBROADCASTD AX, Z9
-	MOVL         $0x3efffffe, AX
-	VPBROADCASTD AX, Z10
-	MOVL         $0x3f800000, AX
-	VPBROADCASTD AX, Z11
+	VBROADCASTSS attentionConstants<>+0(SB), Z2
+	VBROADCASTSS attentionConstants<>+32(SB), Z3
+	VBROADCASTSS attentionConstants<>+64(SB), Z4
+	VBROADCASTSS attentionConstants<>+96(SB), Z5
+	VBROADCASTSS attentionConstants<>+128(SB), Z6
+	VBROADCASTSS attentionConstants<>+160(SB), Z7
+	VBROADCASTSS attentionConstants<>+192(SB), Z8
+	VBROADCASTSS attentionConstants<>+224(SB), Z9
+	VBROADCASTSS attentionConstants<>+256(SB), Z10
+	VBROADCASTSS attentionConstants<>+288(SB), Z11
 	VBROADCASTSS scale+88(FP), Z12
 	MOVQ         p_base+0(FP), AX
 	MOVQ         largest_base+24(FP), CX
@@ -120,6 +110,92 @@ divide:
 	VZEROUPPER
 	RET
 
+DATA attentionConstants<>+0(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA attentionConstants<>+8(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA attentionConstants<>+16(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA attentionConstants<>+24(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA attentionConstants<>+32(SB)/8, $0x4b40007f4b40007f
+DATA attentionConstants<>+40(SB)/8, $0x4b40007f4b40007f
+DATA attentionConstants<>+48(SB)/8, $0x4b40007f4b40007f
+DATA attentionConstants<>+56(SB)/8, $0x4b40007f4b40007f
+DATA attentionConstants<>+64(SB)/8, $0x3f3180003f318000
+DATA attentionConstants<>+72(SB)/8, $0x3f3180003f318000
+DATA attentionConstants<>+80(SB)/8, $0x3f3180003f318000
+DATA attentionConstants<>+88(SB)/8, $0x3f3180003f318000
+DATA attentionConstants<>+96(SB)/8, $0xb95e8083b95e8083
+DATA attentionConstants<>+104(SB)/8, $0xb95e8083b95e8083
+DATA attentionConstants<>+112(SB)/8, $0xb95e8083b95e8083
+DATA attentionConstants<>+120(SB)/8, $0xb95e8083b95e8083
+DATA attentionConstants<>+128(SB)/8, $0x3ab511e63ab511e6
+DATA attentionConstants<>+136(SB)/8, $0x3ab511e63ab511e6
+DATA attentionConstants<>+144(SB)/8, $0x3ab511e63ab511e6
+DATA attentionConstants<>+152(SB)/8, $0x3ab511e63ab511e6
+DATA attentionConstants<>+160(SB)/8, $0x3c091d103c091d10
+DATA attentionConstants<>+168(SB)/8, $0x3c091d103c091d10
+DATA attentionConstants<>+176(SB)/8, $0x3c091d103c091d10
+DATA attentionConstants<>+184(SB)/8, $0x3c091d103c091d10
+DATA attentionConstants<>+192(SB)/8, $0x3d2aac793d2aac79
+DATA attentionConstants<>+200(SB)/8, $0x3d2aac793d2aac79
+DATA attentionConstants<>+208(SB)/8, $0x3d2aac793d2aac79
+DATA attentionConstants<>+216(SB)/8, $0x3d2aac793d2aac79
+DATA attentionConstants<>+224(SB)/8, $0x3e2aaa493e2aaa49
+DATA attentionConstants<>+232(SB)/8, $0x3e2aaa493e2aaa49
+DATA attentionConstants<>+240(SB)/8, $0x3e2aaa493e2aaa49
+DATA attentionConstants<>+248(SB)/8, $0x3e2aaa493e2aaa49
+DATA attentionConstants<>+256(SB)/8, $0x3efffffe3efffffe
+DATA attentionConstants<>+264(SB)/8, $0x3efffffe3efffffe
+DATA attentionConstants<>+272(SB)/8, $0x3efffffe3efffffe
+DATA attentionConstants<>+280(SB)/8, $0x3efffffe3efffffe
+DATA attentionConstants<>+288(SB)/8, $0x3f8000003f800000
+DATA attentionConstants<>+296(SB)/8, $0x3f8000003f800000
+DATA attentionConstants<>+304(SB)/8, $0x3f8000003f800000
+DATA attentionConstants<>+312(SB)/8, $0x3f8000003f800000
+DATA attentionConstants<>+320(SB)/8, $0x3f3504f33f3504f3
+DATA attentionConstants<>+328(SB)/8, $0x3f3504f33f3504f3
+DATA attentionConstants<>+336(SB)/8, $0x3f3504f33f3504f3
+DATA attentionConstants<>+344(SB)/8, $0x3f3504f33f3504f3
+DATA attentionConstants<>+352(SB)/8, $0x3d8a2be63d8a2be6
+DATA attentionConstants<>+360(SB)/8, $0x3d8a2be63d8a2be6
+DATA attentionConstants<>+368(SB)/8, $0x3d8a2be63d8a2be6
+DATA attentionConstants<>+376(SB)/8, $0x3d8a2be63d8a2be6
+DATA attentionConstants<>+384(SB)/8, $0xbdef1e10bdef1e10
+DATA attentionConstants<>+392(SB)/8, $0xbdef1e10bdef1e10
+DATA attentionConstants<>+400(SB)/8, $0xbdef1e10bdef1e10
+DATA attentionConstants<>+408(SB)/8, $0xbdef1e10bdef1e10
+DATA attentionConstants<>+416(SB)/8, $0x3df378303df37830
+DATA attentionConstants<>+424(SB)/8, $0x3df378303df37830
+DATA attentionConstants<>+432(SB)/8, $0x3df378303df37830
+DATA attentionConstants<>+440(SB)/8, $0x3df378303df37830
+DATA attentionConstants<>+448(SB)/8, $0xbdfe1102bdfe1102
+DATA attentionConstants<>+456(SB)/8, $0xbdfe1102bdfe1102
+DATA attentionConstants<>+464(SB)/8, $0xbdfe1102bdfe1102
+DATA attentionConstants<>+472(SB)/8, $0xbdfe1102bdfe1102
+DATA attentionConstants<>+480(SB)/8, $0x3e119bb43e119bb4
+DATA attentionConstants<>+488(SB)/8, $0x3e119bb43e119bb4
+DATA attentionConstants<>+496(SB)/8, $0x3e119bb43e119bb4
+DATA attentionConstants<>+504(SB)/8, $0x3e119bb43e119bb4
+DATA attentionConstants<>+512(SB)/8, $0xbe2aae27be2aae27
+DATA attentionConstants<>+520(SB)/8, $0xbe2aae27be2aae27
+DATA attentionConstants<>+528(SB)/8, $0xbe2aae27be2aae27
+DATA attentionConstants<>+536(SB)/8, $0xbe2aae27be2aae27
+DATA attentionConstants<>+544(SB)/8, $0x3e4cd25b3e4cd25b
+DATA attentionConstants<>+552(SB)/8, $0x3e4cd25b3e4cd25b
+DATA attentionConstants<>+560(SB)/8, $0x3e4cd25b3e4cd25b
+DATA attentionConstants<>+568(SB)/8, $0x3e4cd25b3e4cd25b
+DATA attentionConstants<>+576(SB)/8, $0xbe800003be800003
+DATA attentionConstants<>+584(SB)/8, $0xbe800003be800003
+DATA attentionConstants<>+592(SB)/8, $0xbe800003be800003
+DATA attentionConstants<>+600(SB)/8, $0xbe800003be800003
+DATA attentionConstants<>+608(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA attentionConstants<>+616(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA attentionConstants<>+624(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA attentionConstants<>+632(SB)/8, $0x3eaaaaa43eaaaaa4
+DATA attentionConstants<>+640(SB)/8, $0x3f0000003f000000
+DATA attentionConstants<>+648(SB)/8, $0x3f0000003f000000
+DATA attentionConstants<>+656(SB)/8, $0x3f0000003f000000
+DATA attentionConstants<>+664(SB)/8, $0x3f0000003f000000
+GLOBL attentionConstants<>(SB), RODATA|NOPTR, $672
+
 // func softmaxBackRowsAVX512(p []float32, ds []float32, delta []float32, lse []float32, rows int, width int, scale float32)
 // Requires: AVX, AVX512F
 TEXT ·softmaxBackRowsAVX512(SB), NOSPLIT, $0-116
@@ -127,26 +203,16 @@ TEXT ·softmaxBackRowsAVX512(SB), NOSPLIT, $0-116
 	VPBROADCASTD AX, Z0
 	MOVL         $0x42ae999a, AX
 	VPBROADCASTD AX, Z1
-	MOVL         $0x3fb8aa3b, AX
-	VPBROADCASTD AX, Z2
-	MOVL         $0x4b40007f, AX
-	VPBROADCASTD AX, Z3
-	MOVL         $0x3f318000, AX
-	VPBROADCASTD AX, Z4
-	MOVL         $0xb95e8083, AX
-	VPBROADCASTD AX, Z5
-	MOVL         $0x3ab511e6, AX
-	VPBROADCASTD AX, Z6
-	MOVL         $0x3c091d10, AX
-	VPBROADCASTD AX, Z7
-	MOVL         $0x3d2aac79, AX
-	VPBROADCASTD AX, Z8
-	MOVL         $0x3e2aaa49, AX
-	VPBROADCASTD AX, Z9
-	MOVL         $0x3efffffe, AX
-	VPBROADCASTD AX, Z10
-	MOVL         $0x3f800000, AX
-	VPBROADCASTD AX, Z11
+	VBROADCASTSS attentionConstants<>+0(SB), Z2
+	VBROADCASTSS attentionConstants<>+32(SB), Z3
+	VBROADCASTSS attentionConstants<>+64(SB), Z4
+	VBROADCASTSS attentionConstants<>+96(SB), Z5
+	VBROADCASTSS attentionConstants<>+128(SB), Z6
+	VBROADCASTSS attentionConstants<>+160(SB), Z7
+	VBROADCASTSS attentionConstants<>+192(SB), Z8
+	VBROADCASTSS attentionConstants<>+224(SB), Z9
+	VBROADCASTSS attentionConstants<>+256(SB), Z10
+	VBROADCASTSS attentionConstants<>+288(SB), Z11
 	VBROADCASTSS scale+112(FP), Z12
 	MOVQ         p_base+0(FP), AX
 	MOVQ         ds_base+24(FP), CX
@@ -342,26 +408,16 @@ TEXT ·laneExpAVX512(SB), NOSPLIT, $0-108
 	VPBROADCASTD AX, Z1
 	MOVL         $0x42ae999a, AX
 	VPBROADCASTD AX, Z2
-	MOVL         $0x3fb8aa3b, AX
-	VPBROADCASTD AX, Z3
-	MOVL         $0x4b40007f, AX
-	VPBROADCASTD AX, Z4
-	MOVL         $0x3f318000, AX
-	VPBROADCASTD AX, Z5
-	MOVL         $0xb95e8083, AX
-	VPBROADCASTD AX, Z6
-	MOVL         $0x3ab511e6, AX
-	VPBROADCASTD AX, Z7
-	MOVL         $0x3c091d10, AX
-	VPBROADCASTD AX, Z8
-	MOVL         $0x3d2aac79, AX
-	VPBROADCASTD AX, Z9
-	MOVL         $0x3e2aaa49, AX
-	VPBROADCASTD AX, Z10
-	MOVL         $0x3efffffe, AX
-	VPBROADCASTD AX, Z11
-	MOVL         $0x3f800000, AX
-	VPBROADCASTD AX, Z12
+	VBROADCASTSS attentionConstants<>+0(SB), Z3
+	VBROADCASTSS attentionConstants<>+32(SB), Z4
+	VBROADCASTSS attentionConstants<>+64(SB), Z5
+	VBROADCASTSS attentionConstants<>+96(SB), Z6
+	VBROADCASTSS attentionConstants<>+128(SB), Z7
+	VBROADCASTSS attentionConstants<>+160(SB), Z8
+	VBROADCASTSS attentionConstants<>+192(SB), Z9
+	VBROADCASTSS attentionConstants<>+224(SB), Z10
+	VBROADCASTSS attentionConstants<>+256(SB), Z11
+	VBROADCASTSS attentionConstants<>+288(SB), Z12
 	MOVQ         p_base+0(FP), AX
 	MOVQ         high_base+24(FP), CX
 	MOVQ         lse_base+48(FP), DX
@@ -400,57 +456,43 @@ rows:
 	VMOVUPS      Z12, Z1
 	VDIVPS       Z14, Z1, Z1
 	VMOVUPS      Z1, (BX)
-	MOVL         $0x3f3504f3, AX
-	VPBROADCASTD AX, Z1
+	VBROADCASTSS attentionConstants<>+320(SB), Z1
 	VPSUBD       Z1, Z14, Z1
 	VPSRAD       $0x17, Z1, Z1
 	VPSLLD       $0x17, Z1, Z2
 	VPSUBD       Z2, Z14, Z2
-	MOVL         $0x3f800000, AX
-	VPBROADCASTD AX, Z3
+	VBROADCASTSS attentionConstants<>+288(SB), Z3
 	VSUBPS       Z3, Z2, Z2
 	VCVTDQ2PS    Z1, Z1
-	MOVL         $0x3d8a2be6, AX
-	VPBROADCASTD AX, Z3
+	VBROADCASTSS attentionConstants<>+352(SB), Z3
 	VMOVUPS      Z3, Z3
-	MOVL         $0xbdef1e10, AX
-	VPBROADCASTD AX, Z4
+	VBROADCASTSS attentionConstants<>+384(SB), Z4
 	VFMADD213PS  Z4, Z2, Z3
-	MOVL         $0x3df37830, AX
-	VPBROADCASTD AX, Z4
+	VBROADCASTSS attentionConstants<>+416(SB), Z4
 	VFMADD213PS  Z4, Z2, Z3
-	MOVL         $0xbdfe1102, AX
-	VPBROADCASTD AX, Z4
+	VBROADCASTSS attentionConstants<>+448(SB), Z4
 	VFMADD213PS  Z4, Z2, Z3
-	MOVL         $0x3e119bb4, AX
-	VPBROADCASTD AX, Z4
+	VBROADCASTSS attentionConstants<>+480(SB), Z4
 	VFMADD213PS  Z4, Z2, Z3
-	MOVL         $0xbe2aae27, AX
-	VPBROADCASTD AX, Z4
+	VBROADCASTSS attentionConstants<>+512(SB), Z4
 	VFMADD213PS  Z4, Z2, Z3
-	MOVL         $0x3e4cd25b, AX
-	VPBROADCASTD AX, Z4
+	VBROADCASTSS attentionConstants<>+544(SB), Z4
 	VFMADD213PS  Z4, Z2, Z3
-	MOVL         $0xbe800003, AX
-	VPBROADCASTD AX, Z4
+	VBROADCASTSS attentionConstants<>+576(SB), Z4
 	VFMADD213PS  Z4, Z2, Z3
-	MOVL         $0x3eaaaaa4, AX
-	VPBROADCASTD AX, Z4
+	VBROADCASTSS attentionConstants<>+608(SB), Z4
 	VFMADD213PS  Z4, Z2, Z3
 	VMULPS       Z2, Z2, Z4
 	VMULPS       Z2, Z4, Z5
 	VMULPS       Z5, Z3, Z3
-	MOVL         $0xb95e8083, AX
-	VPBROADCASTD AX, Z5
+	VBROADCASTSS attentionConstants<>+96(SB), Z5
 	VMOVUPS      Z5, Z5
 	VFMADD231PS  Z5, Z1, Z3
-	MOVL         $0x3f000000, AX
-	VPBROADCASTD AX, Z5
+	VBROADCASTSS attentionConstants<>+640(SB), Z5
 	VMOVUPS      Z5, Z5
 	VFNMADD231PS Z4, Z5, Z3
 	VADDPS       Z2, Z3, Z3
-	MOVL         $0x3f318000, AX
-	VPBROADCASTD AX, Z2
+	VBROADCASTSS attentionConstants<>+64(SB), Z2
 	VMOVUPS      Z2, Z2
 	VFMADD231PS  Z2, Z1, Z3
 	VSUBPS       Z14, Z14, Z1
@@ -637,26 +679,16 @@ TEXT ·laneGradientsAVX512(SB), NOSPLIT, $0-108
 	VPBROADCASTD AX, Z0
 	MOVL         $0x42ae999a, AX
 	VPBROADCASTD AX, Z1
-	MOVL         $0x3fb8aa3b, AX
-	VPBROADCASTD AX, Z2
-	MOVL         $0x4b40007f, AX
-	VPBROADCASTD AX, Z3
-	MOVL         $0x3f318000, AX
-	VPBROADCASTD AX, Z4
-	MOVL         $0xb95e8083, AX
-	VPBROADCASTD AX, Z5
-	MOVL         $0x3ab511e6, AX
-	VPBROADCASTD AX, Z6
-	MOVL         $0x3c091d10, AX
-	VPBROADCASTD AX, Z7
-	MOVL         $0x3d2aac79, AX
-	VPBROADCASTD AX, Z8
-	MOVL         $0x3e2aaa49, AX
-	VPBROADCASTD AX, Z9
-	MOVL         $0x3efffffe, AX
-	VPBROADCASTD AX, Z10
-	MOVL         $0x3f800000, AX
-	VPBROADCASTD AX, Z11
+	VBROADCASTSS attentionConstants<>+0(SB), Z2
+	VBROADCASTSS attentionConstants<>+32(SB), Z3
+	VBROADCASTSS attentionConstants<>+64(SB), Z4
+	VBROADCASTSS attentionConstants<>+96(SB), Z5
+	VBROADCASTSS attentionConstants<>+128(SB), Z6
+	VBROADCASTSS attentionConstants<>+160(SB), Z7
+	VBROADCASTSS attentionConstants<>+192(SB), Z8
+	VBROADCASTSS attentionConstants<>+224(SB), Z9
+	VBROADCASTSS attentionConstants<>+256(SB), Z10
+	VBROADCASTSS attentionConstants<>+288(SB), Z11
 	VBROADCASTSS scale+104(FP), Z12
 	MOVQ         p_base+0(FP), AX
 	MOVQ         ds_base+24(FP), CX
@@ -833,176 +865,6 @@ divide:
 	JNE     rows
 	VZEROUPPER
 	RET
-
-DATA attentionConstants<>+0(SB)/4, $0x3fb8aa3b
-DATA attentionConstants<>+4(SB)/4, $0x3fb8aa3b
-DATA attentionConstants<>+8(SB)/4, $0x3fb8aa3b
-DATA attentionConstants<>+12(SB)/4, $0x3fb8aa3b
-DATA attentionConstants<>+16(SB)/4, $0x3fb8aa3b
-DATA attentionConstants<>+20(SB)/4, $0x3fb8aa3b
-DATA attentionConstants<>+24(SB)/4, $0x3fb8aa3b
-DATA attentionConstants<>+28(SB)/4, $0x3fb8aa3b
-DATA attentionConstants<>+32(SB)/4, $0x4b40007f
-DATA attentionConstants<>+36(SB)/4, $0x4b40007f
-DATA attentionConstants<>+40(SB)/4, $0x4b40007f
-DATA attentionConstants<>+44(SB)/4, $0x4b40007f
-DATA attentionConstants<>+48(SB)/4, $0x4b40007f
-DATA attentionConstants<>+52(SB)/4, $0x4b40007f
-DATA attentionConstants<>+56(SB)/4, $0x4b40007f
-DATA attentionConstants<>+60(SB)/4, $0x4b40007f
-DATA attentionConstants<>+64(SB)/4, $0x3f318000
-DATA attentionConstants<>+68(SB)/4, $0x3f318000
-DATA attentionConstants<>+72(SB)/4, $0x3f318000
-DATA attentionConstants<>+76(SB)/4, $0x3f318000
-DATA attentionConstants<>+80(SB)/4, $0x3f318000
-DATA attentionConstants<>+84(SB)/4, $0x3f318000
-DATA attentionConstants<>+88(SB)/4, $0x3f318000
-DATA attentionConstants<>+92(SB)/4, $0x3f318000
-DATA attentionConstants<>+96(SB)/4, $0xb95e8083
-DATA attentionConstants<>+100(SB)/4, $0xb95e8083
-DATA attentionConstants<>+104(SB)/4, $0xb95e8083
-DATA attentionConstants<>+108(SB)/4, $0xb95e8083
-DATA attentionConstants<>+112(SB)/4, $0xb95e8083
-DATA attentionConstants<>+116(SB)/4, $0xb95e8083
-DATA attentionConstants<>+120(SB)/4, $0xb95e8083
-DATA attentionConstants<>+124(SB)/4, $0xb95e8083
-DATA attentionConstants<>+128(SB)/4, $0x3ab511e6
-DATA attentionConstants<>+132(SB)/4, $0x3ab511e6
-DATA attentionConstants<>+136(SB)/4, $0x3ab511e6
-DATA attentionConstants<>+140(SB)/4, $0x3ab511e6
-DATA attentionConstants<>+144(SB)/4, $0x3ab511e6
-DATA attentionConstants<>+148(SB)/4, $0x3ab511e6
-DATA attentionConstants<>+152(SB)/4, $0x3ab511e6
-DATA attentionConstants<>+156(SB)/4, $0x3ab511e6
-DATA attentionConstants<>+160(SB)/4, $0x3c091d10
-DATA attentionConstants<>+164(SB)/4, $0x3c091d10
-DATA attentionConstants<>+168(SB)/4, $0x3c091d10
-DATA attentionConstants<>+172(SB)/4, $0x3c091d10
-DATA attentionConstants<>+176(SB)/4, $0x3c091d10
-DATA attentionConstants<>+180(SB)/4, $0x3c091d10
-DATA attentionConstants<>+184(SB)/4, $0x3c091d10
-DATA attentionConstants<>+188(SB)/4, $0x3c091d10
-DATA attentionConstants<>+192(SB)/4, $0x3d2aac79
-DATA attentionConstants<>+196(SB)/4, $0x3d2aac79
-DATA attentionConstants<>+200(SB)/4, $0x3d2aac79
-DATA attentionConstants<>+204(SB)/4, $0x3d2aac79
-DATA attentionConstants<>+208(SB)/4, $0x3d2aac79
-DATA attentionConstants<>+212(SB)/4, $0x3d2aac79
-DATA attentionConstants<>+216(SB)/4, $0x3d2aac79
-DATA attentionConstants<>+220(SB)/4, $0x3d2aac79
-DATA attentionConstants<>+224(SB)/4, $0x3e2aaa49
-DATA attentionConstants<>+228(SB)/4, $0x3e2aaa49
-DATA attentionConstants<>+232(SB)/4, $0x3e2aaa49
-DATA attentionConstants<>+236(SB)/4, $0x3e2aaa49
-DATA attentionConstants<>+240(SB)/4, $0x3e2aaa49
-DATA attentionConstants<>+244(SB)/4, $0x3e2aaa49
-DATA attentionConstants<>+248(SB)/4, $0x3e2aaa49
-DATA attentionConstants<>+252(SB)/4, $0x3e2aaa49
-DATA attentionConstants<>+256(SB)/4, $0x3efffffe
-DATA attentionConstants<>+260(SB)/4, $0x3efffffe
-DATA attentionConstants<>+264(SB)/4, $0x3efffffe
-DATA attentionConstants<>+268(SB)/4, $0x3efffffe
-DATA attentionConstants<>+272(SB)/4, $0x3efffffe
-DATA attentionConstants<>+276(SB)/4, $0x3efffffe
-DATA attentionConstants<>+280(SB)/4, $0x3efffffe
-DATA attentionConstants<>+284(SB)/4, $0x3efffffe
-DATA attentionConstants<>+288(SB)/4, $0x3f800000
-DATA attentionConstants<>+292(SB)/4, $0x3f800000
-DATA attentionConstants<>+296(SB)/4, $0x3f800000
-DATA attentionConstants<>+300(SB)/4, $0x3f800000
-DATA attentionConstants<>+304(SB)/4, $0x3f800000
-DATA attentionConstants<>+308(SB)/4, $0x3f800000
-DATA attentionConstants<>+312(SB)/4, $0x3f800000
-DATA attentionConstants<>+316(SB)/4, $0x3f800000
-DATA attentionConstants<>+320(SB)/4, $0x3f3504f3
-DATA attentionConstants<>+324(SB)/4, $0x3f3504f3
-DATA attentionConstants<>+328(SB)/4, $0x3f3504f3
-DATA attentionConstants<>+332(SB)/4, $0x3f3504f3
-DATA attentionConstants<>+336(SB)/4, $0x3f3504f3
-DATA attentionConstants<>+340(SB)/4, $0x3f3504f3
-DATA attentionConstants<>+344(SB)/4, $0x3f3504f3
-DATA attentionConstants<>+348(SB)/4, $0x3f3504f3
-DATA attentionConstants<>+352(SB)/4, $0x3d8a2be6
-DATA attentionConstants<>+356(SB)/4, $0x3d8a2be6
-DATA attentionConstants<>+360(SB)/4, $0x3d8a2be6
-DATA attentionConstants<>+364(SB)/4, $0x3d8a2be6
-DATA attentionConstants<>+368(SB)/4, $0x3d8a2be6
-DATA attentionConstants<>+372(SB)/4, $0x3d8a2be6
-DATA attentionConstants<>+376(SB)/4, $0x3d8a2be6
-DATA attentionConstants<>+380(SB)/4, $0x3d8a2be6
-DATA attentionConstants<>+384(SB)/4, $0xbdef1e10
-DATA attentionConstants<>+388(SB)/4, $0xbdef1e10
-DATA attentionConstants<>+392(SB)/4, $0xbdef1e10
-DATA attentionConstants<>+396(SB)/4, $0xbdef1e10
-DATA attentionConstants<>+400(SB)/4, $0xbdef1e10
-DATA attentionConstants<>+404(SB)/4, $0xbdef1e10
-DATA attentionConstants<>+408(SB)/4, $0xbdef1e10
-DATA attentionConstants<>+412(SB)/4, $0xbdef1e10
-DATA attentionConstants<>+416(SB)/4, $0x3df37830
-DATA attentionConstants<>+420(SB)/4, $0x3df37830
-DATA attentionConstants<>+424(SB)/4, $0x3df37830
-DATA attentionConstants<>+428(SB)/4, $0x3df37830
-DATA attentionConstants<>+432(SB)/4, $0x3df37830
-DATA attentionConstants<>+436(SB)/4, $0x3df37830
-DATA attentionConstants<>+440(SB)/4, $0x3df37830
-DATA attentionConstants<>+444(SB)/4, $0x3df37830
-DATA attentionConstants<>+448(SB)/4, $0xbdfe1102
-DATA attentionConstants<>+452(SB)/4, $0xbdfe1102
-DATA attentionConstants<>+456(SB)/4, $0xbdfe1102
-DATA attentionConstants<>+460(SB)/4, $0xbdfe1102
-DATA attentionConstants<>+464(SB)/4, $0xbdfe1102
-DATA attentionConstants<>+468(SB)/4, $0xbdfe1102
-DATA attentionConstants<>+472(SB)/4, $0xbdfe1102
-DATA attentionConstants<>+476(SB)/4, $0xbdfe1102
-DATA attentionConstants<>+480(SB)/4, $0x3e119bb4
-DATA attentionConstants<>+484(SB)/4, $0x3e119bb4
-DATA attentionConstants<>+488(SB)/4, $0x3e119bb4
-DATA attentionConstants<>+492(SB)/4, $0x3e119bb4
-DATA attentionConstants<>+496(SB)/4, $0x3e119bb4
-DATA attentionConstants<>+500(SB)/4, $0x3e119bb4
-DATA attentionConstants<>+504(SB)/4, $0x3e119bb4
-DATA attentionConstants<>+508(SB)/4, $0x3e119bb4
-DATA attentionConstants<>+512(SB)/4, $0xbe2aae27
-DATA attentionConstants<>+516(SB)/4, $0xbe2aae27
-DATA attentionConstants<>+520(SB)/4, $0xbe2aae27
-DATA attentionConstants<>+524(SB)/4, $0xbe2aae27
-DATA attentionConstants<>+528(SB)/4, $0xbe2aae27
-DATA attentionConstants<>+532(SB)/4, $0xbe2aae27
-DATA attentionConstants<>+536(SB)/4, $0xbe2aae27
-DATA attentionConstants<>+540(SB)/4, $0xbe2aae27
-DATA attentionConstants<>+544(SB)/4, $0x3e4cd25b
-DATA attentionConstants<>+548(SB)/4, $0x3e4cd25b
-DATA attentionConstants<>+552(SB)/4, $0x3e4cd25b
-DATA attentionConstants<>+556(SB)/4, $0x3e4cd25b
-DATA attentionConstants<>+560(SB)/4, $0x3e4cd25b
-DATA attentionConstants<>+564(SB)/4, $0x3e4cd25b
-DATA attentionConstants<>+568(SB)/4, $0x3e4cd25b
-DATA attentionConstants<>+572(SB)/4, $0x3e4cd25b
-DATA attentionConstants<>+576(SB)/4, $0xbe800003
-DATA attentionConstants<>+580(SB)/4, $0xbe800003
-DATA attentionConstants<>+584(SB)/4, $0xbe800003
-DATA attentionConstants<>+588(SB)/4, $0xbe800003
-DATA attentionConstants<>+592(SB)/4, $0xbe800003
-DATA attentionConstants<>+596(SB)/4, $0xbe800003
-DATA attentionConstants<>+600(SB)/4, $0xbe800003
-DATA attentionConstants<>+604(SB)/4, $0xbe800003
-DATA attentionConstants<>+608(SB)/4, $0x3eaaaaa4
-DATA attentionConstants<>+612(SB)/4, $0x3eaaaaa4
-DATA attentionConstants<>+616(SB)/4, $0x3eaaaaa4
-DATA attentionConstants<>+620(SB)/4, $0x3eaaaaa4
-DATA attentionConstants<>+624(SB)/4, $0x3eaaaaa4
-DATA attentionConstants<>+628(SB)/4, $0x3eaaaaa4
-DATA attentionConstants<>+632(SB)/4, $0x3eaaaaa4
-DATA attentionConstants<>+636(SB)/4, $0x3eaaaaa4
-DATA attentionConstants<>+640(SB)/4, $0x3f000000
-DATA attentionConstants<>+644(SB)/4, $0x3f000000
-DATA attentionConstants<>+648(SB)/4, $0x3f000000
-DATA attentionConstants<>+652(SB)/4, $0x3f000000
-DATA attentionConstants<>+656(SB)/4, $0x3f000000
-DATA attentionConstants<>+660(SB)/4, $0x3f000000
-DATA attentionConstants<>+664(SB)/4, $0x3f000000
-DATA attentionConstants<>+668(SB)/4, $0x3f000000
-GLOBL attentionConstants<>(SB), RODATA|NOPTR, $672
 
 // func softmaxBackRowsAVX2(p []float32, ds []float32, delta []float32, lse []float32, rows int, width int, scale float32)
 // Requires: AVX, AVX2, FMA3

@@ -236,26 +236,16 @@ TEXT ·applySiLUAVX512(SB), NOSPLIT, $0-120
 	VPBROADCASTD AX, Z0
 	MOVL         $0x42ae999a, AX
 	VPBROADCASTD AX, Z1
-	MOVL         $0xbfb8aa3b, AX
-	VPBROADCASTD AX, Z2
-	MOVL         $0x4b40007f, AX
-	VPBROADCASTD AX, Z3
-	MOVL         $0x3f318000, AX
-	VPBROADCASTD AX, Z4
-	MOVL         $0xb95e8083, AX
-	VPBROADCASTD AX, Z5
-	MOVL         $0x3ab511e6, AX
-	VPBROADCASTD AX, Z6
-	MOVL         $0xbc091d10, AX
-	VPBROADCASTD AX, Z7
-	MOVL         $0x3d2aac79, AX
-	VPBROADCASTD AX, Z8
-	MOVL         $0xbe2aaa49, AX
-	VPBROADCASTD AX, Z9
-	MOVL         $0x3efffffe, AX
-	VPBROADCASTD AX, Z10
-	MOVL         $0x3f800000, AX
-	VPBROADCASTD AX, Z11
+	VBROADCASTSS groupnormConstants<>+0(SB), Z2
+	VBROADCASTSS groupnormConstants<>+32(SB), Z3
+	VBROADCASTSS groupnormConstants<>+64(SB), Z4
+	VBROADCASTSS groupnormConstants<>+96(SB), Z5
+	VBROADCASTSS groupnormConstants<>+128(SB), Z6
+	VBROADCASTSS groupnormConstants<>+160(SB), Z7
+	VBROADCASTSS groupnormConstants<>+192(SB), Z8
+	VBROADCASTSS groupnormConstants<>+224(SB), Z9
+	VBROADCASTSS groupnormConstants<>+256(SB), Z10
+	VBROADCASTSS groupnormConstants<>+288(SB), Z11
 	MOVQ         y_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         scale_base+48(FP), DX
@@ -348,6 +338,48 @@ last:
 	VDIVPS      Z16, Z12, Z12
 	VMOVUPS     Z12, K1, (AX)(R11*4)
 	JMP         next
+
+DATA groupnormConstants<>+0(SB)/8, $0xbfb8aa3bbfb8aa3b
+DATA groupnormConstants<>+8(SB)/8, $0xbfb8aa3bbfb8aa3b
+DATA groupnormConstants<>+16(SB)/8, $0xbfb8aa3bbfb8aa3b
+DATA groupnormConstants<>+24(SB)/8, $0xbfb8aa3bbfb8aa3b
+DATA groupnormConstants<>+32(SB)/8, $0x4b40007f4b40007f
+DATA groupnormConstants<>+40(SB)/8, $0x4b40007f4b40007f
+DATA groupnormConstants<>+48(SB)/8, $0x4b40007f4b40007f
+DATA groupnormConstants<>+56(SB)/8, $0x4b40007f4b40007f
+DATA groupnormConstants<>+64(SB)/8, $0x3f3180003f318000
+DATA groupnormConstants<>+72(SB)/8, $0x3f3180003f318000
+DATA groupnormConstants<>+80(SB)/8, $0x3f3180003f318000
+DATA groupnormConstants<>+88(SB)/8, $0x3f3180003f318000
+DATA groupnormConstants<>+96(SB)/8, $0xb95e8083b95e8083
+DATA groupnormConstants<>+104(SB)/8, $0xb95e8083b95e8083
+DATA groupnormConstants<>+112(SB)/8, $0xb95e8083b95e8083
+DATA groupnormConstants<>+120(SB)/8, $0xb95e8083b95e8083
+DATA groupnormConstants<>+128(SB)/8, $0x3ab511e63ab511e6
+DATA groupnormConstants<>+136(SB)/8, $0x3ab511e63ab511e6
+DATA groupnormConstants<>+144(SB)/8, $0x3ab511e63ab511e6
+DATA groupnormConstants<>+152(SB)/8, $0x3ab511e63ab511e6
+DATA groupnormConstants<>+160(SB)/8, $0xbc091d10bc091d10
+DATA groupnormConstants<>+168(SB)/8, $0xbc091d10bc091d10
+DATA groupnormConstants<>+176(SB)/8, $0xbc091d10bc091d10
+DATA groupnormConstants<>+184(SB)/8, $0xbc091d10bc091d10
+DATA groupnormConstants<>+192(SB)/8, $0x3d2aac793d2aac79
+DATA groupnormConstants<>+200(SB)/8, $0x3d2aac793d2aac79
+DATA groupnormConstants<>+208(SB)/8, $0x3d2aac793d2aac79
+DATA groupnormConstants<>+216(SB)/8, $0x3d2aac793d2aac79
+DATA groupnormConstants<>+224(SB)/8, $0xbe2aaa49be2aaa49
+DATA groupnormConstants<>+232(SB)/8, $0xbe2aaa49be2aaa49
+DATA groupnormConstants<>+240(SB)/8, $0xbe2aaa49be2aaa49
+DATA groupnormConstants<>+248(SB)/8, $0xbe2aaa49be2aaa49
+DATA groupnormConstants<>+256(SB)/8, $0x3efffffe3efffffe
+DATA groupnormConstants<>+264(SB)/8, $0x3efffffe3efffffe
+DATA groupnormConstants<>+272(SB)/8, $0x3efffffe3efffffe
+DATA groupnormConstants<>+280(SB)/8, $0x3efffffe3efffffe
+DATA groupnormConstants<>+288(SB)/8, $0x3f8000003f800000
+DATA groupnormConstants<>+296(SB)/8, $0x3f8000003f800000
+DATA groupnormConstants<>+304(SB)/8, $0x3f8000003f800000
+DATA groupnormConstants<>+312(SB)/8, $0x3f8000003f800000
+GLOBL groupnormConstants<>(SB), RODATA|NOPTR, $320
 
 // func backSumsAVX512(sum []float32, dot []float32, dy []float32, x []float32, mean []float32, yStride int, xStride int, rows int)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
@@ -515,26 +547,16 @@ TEXT ·backSumsSiLUAVX512(SB), NOSPLIT, $0-216
 	VPBROADCASTD AX, Z0
 	MOVL         $0x42ae999a, AX
 	VPBROADCASTD AX, Z1
-	MOVL         $0xbfb8aa3b, AX
-	VPBROADCASTD AX, Z2
-	MOVL         $0x4b40007f, AX
-	VPBROADCASTD AX, Z3
-	MOVL         $0x3f318000, AX
-	VPBROADCASTD AX, Z4
-	MOVL         $0xb95e8083, AX
-	VPBROADCASTD AX, Z5
-	MOVL         $0x3ab511e6, AX
-	VPBROADCASTD AX, Z6
-	MOVL         $0xbc091d10, AX
-	VPBROADCASTD AX, Z7
-	MOVL         $0x3d2aac79, AX
-	VPBROADCASTD AX, Z8
-	MOVL         $0xbe2aaa49, AX
-	VPBROADCASTD AX, Z9
-	MOVL         $0x3efffffe, AX
-	VPBROADCASTD AX, Z10
-	MOVL         $0x3f800000, AX
-	VPBROADCASTD AX, Z11
+	VBROADCASTSS groupnormConstants<>+0(SB), Z2
+	VBROADCASTSS groupnormConstants<>+32(SB), Z3
+	VBROADCASTSS groupnormConstants<>+64(SB), Z4
+	VBROADCASTSS groupnormConstants<>+96(SB), Z5
+	VBROADCASTSS groupnormConstants<>+128(SB), Z6
+	VBROADCASTSS groupnormConstants<>+160(SB), Z7
+	VBROADCASTSS groupnormConstants<>+192(SB), Z8
+	VBROADCASTSS groupnormConstants<>+224(SB), Z9
+	VBROADCASTSS groupnormConstants<>+256(SB), Z10
+	VBROADCASTSS groupnormConstants<>+288(SB), Z11
 	MOVQ         sum_base+0(FP), AX
 	MOVQ         dot_base+24(FP), CX
 	MOVQ         dz_base+48(FP), DX
@@ -1393,88 +1415,6 @@ last:
 	VDIVPS      Y8, Y4, Y4
 	VMASKMOVPS  Y4, Y3, 32(AX)(R11*4)
 	JMP         next
-
-DATA groupnormConstants<>+0(SB)/4, $0xbfb8aa3b
-DATA groupnormConstants<>+4(SB)/4, $0xbfb8aa3b
-DATA groupnormConstants<>+8(SB)/4, $0xbfb8aa3b
-DATA groupnormConstants<>+12(SB)/4, $0xbfb8aa3b
-DATA groupnormConstants<>+16(SB)/4, $0xbfb8aa3b
-DATA groupnormConstants<>+20(SB)/4, $0xbfb8aa3b
-DATA groupnormConstants<>+24(SB)/4, $0xbfb8aa3b
-DATA groupnormConstants<>+28(SB)/4, $0xbfb8aa3b
-DATA groupnormConstants<>+32(SB)/4, $0x4b40007f
-DATA groupnormConstants<>+36(SB)/4, $0x4b40007f
-DATA groupnormConstants<>+40(SB)/4, $0x4b40007f
-DATA groupnormConstants<>+44(SB)/4, $0x4b40007f
-DATA groupnormConstants<>+48(SB)/4, $0x4b40007f
-DATA groupnormConstants<>+52(SB)/4, $0x4b40007f
-DATA groupnormConstants<>+56(SB)/4, $0x4b40007f
-DATA groupnormConstants<>+60(SB)/4, $0x4b40007f
-DATA groupnormConstants<>+64(SB)/4, $0x3f318000
-DATA groupnormConstants<>+68(SB)/4, $0x3f318000
-DATA groupnormConstants<>+72(SB)/4, $0x3f318000
-DATA groupnormConstants<>+76(SB)/4, $0x3f318000
-DATA groupnormConstants<>+80(SB)/4, $0x3f318000
-DATA groupnormConstants<>+84(SB)/4, $0x3f318000
-DATA groupnormConstants<>+88(SB)/4, $0x3f318000
-DATA groupnormConstants<>+92(SB)/4, $0x3f318000
-DATA groupnormConstants<>+96(SB)/4, $0xb95e8083
-DATA groupnormConstants<>+100(SB)/4, $0xb95e8083
-DATA groupnormConstants<>+104(SB)/4, $0xb95e8083
-DATA groupnormConstants<>+108(SB)/4, $0xb95e8083
-DATA groupnormConstants<>+112(SB)/4, $0xb95e8083
-DATA groupnormConstants<>+116(SB)/4, $0xb95e8083
-DATA groupnormConstants<>+120(SB)/4, $0xb95e8083
-DATA groupnormConstants<>+124(SB)/4, $0xb95e8083
-DATA groupnormConstants<>+128(SB)/4, $0x3ab511e6
-DATA groupnormConstants<>+132(SB)/4, $0x3ab511e6
-DATA groupnormConstants<>+136(SB)/4, $0x3ab511e6
-DATA groupnormConstants<>+140(SB)/4, $0x3ab511e6
-DATA groupnormConstants<>+144(SB)/4, $0x3ab511e6
-DATA groupnormConstants<>+148(SB)/4, $0x3ab511e6
-DATA groupnormConstants<>+152(SB)/4, $0x3ab511e6
-DATA groupnormConstants<>+156(SB)/4, $0x3ab511e6
-DATA groupnormConstants<>+160(SB)/4, $0xbc091d10
-DATA groupnormConstants<>+164(SB)/4, $0xbc091d10
-DATA groupnormConstants<>+168(SB)/4, $0xbc091d10
-DATA groupnormConstants<>+172(SB)/4, $0xbc091d10
-DATA groupnormConstants<>+176(SB)/4, $0xbc091d10
-DATA groupnormConstants<>+180(SB)/4, $0xbc091d10
-DATA groupnormConstants<>+184(SB)/4, $0xbc091d10
-DATA groupnormConstants<>+188(SB)/4, $0xbc091d10
-DATA groupnormConstants<>+192(SB)/4, $0x3d2aac79
-DATA groupnormConstants<>+196(SB)/4, $0x3d2aac79
-DATA groupnormConstants<>+200(SB)/4, $0x3d2aac79
-DATA groupnormConstants<>+204(SB)/4, $0x3d2aac79
-DATA groupnormConstants<>+208(SB)/4, $0x3d2aac79
-DATA groupnormConstants<>+212(SB)/4, $0x3d2aac79
-DATA groupnormConstants<>+216(SB)/4, $0x3d2aac79
-DATA groupnormConstants<>+220(SB)/4, $0x3d2aac79
-DATA groupnormConstants<>+224(SB)/4, $0xbe2aaa49
-DATA groupnormConstants<>+228(SB)/4, $0xbe2aaa49
-DATA groupnormConstants<>+232(SB)/4, $0xbe2aaa49
-DATA groupnormConstants<>+236(SB)/4, $0xbe2aaa49
-DATA groupnormConstants<>+240(SB)/4, $0xbe2aaa49
-DATA groupnormConstants<>+244(SB)/4, $0xbe2aaa49
-DATA groupnormConstants<>+248(SB)/4, $0xbe2aaa49
-DATA groupnormConstants<>+252(SB)/4, $0xbe2aaa49
-DATA groupnormConstants<>+256(SB)/4, $0x3efffffe
-DATA groupnormConstants<>+260(SB)/4, $0x3efffffe
-DATA groupnormConstants<>+264(SB)/4, $0x3efffffe
-DATA groupnormConstants<>+268(SB)/4, $0x3efffffe
-DATA groupnormConstants<>+272(SB)/4, $0x3efffffe
-DATA groupnormConstants<>+276(SB)/4, $0x3efffffe
-DATA groupnormConstants<>+280(SB)/4, $0x3efffffe
-DATA groupnormConstants<>+284(SB)/4, $0x3efffffe
-DATA groupnormConstants<>+288(SB)/4, $0x3f800000
-DATA groupnormConstants<>+292(SB)/4, $0x3f800000
-DATA groupnormConstants<>+296(SB)/4, $0x3f800000
-DATA groupnormConstants<>+300(SB)/4, $0x3f800000
-DATA groupnormConstants<>+304(SB)/4, $0x3f800000
-DATA groupnormConstants<>+308(SB)/4, $0x3f800000
-DATA groupnormConstants<>+312(SB)/4, $0x3f800000
-DATA groupnormConstants<>+316(SB)/4, $0x3f800000
-GLOBL groupnormConstants<>(SB), RODATA|NOPTR, $320
 
 // func backSumsAVX2(sum []float32, dot []float32, dy []float32, x []float32, mean []float32, yStride int, xStride int, rows int)
 // Requires: AVX, CMOV, FMA3, MMX+

@@ -63,26 +63,16 @@ TEXT ·siluAVX512(SB), NOSPLIT, $0-48
 	VPBROADCASTD AX, Z0
 	MOVL         $0x42ae999a, AX
 	VPBROADCASTD AX, Z1
-	MOVL         $0xbfb8aa3b, AX
-	VPBROADCASTD AX, Z2
-	MOVL         $0x4b40007f, AX
-	VPBROADCASTD AX, Z3
-	MOVL         $0x3f318000, AX
-	VPBROADCASTD AX, Z4
-	MOVL         $0xb95e8083, AX
-	VPBROADCASTD AX, Z5
-	MOVL         $0x3ab511e6, AX
-	VPBROADCASTD AX, Z6
-	MOVL         $0xbc091d10, AX
-	VPBROADCASTD AX, Z7
-	MOVL         $0x3d2aac79, AX
-	VPBROADCASTD AX, Z8
-	MOVL         $0xbe2aaa49, AX
-	VPBROADCASTD AX, Z9
-	MOVL         $0x3efffffe, AX
-	VPBROADCASTD AX, Z10
-	MOVL         $0x3f800000, AX
-	VPBROADCASTD AX, Z11
+	VBROADCASTSS elementwiseConstants<>+0(SB), Z2
+	VBROADCASTSS elementwiseConstants<>+32(SB), Z3
+	VBROADCASTSS elementwiseConstants<>+64(SB), Z4
+	VBROADCASTSS elementwiseConstants<>+96(SB), Z5
+	VBROADCASTSS elementwiseConstants<>+128(SB), Z6
+	VBROADCASTSS elementwiseConstants<>+160(SB), Z7
+	VBROADCASTSS elementwiseConstants<>+192(SB), Z8
+	VBROADCASTSS elementwiseConstants<>+224(SB), Z9
+	VBROADCASTSS elementwiseConstants<>+256(SB), Z10
+	VBROADCASTSS elementwiseConstants<>+288(SB), Z11
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -122,6 +112,48 @@ end:
 	VZEROUPPER
 	RET
 
+DATA elementwiseConstants<>+0(SB)/8, $0xbfb8aa3bbfb8aa3b
+DATA elementwiseConstants<>+8(SB)/8, $0xbfb8aa3bbfb8aa3b
+DATA elementwiseConstants<>+16(SB)/8, $0xbfb8aa3bbfb8aa3b
+DATA elementwiseConstants<>+24(SB)/8, $0xbfb8aa3bbfb8aa3b
+DATA elementwiseConstants<>+32(SB)/8, $0x4b40007f4b40007f
+DATA elementwiseConstants<>+40(SB)/8, $0x4b40007f4b40007f
+DATA elementwiseConstants<>+48(SB)/8, $0x4b40007f4b40007f
+DATA elementwiseConstants<>+56(SB)/8, $0x4b40007f4b40007f
+DATA elementwiseConstants<>+64(SB)/8, $0x3f3180003f318000
+DATA elementwiseConstants<>+72(SB)/8, $0x3f3180003f318000
+DATA elementwiseConstants<>+80(SB)/8, $0x3f3180003f318000
+DATA elementwiseConstants<>+88(SB)/8, $0x3f3180003f318000
+DATA elementwiseConstants<>+96(SB)/8, $0xb95e8083b95e8083
+DATA elementwiseConstants<>+104(SB)/8, $0xb95e8083b95e8083
+DATA elementwiseConstants<>+112(SB)/8, $0xb95e8083b95e8083
+DATA elementwiseConstants<>+120(SB)/8, $0xb95e8083b95e8083
+DATA elementwiseConstants<>+128(SB)/8, $0x3ab511e63ab511e6
+DATA elementwiseConstants<>+136(SB)/8, $0x3ab511e63ab511e6
+DATA elementwiseConstants<>+144(SB)/8, $0x3ab511e63ab511e6
+DATA elementwiseConstants<>+152(SB)/8, $0x3ab511e63ab511e6
+DATA elementwiseConstants<>+160(SB)/8, $0xbc091d10bc091d10
+DATA elementwiseConstants<>+168(SB)/8, $0xbc091d10bc091d10
+DATA elementwiseConstants<>+176(SB)/8, $0xbc091d10bc091d10
+DATA elementwiseConstants<>+184(SB)/8, $0xbc091d10bc091d10
+DATA elementwiseConstants<>+192(SB)/8, $0x3d2aac793d2aac79
+DATA elementwiseConstants<>+200(SB)/8, $0x3d2aac793d2aac79
+DATA elementwiseConstants<>+208(SB)/8, $0x3d2aac793d2aac79
+DATA elementwiseConstants<>+216(SB)/8, $0x3d2aac793d2aac79
+DATA elementwiseConstants<>+224(SB)/8, $0xbe2aaa49be2aaa49
+DATA elementwiseConstants<>+232(SB)/8, $0xbe2aaa49be2aaa49
+DATA elementwiseConstants<>+240(SB)/8, $0xbe2aaa49be2aaa49
+DATA elementwiseConstants<>+248(SB)/8, $0xbe2aaa49be2aaa49
+DATA elementwiseConstants<>+256(SB)/8, $0x3efffffe3efffffe
+DATA elementwiseConstants<>+264(SB)/8, $0x3efffffe3efffffe
+DATA elementwiseConstants<>+272(SB)/8, $0x3efffffe3efffffe
+DATA elementwiseConstants<>+280(SB)/8, $0x3efffffe3efffffe
+DATA elementwiseConstants<>+288(SB)/8, $0x3f8000003f800000
+DATA elementwiseConstants<>+296(SB)/8, $0x3f8000003f800000
+DATA elementwiseConstants<>+304(SB)/8, $0x3f8000003f800000
+DATA elementwiseConstants<>+312(SB)/8, $0x3f8000003f800000
+GLOBL elementwiseConstants<>(SB), RODATA|NOPTR, $320
+
 // func siluBackAVX512(dx []float32, x []float32, dy []float32)
 // Requires: AVX, AVX512F
 TEXT ·siluBackAVX512(SB), NOSPLIT, $0-72
@@ -129,26 +161,16 @@ TEXT ·siluBackAVX512(SB), NOSPLIT, $0-72
 	VPBROADCASTD AX, Z0
 	MOVL         $0x42ae999a, AX
 	VPBROADCASTD AX, Z1
-	MOVL         $0xbfb8aa3b, AX
-	VPBROADCASTD AX, Z2
-	MOVL         $0x4b40007f, AX
-	VPBROADCASTD AX, Z3
-	MOVL         $0x3f318000, AX
-	VPBROADCASTD AX, Z4
-	MOVL         $0xb95e8083, AX
-	VPBROADCASTD AX, Z5
-	MOVL         $0x3ab511e6, AX
-	VPBROADCASTD AX, Z6
-	MOVL         $0xbc091d10, AX
-	VPBROADCASTD AX, Z7
-	MOVL         $0x3d2aac79, AX
-	VPBROADCASTD AX, Z8
-	MOVL         $0xbe2aaa49, AX
-	VPBROADCASTD AX, Z9
-	MOVL         $0x3efffffe, AX
-	VPBROADCASTD AX, Z10
-	MOVL         $0x3f800000, AX
-	VPBROADCASTD AX, Z11
+	VBROADCASTSS elementwiseConstants<>+0(SB), Z2
+	VBROADCASTSS elementwiseConstants<>+32(SB), Z3
+	VBROADCASTSS elementwiseConstants<>+64(SB), Z4
+	VBROADCASTSS elementwiseConstants<>+96(SB), Z5
+	VBROADCASTSS elementwiseConstants<>+128(SB), Z6
+	VBROADCASTSS elementwiseConstants<>+160(SB), Z7
+	VBROADCASTSS elementwiseConstants<>+192(SB), Z8
+	VBROADCASTSS elementwiseConstants<>+224(SB), Z9
+	VBROADCASTSS elementwiseConstants<>+256(SB), Z10
+	VBROADCASTSS elementwiseConstants<>+288(SB), Z11
 	MOVQ         dx_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dy_base+48(FP), DX
@@ -413,88 +435,6 @@ loop:
 end:
 	VZEROUPPER
 	RET
-
-DATA elementwiseConstants<>+0(SB)/4, $0xbfb8aa3b
-DATA elementwiseConstants<>+4(SB)/4, $0xbfb8aa3b
-DATA elementwiseConstants<>+8(SB)/4, $0xbfb8aa3b
-DATA elementwiseConstants<>+12(SB)/4, $0xbfb8aa3b
-DATA elementwiseConstants<>+16(SB)/4, $0xbfb8aa3b
-DATA elementwiseConstants<>+20(SB)/4, $0xbfb8aa3b
-DATA elementwiseConstants<>+24(SB)/4, $0xbfb8aa3b
-DATA elementwiseConstants<>+28(SB)/4, $0xbfb8aa3b
-DATA elementwiseConstants<>+32(SB)/4, $0x4b40007f
-DATA elementwiseConstants<>+36(SB)/4, $0x4b40007f
-DATA elementwiseConstants<>+40(SB)/4, $0x4b40007f
-DATA elementwiseConstants<>+44(SB)/4, $0x4b40007f
-DATA elementwiseConstants<>+48(SB)/4, $0x4b40007f
-DATA elementwiseConstants<>+52(SB)/4, $0x4b40007f
-DATA elementwiseConstants<>+56(SB)/4, $0x4b40007f
-DATA elementwiseConstants<>+60(SB)/4, $0x4b40007f
-DATA elementwiseConstants<>+64(SB)/4, $0x3f318000
-DATA elementwiseConstants<>+68(SB)/4, $0x3f318000
-DATA elementwiseConstants<>+72(SB)/4, $0x3f318000
-DATA elementwiseConstants<>+76(SB)/4, $0x3f318000
-DATA elementwiseConstants<>+80(SB)/4, $0x3f318000
-DATA elementwiseConstants<>+84(SB)/4, $0x3f318000
-DATA elementwiseConstants<>+88(SB)/4, $0x3f318000
-DATA elementwiseConstants<>+92(SB)/4, $0x3f318000
-DATA elementwiseConstants<>+96(SB)/4, $0xb95e8083
-DATA elementwiseConstants<>+100(SB)/4, $0xb95e8083
-DATA elementwiseConstants<>+104(SB)/4, $0xb95e8083
-DATA elementwiseConstants<>+108(SB)/4, $0xb95e8083
-DATA elementwiseConstants<>+112(SB)/4, $0xb95e8083
-DATA elementwiseConstants<>+116(SB)/4, $0xb95e8083
-DATA elementwiseConstants<>+120(SB)/4, $0xb95e8083
-DATA elementwiseConstants<>+124(SB)/4, $0xb95e8083
-DATA elementwiseConstants<>+128(SB)/4, $0x3ab511e6
-DATA elementwiseConstants<>+132(SB)/4, $0x3ab511e6
-DATA elementwiseConstants<>+136(SB)/4, $0x3ab511e6
-DATA elementwiseConstants<>+140(SB)/4, $0x3ab511e6
-DATA elementwiseConstants<>+144(SB)/4, $0x3ab511e6
-DATA elementwiseConstants<>+148(SB)/4, $0x3ab511e6
-DATA elementwiseConstants<>+152(SB)/4, $0x3ab511e6
-DATA elementwiseConstants<>+156(SB)/4, $0x3ab511e6
-DATA elementwiseConstants<>+160(SB)/4, $0xbc091d10
-DATA elementwiseConstants<>+164(SB)/4, $0xbc091d10
-DATA elementwiseConstants<>+168(SB)/4, $0xbc091d10
-DATA elementwiseConstants<>+172(SB)/4, $0xbc091d10
-DATA elementwiseConstants<>+176(SB)/4, $0xbc091d10
-DATA elementwiseConstants<>+180(SB)/4, $0xbc091d10
-DATA elementwiseConstants<>+184(SB)/4, $0xbc091d10
-DATA elementwiseConstants<>+188(SB)/4, $0xbc091d10
-DATA elementwiseConstants<>+192(SB)/4, $0x3d2aac79
-DATA elementwiseConstants<>+196(SB)/4, $0x3d2aac79
-DATA elementwiseConstants<>+200(SB)/4, $0x3d2aac79
-DATA elementwiseConstants<>+204(SB)/4, $0x3d2aac79
-DATA elementwiseConstants<>+208(SB)/4, $0x3d2aac79
-DATA elementwiseConstants<>+212(SB)/4, $0x3d2aac79
-DATA elementwiseConstants<>+216(SB)/4, $0x3d2aac79
-DATA elementwiseConstants<>+220(SB)/4, $0x3d2aac79
-DATA elementwiseConstants<>+224(SB)/4, $0xbe2aaa49
-DATA elementwiseConstants<>+228(SB)/4, $0xbe2aaa49
-DATA elementwiseConstants<>+232(SB)/4, $0xbe2aaa49
-DATA elementwiseConstants<>+236(SB)/4, $0xbe2aaa49
-DATA elementwiseConstants<>+240(SB)/4, $0xbe2aaa49
-DATA elementwiseConstants<>+244(SB)/4, $0xbe2aaa49
-DATA elementwiseConstants<>+248(SB)/4, $0xbe2aaa49
-DATA elementwiseConstants<>+252(SB)/4, $0xbe2aaa49
-DATA elementwiseConstants<>+256(SB)/4, $0x3efffffe
-DATA elementwiseConstants<>+260(SB)/4, $0x3efffffe
-DATA elementwiseConstants<>+264(SB)/4, $0x3efffffe
-DATA elementwiseConstants<>+268(SB)/4, $0x3efffffe
-DATA elementwiseConstants<>+272(SB)/4, $0x3efffffe
-DATA elementwiseConstants<>+276(SB)/4, $0x3efffffe
-DATA elementwiseConstants<>+280(SB)/4, $0x3efffffe
-DATA elementwiseConstants<>+284(SB)/4, $0x3efffffe
-DATA elementwiseConstants<>+288(SB)/4, $0x3f800000
-DATA elementwiseConstants<>+292(SB)/4, $0x3f800000
-DATA elementwiseConstants<>+296(SB)/4, $0x3f800000
-DATA elementwiseConstants<>+300(SB)/4, $0x3f800000
-DATA elementwiseConstants<>+304(SB)/4, $0x3f800000
-DATA elementwiseConstants<>+308(SB)/4, $0x3f800000
-DATA elementwiseConstants<>+312(SB)/4, $0x3f800000
-DATA elementwiseConstants<>+316(SB)/4, $0x3f800000
-GLOBL elementwiseConstants<>(SB), RODATA|NOPTR, $320
 
 // func siluBackAVX2(dx []float32, x []float32, dy []float32)
 // Requires: AVX, AVX2, FMA3

@@ -94,70 +94,118 @@ TEXT ·wino2InputAVX512(SB), NOSPLIT, $0-8
 	MOVQ   88(AX), BX
 	IMUL3Q $+3, BX, DI
 	IMUL3Q $+4, BX, R8
-	LEAQ   1231(AX), R9
-	ANDQ   $-64, R9
+	LEAQ   1231(AX), DX
+	ANDQ   $-64, DX
 	XORQ   DX, DX
 
 loop:
-	LEAQ    64(DX), R12
-	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), R12
-	MOVQ    AX, SI
-	MOVQ    R9, R10
-	MOVQ    128(AX), R11
-	ADDQ    $+2, R11
-
-columns2:
-	MOVQ       208(SI), R13
-	PREFETCHT0 (R13)(R12*1)
-	VMOVUPS    (R13)(DX*1), Z0
-	MOVQ       272(SI), R13
-	PREFETCHT0 (R13)(R12*1)
-	VMOVUPS    (R13)(DX*1), Z1
-	MOVQ       144(SI), R13
-	PREFETCHT0 (R13)(R12*1)
-	VMOVUPS    (R13)(DX*1), Z2
+	LEAQ       64(DX), SI
+	CMPQ       72(AX), $+1
+	CMOVQEQ    112(AX), SI
+	MOVQ       208(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z0
+	MOVQ       272(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z1
+	MOVQ       144(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z2
 	VSUBPS     Z1, Z2, Z2
-	VMOVUPS    Z2, (R10)
-	VADDPS     Z1, Z0, Z2
-	VMOVUPS    Z2, 256(R10)
+	VADDPS     Z1, Z0, Z3
 	VSUBPS     Z0, Z1, Z1
-	VMOVUPS    Z1, 512(R10)
-	MOVQ       336(SI), R13
-	PREFETCHT0 (R13)(R12*1)
-	VMOVUPS    (R13)(DX*1), Z1
-	VSUBPS     Z0, Z1, Z0
-	VMOVUPS    Z0, 768(R10)
-	ADDQ       $+8, SI
-	ADDQ       $+64, R10
-	DECQ       R11
-	JNE        columns2
+	MOVQ       336(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z4
+	VSUBPS     Z0, Z4, Z0
+	MOVQ       216(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z4
+	MOVQ       280(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z5
+	MOVQ       152(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z6
+	VSUBPS     Z5, Z6, Z6
+	VADDPS     Z5, Z4, Z7
+	VSUBPS     Z4, Z5, Z5
+	MOVQ       344(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z8
+	VSUBPS     Z4, Z8, Z4
+	MOVQ       224(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z8
+	MOVQ       288(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z9
+	MOVQ       160(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z10
+	VSUBPS     Z9, Z10, Z10
+	VADDPS     Z9, Z8, Z11
+	VSUBPS     Z8, Z9, Z9
+	MOVQ       352(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z12
+	VSUBPS     Z8, Z12, Z8
+	MOVQ       232(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z12
+	MOVQ       296(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z13
+	MOVQ       168(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z14
+	VSUBPS     Z13, Z14, Z14
+	VADDPS     Z13, Z12, Z15
+	VSUBPS     Z12, Z13, Z13
+	MOVQ       360(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z16
+	VSUBPS     Z12, Z16, Z12
 	MOVQ       CX, SI
-	MOVQ       R9, R10
-	MOVQ       120(AX), R11
-	ADDQ       $+2, R11
-
-rows2:
-	VMOVUPS 64(R10), Z0
-	VMOVUPS 128(R10), Z1
-	VMOVUPS (R10), Z2
-	VSUBPS  Z1, Z2, Z2
-	VMOVUPS Z2, (SI)
-	VADDPS  Z1, Z0, Z2
-	VMOVUPS Z2, (SI)(BX*1)
-	VSUBPS  Z0, Z1, Z1
-	VMOVUPS Z1, (SI)(BX*2)
-	VMOVUPS 192(R10), Z1
-	VSUBPS  Z0, Z1, Z0
-	VMOVUPS Z0, (SI)(DI*1)
-	ADDQ    R8, SI
-	ADDQ    $+256, R10
-	DECQ    R11
-	JNE     rows2
-	ADDQ    $+64, DX
-	ADDQ    $+64, CX
-	DECQ    72(AX)
-	JNE     loop
+	VSUBPS     Z10, Z2, Z2
+	VMOVUPS    Z2, (SI)
+	VADDPS     Z10, Z6, Z2
+	VMOVUPS    Z2, (SI)(BX*1)
+	VSUBPS     Z6, Z10, Z2
+	VMOVUPS    Z2, (SI)(BX*2)
+	VSUBPS     Z6, Z14, Z2
+	VMOVUPS    Z2, (SI)(DI*1)
+	ADDQ       R8, SI
+	VSUBPS     Z11, Z3, Z2
+	VMOVUPS    Z2, (SI)
+	VADDPS     Z11, Z7, Z2
+	VMOVUPS    Z2, (SI)(BX*1)
+	VSUBPS     Z7, Z11, Z2
+	VMOVUPS    Z2, (SI)(BX*2)
+	VSUBPS     Z7, Z15, Z2
+	VMOVUPS    Z2, (SI)(DI*1)
+	ADDQ       R8, SI
+	VSUBPS     Z9, Z1, Z1
+	VMOVUPS    Z1, (SI)
+	VADDPS     Z9, Z5, Z1
+	VMOVUPS    Z1, (SI)(BX*1)
+	VSUBPS     Z5, Z9, Z1
+	VMOVUPS    Z1, (SI)(BX*2)
+	VSUBPS     Z5, Z13, Z1
+	VMOVUPS    Z1, (SI)(DI*1)
+	ADDQ       R8, SI
+	VSUBPS     Z8, Z0, Z0
+	VMOVUPS    Z0, (SI)
+	VADDPS     Z8, Z4, Z0
+	VMOVUPS    Z0, (SI)(BX*1)
+	VSUBPS     Z4, Z8, Z0
+	VMOVUPS    Z0, (SI)(BX*2)
+	VSUBPS     Z4, Z12, Z0
+	VMOVUPS    Z0, (SI)(DI*1)
+	ADDQ       $+64, DX
+	ADDQ       $+64, CX
+	DECQ       72(AX)
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -167,76 +215,106 @@ TEXT ·wino2OutputAVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   80(AX), CX
 	MOVQ   104(AX), BX
-	MOVQ   88(AX), SI
-	IMUL3Q $+4, SI, DI
-	IMUL3Q $+3, SI, R9
-	LEAQ   1231(AX), R10
-	ANDQ   $-64, R10
+	MOVQ   16(AX), SI
+	MOVQ   88(AX), DI
+	IMUL3Q $+4, DI, R8
+	IMUL3Q $+3, DI, R10
+	LEAQ   1231(AX), DX
+	ANDQ   $-64, DX
 	XORQ   DX, DX
 
 loop:
-	LEAQ    64(DX), R13
-	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), R13
-	MOVQ    CX, R8
-	MOVQ    R10, R11
-	MOVQ    120(AX), R12
-	ADDQ    $+2, R12
-
-first2:
-	VMOVUPS (R8)(SI*1), Z0
-	VMOVUPS (R8)(SI*2), Z1
-	VMOVUPS (R8), Z2
-	VADDPS  Z1, Z0, Z3
-	VADDPS  Z3, Z2, Z2
-	VMOVUPS Z2, (R11)
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS (R8)(R9*1), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, 256(R11)
-	ADDQ    DI, R8
-	ADDQ    $+64, R11
-	DECQ    R12
-	JNE     first2
-	MOVQ    AX, R8
-	MOVQ    R10, R11
-	MOVQ    128(AX), R12
-
-second2:
-	VMOVUPS    64(R11), Z0
-	VMOVUPS    128(R11), Z1
-	VMOVUPS    (R11), Z2
+	LEAQ       64(DX), R11
+	CMPQ       72(AX), $+1
+	CMOVQEQ    112(AX), R11
+	MOVQ       CX, R9
+	VMOVUPS    (R9)(DI*1), Z0
+	VMOVUPS    (R9)(DI*2), Z1
+	VMOVUPS    (R9), Z2
 	VADDPS     Z1, Z0, Z3
 	VADDPS     Z3, Z2, Z2
-	VADDPS     (BX)(DX*1), Z2, Z2
-	CMPQ       16(AX), $+0
-	JEQ        second2Put0
-	MOVQ       656(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Z2, Z2
-
-second2Put0:
-	MOVQ       144(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS    Z2, (R14)(DX*1)
 	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    192(R11), Z1
+	VMOVUPS    (R9)(R10*1), Z1
 	VADDPS     Z1, Z0, Z0
-	VADDPS     (BX)(DX*1), Z0, Z0
-	CMPQ       16(AX), $+0
-	JEQ        second2Put1
-	MOVQ       720(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Z0, Z0
+	ADDQ       R8, R9
+	VMOVUPS    (R9)(DI*1), Z1
+	VMOVUPS    (R9)(DI*2), Z3
+	VMOVUPS    (R9), Z4
+	VADDPS     Z3, Z1, Z5
+	VADDPS     Z5, Z4, Z4
+	VSUBPS     Z3, Z1, Z1
+	VMOVUPS    (R9)(R10*1), Z3
+	VADDPS     Z3, Z1, Z1
+	ADDQ       R8, R9
+	VMOVUPS    (R9)(DI*1), Z3
+	VMOVUPS    (R9)(DI*2), Z5
+	VMOVUPS    (R9), Z6
+	VADDPS     Z5, Z3, Z7
+	VADDPS     Z7, Z6, Z6
+	VSUBPS     Z5, Z3, Z3
+	VMOVUPS    (R9)(R10*1), Z5
+	VADDPS     Z5, Z3, Z3
+	ADDQ       R8, R9
+	VMOVUPS    (R9)(DI*1), Z5
+	VMOVUPS    (R9)(DI*2), Z7
+	VMOVUPS    (R9), Z8
+	VADDPS     Z7, Z5, Z9
+	VADDPS     Z9, Z8, Z8
+	VSUBPS     Z7, Z5, Z5
+	VMOVUPS    (R9)(R10*1), Z7
+	VADDPS     Z7, Z5, Z5
+	VADDPS     Z6, Z4, Z7
+	VADDPS     Z7, Z2, Z2
+	VADDPS     (BX)(DX*1), Z2, Z2
+	TESTQ      SI, SI
+	JEQ        wholePut0_0
+	MOVQ       656(AX), R9
+	PREFETCHT0 (R9)(R11*1)
+	VADDPS     (R9)(DX*1), Z2, Z2
 
-second2Put1:
-	MOVQ    208(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS Z0, (R14)(DX*1)
-	ADDQ    $+8, R8
-	ADDQ    $+256, R11
-	DECQ    R12
-	JNE     second2
+wholePut0_0:
+	MOVQ       144(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x19 // PREFETCHW (R9)(R11*1)
+	VMOVUPS    Z2, (R9)(DX*1)
+	VSUBPS     Z6, Z4, Z2
+	VADDPS     Z8, Z2, Z2
+	VADDPS     (BX)(DX*1), Z2, Z2
+	TESTQ      SI, SI
+	JEQ        wholePut0_1
+	MOVQ       720(AX), R9
+	PREFETCHT0 (R9)(R11*1)
+	VADDPS     (R9)(DX*1), Z2, Z2
+
+wholePut0_1:
+	MOVQ       208(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x19 // PREFETCHW (R9)(R11*1)
+	VMOVUPS    Z2, (R9)(DX*1)
+	VADDPS     Z3, Z1, Z2
+	VADDPS     Z2, Z0, Z0
+	VADDPS     (BX)(DX*1), Z0, Z0
+	TESTQ      SI, SI
+	JEQ        wholePut1_0
+	MOVQ       664(AX), R9
+	PREFETCHT0 (R9)(R11*1)
+	VADDPS     (R9)(DX*1), Z0, Z0
+
+wholePut1_0:
+	MOVQ       152(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x19 // PREFETCHW (R9)(R11*1)
+	VMOVUPS    Z0, (R9)(DX*1)
+	VSUBPS     Z3, Z1, Z0
+	VADDPS     Z5, Z0, Z0
+	VADDPS     (BX)(DX*1), Z0, Z0
+	TESTQ      SI, SI
+	JEQ        wholePut1_1
+	MOVQ       728(AX), R9
+	PREFETCHT0 (R9)(R11*1)
+	VADDPS     (R9)(DX*1), Z0, Z0
+
+wholePut1_1:
+	MOVQ    216(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x19 // PREFETCHW (R9)(R11*1)
+	VMOVUPS Z0, (R9)(DX*1)
 	ADDQ    $+64, DX
 	ADDQ    $+64, CX
 	DECQ    72(AX)
@@ -252,57 +330,62 @@ TEXT ·wino2GradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ   88(AX), BX
 	IMUL3Q $+3, BX, DI
 	IMUL3Q $+4, BX, R8
-	LEAQ   1231(AX), R9
-	ANDQ   $-64, R9
+	LEAQ   1231(AX), DX
+	ANDQ   $-64, DX
 	XORQ   DX, DX
 
 loop:
-	LEAQ    64(DX), R12
-	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), R12
-	MOVQ    AX, SI
-	MOVQ    R9, R10
-	MOVQ    128(AX), R11
-
-columns2:
-	MOVQ       144(SI), R13
-	PREFETCHT0 (R13)(R12*1)
-	VMOVUPS    (R13)(DX*1), Z0
-	MOVQ       208(SI), R13
-	PREFETCHT0 (R13)(R12*1)
-	VMOVUPS    (R13)(DX*1), Z1
-	VMOVUPS    Z0, (R10)
-	VMOVUPS    Z1, 768(R10)
+	LEAQ       64(DX), SI
+	CMPQ       72(AX), $+1
+	CMOVQEQ    112(AX), SI
+	MOVQ       144(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z0
+	MOVQ       208(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z1
 	VADDPS     Z1, Z0, Z2
-	VMOVUPS    Z2, 256(R10)
-	VSUBPS     Z1, Z0, Z0
-	VMOVUPS    Z0, 512(R10)
-	ADDQ       $+8, SI
-	ADDQ       $+64, R10
-	DECQ       R11
-	JNE        columns2
+	VSUBPS     Z1, Z0, Z3
+	MOVQ       152(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z4
+	MOVQ       216(AX), R9
+	PREFETCHT0 (R9)(SI*1)
+	VMOVUPS    (R9)(DX*1), Z5
+	VADDPS     Z5, Z4, Z6
+	VSUBPS     Z5, Z4, Z7
 	MOVQ       CX, SI
-	MOVQ       R9, R10
-	MOVQ       120(AX), R11
-	ADDQ       $+2, R11
-
-rows2:
-	VMOVUPS (R10), Z0
-	VMOVUPS 64(R10), Z1
-	VMOVUPS Z0, (SI)
-	VMOVUPS Z1, (SI)(DI*1)
-	VADDPS  Z1, Z0, Z2
-	VMOVUPS Z2, (SI)(BX*1)
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS Z0, (SI)(BX*2)
-	ADDQ    R8, SI
-	ADDQ    $+256, R10
-	DECQ    R11
-	JNE     rows2
-	ADDQ    $+64, DX
-	ADDQ    $+64, CX
-	DECQ    72(AX)
-	JNE     loop
+	VMOVUPS    Z0, (SI)
+	VMOVUPS    Z4, (SI)(DI*1)
+	VADDPS     Z4, Z0, Z8
+	VMOVUPS    Z8, (SI)(BX*1)
+	VSUBPS     Z4, Z0, Z0
+	VMOVUPS    Z0, (SI)(BX*2)
+	ADDQ       R8, SI
+	VMOVUPS    Z2, (SI)
+	VMOVUPS    Z6, (SI)(DI*1)
+	VADDPS     Z6, Z2, Z0
+	VMOVUPS    Z0, (SI)(BX*1)
+	VSUBPS     Z6, Z2, Z0
+	VMOVUPS    Z0, (SI)(BX*2)
+	ADDQ       R8, SI
+	VMOVUPS    Z3, (SI)
+	VMOVUPS    Z7, (SI)(DI*1)
+	VADDPS     Z7, Z3, Z0
+	VMOVUPS    Z0, (SI)(BX*1)
+	VSUBPS     Z7, Z3, Z0
+	VMOVUPS    Z0, (SI)(BX*2)
+	ADDQ       R8, SI
+	VMOVUPS    Z1, (SI)
+	VMOVUPS    Z5, (SI)(DI*1)
+	VADDPS     Z5, Z1, Z0
+	VMOVUPS    Z0, (SI)(BX*1)
+	VSUBPS     Z5, Z1, Z0
+	VMOVUPS    Z0, (SI)(BX*2)
+	ADDQ       $+64, DX
+	ADDQ       $+64, CX
+	DECQ       72(AX)
+	JNE        loop
 	VZEROUPPER
 	RET
 
@@ -310,8 +393,7 @@ rows2:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·wino2FilterAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x3f000000, CX
-	VPBROADCASTD CX, Z0
+	VBROADCASTSS winogradConstants<>+0(SB), Z0
 	MOVQ         (AX), CX
 	MOVQ         80(AX), DX
 	MOVQ         56(AX), BX
@@ -321,76 +403,268 @@ TEXT ·wino2FilterAVX512(SB), NOSPLIT, $0-8
 	IMUL3Q       $+4, DI, R10
 	MOVQ         64(AX), R8
 	LEAQ         (CX)(R8*8), R11
-	LEAQ         1231(AX), R12
-	ANDQ         $-64, R12
+	LEAQ         1231(AX), R8
+	ANDQ         $-64, R8
 
 loop:
-	MOVQ CX, R8
-	MOVQ R11, R15
-	MOVQ R12, R13
-	MOVQ $+3, R14
-
-columns0:
-	PREFETCHT0 (R15)
+	MOVQ       CX, R8
+	MOVQ       R11, R12
+	PREFETCHT0 (R12)
 	VMOVUPS    (R8), Z1
-	PREFETCHT0 (R15)(SI*1)
+	PREFETCHT0 (R12)(SI*1)
 	VMOVUPS    (R8)(SI*1), Z2
-	PREFETCHT0 (R15)(SI*2)
+	PREFETCHT0 (R12)(SI*2)
 	VMOVUPS    (R8)(SI*2), Z3
-	VMOVUPS    Z1, (R13)
-	VMOVUPS    Z3, 576(R13)
-	VADDPS     Z3, Z1, Z1
-	VADDPS     Z2, Z1, Z3
-	VMULPS     Z0, Z3, Z3
-	VMOVUPS    Z3, 192(R13)
-	VSUBPS     Z2, Z1, Z1
-	VMULPS     Z0, Z1, Z1
-	VMOVUPS    Z1, 384(R13)
+	VADDPS     Z3, Z1, Z4
+	VADDPS     Z2, Z4, Z5
+	VMULPS     Z0, Z5, Z5
+	VSUBPS     Z2, Z4, Z2
+	VMULPS     Z0, Z2, Z2
 	ADDQ       BX, R8
-	ADDQ       BX, R15
-	ADDQ       $+64, R13
-	DECQ       R14
-	JNE        columns0
+	ADDQ       BX, R12
+	PREFETCHT0 (R12)
+	VMOVUPS    (R8), Z4
+	PREFETCHT0 (R12)(SI*1)
+	VMOVUPS    (R8)(SI*1), Z6
+	PREFETCHT0 (R12)(SI*2)
+	VMOVUPS    (R8)(SI*2), Z7
+	VADDPS     Z7, Z4, Z8
+	VADDPS     Z6, Z8, Z9
+	VMULPS     Z0, Z9, Z9
+	VSUBPS     Z6, Z8, Z6
+	VMULPS     Z0, Z6, Z6
+	ADDQ       BX, R8
+	ADDQ       BX, R12
+	PREFETCHT0 (R12)
+	VMOVUPS    (R8), Z8
+	PREFETCHT0 (R12)(SI*1)
+	VMOVUPS    (R8)(SI*1), Z10
+	PREFETCHT0 (R12)(SI*2)
+	VMOVUPS    (R8)(SI*2), Z11
+	VADDPS     Z11, Z8, Z12
+	VADDPS     Z10, Z12, Z13
+	VMULPS     Z0, Z13, Z13
+	VSUBPS     Z10, Z12, Z10
+	VMULPS     Z0, Z10, Z10
+	ADDQ       BX, R8
+	ADDQ       BX, R12
 	MOVQ       DX, R8
-	MOVQ       R12, R13
-	MOVQ       $+4, R14
-
-rows0:
-	VMOVUPS (R13), Z1
-	VMOVUPS 64(R13), Z2
-	VMOVUPS 128(R13), Z3
-	VMOVUPS Z1, (R8)
+	VMOVUPS    Z1, (R8)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
-	VMOVUPS Z3, (R8)(R9*1)
+	VMOVUPS    Z8, (R8)(R9*1)
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R9*1)
-	VADDPS  Z3, Z1, Z1
-	VADDPS  Z2, Z1, Z3
-	VMULPS  Z0, Z3, Z3
-	VMOVUPS Z3, (R8)(DI*1)
+	VADDPS     Z8, Z1, Z1
+	VADDPS     Z4, Z1, Z8
+	VMULPS     Z0, Z8, Z8
+	VMOVUPS    Z8, (R8)(DI*1)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
-	VSUBPS  Z2, Z1, Z1
-	VMULPS  Z0, Z1, Z1
-	VMOVUPS Z1, (R8)(DI*2)
+	VSUBPS     Z4, Z1, Z1
+	VMULPS     Z0, Z1, Z1
+	VMOVUPS    Z1, (R8)(DI*2)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
-	ADDQ    R10, R8
-	ADDQ    $+192, R13
-	DECQ    R14
-	JNE     rows0
-	MOVQ    64(AX), R14
-	ADDQ    R14, R11
-	ADDQ    R14, CX
-	ADDQ    96(AX), DX
-	DECQ    72(AX)
-	JNE     loop
+	ADDQ       R10, R8
+	VMOVUPS    Z5, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS    Z13, (R8)(R9*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R9*1)
+	VADDPS     Z13, Z5, Z1
+	VADDPS     Z9, Z1, Z4
+	VMULPS     Z0, Z4, Z4
+	VMOVUPS    Z4, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS     Z9, Z1, Z1
+	VMULPS     Z0, Z1, Z1
+	VMOVUPS    Z1, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	ADDQ       R10, R8
+	VMOVUPS    Z2, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS    Z10, (R8)(R9*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R9*1)
+	VADDPS     Z10, Z2, Z1
+	VADDPS     Z6, Z1, Z2
+	VMULPS     Z0, Z2, Z2
+	VMOVUPS    Z2, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS     Z6, Z1, Z1
+	VMULPS     Z0, Z1, Z1
+	VMOVUPS    Z1, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	ADDQ       R10, R8
+	VMOVUPS    Z3, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS    Z11, (R8)(R9*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x08; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R9*1)
+	VADDPS     Z11, Z3, Z1
+	VADDPS     Z7, Z1, Z2
+	VMULPS     Z0, Z2, Z2
+	VMOVUPS    Z2, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS     Z7, Z1, Z1
+	VMULPS     Z0, Z1, Z1
+	VMOVUPS    Z1, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	ADDQ       R10, R8
+	MOVQ       64(AX), R8
+	ADDQ       R8, R11
+	ADDQ       R8, CX
+	ADDQ       96(AX), DX
+	DECQ       72(AX)
+	JNE        loop
 	VZEROUPPER
 	RET
+
+DATA winogradConstants<>+0(SB)/8, $0x3f0000003f000000
+DATA winogradConstants<>+8(SB)/8, $0x3f0000003f000000
+DATA winogradConstants<>+16(SB)/8, $0x3f0000003f000000
+DATA winogradConstants<>+24(SB)/8, $0x3f0000003f000000
+DATA winogradConstants<>+32(SB)/8, $0x4000000040000000
+DATA winogradConstants<>+40(SB)/8, $0x4000000040000000
+DATA winogradConstants<>+48(SB)/8, $0x4000000040000000
+DATA winogradConstants<>+56(SB)/8, $0x4000000040000000
+DATA winogradConstants<>+64(SB)/8, $0x4040000040400000
+DATA winogradConstants<>+72(SB)/8, $0x4040000040400000
+DATA winogradConstants<>+80(SB)/8, $0x4040000040400000
+DATA winogradConstants<>+88(SB)/8, $0x4040000040400000
+DATA winogradConstants<>+96(SB)/8, $0xc0400000c0400000
+DATA winogradConstants<>+104(SB)/8, $0xc0400000c0400000
+DATA winogradConstants<>+112(SB)/8, $0xc0400000c0400000
+DATA winogradConstants<>+120(SB)/8, $0xc0400000c0400000
+DATA winogradConstants<>+128(SB)/8, $0x4080000040800000
+DATA winogradConstants<>+136(SB)/8, $0x4080000040800000
+DATA winogradConstants<>+144(SB)/8, $0x4080000040800000
+DATA winogradConstants<>+152(SB)/8, $0x4080000040800000
+DATA winogradConstants<>+160(SB)/8, $0x40a0000040a00000
+DATA winogradConstants<>+168(SB)/8, $0x40a0000040a00000
+DATA winogradConstants<>+176(SB)/8, $0x40a0000040a00000
+DATA winogradConstants<>+184(SB)/8, $0x40a0000040a00000
+DATA winogradConstants<>+192(SB)/8, $0x4100000041000000
+DATA winogradConstants<>+200(SB)/8, $0x4100000041000000
+DATA winogradConstants<>+208(SB)/8, $0x4100000041000000
+DATA winogradConstants<>+216(SB)/8, $0x4100000041000000
+DATA winogradConstants<>+224(SB)/8, $0x3e8000003e800000
+DATA winogradConstants<>+232(SB)/8, $0x3e8000003e800000
+DATA winogradConstants<>+240(SB)/8, $0x3e8000003e800000
+DATA winogradConstants<>+248(SB)/8, $0x3e8000003e800000
+DATA winogradConstants<>+256(SB)/8, $0xbe2aaaabbe2aaaab
+DATA winogradConstants<>+264(SB)/8, $0xbe2aaaabbe2aaaab
+DATA winogradConstants<>+272(SB)/8, $0xbe2aaaabbe2aaaab
+DATA winogradConstants<>+280(SB)/8, $0xbe2aaaabbe2aaaab
+DATA winogradConstants<>+288(SB)/8, $0x3d2aaaab3d2aaaab
+DATA winogradConstants<>+296(SB)/8, $0x3d2aaaab3d2aaaab
+DATA winogradConstants<>+304(SB)/8, $0x3d2aaaab3d2aaaab
+DATA winogradConstants<>+312(SB)/8, $0x3d2aaaab3d2aaaab
+DATA winogradConstants<>+320(SB)/8, $0x3e2aaaab3e2aaaab
+DATA winogradConstants<>+328(SB)/8, $0x3e2aaaab3e2aaaab
+DATA winogradConstants<>+336(SB)/8, $0x3e2aaaab3e2aaaab
+DATA winogradConstants<>+344(SB)/8, $0x3e2aaaab3e2aaaab
+DATA winogradConstants<>+352(SB)/8, $0x3daaaaab3daaaaab
+DATA winogradConstants<>+360(SB)/8, $0x3daaaaab3daaaaab
+DATA winogradConstants<>+368(SB)/8, $0x3daaaaab3daaaaab
+DATA winogradConstants<>+376(SB)/8, $0x3daaaaab3daaaaab
+DATA winogradConstants<>+384(SB)/8, $0xc0100000c0100000
+DATA winogradConstants<>+392(SB)/8, $0xc0100000c0100000
+DATA winogradConstants<>+400(SB)/8, $0xc0100000c0100000
+DATA winogradConstants<>+408(SB)/8, $0xc0100000c0100000
+DATA winogradConstants<>+416(SB)/8, $0x3f4000003f400000
+DATA winogradConstants<>+424(SB)/8, $0x3f4000003f400000
+DATA winogradConstants<>+432(SB)/8, $0x3f4000003f400000
+DATA winogradConstants<>+440(SB)/8, $0x3f4000003f400000
+DATA winogradConstants<>+448(SB)/8, $0x4070000040700000
+DATA winogradConstants<>+456(SB)/8, $0x4070000040700000
+DATA winogradConstants<>+464(SB)/8, $0x4070000040700000
+DATA winogradConstants<>+472(SB)/8, $0x4070000040700000
+DATA winogradConstants<>+480(SB)/8, $0x40f0000040f00000
+DATA winogradConstants<>+488(SB)/8, $0x40f0000040f00000
+DATA winogradConstants<>+496(SB)/8, $0x40f0000040f00000
+DATA winogradConstants<>+504(SB)/8, $0x40f0000040f00000
+DATA winogradConstants<>+512(SB)/8, $0x3fa000003fa00000
+DATA winogradConstants<>+520(SB)/8, $0x3fa000003fa00000
+DATA winogradConstants<>+528(SB)/8, $0x3fa000003fa00000
+DATA winogradConstants<>+536(SB)/8, $0x3fa000003fa00000
+DATA winogradConstants<>+544(SB)/8, $0x4088000040880000
+DATA winogradConstants<>+552(SB)/8, $0x4088000040880000
+DATA winogradConstants<>+560(SB)/8, $0x4088000040880000
+DATA winogradConstants<>+568(SB)/8, $0x4088000040880000
+DATA winogradConstants<>+576(SB)/8, $0x4020000040200000
+DATA winogradConstants<>+584(SB)/8, $0x4020000040200000
+DATA winogradConstants<>+592(SB)/8, $0x4020000040200000
+DATA winogradConstants<>+600(SB)/8, $0x4020000040200000
+DATA winogradConstants<>+608(SB)/8, $0x40a8000040a80000
+DATA winogradConstants<>+616(SB)/8, $0x40a8000040a80000
+DATA winogradConstants<>+624(SB)/8, $0x40a8000040a80000
+DATA winogradConstants<>+632(SB)/8, $0x40a8000040a80000
+DATA winogradConstants<>+640(SB)/8, $0x3e0000003e000000
+DATA winogradConstants<>+648(SB)/8, $0x3e0000003e000000
+DATA winogradConstants<>+656(SB)/8, $0x3e0000003e000000
+DATA winogradConstants<>+664(SB)/8, $0x3e0000003e000000
+DATA winogradConstants<>+672(SB)/8, $0x3d8000003d800000
+DATA winogradConstants<>+680(SB)/8, $0x3d8000003d800000
+DATA winogradConstants<>+688(SB)/8, $0x3d8000003d800000
+DATA winogradConstants<>+696(SB)/8, $0x3d8000003d800000
+DATA winogradConstants<>+704(SB)/8, $0x4180000041800000
+DATA winogradConstants<>+712(SB)/8, $0x4180000041800000
+DATA winogradConstants<>+720(SB)/8, $0x4180000041800000
+DATA winogradConstants<>+728(SB)/8, $0x4180000041800000
+DATA winogradConstants<>+736(SB)/8, $0x3d0000003d000000
+DATA winogradConstants<>+744(SB)/8, $0x3d0000003d000000
+DATA winogradConstants<>+752(SB)/8, $0x3d0000003d000000
+DATA winogradConstants<>+760(SB)/8, $0x3d0000003d000000
+DATA winogradConstants<>+768(SB)/8, $0x4200000042000000
+DATA winogradConstants<>+776(SB)/8, $0x4200000042000000
+DATA winogradConstants<>+784(SB)/8, $0x4200000042000000
+DATA winogradConstants<>+792(SB)/8, $0x4200000042000000
+DATA winogradConstants<>+800(SB)/8, $0xbe638e39be638e39
+DATA winogradConstants<>+808(SB)/8, $0xbe638e39be638e39
+DATA winogradConstants<>+816(SB)/8, $0xbe638e39be638e39
+DATA winogradConstants<>+824(SB)/8, $0xbe638e39be638e39
+DATA winogradConstants<>+832(SB)/8, $0x3c360b613c360b61
+DATA winogradConstants<>+840(SB)/8, $0x3c360b613c360b61
+DATA winogradConstants<>+848(SB)/8, $0x3c360b613c360b61
+DATA winogradConstants<>+856(SB)/8, $0x3c360b613c360b61
+DATA winogradConstants<>+864(SB)/8, $0x3e360b613e360b61
+DATA winogradConstants<>+872(SB)/8, $0x3e360b613e360b61
+DATA winogradConstants<>+880(SB)/8, $0x3e360b613e360b61
+DATA winogradConstants<>+888(SB)/8, $0x3e360b613e360b61
+DATA winogradConstants<>+896(SB)/8, $0x3f360b613f360b61
+DATA winogradConstants<>+904(SB)/8, $0x3f360b613f360b61
+DATA winogradConstants<>+912(SB)/8, $0x3f360b613f360b61
+DATA winogradConstants<>+920(SB)/8, $0x3f360b613f360b61
+DATA winogradConstants<>+928(SB)/8, $0x3cb60b613cb60b61
+DATA winogradConstants<>+936(SB)/8, $0x3cb60b613cb60b61
+DATA winogradConstants<>+944(SB)/8, $0x3cb60b613cb60b61
+DATA winogradConstants<>+952(SB)/8, $0x3cb60b613cb60b61
+DATA winogradConstants<>+960(SB)/8, $0x3eb60b613eb60b61
+DATA winogradConstants<>+968(SB)/8, $0x3eb60b613eb60b61
+DATA winogradConstants<>+976(SB)/8, $0x3eb60b613eb60b61
+DATA winogradConstants<>+984(SB)/8, $0x3eb60b613eb60b61
+DATA winogradConstants<>+992(SB)/8, $0x3d360b613d360b61
+DATA winogradConstants<>+1000(SB)/8, $0x3d360b613d360b61
+DATA winogradConstants<>+1008(SB)/8, $0x3d360b613d360b61
+DATA winogradConstants<>+1016(SB)/8, $0x3d360b613d360b61
+DATA winogradConstants<>+1024(SB)/8, $0xc0000000c0000000
+DATA winogradConstants<>+1032(SB)/8, $0xc0000000c0000000
+DATA winogradConstants<>+1040(SB)/8, $0xc0000000c0000000
+DATA winogradConstants<>+1048(SB)/8, $0xc0000000c0000000
+DATA winogradConstants<>+1056(SB)/8, $0xbf800000bf800000
+DATA winogradConstants<>+1064(SB)/8, $0xbf800000bf800000
+DATA winogradConstants<>+1072(SB)/8, $0xbf800000bf800000
+DATA winogradConstants<>+1080(SB)/8, $0xbf800000bf800000
+DATA winogradConstants<>+1088(SB)/8, $0xbf000000bf000000
+DATA winogradConstants<>+1096(SB)/8, $0xbf000000bf000000
+DATA winogradConstants<>+1104(SB)/8, $0xbf000000bf000000
+DATA winogradConstants<>+1112(SB)/8, $0xbf000000bf000000
+DATA winogradConstants<>+1120(SB)/8, $0x3eaaaaab3eaaaaab
+DATA winogradConstants<>+1128(SB)/8, $0x3eaaaaab3eaaaaab
+DATA winogradConstants<>+1136(SB)/8, $0x3eaaaaab3eaaaaab
+DATA winogradConstants<>+1144(SB)/8, $0x3eaaaaab3eaaaaab
+GLOBL winogradConstants<>(SB), RODATA|NOPTR, $1152
 
 // func wino2FilterGradientAVX512(p *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·wino2FilterGradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x3f000000, CX
-	VPBROADCASTD CX, Z0
+	VBROADCASTSS winogradConstants<>+0(SB), Z0
 	MOVQ         (AX), CX
 	MOVQ         80(AX), DX
 	MOVQ         88(AX), BX
@@ -461,16 +735,11 @@ second:
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino4InputAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x40000000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0x40400000, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0xc0400000, CX
-	VPBROADCASTD CX, Z2
-	MOVL         $0x40800000, CX
-	VPBROADCASTD CX, Z3
-	MOVL         $0x40a00000, CX
-	VPBROADCASTD CX, Z4
+	VBROADCASTSS winogradConstants<>+32(SB), Z0
+	VBROADCASTSS winogradConstants<>+64(SB), Z1
+	VBROADCASTSS winogradConstants<>+96(SB), Z2
+	VBROADCASTSS winogradConstants<>+128(SB), Z3
+	VBROADCASTSS winogradConstants<>+160(SB), Z4
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), BX
 	IMUL3Q       $+3, BX, R8
@@ -723,58 +992,397 @@ rowsDone:
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino4OutputAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x40000000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0x40800000, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x41000000, CX
-	VPBROADCASTD CX, Z2
+	VBROADCASTSS winogradConstants<>+32(SB), Z0
+	VBROADCASTSS winogradConstants<>+128(SB), Z1
+	VBROADCASTSS winogradConstants<>+192(SB), Z2
 	MOVQ         80(AX), CX
 	MOVQ         104(AX), BX
-	MOVQ         88(AX), SI
-	IMUL3Q       $+6, SI, DI
-	IMUL3Q       $+3, DI, R10
-	LEAQ         1231(AX), R11
-	ANDQ         $-64, R11
+	MOVQ         16(AX), SI
+	MOVQ         88(AX), DI
+	IMUL3Q       $+6, DI, R8
+	IMUL3Q       $+3, R8, R11
+	LEAQ         1231(AX), R12
+	ANDQ         $-64, R12
 	XORQ         DX, DX
 
 loop:
-	LEAQ    64(DX), R14
-	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), R14
-	MOVQ    CX, R8
-	MOVQ    R11, R12
-	MOVQ    128(AX), R13
-	ADDQ    $+2, R13
-	CMPQ    120(AX), $+4
-	JNE     firstNot4
-
-first4:
-	LEAQ        (R8)(DI*4), R9
-	VMOVUPS     (R8)(DI*1), Z3
-	VMOVUPS     (R8)(DI*2), Z4
+	LEAQ        64(DX), R15
+	CMPQ        72(AX), $+1
+	CMOVQEQ     112(AX), R15
+	CMPQ        120(AX), $+4
+	JNE         loops
+	CMPQ        128(AX), $+4
+	JNE         loops
+	MOVQ        CX, R9
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Z3
+	VMOVUPS     (R9)(R8*2), Z4
 	VADDPS      Z4, Z3, Z5
 	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     (R8)(DI*4), Z4
-	VMOVUPS     (R9)(DI*1), Z6
+	VMOVUPS     (R9)(R8*4), Z4
+	VMOVUPS     (R10)(R8*1), Z6
 	VADDPS      Z6, Z4, Z7
 	VSUBPS      Z6, Z4, Z4
-	VMOVUPS     (R8), Z6
+	VMOVUPS     (R9), Z6
 	VADDPS      Z5, Z6, Z6
 	VADDPS      Z7, Z6, Z6
-	VMOVUPS     Z6, (R12)
+	VMOVAPS     Z3, Z8
+	VFMADD231PS Z0, Z4, Z8
+	VFMADD231PS Z1, Z7, Z5
+	VFMADD231PS Z2, Z4, Z3
+	VMOVUPS     (R9)(R11*1), Z4
+	VADDPS      Z4, Z3, Z3
+	ADDQ        DI, R9
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Z4
+	VMOVUPS     (R9)(R8*2), Z7
+	VADDPS      Z7, Z4, Z9
+	VSUBPS      Z7, Z4, Z4
+	VMOVUPS     (R9)(R8*4), Z7
+	VMOVUPS     (R10)(R8*1), Z10
+	VADDPS      Z10, Z7, Z11
+	VSUBPS      Z10, Z7, Z7
+	VMOVUPS     (R9), Z10
+	VADDPS      Z9, Z10, Z10
+	VADDPS      Z11, Z10, Z10
+	VMOVAPS     Z4, Z12
+	VFMADD231PS Z0, Z7, Z12
+	VFMADD231PS Z1, Z11, Z9
+	VFMADD231PS Z2, Z7, Z4
+	VMOVUPS     (R9)(R11*1), Z7
+	VADDPS      Z7, Z4, Z4
+	ADDQ        DI, R9
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Z7
+	VMOVUPS     (R9)(R8*2), Z11
+	VADDPS      Z11, Z7, Z13
+	VSUBPS      Z11, Z7, Z7
+	VMOVUPS     (R9)(R8*4), Z11
+	VMOVUPS     (R10)(R8*1), Z14
+	VADDPS      Z14, Z11, Z15
+	VSUBPS      Z14, Z11, Z11
+	VMOVUPS     (R9), Z14
+	VADDPS      Z13, Z14, Z14
+	VADDPS      Z15, Z14, Z14
+	VMOVAPS     Z7, Z16
+	VFMADD231PS Z0, Z11, Z16
+	VFMADD231PS Z1, Z15, Z13
+	VFMADD231PS Z2, Z11, Z7
+	VMOVUPS     (R9)(R11*1), Z11
+	VADDPS      Z11, Z7, Z7
+	ADDQ        DI, R9
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Z11
+	VMOVUPS     (R9)(R8*2), Z15
+	VADDPS      Z15, Z11, Z17
+	VSUBPS      Z15, Z11, Z11
+	VMOVUPS     (R9)(R8*4), Z15
+	VMOVUPS     (R10)(R8*1), Z18
+	VADDPS      Z18, Z15, Z19
+	VSUBPS      Z18, Z15, Z15
+	VMOVUPS     (R9), Z18
+	VADDPS      Z17, Z18, Z18
+	VADDPS      Z19, Z18, Z18
+	VMOVAPS     Z11, Z20
+	VFMADD231PS Z0, Z15, Z20
+	VFMADD231PS Z1, Z19, Z17
+	VFMADD231PS Z2, Z15, Z11
+	VMOVUPS     (R9)(R11*1), Z15
+	VADDPS      Z15, Z11, Z11
+	ADDQ        DI, R9
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Z15
+	VMOVUPS     (R9)(R8*2), Z19
+	VADDPS      Z19, Z15, Z21
+	VSUBPS      Z19, Z15, Z15
+	VMOVUPS     (R9)(R8*4), Z19
+	VMOVUPS     (R10)(R8*1), Z22
+	VADDPS      Z22, Z19, Z23
+	VSUBPS      Z22, Z19, Z19
+	VMOVUPS     (R9), Z22
+	VADDPS      Z21, Z22, Z22
+	VADDPS      Z23, Z22, Z22
+	VMOVAPS     Z15, Z24
+	VFMADD231PS Z0, Z19, Z24
+	VFMADD231PS Z1, Z23, Z21
+	VFMADD231PS Z2, Z19, Z15
+	VMOVUPS     (R9)(R11*1), Z19
+	VADDPS      Z19, Z15, Z15
+	ADDQ        DI, R9
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Z19
+	VMOVUPS     (R9)(R8*2), Z23
+	VADDPS      Z23, Z19, Z25
+	VSUBPS      Z23, Z19, Z19
+	VMOVUPS     (R9)(R8*4), Z23
+	VMOVUPS     (R10)(R8*1), Z26
+	VADDPS      Z26, Z23, Z27
+	VSUBPS      Z26, Z23, Z23
+	VMOVUPS     (R9), Z26
+	VADDPS      Z25, Z26, Z26
+	VADDPS      Z27, Z26, Z26
+	VMOVAPS     Z19, Z28
+	VFMADD231PS Z0, Z23, Z28
+	VFMADD231PS Z1, Z27, Z25
+	VFMADD231PS Z2, Z23, Z19
+	VMOVUPS     (R9)(R11*1), Z23
+	VADDPS      Z23, Z19, Z19
+	VADDPS      Z14, Z10, Z23
+	VSUBPS      Z14, Z10, Z10
+	VADDPS      Z26, Z22, Z14
+	VSUBPS      Z26, Z22, Z22
+	VADDPS      Z23, Z6, Z6
+	VADDPS      Z14, Z6, Z6
+	VADDPS      (BX)(DX*1), Z6, Z6
+	TESTQ       SI, SI
+	JEQ         wholePut0_0
+	MOVQ        656(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z6, Z6
+
+wholePut0_0:
+	MOVQ        144(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS     Z6, (R9)(DX*1)
+	VMOVAPS     Z10, Z6
+	VFMADD231PS Z0, Z22, Z6
+	VADDPS      (BX)(DX*1), Z6, Z6
+	TESTQ       SI, SI
+	JEQ         wholePut0_1
+	MOVQ        664(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z6, Z6
+
+wholePut0_1:
+	MOVQ        152(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS     Z6, (R9)(DX*1)
+	VFMADD231PS Z1, Z14, Z23
+	VADDPS      (BX)(DX*1), Z23, Z23
+	TESTQ       SI, SI
+	JEQ         wholePut0_2
+	MOVQ        672(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z23, Z23
+
+wholePut0_2:
+	MOVQ        160(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS     Z23, (R9)(DX*1)
+	VFMADD231PS Z2, Z22, Z10
+	VADDPS      Z18, Z10, Z6
+	VADDPS      (BX)(DX*1), Z6, Z6
+	TESTQ       SI, SI
+	JEQ         wholePut0_3
+	MOVQ        680(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z6, Z6
+
+wholePut0_3:
+	MOVQ       168(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS    Z6, (R9)(DX*1)
+	VADDPS     Z16, Z12, Z6
+	VSUBPS     Z16, Z12, Z10
+	VADDPS     Z28, Z24, Z12
+	VSUBPS     Z28, Z24, Z14
+	VADDPS     Z6, Z8, Z8
+	VADDPS     Z12, Z8, Z8
+	VADDPS     (BX)(DX*1), Z8, Z8
+	TESTQ      SI, SI
+	JEQ        wholePut1_0
+	MOVQ       720(AX), R9
+	PREFETCHT0 (R9)(R15*1)
+	VADDPS     (R9)(DX*1), Z8, Z8
+
+wholePut1_0:
+	MOVQ        208(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS     Z8, (R9)(DX*1)
+	VMOVAPS     Z10, Z8
+	VFMADD231PS Z0, Z14, Z8
+	VADDPS      (BX)(DX*1), Z8, Z8
+	TESTQ       SI, SI
+	JEQ         wholePut1_1
+	MOVQ        728(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z8, Z8
+
+wholePut1_1:
+	MOVQ        216(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS     Z8, (R9)(DX*1)
+	VFMADD231PS Z1, Z12, Z6
+	VADDPS      (BX)(DX*1), Z6, Z6
+	TESTQ       SI, SI
+	JEQ         wholePut1_2
+	MOVQ        736(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z6, Z6
+
+wholePut1_2:
+	MOVQ        224(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS     Z6, (R9)(DX*1)
+	VFMADD231PS Z2, Z14, Z10
+	VADDPS      Z20, Z10, Z6
+	VADDPS      (BX)(DX*1), Z6, Z6
+	TESTQ       SI, SI
+	JEQ         wholePut1_3
+	MOVQ        744(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z6, Z6
+
+wholePut1_3:
+	MOVQ       232(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS    Z6, (R9)(DX*1)
+	VADDPS     Z13, Z9, Z6
+	VSUBPS     Z13, Z9, Z8
+	VADDPS     Z25, Z21, Z9
+	VSUBPS     Z25, Z21, Z10
+	VADDPS     Z6, Z5, Z5
+	VADDPS     Z9, Z5, Z5
+	VADDPS     (BX)(DX*1), Z5, Z5
+	TESTQ      SI, SI
+	JEQ        wholePut2_0
+	MOVQ       784(AX), R9
+	PREFETCHT0 (R9)(R15*1)
+	VADDPS     (R9)(DX*1), Z5, Z5
+
+wholePut2_0:
+	MOVQ        272(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS     Z5, (R9)(DX*1)
+	VMOVAPS     Z8, Z5
+	VFMADD231PS Z0, Z10, Z5
+	VADDPS      (BX)(DX*1), Z5, Z5
+	TESTQ       SI, SI
+	JEQ         wholePut2_1
+	MOVQ        792(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z5, Z5
+
+wholePut2_1:
+	MOVQ        280(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS     Z5, (R9)(DX*1)
+	VFMADD231PS Z1, Z9, Z6
+	VADDPS      (BX)(DX*1), Z6, Z6
+	TESTQ       SI, SI
+	JEQ         wholePut2_2
+	MOVQ        800(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z6, Z6
+
+wholePut2_2:
+	MOVQ        288(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS     Z6, (R9)(DX*1)
+	VFMADD231PS Z2, Z10, Z8
+	VADDPS      Z17, Z8, Z5
+	VADDPS      (BX)(DX*1), Z5, Z5
+	TESTQ       SI, SI
+	JEQ         wholePut2_3
+	MOVQ        808(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z5, Z5
+
+wholePut2_3:
+	MOVQ       296(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS    Z5, (R9)(DX*1)
+	VADDPS     Z7, Z4, Z5
+	VSUBPS     Z7, Z4, Z4
+	VADDPS     Z19, Z15, Z6
+	VSUBPS     Z19, Z15, Z7
+	VADDPS     Z5, Z3, Z3
+	VADDPS     Z6, Z3, Z3
+	VADDPS     (BX)(DX*1), Z3, Z3
+	TESTQ      SI, SI
+	JEQ        wholePut3_0
+	MOVQ       848(AX), R9
+	PREFETCHT0 (R9)(R15*1)
+	VADDPS     (R9)(DX*1), Z3, Z3
+
+wholePut3_0:
+	MOVQ        336(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS     Z3, (R9)(DX*1)
+	VMOVAPS     Z4, Z3
+	VFMADD231PS Z0, Z7, Z3
+	VADDPS      (BX)(DX*1), Z3, Z3
+	TESTQ       SI, SI
+	JEQ         wholePut3_1
+	MOVQ        856(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z3, Z3
+
+wholePut3_1:
+	MOVQ        344(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS     Z3, (R9)(DX*1)
+	VFMADD231PS Z1, Z6, Z5
+	VADDPS      (BX)(DX*1), Z5, Z5
+	TESTQ       SI, SI
+	JEQ         wholePut3_2
+	MOVQ        864(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z5, Z5
+
+wholePut3_2:
+	MOVQ        352(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS     Z5, (R9)(DX*1)
+	VFMADD231PS Z2, Z7, Z4
+	VADDPS      Z11, Z4, Z3
+	VADDPS      (BX)(DX*1), Z3, Z3
+	TESTQ       SI, SI
+	JEQ         wholePut3_3
+	MOVQ        872(AX), R9
+	PREFETCHT0  (R9)(R15*1)
+	VADDPS      (R9)(DX*1), Z3, Z3
+
+wholePut3_3:
+	MOVQ    360(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x39 // PREFETCHW (R9)(R15*1)
+	VMOVUPS Z3, (R9)(DX*1)
+	JMP     next
+
+loops:
+	MOVQ CX, R9
+	MOVQ R12, R13
+	MOVQ 128(AX), R14
+	ADDQ $+2, R14
+	CMPQ 120(AX), $+4
+	JNE  firstNot4
+
+first4:
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Z3
+	VMOVUPS     (R9)(R8*2), Z4
+	VADDPS      Z4, Z3, Z5
+	VSUBPS      Z4, Z3, Z3
+	VMOVUPS     (R9)(R8*4), Z4
+	VMOVUPS     (R10)(R8*1), Z6
+	VADDPS      Z6, Z4, Z7
+	VSUBPS      Z6, Z4, Z4
+	VMOVUPS     (R9), Z6
+	VADDPS      Z5, Z6, Z6
+	VADDPS      Z7, Z6, Z6
+	VMOVUPS     Z6, (R13)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
-	VMOVUPS     Z6, 384(R12)
+	VMOVUPS     Z6, 384(R13)
 	VFMADD231PS Z1, Z7, Z5
-	VMOVUPS     Z5, 768(R12)
+	VMOVUPS     Z5, 768(R13)
 	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     (R8)(R10*1), Z4
+	VMOVUPS     (R9)(R11*1), Z4
 	VADDPS      Z4, Z3, Z3
-	VMOVUPS     Z3, 1152(R12)
-	ADDQ        SI, R8
-	ADDQ        $+64, R12
-	DECQ        R13
+	VMOVUPS     Z3, 1152(R13)
+	ADDQ        DI, R9
+	ADDQ        $+64, R13
+	DECQ        R14
 	JNE         first4
 	JMP         firstDone
 
@@ -783,118 +1391,118 @@ firstNot4:
 	JNE  firstNot3
 
 first3:
-	LEAQ        (R8)(DI*4), R9
-	VMOVUPS     (R8)(DI*1), Z3
-	VMOVUPS     (R8)(DI*2), Z4
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Z3
+	VMOVUPS     (R9)(R8*2), Z4
 	VADDPS      Z4, Z3, Z5
 	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     (R8)(DI*4), Z4
-	VMOVUPS     (R8), Z6
+	VMOVUPS     (R9)(R8*4), Z4
+	VMOVUPS     (R9), Z6
 	VADDPS      Z5, Z6, Z6
 	VADDPS      Z4, Z6, Z6
-	VMOVUPS     Z6, (R12)
+	VMOVUPS     Z6, (R13)
 	VFMADD231PS Z0, Z4, Z3
-	VMOVUPS     Z3, 384(R12)
+	VMOVUPS     Z3, 384(R13)
 	VFMADD231PS Z1, Z4, Z5
-	VMOVUPS     (R8)(R10*1), Z3
+	VMOVUPS     (R9)(R11*1), Z3
 	VADDPS      Z3, Z5, Z3
-	VMOVUPS     Z3, 768(R12)
-	ADDQ        SI, R8
-	ADDQ        $+64, R12
-	DECQ        R13
+	VMOVUPS     Z3, 768(R13)
+	ADDQ        DI, R9
+	ADDQ        $+64, R13
+	DECQ        R14
 	JNE         first3
 	JMP         firstDone
 
 firstNot3:
 first2:
-	LEAQ    (R8)(DI*4), R9
-	VMOVUPS (R8)(DI*1), Z3
-	VMOVUPS (R8)(DI*2), Z4
+	LEAQ    (R9)(R8*4), R10
+	VMOVUPS (R9)(R8*1), Z3
+	VMOVUPS (R9)(R8*2), Z4
 	VADDPS  Z4, Z3, Z5
 	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (R8), Z4
+	VMOVUPS (R9), Z4
 	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, (R12)
-	VMOVUPS (R8)(R10*1), Z4
+	VMOVUPS Z4, (R13)
+	VMOVUPS (R9)(R11*1), Z4
 	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 384(R12)
-	ADDQ    SI, R8
-	ADDQ    $+64, R12
-	DECQ    R13
+	VMOVUPS Z3, 384(R13)
+	ADDQ    DI, R9
+	ADDQ    $+64, R13
+	DECQ    R14
 	JNE     first2
 
 firstDone:
-	MOVQ AX, R8
-	MOVQ R11, R12
-	MOVQ 120(AX), R13
+	MOVQ AX, R9
+	MOVQ R12, R13
+	MOVQ 120(AX), R14
 	CMPQ 128(AX), $+4
 	JNE  secondNot4
 
 second4:
-	VMOVUPS    64(R12), Z3
-	VMOVUPS    128(R12), Z4
+	VMOVUPS    64(R13), Z3
+	VMOVUPS    128(R13), Z4
 	VADDPS     Z4, Z3, Z5
 	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    256(R12), Z4
-	VMOVUPS    320(R12), Z6
+	VMOVUPS    256(R13), Z4
+	VMOVUPS    320(R13), Z6
 	VADDPS     Z6, Z4, Z7
 	VSUBPS     Z6, Z4, Z4
-	VMOVUPS    (R12), Z6
+	VMOVUPS    (R13), Z6
 	VADDPS     Z5, Z6, Z6
 	VADDPS     Z7, Z6, Z6
 	VADDPS     (BX)(DX*1), Z6, Z6
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second4Put0
-	MOVQ       656(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Z6, Z6
+	MOVQ       656(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Z6, Z6
 
 second4Put0:
-	MOVQ        144(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z6, (R9)(DX*1)
+	MOVQ        144(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z6, (R10)(DX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
 	VADDPS      (BX)(DX*1), Z6, Z6
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put1
-	MOVQ        664(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z6, Z6
+	MOVQ        664(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z6, Z6
 
 second4Put1:
-	MOVQ        152(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z6, (R9)(DX*1)
+	MOVQ        152(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z6, (R10)(DX*1)
 	VFMADD231PS Z1, Z7, Z5
 	VADDPS      (BX)(DX*1), Z5, Z5
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put2
-	MOVQ        672(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z5, Z5
+	MOVQ        672(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z5, Z5
 
 second4Put2:
-	MOVQ        160(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z5, (R9)(DX*1)
+	MOVQ        160(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z5, (R10)(DX*1)
 	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     192(R12), Z4
+	VMOVUPS     192(R13), Z4
 	VADDPS      Z4, Z3, Z3
 	VADDPS      (BX)(DX*1), Z3, Z3
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put3
-	MOVQ        680(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z3, Z3
+	MOVQ        680(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z3, Z3
 
 second4Put3:
-	MOVQ    168(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS Z3, (R9)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+384, R12
-	DECQ    R13
+	MOVQ    168(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS Z3, (R10)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+384, R13
+	DECQ    R14
 	JNE     second4
 	JMP     secondDone
 
@@ -903,95 +1511,96 @@ secondNot4:
 	JNE  secondNot3
 
 second3:
-	VMOVUPS    64(R12), Z3
-	VMOVUPS    128(R12), Z4
+	VMOVUPS    64(R13), Z3
+	VMOVUPS    128(R13), Z4
 	VADDPS     Z4, Z3, Z5
 	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    256(R12), Z4
-	VMOVUPS    (R12), Z6
+	VMOVUPS    256(R13), Z4
+	VMOVUPS    (R13), Z6
 	VADDPS     Z5, Z6, Z6
 	VADDPS     Z4, Z6, Z6
 	VADDPS     (BX)(DX*1), Z6, Z6
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second3Put0
-	MOVQ       656(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Z6, Z6
+	MOVQ       656(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Z6, Z6
 
 second3Put0:
-	MOVQ        144(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z6, (R9)(DX*1)
+	MOVQ        144(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z6, (R10)(DX*1)
 	VFMADD231PS Z0, Z4, Z3
 	VADDPS      (BX)(DX*1), Z3, Z3
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second3Put1
-	MOVQ        664(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z3, Z3
+	MOVQ        664(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z3, Z3
 
 second3Put1:
-	MOVQ        152(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z3, (R9)(DX*1)
+	MOVQ        152(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z3, (R10)(DX*1)
 	VFMADD231PS Z1, Z4, Z5
-	VMOVUPS     192(R12), Z3
+	VMOVUPS     192(R13), Z3
 	VADDPS      Z3, Z5, Z3
 	VADDPS      (BX)(DX*1), Z3, Z3
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second3Put2
-	MOVQ        672(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z3, Z3
+	MOVQ        672(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z3, Z3
 
 second3Put2:
-	MOVQ    160(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS Z3, (R9)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+384, R12
-	DECQ    R13
+	MOVQ    160(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS Z3, (R10)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+384, R13
+	DECQ    R14
 	JNE     second3
 	JMP     secondDone
 
 secondNot3:
 second2:
-	VMOVUPS    64(R12), Z3
-	VMOVUPS    128(R12), Z4
+	VMOVUPS    64(R13), Z3
+	VMOVUPS    128(R13), Z4
 	VADDPS     Z4, Z3, Z5
 	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    (R12), Z4
+	VMOVUPS    (R13), Z4
 	VADDPS     Z5, Z4, Z4
 	VADDPS     (BX)(DX*1), Z4, Z4
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put0
-	MOVQ       656(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Z4, Z4
+	MOVQ       656(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Z4, Z4
 
 second2Put0:
-	MOVQ       144(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS    Z4, (R9)(DX*1)
-	VMOVUPS    192(R12), Z4
+	MOVQ       144(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS    Z4, (R10)(DX*1)
+	VMOVUPS    192(R13), Z4
 	VADDPS     Z4, Z3, Z3
 	VADDPS     (BX)(DX*1), Z3, Z3
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put1
-	MOVQ       664(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Z3, Z3
+	MOVQ       664(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Z3, Z3
 
 second2Put1:
-	MOVQ    152(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS Z3, (R9)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+384, R12
-	DECQ    R13
+	MOVQ    152(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS Z3, (R10)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+384, R13
+	DECQ    R14
 	JNE     second2
 
 secondDone:
+next:
 	ADDQ $+64, DX
 	ADDQ $+64, CX
 	DECQ 72(AX)
@@ -1003,12 +1612,9 @@ secondDone:
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino4GradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x40000000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0x40800000, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x41000000, CX
-	VPBROADCASTD CX, Z2
+	VBROADCASTSS winogradConstants<>+32(SB), Z0
+	VBROADCASTSS winogradConstants<>+128(SB), Z1
+	VBROADCASTSS winogradConstants<>+192(SB), Z2
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), BX
 	IMUL3Q       $+3, BX, R8
@@ -1018,14 +1624,227 @@ TEXT ·wino4GradientAVX512(SB), NOSPLIT, $0-8
 	XORQ         DX, DX
 
 loop:
-	LEAQ    64(DX), DI
-	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), DI
-	MOVQ    AX, SI
-	MOVQ    R10, R11
-	MOVQ    128(AX), R12
-	CMPQ    120(AX), $+4
-	JNE     columnsNot4
+	LEAQ        64(DX), DI
+	CMPQ        72(AX), $+1
+	CMOVQEQ     112(AX), DI
+	CMPQ        120(AX), $+4
+	JNE         loops
+	CMPQ        128(AX), $+4
+	JNE         loops
+	MOVQ        144(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z2
+	MOVQ        208(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z3
+	MOVQ        272(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z4
+	MOVQ        336(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z5
+	VADDPS      Z4, Z2, Z6
+	VADDPS      Z5, Z3, Z7
+	VADDPS      Z7, Z6, Z8
+	VSUBPS      Z7, Z6, Z6
+	VMOVAPS     Z2, Z7
+	VFMADD231PS Z1, Z4, Z7
+	VMOVAPS     Z3, Z3
+	VFMADD231PS Z1, Z5, Z3
+	VMULPS      Z0, Z3, Z3
+	VADDPS      Z3, Z7, Z4
+	VSUBPS      Z3, Z7, Z3
+	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z7
+	MOVQ        216(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z9
+	MOVQ        280(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z10
+	MOVQ        344(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z11
+	VADDPS      Z10, Z7, Z12
+	VADDPS      Z11, Z9, Z13
+	VADDPS      Z13, Z12, Z14
+	VSUBPS      Z13, Z12, Z12
+	VMOVAPS     Z7, Z13
+	VFMADD231PS Z1, Z10, Z13
+	VMOVAPS     Z9, Z9
+	VFMADD231PS Z1, Z11, Z9
+	VMULPS      Z0, Z9, Z9
+	VADDPS      Z9, Z13, Z10
+	VSUBPS      Z9, Z13, Z9
+	MOVQ        160(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z13
+	MOVQ        224(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z15
+	MOVQ        288(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z16
+	MOVQ        352(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z17
+	VADDPS      Z16, Z13, Z18
+	VADDPS      Z17, Z15, Z19
+	VADDPS      Z19, Z18, Z20
+	VSUBPS      Z19, Z18, Z18
+	VMOVAPS     Z13, Z19
+	VFMADD231PS Z1, Z16, Z19
+	VMOVAPS     Z15, Z15
+	VFMADD231PS Z1, Z17, Z15
+	VMULPS      Z0, Z15, Z15
+	VADDPS      Z15, Z19, Z16
+	VSUBPS      Z15, Z19, Z15
+	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z19
+	MOVQ        232(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z21
+	MOVQ        296(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z22
+	MOVQ        360(AX), SI
+	PREFETCHT0  (SI)(DI*1)
+	VMOVUPS     (SI)(DX*1), Z23
+	VADDPS      Z22, Z19, Z24
+	VADDPS      Z23, Z21, Z25
+	VADDPS      Z25, Z24, Z26
+	VSUBPS      Z25, Z24, Z24
+	VMOVAPS     Z19, Z25
+	VFMADD231PS Z1, Z22, Z25
+	VMOVAPS     Z21, Z21
+	VFMADD231PS Z1, Z23, Z21
+	VMULPS      Z0, Z21, Z21
+	VADDPS      Z21, Z25, Z22
+	VSUBPS      Z21, Z25, Z21
+	MOVQ        CX, SI
+	LEAQ        (SI)(BX*4), DI
+	VMOVUPS     Z2, (SI)
+	VMOVUPS     Z19, (SI)(R8*1)
+	VADDPS      Z13, Z2, Z25
+	VADDPS      Z19, Z7, Z27
+	VADDPS      Z27, Z25, Z28
+	VMOVUPS     Z28, (SI)(BX*1)
+	VSUBPS      Z27, Z25, Z25
+	VMOVUPS     Z25, (SI)(BX*2)
+	VMOVAPS     Z2, Z2
+	VFMADD231PS Z1, Z13, Z2
+	VMOVAPS     Z7, Z7
+	VFMADD231PS Z1, Z19, Z7
+	VMULPS      Z0, Z7, Z7
+	VADDPS      Z7, Z2, Z13
+	VMOVUPS     Z13, (SI)(BX*4)
+	VSUBPS      Z7, Z2, Z2
+	VMOVUPS     Z2, (DI)(BX*1)
+	ADDQ        R9, SI
+	LEAQ        (SI)(BX*4), DI
+	VMOVUPS     Z8, (SI)
+	VMOVUPS     Z26, (SI)(R8*1)
+	VADDPS      Z20, Z8, Z2
+	VADDPS      Z26, Z14, Z7
+	VADDPS      Z7, Z2, Z13
+	VMOVUPS     Z13, (SI)(BX*1)
+	VSUBPS      Z7, Z2, Z2
+	VMOVUPS     Z2, (SI)(BX*2)
+	VMOVAPS     Z8, Z2
+	VFMADD231PS Z1, Z20, Z2
+	VMOVAPS     Z14, Z7
+	VFMADD231PS Z1, Z26, Z7
+	VMULPS      Z0, Z7, Z7
+	VADDPS      Z7, Z2, Z8
+	VMOVUPS     Z8, (SI)(BX*4)
+	VSUBPS      Z7, Z2, Z2
+	VMOVUPS     Z2, (DI)(BX*1)
+	ADDQ        R9, SI
+	LEAQ        (SI)(BX*4), DI
+	VMOVUPS     Z6, (SI)
+	VMOVUPS     Z24, (SI)(R8*1)
+	VADDPS      Z18, Z6, Z2
+	VADDPS      Z24, Z12, Z7
+	VADDPS      Z7, Z2, Z8
+	VMOVUPS     Z8, (SI)(BX*1)
+	VSUBPS      Z7, Z2, Z2
+	VMOVUPS     Z2, (SI)(BX*2)
+	VMOVAPS     Z6, Z2
+	VFMADD231PS Z1, Z18, Z2
+	VMOVAPS     Z12, Z6
+	VFMADD231PS Z1, Z24, Z6
+	VMULPS      Z0, Z6, Z6
+	VADDPS      Z6, Z2, Z7
+	VMOVUPS     Z7, (SI)(BX*4)
+	VSUBPS      Z6, Z2, Z2
+	VMOVUPS     Z2, (DI)(BX*1)
+	ADDQ        R9, SI
+	LEAQ        (SI)(BX*4), DI
+	VMOVUPS     Z5, (SI)
+	VMOVUPS     Z23, (SI)(R8*1)
+	VADDPS      Z17, Z5, Z2
+	VADDPS      Z23, Z11, Z6
+	VADDPS      Z6, Z2, Z7
+	VMOVUPS     Z7, (SI)(BX*1)
+	VSUBPS      Z6, Z2, Z2
+	VMOVUPS     Z2, (SI)(BX*2)
+	VMOVAPS     Z5, Z2
+	VFMADD231PS Z1, Z17, Z2
+	VMOVAPS     Z11, Z5
+	VFMADD231PS Z1, Z23, Z5
+	VMULPS      Z0, Z5, Z5
+	VADDPS      Z5, Z2, Z6
+	VMOVUPS     Z6, (SI)(BX*4)
+	VSUBPS      Z5, Z2, Z2
+	VMOVUPS     Z2, (DI)(BX*1)
+	ADDQ        R9, SI
+	LEAQ        (SI)(BX*4), DI
+	VMOVUPS     Z4, (SI)
+	VMOVUPS     Z22, (SI)(R8*1)
+	VADDPS      Z16, Z4, Z2
+	VADDPS      Z22, Z10, Z5
+	VADDPS      Z5, Z2, Z6
+	VMOVUPS     Z6, (SI)(BX*1)
+	VSUBPS      Z5, Z2, Z2
+	VMOVUPS     Z2, (SI)(BX*2)
+	VMOVAPS     Z4, Z2
+	VFMADD231PS Z1, Z16, Z2
+	VMOVAPS     Z10, Z4
+	VFMADD231PS Z1, Z22, Z4
+	VMULPS      Z0, Z4, Z4
+	VADDPS      Z4, Z2, Z5
+	VMOVUPS     Z5, (SI)(BX*4)
+	VSUBPS      Z4, Z2, Z2
+	VMOVUPS     Z2, (DI)(BX*1)
+	ADDQ        R9, SI
+	LEAQ        (SI)(BX*4), DI
+	VMOVUPS     Z3, (SI)
+	VMOVUPS     Z21, (SI)(R8*1)
+	VADDPS      Z15, Z3, Z2
+	VADDPS      Z21, Z9, Z4
+	VADDPS      Z4, Z2, Z5
+	VMOVUPS     Z5, (SI)(BX*1)
+	VSUBPS      Z4, Z2, Z2
+	VMOVUPS     Z2, (SI)(BX*2)
+	VMOVAPS     Z3, Z2
+	VFMADD231PS Z1, Z15, Z2
+	VMOVAPS     Z9, Z3
+	VFMADD231PS Z1, Z21, Z3
+	VMULPS      Z0, Z3, Z3
+	VADDPS      Z3, Z2, Z4
+	VMOVUPS     Z4, (SI)(BX*4)
+	VSUBPS      Z3, Z2, Z2
+	VMOVUPS     Z2, (DI)(BX*1)
+	JMP         next
+
+loops:
+	MOVQ AX, SI
+	MOVQ R10, R11
+	MOVQ 128(AX), R12
+	CMPQ 120(AX), $+4
+	JNE  columnsNot4
 
 columns4:
 	MOVQ        144(SI), R13
@@ -1191,6 +2010,7 @@ rows2:
 	JNE     rows2
 
 rowsDone:
+next:
 	ADDQ $+64, DX
 	ADDQ $+64, CX
 	DECQ 72(AX)
@@ -1202,14 +2022,10 @@ rowsDone:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·wino4FilterAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x3e800000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0xbe2aaaab, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x3d2aaaab, CX
-	VPBROADCASTD CX, Z2
-	MOVL         $0x40800000, CX
-	VPBROADCASTD CX, Z3
+	VBROADCASTSS winogradConstants<>+224(SB), Z0
+	VBROADCASTSS winogradConstants<>+256(SB), Z1
+	VBROADCASTSS winogradConstants<>+288(SB), Z2
+	VBROADCASTSS winogradConstants<>+128(SB), Z3
 	MOVQ         (AX), CX
 	MOVQ         80(AX), DX
 	MOVQ         56(AX), BX
@@ -1219,16 +2035,12 @@ TEXT ·wino4FilterAVX512(SB), NOSPLIT, $0-8
 	IMUL3Q       $+6, DI, R11
 	MOVQ         64(AX), R8
 	LEAQ         (CX)(R8*8), R12
-	LEAQ         1231(AX), R13
-	ANDQ         $-64, R13
+	LEAQ         1231(AX), R8
+	ANDQ         $-64, R8
 
 loop:
-	MOVQ CX, R8
-	MOVQ R12, R9
-	MOVQ R13, R14
-	MOVQ $+3, R15
-
-columns0:
+	MOVQ        CX, R8
+	MOVQ        R12, R9
 	PREFETCHT0  (R9)
 	VMOVUPS     (R8), Z4
 	PREFETCHT0  (R9)(SI*1)
@@ -1236,52 +2048,206 @@ columns0:
 	PREFETCHT0  (R9)(SI*2)
 	VMOVUPS     (R8)(SI*2), Z6
 	VMULPS      Z0, Z4, Z7
-	VMOVUPS     Z7, (R14)
-	VMOVUPS     Z6, 576(R14)
-	VADDPS      Z6, Z4, Z7
-	VADDPS      Z5, Z7, Z8
+	VADDPS      Z6, Z4, Z8
+	VADDPS      Z5, Z8, Z9
+	VMULPS      Z1, Z9, Z9
+	VSUBPS      Z5, Z8, Z8
 	VMULPS      Z1, Z8, Z8
-	VMOVUPS     Z8, 192(R14)
-	VSUBPS      Z5, Z7, Z7
-	VMULPS      Z1, Z7, Z7
-	VMOVUPS     Z7, 384(R14)
 	VFMADD231PS Z3, Z6, Z4
 	VADDPS      Z5, Z5, Z5
-	VADDPS      Z5, Z4, Z6
-	VMULPS      Z2, Z6, Z6
-	VMOVUPS     Z6, 768(R14)
+	VADDPS      Z5, Z4, Z10
+	VMULPS      Z2, Z10, Z10
 	VSUBPS      Z5, Z4, Z4
 	VMULPS      Z2, Z4, Z4
-	VMOVUPS     Z4, 960(R14)
 	ADDQ        BX, R8
 	ADDQ        BX, R9
-	ADDQ        $+64, R14
-	DECQ        R15
-	JNE         columns0
+	PREFETCHT0  (R9)
+	VMOVUPS     (R8), Z5
+	PREFETCHT0  (R9)(SI*1)
+	VMOVUPS     (R8)(SI*1), Z11
+	PREFETCHT0  (R9)(SI*2)
+	VMOVUPS     (R8)(SI*2), Z12
+	VMULPS      Z0, Z5, Z13
+	VADDPS      Z12, Z5, Z14
+	VADDPS      Z11, Z14, Z15
+	VMULPS      Z1, Z15, Z15
+	VSUBPS      Z11, Z14, Z14
+	VMULPS      Z1, Z14, Z14
+	VFMADD231PS Z3, Z12, Z5
+	VADDPS      Z11, Z11, Z11
+	VADDPS      Z11, Z5, Z16
+	VMULPS      Z2, Z16, Z16
+	VSUBPS      Z11, Z5, Z5
+	VMULPS      Z2, Z5, Z5
+	ADDQ        BX, R8
+	ADDQ        BX, R9
+	PREFETCHT0  (R9)
+	VMOVUPS     (R8), Z11
+	PREFETCHT0  (R9)(SI*1)
+	VMOVUPS     (R8)(SI*1), Z17
+	PREFETCHT0  (R9)(SI*2)
+	VMOVUPS     (R8)(SI*2), Z18
+	VMULPS      Z0, Z11, Z19
+	VADDPS      Z18, Z11, Z20
+	VADDPS      Z17, Z20, Z21
+	VMULPS      Z1, Z21, Z21
+	VSUBPS      Z17, Z20, Z20
+	VMULPS      Z1, Z20, Z20
+	VFMADD231PS Z3, Z18, Z11
+	VADDPS      Z17, Z17, Z17
+	VADDPS      Z17, Z11, Z22
+	VMULPS      Z2, Z22, Z22
+	VSUBPS      Z17, Z11, Z11
+	VMULPS      Z2, Z11, Z11
+	ADDQ        BX, R8
+	ADDQ        BX, R9
 	MOVQ        DX, R8
-	MOVQ        R13, R14
-	MOVQ        $+6, R15
-
-rows0:
 	LEAQ        (R8)(DI*4), R9
-	VMOVUPS     (R14), Z4
-	VMOVUPS     64(R14), Z5
-	VMOVUPS     128(R14), Z6
-	VMULPS      Z0, Z4, Z7
+	VMULPS      Z0, Z7, Z17
+	VMOVUPS     Z17, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS     Z19, (R8)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
+	VADDPS      Z19, Z7, Z17
+	VADDPS      Z13, Z17, Z23
+	VMULPS      Z1, Z23, Z23
+	VMOVUPS     Z23, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS      Z13, Z17, Z17
+	VMULPS      Z1, Z17, Z17
+	VMOVUPS     Z17, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	VFMADD231PS Z3, Z19, Z7
+	VADDPS      Z13, Z13, Z13
+	VADDPS      Z13, Z7, Z17
+	VMULPS      Z2, Z17, Z17
+	VMOVUPS     Z17, (R8)(DI*4)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
+	VSUBPS      Z13, Z7, Z7
+	VMULPS      Z2, Z7, Z7
+	VMOVUPS     Z7, (R9)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	ADDQ        R11, R8
+	LEAQ        (R8)(DI*4), R9
+	VMULPS      Z0, Z9, Z7
 	VMOVUPS     Z7, (R8)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
-	VMOVUPS     Z6, (R8)(R10*1)
+	VMOVUPS     Z21, (R8)(R10*1)
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
-	VADDPS      Z6, Z4, Z7
-	VADDPS      Z5, Z7, Z8
-	VMULPS      Z1, Z8, Z8
-	VMOVUPS     Z8, (R8)(DI*1)
+	VADDPS      Z21, Z9, Z7
+	VADDPS      Z15, Z7, Z13
+	VMULPS      Z1, Z13, Z13
+	VMOVUPS     Z13, (R8)(DI*1)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
-	VSUBPS      Z5, Z7, Z7
+	VSUBPS      Z15, Z7, Z7
 	VMULPS      Z1, Z7, Z7
 	VMOVUPS     Z7, (R8)(DI*2)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
-	VFMADD231PS Z3, Z6, Z4
+	VFMADD231PS Z3, Z21, Z9
+	VADDPS      Z15, Z15, Z7
+	VADDPS      Z7, Z9, Z13
+	VMULPS      Z2, Z13, Z13
+	VMOVUPS     Z13, (R8)(DI*4)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
+	VSUBPS      Z7, Z9, Z7
+	VMULPS      Z2, Z7, Z7
+	VMOVUPS     Z7, (R9)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	ADDQ        R11, R8
+	LEAQ        (R8)(DI*4), R9
+	VMULPS      Z0, Z8, Z7
+	VMOVUPS     Z7, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS     Z20, (R8)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
+	VADDPS      Z20, Z8, Z7
+	VADDPS      Z14, Z7, Z9
+	VMULPS      Z1, Z9, Z9
+	VMOVUPS     Z9, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS      Z14, Z7, Z7
+	VMULPS      Z1, Z7, Z7
+	VMOVUPS     Z7, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	VFMADD231PS Z3, Z20, Z8
+	VADDPS      Z14, Z14, Z7
+	VADDPS      Z7, Z8, Z9
+	VMULPS      Z2, Z9, Z9
+	VMOVUPS     Z9, (R8)(DI*4)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
+	VSUBPS      Z7, Z8, Z7
+	VMULPS      Z2, Z7, Z7
+	VMOVUPS     Z7, (R9)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	ADDQ        R11, R8
+	LEAQ        (R8)(DI*4), R9
+	VMULPS      Z0, Z6, Z7
+	VMOVUPS     Z7, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS     Z18, (R8)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
+	VADDPS      Z18, Z6, Z7
+	VADDPS      Z12, Z7, Z8
+	VMULPS      Z1, Z8, Z8
+	VMOVUPS     Z8, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS      Z12, Z7, Z7
+	VMULPS      Z1, Z7, Z7
+	VMOVUPS     Z7, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	VFMADD231PS Z3, Z18, Z6
+	VADDPS      Z12, Z12, Z7
+	VADDPS      Z7, Z6, Z8
+	VMULPS      Z2, Z8, Z8
+	VMOVUPS     Z8, (R8)(DI*4)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
+	VSUBPS      Z7, Z6, Z6
+	VMULPS      Z2, Z6, Z6
+	VMOVUPS     Z6, (R9)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	ADDQ        R11, R8
+	LEAQ        (R8)(DI*4), R9
+	VMULPS      Z0, Z10, Z6
+	VMOVUPS     Z6, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS     Z22, (R8)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
+	VADDPS      Z22, Z10, Z6
+	VADDPS      Z16, Z6, Z7
+	VMULPS      Z1, Z7, Z7
+	VMOVUPS     Z7, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS      Z16, Z6, Z6
+	VMULPS      Z1, Z6, Z6
+	VMOVUPS     Z6, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	VFMADD231PS Z3, Z22, Z10
+	VADDPS      Z16, Z16, Z6
+	VADDPS      Z6, Z10, Z7
+	VMULPS      Z2, Z7, Z7
+	VMOVUPS     Z7, (R8)(DI*4)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
+	VSUBPS      Z6, Z10, Z6
+	VMULPS      Z2, Z6, Z6
+	VMOVUPS     Z6, (R9)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	ADDQ        R11, R8
+	LEAQ        (R8)(DI*4), R9
+	VMULPS      Z0, Z4, Z6
+	VMOVUPS     Z6, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS     Z11, (R8)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
+	VADDPS      Z11, Z4, Z6
+	VADDPS      Z5, Z6, Z7
+	VMULPS      Z1, Z7, Z7
+	VMOVUPS     Z7, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS      Z5, Z6, Z6
+	VMULPS      Z1, Z6, Z6
+	VMOVUPS     Z6, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	VFMADD231PS Z3, Z11, Z4
 	VADDPS      Z5, Z5, Z5
 	VADDPS      Z5, Z4, Z6
 	VMULPS      Z2, Z6, Z6
@@ -1292,12 +2258,9 @@ rows0:
 	VMOVUPS     Z4, (R9)(DI*1)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
 	ADDQ        R11, R8
-	ADDQ        $+192, R14
-	DECQ        R15
-	JNE         rows0
-	MOVQ        64(AX), R15
-	ADDQ        R15, R12
-	ADDQ        R15, CX
+	MOVQ        64(AX), R8
+	ADDQ        R8, R12
+	ADDQ        R8, CX
 	ADDQ        96(AX), DX
 	DECQ        72(AX)
 	JNE         loop
@@ -1308,16 +2271,11 @@ rows0:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·wino4FilterGradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x3e800000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0xbe2aaaab, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x3d2aaaab, CX
-	VPBROADCASTD CX, Z2
-	MOVL         $0x3e2aaaab, CX
-	VPBROADCASTD CX, Z3
-	MOVL         $0x3daaaaab, CX
-	VPBROADCASTD CX, Z4
+	VBROADCASTSS winogradConstants<>+224(SB), Z0
+	VBROADCASTSS winogradConstants<>+256(SB), Z1
+	VBROADCASTSS winogradConstants<>+288(SB), Z2
+	VBROADCASTSS winogradConstants<>+320(SB), Z3
+	VBROADCASTSS winogradConstants<>+352(SB), Z4
 	MOVQ         (AX), CX
 	MOVQ         80(AX), DX
 	MOVQ         88(AX), BX
@@ -1407,34 +2365,20 @@ second:
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino6InputAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0xc0100000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0x40400000, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x3f400000, CX
-	VPBROADCASTD CX, Z2
-	MOVL         $0x40700000, CX
-	VPBROADCASTD CX, Z3
-	MOVL         $0x40f00000, CX
-	VPBROADCASTD CX, Z4
-	MOVL         $0x3e800000, CX
-	VPBROADCASTD CX, Z5
-	MOVL         $0x3fa00000, CX
-	VPBROADCASTD CX, Z6
-	MOVL         $0x40800000, CX
-	VPBROADCASTD CX, Z7
-	MOVL         $0x40a00000, CX
-	VPBROADCASTD CX, Z8
-	MOVL         $0x40880000, CX
-	VPBROADCASTD CX, Z9
-	MOVL         $0x3f000000, CX
-	VPBROADCASTD CX, Z10
-	MOVL         $0x40200000, CX
-	VPBROADCASTD CX, Z11
-	MOVL         $0x40000000, CX
-	VPBROADCASTD CX, Z12
-	MOVL         $0x40a80000, CX
-	VPBROADCASTD CX, Z13
+	VBROADCASTSS winogradConstants<>+384(SB), Z0
+	VBROADCASTSS winogradConstants<>+64(SB), Z1
+	VBROADCASTSS winogradConstants<>+416(SB), Z2
+	VBROADCASTSS winogradConstants<>+448(SB), Z3
+	VBROADCASTSS winogradConstants<>+480(SB), Z4
+	VBROADCASTSS winogradConstants<>+224(SB), Z5
+	VBROADCASTSS winogradConstants<>+512(SB), Z6
+	VBROADCASTSS winogradConstants<>+128(SB), Z7
+	VBROADCASTSS winogradConstants<>+160(SB), Z8
+	VBROADCASTSS winogradConstants<>+544(SB), Z9
+	VBROADCASTSS winogradConstants<>+0(SB), Z10
+	VBROADCASTSS winogradConstants<>+576(SB), Z11
+	VBROADCASTSS winogradConstants<>+32(SB), Z12
+	VBROADCASTSS winogradConstants<>+608(SB), Z13
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), BX
 	IMUL3Q       $+3, BX, R8
@@ -1735,88 +2679,79 @@ rowsDone:
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino6OutputAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x3f000000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0x40000000, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x3e800000, CX
-	VPBROADCASTD CX, Z2
-	MOVL         $0x40800000, CX
-	VPBROADCASTD CX, Z3
-	MOVL         $0x3e000000, CX
-	VPBROADCASTD CX, Z4
-	MOVL         $0x41000000, CX
-	VPBROADCASTD CX, Z5
-	MOVL         $0x3d800000, CX
-	VPBROADCASTD CX, Z6
-	MOVL         $0x41800000, CX
-	VPBROADCASTD CX, Z7
-	MOVL         $0x3d000000, CX
-	VPBROADCASTD CX, Z8
-	MOVL         $0x42000000, CX
-	VPBROADCASTD CX, Z9
+	VBROADCASTSS winogradConstants<>+0(SB), Z0
+	VBROADCASTSS winogradConstants<>+32(SB), Z1
+	VBROADCASTSS winogradConstants<>+224(SB), Z2
+	VBROADCASTSS winogradConstants<>+128(SB), Z3
+	VBROADCASTSS winogradConstants<>+640(SB), Z4
+	VBROADCASTSS winogradConstants<>+192(SB), Z5
+	VBROADCASTSS winogradConstants<>+672(SB), Z6
+	VBROADCASTSS winogradConstants<>+704(SB), Z7
+	VBROADCASTSS winogradConstants<>+736(SB), Z8
+	VBROADCASTSS winogradConstants<>+768(SB), Z9
 	MOVQ         80(AX), CX
 	MOVQ         104(AX), BX
-	MOVQ         88(AX), SI
-	IMUL3Q       $+8, SI, DI
-	IMUL3Q       $+3, DI, R10
-	LEAQ         1231(AX), R11
-	ANDQ         $-64, R11
+	MOVQ         16(AX), SI
+	MOVQ         88(AX), DI
+	IMUL3Q       $+8, DI, R8
+	IMUL3Q       $+3, R8, R11
+	LEAQ         1231(AX), R12
+	ANDQ         $-64, R12
 	XORQ         DX, DX
 
 loop:
-	LEAQ    64(DX), R14
+	LEAQ    64(DX), R15
 	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), R14
-	MOVQ    CX, R8
-	MOVQ    R11, R12
-	MOVQ    128(AX), R13
-	ADDQ    $+2, R13
+	CMOVQEQ 112(AX), R15
+	MOVQ    CX, R9
+	MOVQ    R12, R13
+	MOVQ    128(AX), R14
+	ADDQ    $+2, R14
 	CMPQ    120(AX), $+6
 	JNE     firstNot6
 
 first6:
-	LEAQ        (R8)(DI*4), R9
-	VMOVUPS     (R8)(DI*1), Z10
-	VMOVUPS     (R8)(DI*2), Z11
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Z10
+	VMOVUPS     (R9)(R8*2), Z11
 	VADDPS      Z11, Z10, Z12
 	VSUBPS      Z11, Z10, Z10
-	VMOVUPS     (R8)(DI*4), Z11
-	VMOVUPS     (R9)(DI*1), Z13
+	VMOVUPS     (R9)(R8*4), Z11
+	VMOVUPS     (R10)(R8*1), Z13
 	VADDPS      Z13, Z11, Z14
 	VSUBPS      Z13, Z11, Z11
-	VMOVUPS     (R9)(DI*2), Z13
-	VMOVUPS     (R9)(R10*1), Z15
+	VMOVUPS     (R10)(R8*2), Z13
+	VMOVUPS     (R10)(R11*1), Z15
 	VADDPS      Z15, Z13, Z16
 	VSUBPS      Z15, Z13, Z13
-	VMOVUPS     (R8), Z15
+	VMOVUPS     (R9), Z15
 	VADDPS      Z12, Z15, Z15
 	VADDPS      Z14, Z15, Z15
 	VADDPS      Z16, Z15, Z15
-	VMOVUPS     Z15, (R12)
+	VMOVUPS     Z15, (R13)
 	VMOVAPS     Z10, Z15
 	VFMADD231PS Z1, Z11, Z15
 	VFMADD231PS Z0, Z13, Z15
-	VMOVUPS     Z15, 512(R12)
+	VMOVUPS     Z15, 512(R13)
 	VMOVAPS     Z12, Z15
 	VFMADD231PS Z3, Z14, Z15
 	VFMADD231PS Z2, Z16, Z15
-	VMOVUPS     Z15, 1024(R12)
+	VMOVUPS     Z15, 1024(R13)
 	VMOVAPS     Z10, Z15
 	VFMADD231PS Z5, Z11, Z15
 	VFMADD231PS Z4, Z13, Z15
-	VMOVUPS     Z15, 1536(R12)
+	VMOVUPS     Z15, 1536(R13)
 	VFMADD231PS Z7, Z14, Z12
 	VFMADD231PS Z6, Z16, Z12
-	VMOVUPS     Z12, 2048(R12)
+	VMOVUPS     Z12, 2048(R13)
 	VFMADD231PS Z9, Z11, Z10
 	VFMADD231PS Z8, Z13, Z10
-	VMOVUPS     (R8)(R10*1), Z11
+	VMOVUPS     (R9)(R11*1), Z11
 	VADDPS      Z11, Z10, Z10
-	VMOVUPS     Z10, 2560(R12)
-	ADDQ        SI, R8
-	ADDQ        $+64, R12
-	DECQ        R13
+	VMOVUPS     Z10, 2560(R13)
+	ADDQ        DI, R9
+	ADDQ        $+64, R13
+	DECQ        R14
 	JNE         first6
 	JMP         firstDone
 
@@ -1825,160 +2760,160 @@ firstNot6:
 	JNE  firstNot4
 
 first4:
-	LEAQ        (R8)(DI*4), R9
-	VMOVUPS     (R8)(DI*1), Z10
-	VMOVUPS     (R8)(DI*2), Z11
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Z10
+	VMOVUPS     (R9)(R8*2), Z11
 	VADDPS      Z11, Z10, Z12
 	VSUBPS      Z11, Z10, Z10
-	VMOVUPS     (R8)(DI*4), Z11
-	VMOVUPS     (R9)(DI*1), Z13
+	VMOVUPS     (R9)(R8*4), Z11
+	VMOVUPS     (R10)(R8*1), Z13
 	VADDPS      Z13, Z11, Z14
 	VSUBPS      Z13, Z11, Z11
-	VMOVUPS     (R8), Z13
+	VMOVUPS     (R9), Z13
 	VADDPS      Z12, Z13, Z13
 	VADDPS      Z14, Z13, Z13
-	VMOVUPS     Z13, (R12)
+	VMOVUPS     Z13, (R13)
 	VMOVAPS     Z10, Z13
 	VFMADD231PS Z1, Z11, Z13
-	VMOVUPS     Z13, 512(R12)
+	VMOVUPS     Z13, 512(R13)
 	VFMADD231PS Z3, Z14, Z12
-	VMOVUPS     Z12, 1024(R12)
+	VMOVUPS     Z12, 1024(R13)
 	VFMADD231PS Z5, Z11, Z10
-	VMOVUPS     (R8)(R10*1), Z11
+	VMOVUPS     (R9)(R11*1), Z11
 	VADDPS      Z11, Z10, Z10
-	VMOVUPS     Z10, 1536(R12)
-	ADDQ        SI, R8
-	ADDQ        $+64, R12
-	DECQ        R13
+	VMOVUPS     Z10, 1536(R13)
+	ADDQ        DI, R9
+	ADDQ        $+64, R13
+	DECQ        R14
 	JNE         first4
 	JMP         firstDone
 
 firstNot4:
 first2:
-	LEAQ    (R8)(DI*4), R9
-	VMOVUPS (R8)(DI*1), Z10
-	VMOVUPS (R8)(DI*2), Z11
+	LEAQ    (R9)(R8*4), R10
+	VMOVUPS (R9)(R8*1), Z10
+	VMOVUPS (R9)(R8*2), Z11
 	VADDPS  Z11, Z10, Z12
 	VSUBPS  Z11, Z10, Z10
-	VMOVUPS (R8), Z11
+	VMOVUPS (R9), Z11
 	VADDPS  Z12, Z11, Z11
-	VMOVUPS Z11, (R12)
-	VMOVUPS (R8)(R10*1), Z11
+	VMOVUPS Z11, (R13)
+	VMOVUPS (R9)(R11*1), Z11
 	VADDPS  Z11, Z10, Z10
-	VMOVUPS Z10, 512(R12)
-	ADDQ    SI, R8
-	ADDQ    $+64, R12
-	DECQ    R13
+	VMOVUPS Z10, 512(R13)
+	ADDQ    DI, R9
+	ADDQ    $+64, R13
+	DECQ    R14
 	JNE     first2
 
 firstDone:
-	MOVQ AX, R8
-	MOVQ R11, R12
-	MOVQ 120(AX), R13
+	MOVQ AX, R9
+	MOVQ R12, R13
+	MOVQ 120(AX), R14
 	CMPQ 128(AX), $+6
 	JNE  secondNot6
 
 second6:
-	VMOVUPS    64(R12), Z10
-	VMOVUPS    128(R12), Z11
+	VMOVUPS    64(R13), Z10
+	VMOVUPS    128(R13), Z11
 	VADDPS     Z11, Z10, Z12
 	VSUBPS     Z11, Z10, Z10
-	VMOVUPS    256(R12), Z11
-	VMOVUPS    320(R12), Z13
+	VMOVUPS    256(R13), Z11
+	VMOVUPS    320(R13), Z13
 	VADDPS     Z13, Z11, Z14
 	VSUBPS     Z13, Z11, Z11
-	VMOVUPS    384(R12), Z13
-	VMOVUPS    448(R12), Z15
+	VMOVUPS    384(R13), Z13
+	VMOVUPS    448(R13), Z15
 	VADDPS     Z15, Z13, Z16
 	VSUBPS     Z15, Z13, Z13
-	VMOVUPS    (R12), Z15
+	VMOVUPS    (R13), Z15
 	VADDPS     Z12, Z15, Z15
 	VADDPS     Z14, Z15, Z15
 	VADDPS     Z16, Z15, Z15
 	VADDPS     (BX)(DX*1), Z15, Z15
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second6Put0
-	MOVQ       656(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Z15, Z15
+	MOVQ       656(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Z15, Z15
 
 second6Put0:
-	MOVQ        144(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z15, (R9)(DX*1)
+	MOVQ        144(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z15, (R10)(DX*1)
 	VMOVAPS     Z10, Z15
 	VFMADD231PS Z1, Z11, Z15
 	VFMADD231PS Z0, Z13, Z15
 	VADDPS      (BX)(DX*1), Z15, Z15
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second6Put1
-	MOVQ        664(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z15, Z15
+	MOVQ        664(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z15, Z15
 
 second6Put1:
-	MOVQ        152(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z15, (R9)(DX*1)
+	MOVQ        152(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z15, (R10)(DX*1)
 	VMOVAPS     Z12, Z15
 	VFMADD231PS Z3, Z14, Z15
 	VFMADD231PS Z2, Z16, Z15
 	VADDPS      (BX)(DX*1), Z15, Z15
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second6Put2
-	MOVQ        672(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z15, Z15
+	MOVQ        672(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z15, Z15
 
 second6Put2:
-	MOVQ        160(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z15, (R9)(DX*1)
+	MOVQ        160(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z15, (R10)(DX*1)
 	VMOVAPS     Z10, Z15
 	VFMADD231PS Z5, Z11, Z15
 	VFMADD231PS Z4, Z13, Z15
 	VADDPS      (BX)(DX*1), Z15, Z15
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second6Put3
-	MOVQ        680(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z15, Z15
+	MOVQ        680(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z15, Z15
 
 second6Put3:
-	MOVQ        168(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z15, (R9)(DX*1)
+	MOVQ        168(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z15, (R10)(DX*1)
 	VFMADD231PS Z7, Z14, Z12
 	VFMADD231PS Z6, Z16, Z12
 	VADDPS      (BX)(DX*1), Z12, Z12
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second6Put4
-	MOVQ        688(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z12, Z12
+	MOVQ        688(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z12, Z12
 
 second6Put4:
-	MOVQ        176(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z12, (R9)(DX*1)
+	MOVQ        176(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z12, (R10)(DX*1)
 	VFMADD231PS Z9, Z11, Z10
 	VFMADD231PS Z8, Z13, Z10
-	VMOVUPS     192(R12), Z11
+	VMOVUPS     192(R13), Z11
 	VADDPS      Z11, Z10, Z10
 	VADDPS      (BX)(DX*1), Z10, Z10
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second6Put5
-	MOVQ        696(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z10, Z10
+	MOVQ        696(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z10, Z10
 
 second6Put5:
-	MOVQ    184(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS Z10, (R9)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+512, R12
-	DECQ    R13
+	MOVQ    184(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS Z10, (R10)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+512, R13
+	DECQ    R14
 	JNE     second6
 	JMP     secondDone
 
@@ -1987,108 +2922,108 @@ secondNot6:
 	JNE  secondNot4
 
 second4:
-	VMOVUPS    64(R12), Z10
-	VMOVUPS    128(R12), Z11
+	VMOVUPS    64(R13), Z10
+	VMOVUPS    128(R13), Z11
 	VADDPS     Z11, Z10, Z12
 	VSUBPS     Z11, Z10, Z10
-	VMOVUPS    256(R12), Z11
-	VMOVUPS    320(R12), Z13
+	VMOVUPS    256(R13), Z11
+	VMOVUPS    320(R13), Z13
 	VADDPS     Z13, Z11, Z14
 	VSUBPS     Z13, Z11, Z11
-	VMOVUPS    (R12), Z13
+	VMOVUPS    (R13), Z13
 	VADDPS     Z12, Z13, Z13
 	VADDPS     Z14, Z13, Z13
 	VADDPS     (BX)(DX*1), Z13, Z13
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second4Put0
-	MOVQ       656(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Z13, Z13
+	MOVQ       656(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Z13, Z13
 
 second4Put0:
-	MOVQ        144(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z13, (R9)(DX*1)
+	MOVQ        144(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z13, (R10)(DX*1)
 	VMOVAPS     Z10, Z13
 	VFMADD231PS Z1, Z11, Z13
 	VADDPS      (BX)(DX*1), Z13, Z13
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put1
-	MOVQ        664(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z13, Z13
+	MOVQ        664(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z13, Z13
 
 second4Put1:
-	MOVQ        152(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z13, (R9)(DX*1)
+	MOVQ        152(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z13, (R10)(DX*1)
 	VFMADD231PS Z3, Z14, Z12
 	VADDPS      (BX)(DX*1), Z12, Z12
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put2
-	MOVQ        672(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z12, Z12
+	MOVQ        672(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z12, Z12
 
 second4Put2:
-	MOVQ        160(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Z12, (R9)(DX*1)
+	MOVQ        160(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Z12, (R10)(DX*1)
 	VFMADD231PS Z5, Z11, Z10
-	VMOVUPS     192(R12), Z11
+	VMOVUPS     192(R13), Z11
 	VADDPS      Z11, Z10, Z10
 	VADDPS      (BX)(DX*1), Z10, Z10
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put3
-	MOVQ        680(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Z10, Z10
+	MOVQ        680(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Z10, Z10
 
 second4Put3:
-	MOVQ    168(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS Z10, (R9)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+512, R12
-	DECQ    R13
+	MOVQ    168(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS Z10, (R10)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+512, R13
+	DECQ    R14
 	JNE     second4
 	JMP     secondDone
 
 secondNot4:
 second2:
-	VMOVUPS    64(R12), Z10
-	VMOVUPS    128(R12), Z11
+	VMOVUPS    64(R13), Z10
+	VMOVUPS    128(R13), Z11
 	VADDPS     Z11, Z10, Z12
 	VSUBPS     Z11, Z10, Z10
-	VMOVUPS    (R12), Z11
+	VMOVUPS    (R13), Z11
 	VADDPS     Z12, Z11, Z11
 	VADDPS     (BX)(DX*1), Z11, Z11
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put0
-	MOVQ       656(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Z11, Z11
+	MOVQ       656(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Z11, Z11
 
 second2Put0:
-	MOVQ       144(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS    Z11, (R9)(DX*1)
-	VMOVUPS    192(R12), Z11
+	MOVQ       144(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS    Z11, (R10)(DX*1)
+	VMOVUPS    192(R13), Z11
 	VADDPS     Z11, Z10, Z10
 	VADDPS     (BX)(DX*1), Z10, Z10
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put1
-	MOVQ       664(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Z10, Z10
+	MOVQ       664(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Z10, Z10
 
 second2Put1:
-	MOVQ    152(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS Z10, (R9)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+512, R12
-	DECQ    R13
+	MOVQ    152(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS Z10, (R10)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+512, R13
+	DECQ    R14
 	JNE     second2
 
 secondDone:
@@ -2103,26 +3038,16 @@ secondDone:
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·wino6GradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x3f000000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0x40000000, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x3e800000, CX
-	VPBROADCASTD CX, Z2
-	MOVL         $0x40800000, CX
-	VPBROADCASTD CX, Z3
-	MOVL         $0x3e000000, CX
-	VPBROADCASTD CX, Z4
-	MOVL         $0x41000000, CX
-	VPBROADCASTD CX, Z5
-	MOVL         $0x3d800000, CX
-	VPBROADCASTD CX, Z6
-	MOVL         $0x41800000, CX
-	VPBROADCASTD CX, Z7
-	MOVL         $0x3d000000, CX
-	VPBROADCASTD CX, Z8
-	MOVL         $0x42000000, CX
-	VPBROADCASTD CX, Z9
+	VBROADCASTSS winogradConstants<>+0(SB), Z0
+	VBROADCASTSS winogradConstants<>+32(SB), Z1
+	VBROADCASTSS winogradConstants<>+224(SB), Z2
+	VBROADCASTSS winogradConstants<>+128(SB), Z3
+	VBROADCASTSS winogradConstants<>+640(SB), Z4
+	VBROADCASTSS winogradConstants<>+192(SB), Z5
+	VBROADCASTSS winogradConstants<>+672(SB), Z6
+	VBROADCASTSS winogradConstants<>+704(SB), Z7
+	VBROADCASTSS winogradConstants<>+736(SB), Z8
+	VBROADCASTSS winogradConstants<>+768(SB), Z9
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), BX
 	IMUL3Q       $+3, BX, R8
@@ -2364,14 +3289,10 @@ rowsDone:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·wino6FilterAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0xbe638e39, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0x3c360b61, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x3e360b61, CX
-	VPBROADCASTD CX, Z2
-	MOVL         $0x40800000, CX
-	VPBROADCASTD CX, Z3
+	VBROADCASTSS winogradConstants<>+800(SB), Z0
+	VBROADCASTSS winogradConstants<>+832(SB), Z1
+	VBROADCASTSS winogradConstants<>+864(SB), Z2
+	VBROADCASTSS winogradConstants<>+128(SB), Z3
 	MOVQ         (AX), CX
 	MOVQ         80(AX), DX
 	MOVQ         56(AX), BX
@@ -2381,101 +3302,382 @@ TEXT ·wino6FilterAVX512(SB), NOSPLIT, $0-8
 	IMUL3Q       $+8, DI, R11
 	MOVQ         64(AX), R8
 	LEAQ         (CX)(R8*8), R12
-	LEAQ         1231(AX), R13
-	ANDQ         $-64, R13
+	LEAQ         1231(AX), R8
+	ANDQ         $-64, R8
 
 loop:
-	MOVQ CX, R8
-	MOVQ R12, R9
-	MOVQ R13, R14
-	MOVQ $+3, R15
-
-columns0:
+	MOVQ        CX, R8
+	MOVQ        R12, R9
 	PREFETCHT0  (R9)
 	VMOVUPS     (R8), Z4
 	PREFETCHT0  (R9)(SI*1)
 	VMOVUPS     (R8)(SI*1), Z5
 	PREFETCHT0  (R9)(SI*2)
 	VMOVUPS     (R8)(SI*2), Z6
-	VMOVUPS     Z4, (R14)
-	VMOVUPS     Z6, 576(R14)
 	VADDPS      Z6, Z4, Z7
 	VADDPS      Z5, Z7, Z8
 	VMULPS      Z0, Z8, Z8
-	VMOVUPS     Z8, 192(R14)
 	VSUBPS      Z5, Z7, Z7
 	VMULPS      Z0, Z7, Z7
-	VMOVUPS     Z7, 384(R14)
 	VADDPS      Z5, Z5, Z5
-	VMOVAPS     Z4, Z7
-	VFMADD231PS Z3, Z6, Z7
-	VADDPS      Z5, Z7, Z8
-	VMULPS      Z1, Z8, Z8
-	VMOVUPS     Z8, 768(R14)
-	VSUBPS      Z5, Z7, Z7
-	VMULPS      Z1, Z7, Z7
-	VMOVUPS     Z7, 960(R14)
-	VFMADD231PS Z3, Z4, Z6
-	VADDPS      Z5, Z6, Z4
-	VMULPS      Z2, Z4, Z4
-	VMOVUPS     Z4, 1152(R14)
-	VSUBPS      Z5, Z6, Z4
-	VMULPS      Z2, Z4, Z4
-	VMOVUPS     Z4, 1344(R14)
+	VMOVAPS     Z4, Z9
+	VFMADD231PS Z3, Z6, Z9
+	VADDPS      Z5, Z9, Z10
+	VMULPS      Z1, Z10, Z10
+	VSUBPS      Z5, Z9, Z9
+	VMULPS      Z1, Z9, Z9
+	VMOVAPS     Z6, Z11
+	VFMADD231PS Z3, Z4, Z11
+	VADDPS      Z5, Z11, Z12
+	VMULPS      Z2, Z12, Z12
+	VSUBPS      Z5, Z11, Z5
+	VMULPS      Z2, Z5, Z5
 	ADDQ        BX, R8
 	ADDQ        BX, R9
-	ADDQ        $+64, R14
-	DECQ        R15
-	JNE         columns0
+	PREFETCHT0  (R9)
+	VMOVUPS     (R8), Z11
+	PREFETCHT0  (R9)(SI*1)
+	VMOVUPS     (R8)(SI*1), Z13
+	PREFETCHT0  (R9)(SI*2)
+	VMOVUPS     (R8)(SI*2), Z14
+	VADDPS      Z14, Z11, Z15
+	VADDPS      Z13, Z15, Z16
+	VMULPS      Z0, Z16, Z16
+	VSUBPS      Z13, Z15, Z15
+	VMULPS      Z0, Z15, Z15
+	VADDPS      Z13, Z13, Z13
+	VMOVAPS     Z11, Z17
+	VFMADD231PS Z3, Z14, Z17
+	VADDPS      Z13, Z17, Z18
+	VMULPS      Z1, Z18, Z18
+	VSUBPS      Z13, Z17, Z17
+	VMULPS      Z1, Z17, Z17
+	VMOVAPS     Z14, Z19
+	VFMADD231PS Z3, Z11, Z19
+	VADDPS      Z13, Z19, Z20
+	VMULPS      Z2, Z20, Z20
+	VSUBPS      Z13, Z19, Z13
+	VMULPS      Z2, Z13, Z13
+	ADDQ        BX, R8
+	ADDQ        BX, R9
+	PREFETCHT0  (R9)
+	VMOVUPS     (R8), Z19
+	PREFETCHT0  (R9)(SI*1)
+	VMOVUPS     (R8)(SI*1), Z21
+	PREFETCHT0  (R9)(SI*2)
+	VMOVUPS     (R8)(SI*2), Z22
+	VADDPS      Z22, Z19, Z23
+	VADDPS      Z21, Z23, Z24
+	VMULPS      Z0, Z24, Z24
+	VSUBPS      Z21, Z23, Z23
+	VMULPS      Z0, Z23, Z23
+	VADDPS      Z21, Z21, Z21
+	VMOVAPS     Z19, Z25
+	VFMADD231PS Z3, Z22, Z25
+	VADDPS      Z21, Z25, Z26
+	VMULPS      Z1, Z26, Z26
+	VSUBPS      Z21, Z25, Z25
+	VMULPS      Z1, Z25, Z25
+	VMOVAPS     Z22, Z27
+	VFMADD231PS Z3, Z19, Z27
+	VADDPS      Z21, Z27, Z28
+	VMULPS      Z2, Z28, Z28
+	VSUBPS      Z21, Z27, Z21
+	VMULPS      Z2, Z21, Z21
+	ADDQ        BX, R8
+	ADDQ        BX, R9
 	MOVQ        DX, R8
-	MOVQ        R13, R14
-	MOVQ        $+8, R15
-
-rows0:
 	LEAQ        (R8)(DI*4), R9
-	VMOVUPS     (R14), Z4
-	VMOVUPS     64(R14), Z5
-	VMOVUPS     128(R14), Z6
 	VMOVUPS     Z4, (R8)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
-	VMOVUPS     Z6, (R8)(R10*1)
+	VMOVUPS     Z19, (R8)(R10*1)
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
-	VADDPS      Z6, Z4, Z7
-	VADDPS      Z5, Z7, Z8
-	VMULPS      Z0, Z8, Z8
-	VMOVUPS     Z8, (R8)(DI*1)
+	VADDPS      Z19, Z4, Z27
+	VADDPS      Z11, Z27, Z29
+	VMULPS      Z0, Z29, Z29
+	VMOVUPS     Z29, (R8)(DI*1)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
-	VSUBPS      Z5, Z7, Z7
-	VMULPS      Z0, Z7, Z7
-	VMOVUPS     Z7, (R8)(DI*2)
+	VSUBPS      Z11, Z27, Z27
+	VMULPS      Z0, Z27, Z27
+	VMOVUPS     Z27, (R8)(DI*2)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
-	VADDPS      Z5, Z5, Z5
-	VMOVAPS     Z4, Z7
-	VFMADD231PS Z3, Z6, Z7
-	VADDPS      Z5, Z7, Z8
-	VMULPS      Z1, Z8, Z8
-	VMOVUPS     Z8, (R8)(DI*4)
+	VADDPS      Z11, Z11, Z11
+	VMOVAPS     Z4, Z27
+	VFMADD231PS Z3, Z19, Z27
+	VADDPS      Z11, Z27, Z29
+	VMULPS      Z1, Z29, Z29
+	VMOVUPS     Z29, (R8)(DI*4)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
-	VSUBPS      Z5, Z7, Z7
-	VMULPS      Z1, Z7, Z7
-	VMOVUPS     Z7, (R9)(DI*1)
+	VSUBPS      Z11, Z27, Z27
+	VMULPS      Z1, Z27, Z27
+	VMOVUPS     Z27, (R9)(DI*1)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
-	VFMADD231PS Z3, Z4, Z6
-	VADDPS      Z5, Z6, Z4
+	VMOVAPS     Z19, Z19
+	VFMADD231PS Z3, Z4, Z19
+	VADDPS      Z11, Z19, Z4
 	VMULPS      Z2, Z4, Z4
 	VMOVUPS     Z4, (R9)(DI*2)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x79; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*2)
-	VSUBPS      Z5, Z6, Z4
+	VSUBPS      Z11, Z19, Z4
 	VMULPS      Z2, Z4, Z4
 	VMOVUPS     Z4, (R9)(R10*1)
 	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x11; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(R10*1)
 	ADDQ        R11, R8
-	ADDQ        $+192, R14
-	DECQ        R15
-	JNE         rows0
-	MOVQ        64(AX), R15
-	ADDQ        R15, R12
-	ADDQ        R15, CX
+	LEAQ        (R8)(DI*4), R9
+	VMOVUPS     Z8, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS     Z24, (R8)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
+	VADDPS      Z24, Z8, Z4
+	VADDPS      Z16, Z4, Z11
+	VMULPS      Z0, Z11, Z11
+	VMOVUPS     Z11, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS      Z16, Z4, Z4
+	VMULPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	VADDPS      Z16, Z16, Z4
+	VMOVAPS     Z8, Z11
+	VFMADD231PS Z3, Z24, Z11
+	VADDPS      Z4, Z11, Z16
+	VMULPS      Z1, Z16, Z16
+	VMOVUPS     Z16, (R8)(DI*4)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
+	VSUBPS      Z4, Z11, Z11
+	VMULPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (R9)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	VMOVAPS     Z24, Z11
+	VFMADD231PS Z3, Z8, Z11
+	VADDPS      Z4, Z11, Z8
+	VMULPS      Z2, Z8, Z8
+	VMOVUPS     Z8, (R9)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x79; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*2)
+	VSUBPS      Z4, Z11, Z4
+	VMULPS      Z2, Z4, Z4
+	VMOVUPS     Z4, (R9)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x11; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(R10*1)
+	ADDQ        R11, R8
+	LEAQ        (R8)(DI*4), R9
+	VMOVUPS     Z7, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS     Z23, (R8)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
+	VADDPS      Z23, Z7, Z4
+	VADDPS      Z15, Z4, Z8
+	VMULPS      Z0, Z8, Z8
+	VMOVUPS     Z8, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS      Z15, Z4, Z4
+	VMULPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	VADDPS      Z15, Z15, Z4
+	VMOVAPS     Z7, Z8
+	VFMADD231PS Z3, Z23, Z8
+	VADDPS      Z4, Z8, Z11
+	VMULPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (R8)(DI*4)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
+	VSUBPS      Z4, Z8, Z8
+	VMULPS      Z1, Z8, Z8
+	VMOVUPS     Z8, (R9)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	VMOVAPS     Z23, Z8
+	VFMADD231PS Z3, Z7, Z8
+	VADDPS      Z4, Z8, Z7
+	VMULPS      Z2, Z7, Z7
+	VMOVUPS     Z7, (R9)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x79; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*2)
+	VSUBPS      Z4, Z8, Z4
+	VMULPS      Z2, Z4, Z4
+	VMOVUPS     Z4, (R9)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x11; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(R10*1)
+	ADDQ        R11, R8
+	LEAQ        (R8)(DI*4), R9
+	VMOVUPS     Z6, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS     Z22, (R8)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
+	VADDPS      Z22, Z6, Z4
+	VADDPS      Z14, Z4, Z7
+	VMULPS      Z0, Z7, Z7
+	VMOVUPS     Z7, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS      Z14, Z4, Z4
+	VMULPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	VADDPS      Z14, Z14, Z4
+	VMOVAPS     Z6, Z7
+	VFMADD231PS Z3, Z22, Z7
+	VADDPS      Z4, Z7, Z8
+	VMULPS      Z1, Z8, Z8
+	VMOVUPS     Z8, (R8)(DI*4)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
+	VSUBPS      Z4, Z7, Z7
+	VMULPS      Z1, Z7, Z7
+	VMOVUPS     Z7, (R9)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	VMOVAPS     Z22, Z7
+	VFMADD231PS Z3, Z6, Z7
+	VADDPS      Z4, Z7, Z6
+	VMULPS      Z2, Z6, Z6
+	VMOVUPS     Z6, (R9)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x79; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*2)
+	VSUBPS      Z4, Z7, Z4
+	VMULPS      Z2, Z4, Z4
+	VMOVUPS     Z4, (R9)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x11; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(R10*1)
+	ADDQ        R11, R8
+	LEAQ        (R8)(DI*4), R9
+	VMOVUPS     Z10, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS     Z26, (R8)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
+	VADDPS      Z26, Z10, Z4
+	VADDPS      Z18, Z4, Z6
+	VMULPS      Z0, Z6, Z6
+	VMOVUPS     Z6, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS      Z18, Z4, Z4
+	VMULPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	VADDPS      Z18, Z18, Z4
+	VMOVAPS     Z10, Z6
+	VFMADD231PS Z3, Z26, Z6
+	VADDPS      Z4, Z6, Z7
+	VMULPS      Z1, Z7, Z7
+	VMOVUPS     Z7, (R8)(DI*4)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
+	VSUBPS      Z4, Z6, Z6
+	VMULPS      Z1, Z6, Z6
+	VMOVUPS     Z6, (R9)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	VMOVAPS     Z26, Z6
+	VFMADD231PS Z3, Z10, Z6
+	VADDPS      Z4, Z6, Z7
+	VMULPS      Z2, Z7, Z7
+	VMOVUPS     Z7, (R9)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x79; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*2)
+	VSUBPS      Z4, Z6, Z4
+	VMULPS      Z2, Z4, Z4
+	VMOVUPS     Z4, (R9)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x11; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(R10*1)
+	ADDQ        R11, R8
+	LEAQ        (R8)(DI*4), R9
+	VMOVUPS     Z9, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS     Z25, (R8)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
+	VADDPS      Z25, Z9, Z4
+	VADDPS      Z17, Z4, Z6
+	VMULPS      Z0, Z6, Z6
+	VMOVUPS     Z6, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS      Z17, Z4, Z4
+	VMULPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	VADDPS      Z17, Z17, Z4
+	VMOVAPS     Z9, Z6
+	VFMADD231PS Z3, Z25, Z6
+	VADDPS      Z4, Z6, Z7
+	VMULPS      Z1, Z7, Z7
+	VMOVUPS     Z7, (R8)(DI*4)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
+	VSUBPS      Z4, Z6, Z6
+	VMULPS      Z1, Z6, Z6
+	VMOVUPS     Z6, (R9)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	VMOVAPS     Z25, Z6
+	VFMADD231PS Z3, Z9, Z6
+	VADDPS      Z4, Z6, Z7
+	VMULPS      Z2, Z7, Z7
+	VMOVUPS     Z7, (R9)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x79; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*2)
+	VSUBPS      Z4, Z6, Z4
+	VMULPS      Z2, Z4, Z4
+	VMOVUPS     Z4, (R9)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x11; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(R10*1)
+	ADDQ        R11, R8
+	LEAQ        (R8)(DI*4), R9
+	VMOVUPS     Z12, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS     Z28, (R8)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
+	VADDPS      Z28, Z12, Z4
+	VADDPS      Z20, Z4, Z6
+	VMULPS      Z0, Z6, Z6
+	VMOVUPS     Z6, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS      Z20, Z4, Z4
+	VMULPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	VADDPS      Z20, Z20, Z4
+	VMOVAPS     Z12, Z6
+	VFMADD231PS Z3, Z28, Z6
+	VADDPS      Z4, Z6, Z7
+	VMULPS      Z1, Z7, Z7
+	VMOVUPS     Z7, (R8)(DI*4)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
+	VSUBPS      Z4, Z6, Z6
+	VMULPS      Z1, Z6, Z6
+	VMOVUPS     Z6, (R9)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	VMOVAPS     Z28, Z6
+	VFMADD231PS Z3, Z12, Z6
+	VADDPS      Z4, Z6, Z7
+	VMULPS      Z2, Z7, Z7
+	VMOVUPS     Z7, (R9)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x79; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*2)
+	VSUBPS      Z4, Z6, Z4
+	VMULPS      Z2, Z4, Z4
+	VMOVUPS     Z4, (R9)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x11; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(R10*1)
+	ADDQ        R11, R8
+	LEAQ        (R8)(DI*4), R9
+	VMOVUPS     Z5, (R8)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x88; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)
+	VMOVUPS     Z21, (R8)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x10; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(R10*1)
+	VADDPS      Z21, Z5, Z4
+	VADDPS      Z13, Z4, Z6
+	VMULPS      Z0, Z6, Z6
+	VMOVUPS     Z6, (R8)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x38; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*1)
+	VSUBPS      Z13, Z4, Z4
+	VMULPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (R8)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x78; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*2)
+	VADDPS      Z13, Z13, Z4
+	VMOVAPS     Z5, Z6
+	VFMADD231PS Z3, Z21, Z6
+	VADDPS      Z4, Z6, Z7
+	VMULPS      Z1, Z7, Z7
+	VMOVUPS     Z7, (R8)(DI*4)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0xb8; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R8)(DI*4)
+	VSUBPS      Z4, Z6, Z6
+	VMULPS      Z1, Z6, Z6
+	VMOVUPS     Z6, (R9)(DI*1)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	VMOVAPS     Z21, Z6
+	VFMADD231PS Z3, Z5, Z6
+	VADDPS      Z4, Z6, Z5
+	VMULPS      Z2, Z5, Z5
+	VMOVUPS     Z5, (R9)(DI*2)
+	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x79; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*2)
+	VSUBPS      Z4, Z6, Z4
+	VMULPS      Z2, Z4, Z4
+	VMOVUPS     Z4, (R9)(R10*1)
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x11; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(R10*1)
+	ADDQ        R11, R8
+	MOVQ        64(AX), R8
+	ADDQ        R8, R12
+	ADDQ        R8, CX
 	ADDQ        96(AX), DX
 	DECQ        72(AX)
 	JNE         loop
@@ -2486,20 +3688,13 @@ rows0:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·wino6FilterGradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0xbe638e39, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0x3c360b61, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x3f360b61, CX
-	VPBROADCASTD CX, Z2
-	MOVL         $0x3cb60b61, CX
-	VPBROADCASTD CX, Z3
-	MOVL         $0x3eb60b61, CX
-	VPBROADCASTD CX, Z4
-	MOVL         $0x3d360b61, CX
-	VPBROADCASTD CX, Z5
-	MOVL         $0x3e360b61, CX
-	VPBROADCASTD CX, Z6
+	VBROADCASTSS winogradConstants<>+800(SB), Z0
+	VBROADCASTSS winogradConstants<>+832(SB), Z1
+	VBROADCASTSS winogradConstants<>+896(SB), Z2
+	VBROADCASTSS winogradConstants<>+928(SB), Z3
+	VBROADCASTSS winogradConstants<>+960(SB), Z4
+	VBROADCASTSS winogradConstants<>+992(SB), Z5
+	VBROADCASTSS winogradConstants<>+864(SB), Z6
 	MOVQ         (AX), CX
 	MOVQ         80(AX), DX
 	MOVQ         88(AX), BX
@@ -2601,14 +3796,10 @@ second:
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoUpInputAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x40000000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0xc0000000, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0xbf800000, CX
-	VPBROADCASTD CX, Z2
-	MOVL         $0x40400000, CX
-	VPBROADCASTD CX, Z3
+	VBROADCASTSS winogradConstants<>+32(SB), Z0
+	VBROADCASTSS winogradConstants<>+1024(SB), Z1
+	VBROADCASTSS winogradConstants<>+1056(SB), Z2
+	VBROADCASTSS winogradConstants<>+64(SB), Z3
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), BX
 	IMUL3Q       $+3, BX, DI
@@ -2618,15 +3809,237 @@ TEXT ·winoUpInputAVX512(SB), NOSPLIT, $0-8
 	XORQ         DX, DX
 
 loop:
-	LEAQ    64(DX), R12
-	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), R12
-	MOVQ    AX, SI
-	MOVQ    R9, R10
-	MOVQ    128(AX), R11
-	ADDQ    $+1, R11
-	CMPQ    120(AX), $+4
-	JNE     columnsNot4
+	LEAQ         64(DX), R12
+	CMPQ         72(AX), $+1
+	CMOVQEQ      112(AX), R12
+	CMPQ         120(AX), $+4
+	JNE          loops
+	CMPQ         128(AX), $+4
+	JNE          loops
+	MOVQ         208(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z4
+	MOVQ         272(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z5
+	MOVQ         336(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z6
+	VSUBPS       Z4, Z6, Z7
+	VSUBPS       Z5, Z6, Z6
+	MOVQ         400(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z8
+	VSUBPS       Z5, Z8, Z8
+	VFNMADD231PS Z0, Z7, Z8
+	MOVQ         144(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z9
+	VSUBPS       Z5, Z9, Z9
+	VMOVAPS      Z7, Z10
+	VFMADD231PS  Z0, Z9, Z10
+	VMOVAPS      Z6, Z9
+	VFNMADD231PS Z0, Z4, Z9
+	VSUBPS       Z5, Z4, Z4
+	VFMADD231PS  Z0, Z4, Z6
+	MOVQ         216(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z4
+	MOVQ         280(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z5
+	MOVQ         344(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z11
+	VSUBPS       Z4, Z11, Z12
+	VSUBPS       Z5, Z11, Z11
+	MOVQ         408(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z13
+	VSUBPS       Z5, Z13, Z13
+	VFNMADD231PS Z0, Z12, Z13
+	MOVQ         152(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z14
+	VSUBPS       Z5, Z14, Z14
+	VMOVAPS      Z12, Z15
+	VFMADD231PS  Z0, Z14, Z15
+	VMOVAPS      Z11, Z14
+	VFNMADD231PS Z0, Z4, Z14
+	VSUBPS       Z5, Z4, Z4
+	VFMADD231PS  Z0, Z4, Z11
+	MOVQ         224(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z4
+	MOVQ         288(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z5
+	MOVQ         352(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z16
+	VSUBPS       Z4, Z16, Z17
+	VSUBPS       Z5, Z16, Z16
+	MOVQ         416(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z18
+	VSUBPS       Z5, Z18, Z18
+	VFNMADD231PS Z0, Z17, Z18
+	MOVQ         160(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z19
+	VSUBPS       Z5, Z19, Z19
+	VMOVAPS      Z17, Z20
+	VFMADD231PS  Z0, Z19, Z20
+	VMOVAPS      Z16, Z19
+	VFNMADD231PS Z0, Z4, Z19
+	VSUBPS       Z5, Z4, Z4
+	VFMADD231PS  Z0, Z4, Z16
+	MOVQ         232(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z4
+	MOVQ         296(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z5
+	MOVQ         360(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z21
+	VSUBPS       Z4, Z21, Z22
+	VSUBPS       Z5, Z21, Z21
+	MOVQ         424(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z23
+	VSUBPS       Z5, Z23, Z23
+	VFNMADD231PS Z0, Z22, Z23
+	MOVQ         168(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z24
+	VSUBPS       Z5, Z24, Z24
+	VMOVAPS      Z22, Z25
+	VFMADD231PS  Z0, Z24, Z25
+	VMOVAPS      Z21, Z24
+	VFNMADD231PS Z0, Z4, Z24
+	VSUBPS       Z5, Z4, Z4
+	VFMADD231PS  Z0, Z4, Z21
+	MOVQ         240(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z4
+	MOVQ         304(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z5
+	MOVQ         368(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z26
+	VSUBPS       Z4, Z26, Z27
+	VSUBPS       Z5, Z26, Z26
+	MOVQ         432(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z28
+	VSUBPS       Z5, Z28, Z28
+	VFNMADD231PS Z0, Z27, Z28
+	MOVQ         176(AX), SI
+	PREFETCHT0   (SI)(R12*1)
+	VMOVUPS      (SI)(DX*1), Z29
+	VSUBPS       Z5, Z29, Z29
+	VMOVAPS      Z27, Z30
+	VFMADD231PS  Z0, Z29, Z30
+	VMOVAPS      Z26, Z29
+	VFNMADD231PS Z0, Z4, Z29
+	VSUBPS       Z5, Z4, Z4
+	VFMADD231PS  Z0, Z4, Z26
+	MOVQ         CX, SI
+	VSUBPS       Z15, Z25, Z4
+	VSUBPS       Z20, Z25, Z5
+	VSUBPS       Z20, Z30, Z25
+	VFNMADD231PS Z0, Z4, Z25
+	VMOVUPS      Z25, (SI)(BX*2)
+	VSUBPS       Z20, Z10, Z10
+	VMOVAPS      Z4, Z25
+	VFMADD231PS  Z0, Z10, Z25
+	VMOVUPS      Z25, (SI)
+	VMOVUPS      Z4, (SI)(BX*4)
+	VMOVAPS      Z5, Z4
+	VFNMADD231PS Z0, Z15, Z4
+	VMOVUPS      Z4, (SI)(BX*1)
+	VSUBPS       Z20, Z15, Z4
+	VFMADD231PS  Z0, Z4, Z5
+	VMOVUPS      Z5, (SI)(DI*1)
+	ADDQ         R8, SI
+	VSUBPS       Z14, Z24, Z4
+	VSUBPS       Z19, Z24, Z5
+	VSUBPS       Z19, Z29, Z10
+	VFNMADD231PS Z0, Z4, Z10
+	VMOVUPS      Z10, (SI)(BX*2)
+	VSUBPS       Z19, Z9, Z9
+	VMOVAPS      Z4, Z10
+	VFMADD231PS  Z0, Z9, Z10
+	VMOVUPS      Z10, (SI)
+	VMOVUPS      Z4, (SI)(BX*4)
+	VMOVAPS      Z5, Z4
+	VFNMADD231PS Z0, Z14, Z4
+	VMOVUPS      Z4, (SI)(BX*1)
+	VSUBPS       Z19, Z14, Z4
+	VFMADD231PS  Z0, Z4, Z5
+	VMOVUPS      Z5, (SI)(DI*1)
+	ADDQ         R8, SI
+	VSUBPS       Z13, Z23, Z4
+	VSUBPS       Z18, Z23, Z5
+	VSUBPS       Z18, Z28, Z9
+	VFNMADD231PS Z0, Z4, Z9
+	VMOVUPS      Z9, (SI)(BX*2)
+	VSUBPS       Z18, Z8, Z8
+	VMOVAPS      Z4, Z9
+	VFMADD231PS  Z0, Z8, Z9
+	VMOVUPS      Z9, (SI)
+	VMOVUPS      Z4, (SI)(BX*4)
+	VMOVAPS      Z5, Z4
+	VFNMADD231PS Z0, Z13, Z4
+	VMOVUPS      Z4, (SI)(BX*1)
+	VSUBPS       Z18, Z13, Z4
+	VFMADD231PS  Z0, Z4, Z5
+	VMOVUPS      Z5, (SI)(DI*1)
+	ADDQ         R8, SI
+	VSUBPS       Z11, Z21, Z4
+	VSUBPS       Z16, Z21, Z5
+	VSUBPS       Z16, Z26, Z8
+	VFNMADD231PS Z0, Z4, Z8
+	VMOVUPS      Z8, (SI)(BX*2)
+	VSUBPS       Z16, Z6, Z6
+	VMOVAPS      Z4, Z8
+	VFMADD231PS  Z0, Z6, Z8
+	VMOVUPS      Z8, (SI)
+	VMOVUPS      Z4, (SI)(BX*4)
+	VMOVAPS      Z5, Z4
+	VFNMADD231PS Z0, Z11, Z4
+	VMOVUPS      Z4, (SI)(BX*1)
+	VSUBPS       Z16, Z11, Z4
+	VFMADD231PS  Z0, Z4, Z5
+	VMOVUPS      Z5, (SI)(DI*1)
+	ADDQ         R8, SI
+	VSUBPS       Z12, Z22, Z4
+	VSUBPS       Z17, Z22, Z5
+	VSUBPS       Z17, Z27, Z6
+	VFNMADD231PS Z0, Z4, Z6
+	VMOVUPS      Z6, (SI)(BX*2)
+	VSUBPS       Z17, Z7, Z6
+	VMOVAPS      Z4, Z7
+	VFMADD231PS  Z0, Z6, Z7
+	VMOVUPS      Z7, (SI)
+	VMOVUPS      Z4, (SI)(BX*4)
+	VMOVAPS      Z5, Z4
+	VFNMADD231PS Z0, Z12, Z4
+	VMOVUPS      Z4, (SI)(BX*1)
+	VSUBPS       Z17, Z12, Z4
+	VFMADD231PS  Z0, Z4, Z5
+	VMOVUPS      Z5, (SI)(DI*1)
+	JMP          next
+
+loops:
+	MOVQ AX, SI
+	MOVQ R9, R10
+	MOVQ 128(AX), R11
+	ADDQ $+1, R11
+	CMPQ 120(AX), $+4
+	JNE  columnsNot4
 
 columns4:
 	MOVQ         208(SI), R13
@@ -2803,6 +4216,7 @@ rows2:
 	JNE     rows2
 
 rowsDone:
+next:
 	ADDQ $+64, DX
 	ADDQ $+64, CX
 	DECQ 72(AX)
@@ -2814,54 +4228,346 @@ rowsDone:
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoUpOutputAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x40000000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0x40800000, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x41000000, CX
-	VPBROADCASTD CX, Z2
+	VBROADCASTSS winogradConstants<>+32(SB), Z0
+	VBROADCASTSS winogradConstants<>+128(SB), Z1
+	VBROADCASTSS winogradConstants<>+192(SB), Z2
 	MOVQ         80(AX), CX
 	MOVQ         104(AX), BX
-	MOVQ         88(AX), SI
-	IMUL3Q       $+5, SI, DI
-	IMUL3Q       $+3, DI, R9
-	LEAQ         1231(AX), R10
-	ANDQ         $-64, R10
+	MOVQ         16(AX), SI
+	MOVQ         88(AX), DI
+	IMUL3Q       $+5, DI, R8
+	IMUL3Q       $+3, R8, R10
+	LEAQ         1231(AX), R11
+	ANDQ         $-64, R11
 	XORQ         DX, DX
 
 loop:
-	LEAQ    64(DX), R13
-	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), R13
-	MOVQ    CX, R8
-	MOVQ    R10, R11
-	MOVQ    128(AX), R12
-	ADDQ    $+1, R12
-	CMPQ    120(AX), $+4
-	JNE     firstNot4
-
-first4:
-	VMOVUPS     (R8)(DI*1), Z3
-	VMOVUPS     (R8)(R9*1), Z4
+	LEAQ        64(DX), R14
+	CMPQ        72(AX), $+1
+	CMOVQEQ     112(AX), R14
+	CMPQ        120(AX), $+4
+	JNE         loops
+	CMPQ        128(AX), $+4
+	JNE         loops
+	MOVQ        CX, R9
+	VMOVUPS     (R9)(R8*1), Z3
+	VMOVUPS     (R9)(R10*1), Z4
 	VADDPS      Z4, Z3, Z5
 	VSUBPS      Z4, Z3, Z3
-	VMOVUPS     (R8)(DI*4), Z4
-	VMOVUPS     (R8), Z6
+	VMOVUPS     (R9)(R8*4), Z4
+	VMOVUPS     (R9), Z6
 	VADDPS      Z5, Z6, Z6
 	VADDPS      Z4, Z6, Z6
-	VMOVUPS     Z6, (R11)
+	VMOVAPS     Z3, Z7
+	VFMADD231PS Z0, Z4, Z7
+	VFMADD231PS Z1, Z4, Z5
+	VFMADD231PS Z2, Z4, Z3
+	VMOVUPS     (R9)(R8*2), Z4
+	VADDPS      Z4, Z3, Z3
+	ADDQ        DI, R9
+	VMOVUPS     (R9)(R8*1), Z4
+	VMOVUPS     (R9)(R10*1), Z8
+	VADDPS      Z8, Z4, Z9
+	VSUBPS      Z8, Z4, Z4
+	VMOVUPS     (R9)(R8*4), Z8
+	VMOVUPS     (R9), Z10
+	VADDPS      Z9, Z10, Z10
+	VADDPS      Z8, Z10, Z10
+	VMOVAPS     Z4, Z11
+	VFMADD231PS Z0, Z8, Z11
+	VFMADD231PS Z1, Z8, Z9
+	VFMADD231PS Z2, Z8, Z4
+	VMOVUPS     (R9)(R8*2), Z8
+	VADDPS      Z8, Z4, Z4
+	ADDQ        DI, R9
+	VMOVUPS     (R9)(R8*1), Z8
+	VMOVUPS     (R9)(R10*1), Z12
+	VADDPS      Z12, Z8, Z13
+	VSUBPS      Z12, Z8, Z8
+	VMOVUPS     (R9)(R8*4), Z12
+	VMOVUPS     (R9), Z14
+	VADDPS      Z13, Z14, Z14
+	VADDPS      Z12, Z14, Z14
+	VMOVAPS     Z8, Z15
+	VFMADD231PS Z0, Z12, Z15
+	VFMADD231PS Z1, Z12, Z13
+	VFMADD231PS Z2, Z12, Z8
+	VMOVUPS     (R9)(R8*2), Z12
+	VADDPS      Z12, Z8, Z8
+	ADDQ        DI, R9
+	VMOVUPS     (R9)(R8*1), Z12
+	VMOVUPS     (R9)(R10*1), Z16
+	VADDPS      Z16, Z12, Z17
+	VSUBPS      Z16, Z12, Z12
+	VMOVUPS     (R9)(R8*4), Z16
+	VMOVUPS     (R9), Z18
+	VADDPS      Z17, Z18, Z18
+	VADDPS      Z16, Z18, Z18
+	VMOVAPS     Z12, Z19
+	VFMADD231PS Z0, Z16, Z19
+	VFMADD231PS Z1, Z16, Z17
+	VFMADD231PS Z2, Z16, Z12
+	VMOVUPS     (R9)(R8*2), Z16
+	VADDPS      Z16, Z12, Z12
+	ADDQ        DI, R9
+	VMOVUPS     (R9)(R8*1), Z16
+	VMOVUPS     (R9)(R10*1), Z20
+	VADDPS      Z20, Z16, Z21
+	VSUBPS      Z20, Z16, Z16
+	VMOVUPS     (R9)(R8*4), Z20
+	VMOVUPS     (R9), Z22
+	VADDPS      Z21, Z22, Z22
+	VADDPS      Z20, Z22, Z22
+	VMOVAPS     Z16, Z23
+	VFMADD231PS Z0, Z20, Z23
+	VFMADD231PS Z1, Z20, Z21
+	VFMADD231PS Z2, Z20, Z16
+	VMOVUPS     (R9)(R8*2), Z20
+	VADDPS      Z20, Z16, Z16
+	VADDPS      Z18, Z10, Z20
+	VSUBPS      Z18, Z10, Z10
+	VADDPS      Z20, Z6, Z6
+	VADDPS      Z22, Z6, Z6
+	VADDPS      (BX)(DX*1), Z6, Z6
+	TESTQ       SI, SI
+	JEQ         wholePut0_0
+	MOVQ        656(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z6, Z6
+
+wholePut0_0:
+	MOVQ        144(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS     Z6, (R9)(DX*1)
+	VMOVAPS     Z10, Z6
+	VFMADD231PS Z0, Z22, Z6
+	VADDPS      (BX)(DX*1), Z6, Z6
+	TESTQ       SI, SI
+	JEQ         wholePut0_1
+	MOVQ        664(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z6, Z6
+
+wholePut0_1:
+	MOVQ        152(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS     Z6, (R9)(DX*1)
+	VFMADD231PS Z1, Z22, Z20
+	VADDPS      (BX)(DX*1), Z20, Z20
+	TESTQ       SI, SI
+	JEQ         wholePut0_2
+	MOVQ        672(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z20, Z20
+
+wholePut0_2:
+	MOVQ        160(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS     Z20, (R9)(DX*1)
+	VFMADD231PS Z2, Z22, Z10
+	VADDPS      Z14, Z10, Z6
+	VADDPS      (BX)(DX*1), Z6, Z6
+	TESTQ       SI, SI
+	JEQ         wholePut0_3
+	MOVQ        680(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z6, Z6
+
+wholePut0_3:
+	MOVQ       168(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS    Z6, (R9)(DX*1)
+	VADDPS     Z19, Z11, Z6
+	VSUBPS     Z19, Z11, Z10
+	VADDPS     Z6, Z7, Z7
+	VADDPS     Z23, Z7, Z7
+	VADDPS     (BX)(DX*1), Z7, Z7
+	TESTQ      SI, SI
+	JEQ        wholePut1_0
+	MOVQ       720(AX), R9
+	PREFETCHT0 (R9)(R14*1)
+	VADDPS     (R9)(DX*1), Z7, Z7
+
+wholePut1_0:
+	MOVQ        208(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS     Z7, (R9)(DX*1)
+	VMOVAPS     Z10, Z7
+	VFMADD231PS Z0, Z23, Z7
+	VADDPS      (BX)(DX*1), Z7, Z7
+	TESTQ       SI, SI
+	JEQ         wholePut1_1
+	MOVQ        728(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z7, Z7
+
+wholePut1_1:
+	MOVQ        216(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS     Z7, (R9)(DX*1)
+	VFMADD231PS Z1, Z23, Z6
+	VADDPS      (BX)(DX*1), Z6, Z6
+	TESTQ       SI, SI
+	JEQ         wholePut1_2
+	MOVQ        736(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z6, Z6
+
+wholePut1_2:
+	MOVQ        224(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS     Z6, (R9)(DX*1)
+	VFMADD231PS Z2, Z23, Z10
+	VADDPS      Z15, Z10, Z6
+	VADDPS      (BX)(DX*1), Z6, Z6
+	TESTQ       SI, SI
+	JEQ         wholePut1_3
+	MOVQ        744(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z6, Z6
+
+wholePut1_3:
+	MOVQ       232(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS    Z6, (R9)(DX*1)
+	VADDPS     Z17, Z9, Z6
+	VSUBPS     Z17, Z9, Z7
+	VADDPS     Z6, Z5, Z5
+	VADDPS     Z21, Z5, Z5
+	VADDPS     (BX)(DX*1), Z5, Z5
+	TESTQ      SI, SI
+	JEQ        wholePut2_0
+	MOVQ       784(AX), R9
+	PREFETCHT0 (R9)(R14*1)
+	VADDPS     (R9)(DX*1), Z5, Z5
+
+wholePut2_0:
+	MOVQ        272(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS     Z5, (R9)(DX*1)
+	VMOVAPS     Z7, Z5
+	VFMADD231PS Z0, Z21, Z5
+	VADDPS      (BX)(DX*1), Z5, Z5
+	TESTQ       SI, SI
+	JEQ         wholePut2_1
+	MOVQ        792(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z5, Z5
+
+wholePut2_1:
+	MOVQ        280(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS     Z5, (R9)(DX*1)
+	VFMADD231PS Z1, Z21, Z6
+	VADDPS      (BX)(DX*1), Z6, Z6
+	TESTQ       SI, SI
+	JEQ         wholePut2_2
+	MOVQ        800(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z6, Z6
+
+wholePut2_2:
+	MOVQ        288(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS     Z6, (R9)(DX*1)
+	VFMADD231PS Z2, Z21, Z7
+	VADDPS      Z13, Z7, Z5
+	VADDPS      (BX)(DX*1), Z5, Z5
+	TESTQ       SI, SI
+	JEQ         wholePut2_3
+	MOVQ        808(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z5, Z5
+
+wholePut2_3:
+	MOVQ       296(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS    Z5, (R9)(DX*1)
+	VADDPS     Z12, Z4, Z5
+	VSUBPS     Z12, Z4, Z4
+	VADDPS     Z5, Z3, Z3
+	VADDPS     Z16, Z3, Z3
+	VADDPS     (BX)(DX*1), Z3, Z3
+	TESTQ      SI, SI
+	JEQ        wholePut3_0
+	MOVQ       848(AX), R9
+	PREFETCHT0 (R9)(R14*1)
+	VADDPS     (R9)(DX*1), Z3, Z3
+
+wholePut3_0:
+	MOVQ        336(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS     Z3, (R9)(DX*1)
+	VMOVAPS     Z4, Z3
+	VFMADD231PS Z0, Z16, Z3
+	VADDPS      (BX)(DX*1), Z3, Z3
+	TESTQ       SI, SI
+	JEQ         wholePut3_1
+	MOVQ        856(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z3, Z3
+
+wholePut3_1:
+	MOVQ        344(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS     Z3, (R9)(DX*1)
+	VFMADD231PS Z1, Z16, Z5
+	VADDPS      (BX)(DX*1), Z5, Z5
+	TESTQ       SI, SI
+	JEQ         wholePut3_2
+	MOVQ        864(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z5, Z5
+
+wholePut3_2:
+	MOVQ        352(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS     Z5, (R9)(DX*1)
+	VFMADD231PS Z2, Z16, Z4
+	VADDPS      Z8, Z4, Z3
+	VADDPS      (BX)(DX*1), Z3, Z3
+	TESTQ       SI, SI
+	JEQ         wholePut3_3
+	MOVQ        872(AX), R9
+	PREFETCHT0  (R9)(R14*1)
+	VADDPS      (R9)(DX*1), Z3, Z3
+
+wholePut3_3:
+	MOVQ    360(AX), R9
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
+	VMOVUPS Z3, (R9)(DX*1)
+	JMP     next
+
+loops:
+	MOVQ CX, R9
+	MOVQ R11, R12
+	MOVQ 128(AX), R13
+	ADDQ $+1, R13
+	CMPQ 120(AX), $+4
+	JNE  firstNot4
+
+first4:
+	VMOVUPS     (R9)(R8*1), Z3
+	VMOVUPS     (R9)(R10*1), Z4
+	VADDPS      Z4, Z3, Z5
+	VSUBPS      Z4, Z3, Z3
+	VMOVUPS     (R9)(R8*4), Z4
+	VMOVUPS     (R9), Z6
+	VADDPS      Z5, Z6, Z6
+	VADDPS      Z4, Z6, Z6
+	VMOVUPS     Z6, (R12)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
-	VMOVUPS     Z6, 320(R11)
+	VMOVUPS     Z6, 320(R12)
 	VFMADD231PS Z1, Z4, Z5
-	VMOVUPS     Z5, 640(R11)
+	VMOVUPS     Z5, 640(R12)
 	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     (R8)(DI*2), Z4
+	VMOVUPS     (R9)(R8*2), Z4
 	VADDPS      Z4, Z3, Z3
-	VMOVUPS     Z3, 960(R11)
-	ADDQ        SI, R8
-	ADDQ        $+64, R11
-	DECQ        R12
+	VMOVUPS     Z3, 960(R12)
+	ADDQ        DI, R9
+	ADDQ        $+64, R12
+	DECQ        R13
 	JNE         first4
 	JMP         firstDone
 
@@ -2870,106 +4576,106 @@ firstNot4:
 	JNE  firstNot3
 
 first3:
-	VMOVUPS (R8)(DI*1), Z3
-	VMOVUPS (R8)(R9*1), Z4
+	VMOVUPS (R9)(R8*1), Z3
+	VMOVUPS (R9)(R10*1), Z4
 	VADDPS  Z4, Z3, Z5
 	VSUBPS  Z4, Z3, Z3
-	VMOVUPS (R8), Z4
+	VMOVUPS (R9), Z4
 	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, (R11)
-	VMOVUPS Z3, 320(R11)
-	VMOVUPS (R8)(DI*2), Z3
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z3, 320(R12)
+	VMOVUPS (R9)(R8*2), Z3
 	VADDPS  Z3, Z5, Z3
-	VMOVUPS Z3, 640(R11)
-	ADDQ    SI, R8
-	ADDQ    $+64, R11
-	DECQ    R12
+	VMOVUPS Z3, 640(R12)
+	ADDQ    DI, R9
+	ADDQ    $+64, R12
+	DECQ    R13
 	JNE     first3
 	JMP     firstDone
 
 firstNot3:
 first2:
-	VMOVUPS (R8)(DI*1), Z3
-	VMOVUPS (R8), Z4
+	VMOVUPS (R9)(R8*1), Z3
+	VMOVUPS (R9), Z4
 	VADDPS  Z3, Z4, Z4
-	VMOVUPS Z4, (R11)
-	VMOVUPS (R8)(DI*2), Z4
+	VMOVUPS Z4, (R12)
+	VMOVUPS (R9)(R8*2), Z4
 	VADDPS  Z4, Z3, Z3
-	VMOVUPS Z3, 320(R11)
-	ADDQ    SI, R8
-	ADDQ    $+64, R11
-	DECQ    R12
+	VMOVUPS Z3, 320(R12)
+	ADDQ    DI, R9
+	ADDQ    $+64, R12
+	DECQ    R13
 	JNE     first2
 
 firstDone:
-	MOVQ AX, R8
-	MOVQ R10, R11
-	MOVQ 120(AX), R12
+	MOVQ AX, R9
+	MOVQ R11, R12
+	MOVQ 120(AX), R13
 	CMPQ 128(AX), $+4
 	JNE  secondNot4
 
 second4:
-	VMOVUPS    64(R11), Z3
-	VMOVUPS    192(R11), Z4
+	VMOVUPS    64(R12), Z3
+	VMOVUPS    192(R12), Z4
 	VADDPS     Z4, Z3, Z5
 	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    256(R11), Z4
-	VMOVUPS    (R11), Z6
+	VMOVUPS    256(R12), Z4
+	VMOVUPS    (R12), Z6
 	VADDPS     Z5, Z6, Z6
 	VADDPS     Z4, Z6, Z6
 	VADDPS     (BX)(DX*1), Z6, Z6
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second4Put0
-	MOVQ       656(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Z6, Z6
+	MOVQ       656(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Z6, Z6
 
 second4Put0:
-	MOVQ        144(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS     Z6, (R14)(DX*1)
+	MOVQ        144(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS     Z6, (R15)(DX*1)
 	VMOVAPS     Z3, Z6
 	VFMADD231PS Z0, Z4, Z6
 	VADDPS      (BX)(DX*1), Z6, Z6
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put1
-	MOVQ        664(R8), R14
-	PREFETCHT0  (R14)(R13*1)
-	VADDPS      (R14)(DX*1), Z6, Z6
+	MOVQ        664(R9), R15
+	PREFETCHT0  (R15)(R14*1)
+	VADDPS      (R15)(DX*1), Z6, Z6
 
 second4Put1:
-	MOVQ        152(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS     Z6, (R14)(DX*1)
+	MOVQ        152(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS     Z6, (R15)(DX*1)
 	VFMADD231PS Z1, Z4, Z5
 	VADDPS      (BX)(DX*1), Z5, Z5
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put2
-	MOVQ        672(R8), R14
-	PREFETCHT0  (R14)(R13*1)
-	VADDPS      (R14)(DX*1), Z5, Z5
+	MOVQ        672(R9), R15
+	PREFETCHT0  (R15)(R14*1)
+	VADDPS      (R15)(DX*1), Z5, Z5
 
 second4Put2:
-	MOVQ        160(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS     Z5, (R14)(DX*1)
+	MOVQ        160(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS     Z5, (R15)(DX*1)
 	VFMADD231PS Z2, Z4, Z3
-	VMOVUPS     128(R11), Z4
+	VMOVUPS     128(R12), Z4
 	VADDPS      Z4, Z3, Z3
 	VADDPS      (BX)(DX*1), Z3, Z3
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put3
-	MOVQ        680(R8), R14
-	PREFETCHT0  (R14)(R13*1)
-	VADDPS      (R14)(DX*1), Z3, Z3
+	MOVQ        680(R9), R15
+	PREFETCHT0  (R15)(R14*1)
+	VADDPS      (R15)(DX*1), Z3, Z3
 
 second4Put3:
-	MOVQ    168(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS Z3, (R14)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+320, R11
-	DECQ    R12
+	MOVQ    168(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS Z3, (R15)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+320, R12
+	DECQ    R13
 	JNE     second4
 	JMP     secondDone
 
@@ -2978,88 +4684,89 @@ secondNot4:
 	JNE  secondNot3
 
 second3:
-	VMOVUPS    64(R11), Z3
-	VMOVUPS    192(R11), Z4
+	VMOVUPS    64(R12), Z3
+	VMOVUPS    192(R12), Z4
 	VADDPS     Z4, Z3, Z5
 	VSUBPS     Z4, Z3, Z3
-	VMOVUPS    (R11), Z4
+	VMOVUPS    (R12), Z4
 	VADDPS     Z5, Z4, Z4
 	VADDPS     (BX)(DX*1), Z4, Z4
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second3Put0
-	MOVQ       656(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Z4, Z4
+	MOVQ       656(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Z4, Z4
 
 second3Put0:
-	MOVQ       144(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS    Z4, (R14)(DX*1)
+	MOVQ       144(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS    Z4, (R15)(DX*1)
 	VADDPS     (BX)(DX*1), Z3, Z3
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second3Put1
-	MOVQ       664(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Z3, Z3
+	MOVQ       664(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Z3, Z3
 
 second3Put1:
-	MOVQ       152(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS    Z3, (R14)(DX*1)
-	VMOVUPS    128(R11), Z3
+	MOVQ       152(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS    Z3, (R15)(DX*1)
+	VMOVUPS    128(R12), Z3
 	VADDPS     Z3, Z5, Z3
 	VADDPS     (BX)(DX*1), Z3, Z3
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second3Put2
-	MOVQ       672(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Z3, Z3
+	MOVQ       672(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Z3, Z3
 
 second3Put2:
-	MOVQ    160(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS Z3, (R14)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+320, R11
-	DECQ    R12
+	MOVQ    160(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS Z3, (R15)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+320, R12
+	DECQ    R13
 	JNE     second3
 	JMP     secondDone
 
 secondNot3:
 second2:
-	VMOVUPS    64(R11), Z3
-	VMOVUPS    (R11), Z4
+	VMOVUPS    64(R12), Z3
+	VMOVUPS    (R12), Z4
 	VADDPS     Z3, Z4, Z4
 	VADDPS     (BX)(DX*1), Z4, Z4
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put0
-	MOVQ       656(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Z4, Z4
+	MOVQ       656(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Z4, Z4
 
 second2Put0:
-	MOVQ       144(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS    Z4, (R14)(DX*1)
-	VMOVUPS    128(R11), Z4
+	MOVQ       144(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS    Z4, (R15)(DX*1)
+	VMOVUPS    128(R12), Z4
 	VADDPS     Z4, Z3, Z3
 	VADDPS     (BX)(DX*1), Z3, Z3
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put1
-	MOVQ       664(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Z3, Z3
+	MOVQ       664(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Z3, Z3
 
 second2Put1:
-	MOVQ    152(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS Z3, (R14)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+320, R11
-	DECQ    R12
+	MOVQ    152(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS Z3, (R15)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+320, R12
+	DECQ    R13
 	JNE     second2
 
 secondDone:
+next:
 	ADDQ $+64, DX
 	ADDQ $+64, CX
 	DECQ 72(AX)
@@ -3071,12 +4778,9 @@ secondDone:
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·winoUpGradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x40000000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0x40800000, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x41000000, CX
-	VPBROADCASTD CX, Z2
+	VBROADCASTSS winogradConstants<>+32(SB), Z0
+	VBROADCASTSS winogradConstants<>+128(SB), Z1
+	VBROADCASTSS winogradConstants<>+192(SB), Z2
 	MOVQ         80(AX), CX
 	MOVQ         88(AX), BX
 	IMUL3Q       $+3, BX, DI
@@ -3086,14 +4790,171 @@ TEXT ·winoUpGradientAVX512(SB), NOSPLIT, $0-8
 	XORQ         DX, DX
 
 loop:
-	LEAQ    64(DX), R12
-	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), R12
-	MOVQ    AX, SI
-	MOVQ    R9, R10
-	MOVQ    128(AX), R11
-	CMPQ    120(AX), $+4
-	JNE     columnsNot4
+	LEAQ        64(DX), R12
+	CMPQ        72(AX), $+1
+	CMOVQEQ     112(AX), R12
+	CMPQ        120(AX), $+4
+	JNE         loops
+	CMPQ        128(AX), $+4
+	JNE         loops
+	MOVQ        144(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z2
+	MOVQ        208(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z3
+	MOVQ        272(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z4
+	MOVQ        336(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z5
+	VADDPS      Z4, Z2, Z6
+	VADDPS      Z5, Z3, Z7
+	VADDPS      Z7, Z6, Z8
+	VSUBPS      Z7, Z6, Z6
+	VMOVAPS     Z2, Z7
+	VFMADD231PS Z1, Z4, Z7
+	VFMADD231PS Z1, Z5, Z3
+	VFMADD231PS Z0, Z3, Z7
+	MOVQ        152(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z3
+	MOVQ        216(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z4
+	MOVQ        280(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z9
+	MOVQ        344(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z10
+	VADDPS      Z9, Z3, Z11
+	VADDPS      Z10, Z4, Z12
+	VADDPS      Z12, Z11, Z13
+	VSUBPS      Z12, Z11, Z11
+	VMOVAPS     Z3, Z12
+	VFMADD231PS Z1, Z9, Z12
+	VFMADD231PS Z1, Z10, Z4
+	VFMADD231PS Z0, Z4, Z12
+	MOVQ        160(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z4
+	MOVQ        224(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z9
+	MOVQ        288(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z14
+	MOVQ        352(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z15
+	VADDPS      Z14, Z4, Z16
+	VADDPS      Z15, Z9, Z17
+	VADDPS      Z17, Z16, Z18
+	VSUBPS      Z17, Z16, Z16
+	VMOVAPS     Z4, Z17
+	VFMADD231PS Z1, Z14, Z17
+	VFMADD231PS Z1, Z15, Z9
+	VFMADD231PS Z0, Z9, Z17
+	MOVQ        168(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z9
+	MOVQ        232(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z14
+	MOVQ        296(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z19
+	MOVQ        360(AX), SI
+	PREFETCHT0  (SI)(R12*1)
+	VMOVUPS     (SI)(DX*1), Z20
+	VADDPS      Z19, Z9, Z21
+	VADDPS      Z20, Z14, Z22
+	VADDPS      Z22, Z21, Z23
+	VSUBPS      Z22, Z21, Z21
+	VMOVAPS     Z9, Z22
+	VFMADD231PS Z1, Z19, Z22
+	VFMADD231PS Z1, Z20, Z14
+	VFMADD231PS Z0, Z14, Z22
+	MOVQ        CX, SI
+	VMOVUPS     Z2, (SI)
+	VMOVUPS     Z9, (SI)(BX*2)
+	VADDPS      Z4, Z2, Z14
+	VADDPS      Z9, Z3, Z19
+	VADDPS      Z19, Z14, Z24
+	VMOVUPS     Z24, (SI)(BX*1)
+	VSUBPS      Z19, Z14, Z14
+	VMOVUPS     Z14, (SI)(DI*1)
+	VMOVAPS     Z2, Z2
+	VFMADD231PS Z1, Z4, Z2
+	VFMADD231PS Z1, Z9, Z3
+	VFMADD231PS Z0, Z3, Z2
+	VMOVUPS     Z2, (SI)(BX*4)
+	ADDQ        R8, SI
+	VMOVUPS     Z8, (SI)
+	VMOVUPS     Z23, (SI)(BX*2)
+	VADDPS      Z18, Z8, Z2
+	VADDPS      Z23, Z13, Z3
+	VADDPS      Z3, Z2, Z4
+	VMOVUPS     Z4, (SI)(BX*1)
+	VSUBPS      Z3, Z2, Z2
+	VMOVUPS     Z2, (SI)(DI*1)
+	VMOVAPS     Z8, Z2
+	VFMADD231PS Z1, Z18, Z2
+	VFMADD231PS Z1, Z23, Z13
+	VFMADD231PS Z0, Z13, Z2
+	VMOVUPS     Z2, (SI)(BX*4)
+	ADDQ        R8, SI
+	VMOVUPS     Z5, (SI)
+	VMOVUPS     Z20, (SI)(BX*2)
+	VADDPS      Z15, Z5, Z2
+	VADDPS      Z20, Z10, Z3
+	VADDPS      Z3, Z2, Z4
+	VMOVUPS     Z4, (SI)(BX*1)
+	VSUBPS      Z3, Z2, Z2
+	VMOVUPS     Z2, (SI)(DI*1)
+	VMOVAPS     Z5, Z2
+	VFMADD231PS Z1, Z15, Z2
+	VFMADD231PS Z1, Z20, Z10
+	VFMADD231PS Z0, Z10, Z2
+	VMOVUPS     Z2, (SI)(BX*4)
+	ADDQ        R8, SI
+	VMOVUPS     Z6, (SI)
+	VMOVUPS     Z21, (SI)(BX*2)
+	VADDPS      Z16, Z6, Z2
+	VADDPS      Z21, Z11, Z3
+	VADDPS      Z3, Z2, Z4
+	VMOVUPS     Z4, (SI)(BX*1)
+	VSUBPS      Z3, Z2, Z2
+	VMOVUPS     Z2, (SI)(DI*1)
+	VMOVAPS     Z6, Z2
+	VFMADD231PS Z1, Z16, Z2
+	VFMADD231PS Z1, Z21, Z11
+	VFMADD231PS Z0, Z11, Z2
+	VMOVUPS     Z2, (SI)(BX*4)
+	ADDQ        R8, SI
+	VMOVUPS     Z7, (SI)
+	VMOVUPS     Z22, (SI)(BX*2)
+	VADDPS      Z17, Z7, Z2
+	VADDPS      Z22, Z12, Z3
+	VADDPS      Z3, Z2, Z4
+	VMOVUPS     Z4, (SI)(BX*1)
+	VSUBPS      Z3, Z2, Z2
+	VMOVUPS     Z2, (SI)(DI*1)
+	VMOVAPS     Z7, Z2
+	VFMADD231PS Z1, Z17, Z2
+	VFMADD231PS Z1, Z22, Z12
+	VFMADD231PS Z0, Z12, Z2
+	VMOVUPS     Z2, (SI)(BX*4)
+	JMP         next
+
+loops:
+	MOVQ AX, SI
+	MOVQ R9, R10
+	MOVQ 128(AX), R11
+	CMPQ 120(AX), $+4
+	JNE  columnsNot4
 
 columns4:
 	MOVQ        144(SI), R13
@@ -3116,6 +4977,7 @@ columns4:
 	VMOVUPS     Z8, 320(R10)
 	VSUBPS      Z7, Z6, Z6
 	VMOVUPS     Z6, 960(R10)
+	VMOVAPS     Z2, Z2
 	VFMADD231PS Z1, Z4, Z2
 	VFMADD231PS Z1, Z5, Z3
 	VFMADD231PS Z0, Z3, Z2
@@ -3191,6 +5053,7 @@ rows4:
 	VMOVUPS     Z8, (SI)(BX*1)
 	VSUBPS      Z7, Z6, Z6
 	VMOVUPS     Z6, (SI)(DI*1)
+	VMOVAPS     Z2, Z2
 	VFMADD231PS Z1, Z4, Z2
 	VFMADD231PS Z1, Z5, Z3
 	VFMADD231PS Z0, Z3, Z2
@@ -3236,6 +5099,7 @@ rows2:
 	JNE     rows2
 
 rowsDone:
+next:
 	ADDQ $+64, DX
 	ADDQ $+64, CX
 	DECQ 72(AX)
@@ -3247,12 +5111,9 @@ rowsDone:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·winoUpFilterAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x3f000000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0xbf000000, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x3e2aaaab, CX
-	VPBROADCASTD CX, Z2
+	VBROADCASTSS winogradConstants<>+0(SB), Z0
+	VBROADCASTSS winogradConstants<>+1088(SB), Z1
+	VBROADCASTSS winogradConstants<>+320(SB), Z2
 	MOVQ         (AX), CX
 	MOVQ         80(AX), DX
 	MOVQ         56(AX), BX
@@ -3404,12 +5265,9 @@ rowsDone:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·winoUpFilterGradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x3f000000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0x3e2aaaab, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x3eaaaaab, CX
-	VPBROADCASTD CX, Z2
+	VBROADCASTSS winogradConstants<>+0(SB), Z0
+	VBROADCASTSS winogradConstants<>+320(SB), Z1
+	VBROADCASTSS winogradConstants<>+1120(SB), Z2
 	MOVQ         (AX), CX
 	MOVQ         80(AX), DX
 	MOVQ         88(AX), BX
@@ -3560,75 +5418,76 @@ TEXT ·wino2OutputAVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   80(AX), CX
 	MOVQ   104(AX), BX
-	MOVQ   88(AX), SI
-	IMUL3Q $+4, SI, DI
-	IMUL3Q $+3, SI, R9
-	LEAQ   1231(AX), R10
-	ANDQ   $-64, R10
+	MOVQ   16(AX), SI
+	MOVQ   88(AX), DI
+	IMUL3Q $+4, DI, R8
+	IMUL3Q $+3, DI, R10
+	LEAQ   1231(AX), R11
+	ANDQ   $-64, R11
 	XORQ   DX, DX
 
 loop:
-	LEAQ    64(DX), R13
+	LEAQ    64(DX), R14
 	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), R13
-	MOVQ    CX, R8
-	MOVQ    R10, R11
-	MOVQ    120(AX), R12
-	ADDQ    $+2, R12
+	CMOVQEQ 112(AX), R14
+	MOVQ    CX, R9
+	MOVQ    R11, R12
+	MOVQ    120(AX), R13
+	ADDQ    $+2, R13
 
 first2:
-	VMOVUPS (R8)(SI*1), Y0
-	VMOVUPS (R8)(SI*2), Y1
-	VMOVUPS (R8), Y2
+	VMOVUPS (R9)(DI*1), Y0
+	VMOVUPS (R9)(DI*2), Y1
+	VMOVUPS (R9), Y2
 	VADDPS  Y1, Y0, Y3
 	VADDPS  Y3, Y2, Y2
-	VMOVUPS Y2, (R11)
+	VMOVUPS Y2, (R12)
 	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (R8)(R9*1), Y1
+	VMOVUPS (R9)(R10*1), Y1
 	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 128(R11)
-	ADDQ    DI, R8
-	ADDQ    $+32, R11
-	DECQ    R12
+	VMOVUPS Y0, 128(R12)
+	ADDQ    R8, R9
+	ADDQ    $+32, R12
+	DECQ    R13
 	JNE     first2
-	MOVQ    AX, R8
-	MOVQ    R10, R11
-	MOVQ    128(AX), R12
+	MOVQ    AX, R9
+	MOVQ    R11, R12
+	MOVQ    128(AX), R13
 
 second2:
-	VMOVUPS    32(R11), Y0
-	VMOVUPS    64(R11), Y1
-	VMOVUPS    (R11), Y2
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    64(R12), Y1
+	VMOVUPS    (R12), Y2
 	VADDPS     Y1, Y0, Y3
 	VADDPS     Y3, Y2, Y2
 	VADDPS     (BX)(DX*1), Y2, Y2
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put0
-	MOVQ       656(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Y2, Y2
+	MOVQ       656(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Y2, Y2
 
 second2Put0:
-	MOVQ       144(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS    Y2, (R14)(DX*1)
+	MOVQ       144(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS    Y2, (R15)(DX*1)
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    96(R11), Y1
+	VMOVUPS    96(R12), Y1
 	VADDPS     Y1, Y0, Y0
 	VADDPS     (BX)(DX*1), Y0, Y0
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put1
-	MOVQ       720(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Y0, Y0
+	MOVQ       720(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Y0, Y0
 
 second2Put1:
-	MOVQ    208(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS Y0, (R14)(DX*1)
-	ADDQ    $+8, R8
-	ADDQ    $+128, R11
-	DECQ    R12
+	MOVQ    208(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS Y0, (R15)(DX*1)
+	ADDQ    $+8, R9
+	ADDQ    $+128, R12
+	DECQ    R13
 	JNE     second2
 	ADDQ    $+32, DX
 	ADDQ    $+32, CX
@@ -3775,296 +5634,6 @@ rows0:
 	JNE     loop
 	VZEROUPPER
 	RET
-
-DATA winogradConstants<>+0(SB)/4, $0x3f000000
-DATA winogradConstants<>+4(SB)/4, $0x3f000000
-DATA winogradConstants<>+8(SB)/4, $0x3f000000
-DATA winogradConstants<>+12(SB)/4, $0x3f000000
-DATA winogradConstants<>+16(SB)/4, $0x3f000000
-DATA winogradConstants<>+20(SB)/4, $0x3f000000
-DATA winogradConstants<>+24(SB)/4, $0x3f000000
-DATA winogradConstants<>+28(SB)/4, $0x3f000000
-DATA winogradConstants<>+32(SB)/4, $0x40000000
-DATA winogradConstants<>+36(SB)/4, $0x40000000
-DATA winogradConstants<>+40(SB)/4, $0x40000000
-DATA winogradConstants<>+44(SB)/4, $0x40000000
-DATA winogradConstants<>+48(SB)/4, $0x40000000
-DATA winogradConstants<>+52(SB)/4, $0x40000000
-DATA winogradConstants<>+56(SB)/4, $0x40000000
-DATA winogradConstants<>+60(SB)/4, $0x40000000
-DATA winogradConstants<>+64(SB)/4, $0x40400000
-DATA winogradConstants<>+68(SB)/4, $0x40400000
-DATA winogradConstants<>+72(SB)/4, $0x40400000
-DATA winogradConstants<>+76(SB)/4, $0x40400000
-DATA winogradConstants<>+80(SB)/4, $0x40400000
-DATA winogradConstants<>+84(SB)/4, $0x40400000
-DATA winogradConstants<>+88(SB)/4, $0x40400000
-DATA winogradConstants<>+92(SB)/4, $0x40400000
-DATA winogradConstants<>+96(SB)/4, $0xc0400000
-DATA winogradConstants<>+100(SB)/4, $0xc0400000
-DATA winogradConstants<>+104(SB)/4, $0xc0400000
-DATA winogradConstants<>+108(SB)/4, $0xc0400000
-DATA winogradConstants<>+112(SB)/4, $0xc0400000
-DATA winogradConstants<>+116(SB)/4, $0xc0400000
-DATA winogradConstants<>+120(SB)/4, $0xc0400000
-DATA winogradConstants<>+124(SB)/4, $0xc0400000
-DATA winogradConstants<>+128(SB)/4, $0x40800000
-DATA winogradConstants<>+132(SB)/4, $0x40800000
-DATA winogradConstants<>+136(SB)/4, $0x40800000
-DATA winogradConstants<>+140(SB)/4, $0x40800000
-DATA winogradConstants<>+144(SB)/4, $0x40800000
-DATA winogradConstants<>+148(SB)/4, $0x40800000
-DATA winogradConstants<>+152(SB)/4, $0x40800000
-DATA winogradConstants<>+156(SB)/4, $0x40800000
-DATA winogradConstants<>+160(SB)/4, $0x40a00000
-DATA winogradConstants<>+164(SB)/4, $0x40a00000
-DATA winogradConstants<>+168(SB)/4, $0x40a00000
-DATA winogradConstants<>+172(SB)/4, $0x40a00000
-DATA winogradConstants<>+176(SB)/4, $0x40a00000
-DATA winogradConstants<>+180(SB)/4, $0x40a00000
-DATA winogradConstants<>+184(SB)/4, $0x40a00000
-DATA winogradConstants<>+188(SB)/4, $0x40a00000
-DATA winogradConstants<>+192(SB)/4, $0x41000000
-DATA winogradConstants<>+196(SB)/4, $0x41000000
-DATA winogradConstants<>+200(SB)/4, $0x41000000
-DATA winogradConstants<>+204(SB)/4, $0x41000000
-DATA winogradConstants<>+208(SB)/4, $0x41000000
-DATA winogradConstants<>+212(SB)/4, $0x41000000
-DATA winogradConstants<>+216(SB)/4, $0x41000000
-DATA winogradConstants<>+220(SB)/4, $0x41000000
-DATA winogradConstants<>+224(SB)/4, $0x3e800000
-DATA winogradConstants<>+228(SB)/4, $0x3e800000
-DATA winogradConstants<>+232(SB)/4, $0x3e800000
-DATA winogradConstants<>+236(SB)/4, $0x3e800000
-DATA winogradConstants<>+240(SB)/4, $0x3e800000
-DATA winogradConstants<>+244(SB)/4, $0x3e800000
-DATA winogradConstants<>+248(SB)/4, $0x3e800000
-DATA winogradConstants<>+252(SB)/4, $0x3e800000
-DATA winogradConstants<>+256(SB)/4, $0xbe2aaaab
-DATA winogradConstants<>+260(SB)/4, $0xbe2aaaab
-DATA winogradConstants<>+264(SB)/4, $0xbe2aaaab
-DATA winogradConstants<>+268(SB)/4, $0xbe2aaaab
-DATA winogradConstants<>+272(SB)/4, $0xbe2aaaab
-DATA winogradConstants<>+276(SB)/4, $0xbe2aaaab
-DATA winogradConstants<>+280(SB)/4, $0xbe2aaaab
-DATA winogradConstants<>+284(SB)/4, $0xbe2aaaab
-DATA winogradConstants<>+288(SB)/4, $0x3d2aaaab
-DATA winogradConstants<>+292(SB)/4, $0x3d2aaaab
-DATA winogradConstants<>+296(SB)/4, $0x3d2aaaab
-DATA winogradConstants<>+300(SB)/4, $0x3d2aaaab
-DATA winogradConstants<>+304(SB)/4, $0x3d2aaaab
-DATA winogradConstants<>+308(SB)/4, $0x3d2aaaab
-DATA winogradConstants<>+312(SB)/4, $0x3d2aaaab
-DATA winogradConstants<>+316(SB)/4, $0x3d2aaaab
-DATA winogradConstants<>+320(SB)/4, $0x3e2aaaab
-DATA winogradConstants<>+324(SB)/4, $0x3e2aaaab
-DATA winogradConstants<>+328(SB)/4, $0x3e2aaaab
-DATA winogradConstants<>+332(SB)/4, $0x3e2aaaab
-DATA winogradConstants<>+336(SB)/4, $0x3e2aaaab
-DATA winogradConstants<>+340(SB)/4, $0x3e2aaaab
-DATA winogradConstants<>+344(SB)/4, $0x3e2aaaab
-DATA winogradConstants<>+348(SB)/4, $0x3e2aaaab
-DATA winogradConstants<>+352(SB)/4, $0x3daaaaab
-DATA winogradConstants<>+356(SB)/4, $0x3daaaaab
-DATA winogradConstants<>+360(SB)/4, $0x3daaaaab
-DATA winogradConstants<>+364(SB)/4, $0x3daaaaab
-DATA winogradConstants<>+368(SB)/4, $0x3daaaaab
-DATA winogradConstants<>+372(SB)/4, $0x3daaaaab
-DATA winogradConstants<>+376(SB)/4, $0x3daaaaab
-DATA winogradConstants<>+380(SB)/4, $0x3daaaaab
-DATA winogradConstants<>+384(SB)/4, $0xc0100000
-DATA winogradConstants<>+388(SB)/4, $0xc0100000
-DATA winogradConstants<>+392(SB)/4, $0xc0100000
-DATA winogradConstants<>+396(SB)/4, $0xc0100000
-DATA winogradConstants<>+400(SB)/4, $0xc0100000
-DATA winogradConstants<>+404(SB)/4, $0xc0100000
-DATA winogradConstants<>+408(SB)/4, $0xc0100000
-DATA winogradConstants<>+412(SB)/4, $0xc0100000
-DATA winogradConstants<>+416(SB)/4, $0x3f400000
-DATA winogradConstants<>+420(SB)/4, $0x3f400000
-DATA winogradConstants<>+424(SB)/4, $0x3f400000
-DATA winogradConstants<>+428(SB)/4, $0x3f400000
-DATA winogradConstants<>+432(SB)/4, $0x3f400000
-DATA winogradConstants<>+436(SB)/4, $0x3f400000
-DATA winogradConstants<>+440(SB)/4, $0x3f400000
-DATA winogradConstants<>+444(SB)/4, $0x3f400000
-DATA winogradConstants<>+448(SB)/4, $0x40700000
-DATA winogradConstants<>+452(SB)/4, $0x40700000
-DATA winogradConstants<>+456(SB)/4, $0x40700000
-DATA winogradConstants<>+460(SB)/4, $0x40700000
-DATA winogradConstants<>+464(SB)/4, $0x40700000
-DATA winogradConstants<>+468(SB)/4, $0x40700000
-DATA winogradConstants<>+472(SB)/4, $0x40700000
-DATA winogradConstants<>+476(SB)/4, $0x40700000
-DATA winogradConstants<>+480(SB)/4, $0x40f00000
-DATA winogradConstants<>+484(SB)/4, $0x40f00000
-DATA winogradConstants<>+488(SB)/4, $0x40f00000
-DATA winogradConstants<>+492(SB)/4, $0x40f00000
-DATA winogradConstants<>+496(SB)/4, $0x40f00000
-DATA winogradConstants<>+500(SB)/4, $0x40f00000
-DATA winogradConstants<>+504(SB)/4, $0x40f00000
-DATA winogradConstants<>+508(SB)/4, $0x40f00000
-DATA winogradConstants<>+512(SB)/4, $0x3fa00000
-DATA winogradConstants<>+516(SB)/4, $0x3fa00000
-DATA winogradConstants<>+520(SB)/4, $0x3fa00000
-DATA winogradConstants<>+524(SB)/4, $0x3fa00000
-DATA winogradConstants<>+528(SB)/4, $0x3fa00000
-DATA winogradConstants<>+532(SB)/4, $0x3fa00000
-DATA winogradConstants<>+536(SB)/4, $0x3fa00000
-DATA winogradConstants<>+540(SB)/4, $0x3fa00000
-DATA winogradConstants<>+544(SB)/4, $0x40880000
-DATA winogradConstants<>+548(SB)/4, $0x40880000
-DATA winogradConstants<>+552(SB)/4, $0x40880000
-DATA winogradConstants<>+556(SB)/4, $0x40880000
-DATA winogradConstants<>+560(SB)/4, $0x40880000
-DATA winogradConstants<>+564(SB)/4, $0x40880000
-DATA winogradConstants<>+568(SB)/4, $0x40880000
-DATA winogradConstants<>+572(SB)/4, $0x40880000
-DATA winogradConstants<>+576(SB)/4, $0x40200000
-DATA winogradConstants<>+580(SB)/4, $0x40200000
-DATA winogradConstants<>+584(SB)/4, $0x40200000
-DATA winogradConstants<>+588(SB)/4, $0x40200000
-DATA winogradConstants<>+592(SB)/4, $0x40200000
-DATA winogradConstants<>+596(SB)/4, $0x40200000
-DATA winogradConstants<>+600(SB)/4, $0x40200000
-DATA winogradConstants<>+604(SB)/4, $0x40200000
-DATA winogradConstants<>+608(SB)/4, $0x40a80000
-DATA winogradConstants<>+612(SB)/4, $0x40a80000
-DATA winogradConstants<>+616(SB)/4, $0x40a80000
-DATA winogradConstants<>+620(SB)/4, $0x40a80000
-DATA winogradConstants<>+624(SB)/4, $0x40a80000
-DATA winogradConstants<>+628(SB)/4, $0x40a80000
-DATA winogradConstants<>+632(SB)/4, $0x40a80000
-DATA winogradConstants<>+636(SB)/4, $0x40a80000
-DATA winogradConstants<>+640(SB)/4, $0x3e000000
-DATA winogradConstants<>+644(SB)/4, $0x3e000000
-DATA winogradConstants<>+648(SB)/4, $0x3e000000
-DATA winogradConstants<>+652(SB)/4, $0x3e000000
-DATA winogradConstants<>+656(SB)/4, $0x3e000000
-DATA winogradConstants<>+660(SB)/4, $0x3e000000
-DATA winogradConstants<>+664(SB)/4, $0x3e000000
-DATA winogradConstants<>+668(SB)/4, $0x3e000000
-DATA winogradConstants<>+672(SB)/4, $0x3d800000
-DATA winogradConstants<>+676(SB)/4, $0x3d800000
-DATA winogradConstants<>+680(SB)/4, $0x3d800000
-DATA winogradConstants<>+684(SB)/4, $0x3d800000
-DATA winogradConstants<>+688(SB)/4, $0x3d800000
-DATA winogradConstants<>+692(SB)/4, $0x3d800000
-DATA winogradConstants<>+696(SB)/4, $0x3d800000
-DATA winogradConstants<>+700(SB)/4, $0x3d800000
-DATA winogradConstants<>+704(SB)/4, $0x41800000
-DATA winogradConstants<>+708(SB)/4, $0x41800000
-DATA winogradConstants<>+712(SB)/4, $0x41800000
-DATA winogradConstants<>+716(SB)/4, $0x41800000
-DATA winogradConstants<>+720(SB)/4, $0x41800000
-DATA winogradConstants<>+724(SB)/4, $0x41800000
-DATA winogradConstants<>+728(SB)/4, $0x41800000
-DATA winogradConstants<>+732(SB)/4, $0x41800000
-DATA winogradConstants<>+736(SB)/4, $0x3d000000
-DATA winogradConstants<>+740(SB)/4, $0x3d000000
-DATA winogradConstants<>+744(SB)/4, $0x3d000000
-DATA winogradConstants<>+748(SB)/4, $0x3d000000
-DATA winogradConstants<>+752(SB)/4, $0x3d000000
-DATA winogradConstants<>+756(SB)/4, $0x3d000000
-DATA winogradConstants<>+760(SB)/4, $0x3d000000
-DATA winogradConstants<>+764(SB)/4, $0x3d000000
-DATA winogradConstants<>+768(SB)/4, $0x42000000
-DATA winogradConstants<>+772(SB)/4, $0x42000000
-DATA winogradConstants<>+776(SB)/4, $0x42000000
-DATA winogradConstants<>+780(SB)/4, $0x42000000
-DATA winogradConstants<>+784(SB)/4, $0x42000000
-DATA winogradConstants<>+788(SB)/4, $0x42000000
-DATA winogradConstants<>+792(SB)/4, $0x42000000
-DATA winogradConstants<>+796(SB)/4, $0x42000000
-DATA winogradConstants<>+800(SB)/4, $0xbe638e39
-DATA winogradConstants<>+804(SB)/4, $0xbe638e39
-DATA winogradConstants<>+808(SB)/4, $0xbe638e39
-DATA winogradConstants<>+812(SB)/4, $0xbe638e39
-DATA winogradConstants<>+816(SB)/4, $0xbe638e39
-DATA winogradConstants<>+820(SB)/4, $0xbe638e39
-DATA winogradConstants<>+824(SB)/4, $0xbe638e39
-DATA winogradConstants<>+828(SB)/4, $0xbe638e39
-DATA winogradConstants<>+832(SB)/4, $0x3c360b61
-DATA winogradConstants<>+836(SB)/4, $0x3c360b61
-DATA winogradConstants<>+840(SB)/4, $0x3c360b61
-DATA winogradConstants<>+844(SB)/4, $0x3c360b61
-DATA winogradConstants<>+848(SB)/4, $0x3c360b61
-DATA winogradConstants<>+852(SB)/4, $0x3c360b61
-DATA winogradConstants<>+856(SB)/4, $0x3c360b61
-DATA winogradConstants<>+860(SB)/4, $0x3c360b61
-DATA winogradConstants<>+864(SB)/4, $0x3e360b61
-DATA winogradConstants<>+868(SB)/4, $0x3e360b61
-DATA winogradConstants<>+872(SB)/4, $0x3e360b61
-DATA winogradConstants<>+876(SB)/4, $0x3e360b61
-DATA winogradConstants<>+880(SB)/4, $0x3e360b61
-DATA winogradConstants<>+884(SB)/4, $0x3e360b61
-DATA winogradConstants<>+888(SB)/4, $0x3e360b61
-DATA winogradConstants<>+892(SB)/4, $0x3e360b61
-DATA winogradConstants<>+896(SB)/4, $0x3f360b61
-DATA winogradConstants<>+900(SB)/4, $0x3f360b61
-DATA winogradConstants<>+904(SB)/4, $0x3f360b61
-DATA winogradConstants<>+908(SB)/4, $0x3f360b61
-DATA winogradConstants<>+912(SB)/4, $0x3f360b61
-DATA winogradConstants<>+916(SB)/4, $0x3f360b61
-DATA winogradConstants<>+920(SB)/4, $0x3f360b61
-DATA winogradConstants<>+924(SB)/4, $0x3f360b61
-DATA winogradConstants<>+928(SB)/4, $0x3cb60b61
-DATA winogradConstants<>+932(SB)/4, $0x3cb60b61
-DATA winogradConstants<>+936(SB)/4, $0x3cb60b61
-DATA winogradConstants<>+940(SB)/4, $0x3cb60b61
-DATA winogradConstants<>+944(SB)/4, $0x3cb60b61
-DATA winogradConstants<>+948(SB)/4, $0x3cb60b61
-DATA winogradConstants<>+952(SB)/4, $0x3cb60b61
-DATA winogradConstants<>+956(SB)/4, $0x3cb60b61
-DATA winogradConstants<>+960(SB)/4, $0x3eb60b61
-DATA winogradConstants<>+964(SB)/4, $0x3eb60b61
-DATA winogradConstants<>+968(SB)/4, $0x3eb60b61
-DATA winogradConstants<>+972(SB)/4, $0x3eb60b61
-DATA winogradConstants<>+976(SB)/4, $0x3eb60b61
-DATA winogradConstants<>+980(SB)/4, $0x3eb60b61
-DATA winogradConstants<>+984(SB)/4, $0x3eb60b61
-DATA winogradConstants<>+988(SB)/4, $0x3eb60b61
-DATA winogradConstants<>+992(SB)/4, $0x3d360b61
-DATA winogradConstants<>+996(SB)/4, $0x3d360b61
-DATA winogradConstants<>+1000(SB)/4, $0x3d360b61
-DATA winogradConstants<>+1004(SB)/4, $0x3d360b61
-DATA winogradConstants<>+1008(SB)/4, $0x3d360b61
-DATA winogradConstants<>+1012(SB)/4, $0x3d360b61
-DATA winogradConstants<>+1016(SB)/4, $0x3d360b61
-DATA winogradConstants<>+1020(SB)/4, $0x3d360b61
-DATA winogradConstants<>+1024(SB)/4, $0xc0000000
-DATA winogradConstants<>+1028(SB)/4, $0xc0000000
-DATA winogradConstants<>+1032(SB)/4, $0xc0000000
-DATA winogradConstants<>+1036(SB)/4, $0xc0000000
-DATA winogradConstants<>+1040(SB)/4, $0xc0000000
-DATA winogradConstants<>+1044(SB)/4, $0xc0000000
-DATA winogradConstants<>+1048(SB)/4, $0xc0000000
-DATA winogradConstants<>+1052(SB)/4, $0xc0000000
-DATA winogradConstants<>+1056(SB)/4, $0xbf800000
-DATA winogradConstants<>+1060(SB)/4, $0xbf800000
-DATA winogradConstants<>+1064(SB)/4, $0xbf800000
-DATA winogradConstants<>+1068(SB)/4, $0xbf800000
-DATA winogradConstants<>+1072(SB)/4, $0xbf800000
-DATA winogradConstants<>+1076(SB)/4, $0xbf800000
-DATA winogradConstants<>+1080(SB)/4, $0xbf800000
-DATA winogradConstants<>+1084(SB)/4, $0xbf800000
-DATA winogradConstants<>+1088(SB)/4, $0xbf000000
-DATA winogradConstants<>+1092(SB)/4, $0xbf000000
-DATA winogradConstants<>+1096(SB)/4, $0xbf000000
-DATA winogradConstants<>+1100(SB)/4, $0xbf000000
-DATA winogradConstants<>+1104(SB)/4, $0xbf000000
-DATA winogradConstants<>+1108(SB)/4, $0xbf000000
-DATA winogradConstants<>+1112(SB)/4, $0xbf000000
-DATA winogradConstants<>+1116(SB)/4, $0xbf000000
-DATA winogradConstants<>+1120(SB)/4, $0x3eaaaaab
-DATA winogradConstants<>+1124(SB)/4, $0x3eaaaaab
-DATA winogradConstants<>+1128(SB)/4, $0x3eaaaaab
-DATA winogradConstants<>+1132(SB)/4, $0x3eaaaaab
-DATA winogradConstants<>+1136(SB)/4, $0x3eaaaaab
-DATA winogradConstants<>+1140(SB)/4, $0x3eaaaaab
-DATA winogradConstants<>+1144(SB)/4, $0x3eaaaaab
-DATA winogradConstants<>+1148(SB)/4, $0x3eaaaaab
-GLOBL winogradConstants<>(SB), RODATA|NOPTR, $1152
 
 // func wino2FilterGradientAVX2(p *byte)
 // Requires: AVX, MMX+
@@ -4394,50 +5963,51 @@ TEXT ·wino4OutputAVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   80(AX), CX
 	MOVQ   104(AX), BX
-	MOVQ   88(AX), SI
-	IMUL3Q $+6, SI, DI
-	IMUL3Q $+3, DI, R10
-	LEAQ   1231(AX), R11
-	ANDQ   $-64, R11
+	MOVQ   16(AX), SI
+	MOVQ   88(AX), DI
+	IMUL3Q $+6, DI, R8
+	IMUL3Q $+3, R8, R11
+	LEAQ   1231(AX), R12
+	ANDQ   $-64, R12
 	XORQ   DX, DX
 
 loop:
-	LEAQ    64(DX), R14
+	LEAQ    64(DX), R15
 	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), R14
-	MOVQ    CX, R8
-	MOVQ    R11, R12
-	MOVQ    128(AX), R13
-	ADDQ    $+2, R13
+	CMOVQEQ 112(AX), R15
+	MOVQ    CX, R9
+	MOVQ    R12, R13
+	MOVQ    128(AX), R14
+	ADDQ    $+2, R14
 	CMPQ    120(AX), $+4
 	JNE     firstNot4
 
 first4:
-	LEAQ        (R8)(DI*4), R9
-	VMOVUPS     (R8)(DI*1), Y0
-	VMOVUPS     (R8)(DI*2), Y1
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Y0
+	VMOVUPS     (R9)(R8*2), Y1
 	VADDPS      Y1, Y0, Y2
 	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (R8)(DI*4), Y1
-	VMOVUPS     (R9)(DI*1), Y3
+	VMOVUPS     (R9)(R8*4), Y1
+	VMOVUPS     (R10)(R8*1), Y3
 	VADDPS      Y3, Y1, Y4
 	VSUBPS      Y3, Y1, Y1
-	VMOVUPS     (R8), Y3
+	VMOVUPS     (R9), Y3
 	VADDPS      Y2, Y3, Y3
 	VADDPS      Y4, Y3, Y3
-	VMOVUPS     Y3, (R12)
+	VMOVUPS     Y3, (R13)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradConstants<>+32(SB), Y1, Y3
-	VMOVUPS     Y3, 192(R12)
+	VMOVUPS     Y3, 192(R13)
 	VFMADD231PS winogradConstants<>+128(SB), Y4, Y2
-	VMOVUPS     Y2, 384(R12)
+	VMOVUPS     Y2, 384(R13)
 	VFMADD231PS winogradConstants<>+192(SB), Y1, Y0
-	VMOVUPS     (R8)(R10*1), Y1
+	VMOVUPS     (R9)(R11*1), Y1
 	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 576(R12)
-	ADDQ        SI, R8
-	ADDQ        $+32, R12
-	DECQ        R13
+	VMOVUPS     Y0, 576(R13)
+	ADDQ        DI, R9
+	ADDQ        $+32, R13
+	DECQ        R14
 	JNE         first4
 	JMP         firstDone
 
@@ -4446,118 +6016,118 @@ firstNot4:
 	JNE  firstNot3
 
 first3:
-	LEAQ        (R8)(DI*4), R9
-	VMOVUPS     (R8)(DI*1), Y0
-	VMOVUPS     (R8)(DI*2), Y1
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Y0
+	VMOVUPS     (R9)(R8*2), Y1
 	VADDPS      Y1, Y0, Y2
 	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (R8)(DI*4), Y1
-	VMOVUPS     (R8), Y3
+	VMOVUPS     (R9)(R8*4), Y1
+	VMOVUPS     (R9), Y3
 	VADDPS      Y2, Y3, Y3
 	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, (R12)
+	VMOVUPS     Y3, (R13)
 	VFMADD231PS winogradConstants<>+32(SB), Y1, Y0
-	VMOVUPS     Y0, 192(R12)
+	VMOVUPS     Y0, 192(R13)
 	VFMADD231PS winogradConstants<>+128(SB), Y1, Y2
-	VMOVUPS     (R8)(R10*1), Y0
+	VMOVUPS     (R9)(R11*1), Y0
 	VADDPS      Y0, Y2, Y0
-	VMOVUPS     Y0, 384(R12)
-	ADDQ        SI, R8
-	ADDQ        $+32, R12
-	DECQ        R13
+	VMOVUPS     Y0, 384(R13)
+	ADDQ        DI, R9
+	ADDQ        $+32, R13
+	DECQ        R14
 	JNE         first3
 	JMP         firstDone
 
 firstNot3:
 first2:
-	LEAQ    (R8)(DI*4), R9
-	VMOVUPS (R8)(DI*1), Y0
-	VMOVUPS (R8)(DI*2), Y1
+	LEAQ    (R9)(R8*4), R10
+	VMOVUPS (R9)(R8*1), Y0
+	VMOVUPS (R9)(R8*2), Y1
 	VADDPS  Y1, Y0, Y2
 	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (R8), Y1
+	VMOVUPS (R9), Y1
 	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (R12)
-	VMOVUPS (R8)(R10*1), Y1
+	VMOVUPS Y1, (R13)
+	VMOVUPS (R9)(R11*1), Y1
 	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 192(R12)
-	ADDQ    SI, R8
-	ADDQ    $+32, R12
-	DECQ    R13
+	VMOVUPS Y0, 192(R13)
+	ADDQ    DI, R9
+	ADDQ    $+32, R13
+	DECQ    R14
 	JNE     first2
 
 firstDone:
-	MOVQ AX, R8
-	MOVQ R11, R12
-	MOVQ 120(AX), R13
+	MOVQ AX, R9
+	MOVQ R12, R13
+	MOVQ 120(AX), R14
 	CMPQ 128(AX), $+4
 	JNE  secondNot4
 
 second4:
-	VMOVUPS    32(R12), Y0
-	VMOVUPS    64(R12), Y1
+	VMOVUPS    32(R13), Y0
+	VMOVUPS    64(R13), Y1
 	VADDPS     Y1, Y0, Y2
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    128(R12), Y1
-	VMOVUPS    160(R12), Y3
+	VMOVUPS    128(R13), Y1
+	VMOVUPS    160(R13), Y3
 	VADDPS     Y3, Y1, Y4
 	VSUBPS     Y3, Y1, Y1
-	VMOVUPS    (R12), Y3
+	VMOVUPS    (R13), Y3
 	VADDPS     Y2, Y3, Y3
 	VADDPS     Y4, Y3, Y3
 	VADDPS     (BX)(DX*1), Y3, Y3
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second4Put0
-	MOVQ       656(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Y3, Y3
+	MOVQ       656(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Y3, Y3
 
 second4Put0:
-	MOVQ        144(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y3, (R9)(DX*1)
+	MOVQ        144(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y3, (R10)(DX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradConstants<>+32(SB), Y1, Y3
 	VADDPS      (BX)(DX*1), Y3, Y3
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put1
-	MOVQ        664(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y3, Y3
+	MOVQ        664(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y3, Y3
 
 second4Put1:
-	MOVQ        152(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y3, (R9)(DX*1)
+	MOVQ        152(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y3, (R10)(DX*1)
 	VFMADD231PS winogradConstants<>+128(SB), Y4, Y2
 	VADDPS      (BX)(DX*1), Y2, Y2
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put2
-	MOVQ        672(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y2, Y2
+	MOVQ        672(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y2, Y2
 
 second4Put2:
-	MOVQ        160(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y2, (R9)(DX*1)
+	MOVQ        160(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y2, (R10)(DX*1)
 	VFMADD231PS winogradConstants<>+192(SB), Y1, Y0
-	VMOVUPS     96(R12), Y1
+	VMOVUPS     96(R13), Y1
 	VADDPS      Y1, Y0, Y0
 	VADDPS      (BX)(DX*1), Y0, Y0
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put3
-	MOVQ        680(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y0, Y0
+	MOVQ        680(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y0, Y0
 
 second4Put3:
-	MOVQ    168(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS Y0, (R9)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+192, R12
-	DECQ    R13
+	MOVQ    168(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS Y0, (R10)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+192, R13
+	DECQ    R14
 	JNE     second4
 	JMP     secondDone
 
@@ -4566,92 +6136,92 @@ secondNot4:
 	JNE  secondNot3
 
 second3:
-	VMOVUPS    32(R12), Y0
-	VMOVUPS    64(R12), Y1
+	VMOVUPS    32(R13), Y0
+	VMOVUPS    64(R13), Y1
 	VADDPS     Y1, Y0, Y2
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    128(R12), Y1
-	VMOVUPS    (R12), Y3
+	VMOVUPS    128(R13), Y1
+	VMOVUPS    (R13), Y3
 	VADDPS     Y2, Y3, Y3
 	VADDPS     Y1, Y3, Y3
 	VADDPS     (BX)(DX*1), Y3, Y3
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second3Put0
-	MOVQ       656(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Y3, Y3
+	MOVQ       656(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Y3, Y3
 
 second3Put0:
-	MOVQ        144(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y3, (R9)(DX*1)
+	MOVQ        144(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y3, (R10)(DX*1)
 	VFMADD231PS winogradConstants<>+32(SB), Y1, Y0
 	VADDPS      (BX)(DX*1), Y0, Y0
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second3Put1
-	MOVQ        664(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y0, Y0
+	MOVQ        664(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y0, Y0
 
 second3Put1:
-	MOVQ        152(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y0, (R9)(DX*1)
+	MOVQ        152(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y0, (R10)(DX*1)
 	VFMADD231PS winogradConstants<>+128(SB), Y1, Y2
-	VMOVUPS     96(R12), Y0
+	VMOVUPS     96(R13), Y0
 	VADDPS      Y0, Y2, Y0
 	VADDPS      (BX)(DX*1), Y0, Y0
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second3Put2
-	MOVQ        672(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y0, Y0
+	MOVQ        672(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y0, Y0
 
 second3Put2:
-	MOVQ    160(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS Y0, (R9)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+192, R12
-	DECQ    R13
+	MOVQ    160(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS Y0, (R10)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+192, R13
+	DECQ    R14
 	JNE     second3
 	JMP     secondDone
 
 secondNot3:
 second2:
-	VMOVUPS    32(R12), Y0
-	VMOVUPS    64(R12), Y1
+	VMOVUPS    32(R13), Y0
+	VMOVUPS    64(R13), Y1
 	VADDPS     Y1, Y0, Y2
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (R12), Y1
+	VMOVUPS    (R13), Y1
 	VADDPS     Y2, Y1, Y1
 	VADDPS     (BX)(DX*1), Y1, Y1
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put0
-	MOVQ       656(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Y1, Y1
+	MOVQ       656(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Y1, Y1
 
 second2Put0:
-	MOVQ       144(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS    Y1, (R9)(DX*1)
-	VMOVUPS    96(R12), Y1
+	MOVQ       144(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS    Y1, (R10)(DX*1)
+	VMOVUPS    96(R13), Y1
 	VADDPS     Y1, Y0, Y0
 	VADDPS     (BX)(DX*1), Y0, Y0
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put1
-	MOVQ       664(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Y0, Y0
+	MOVQ       664(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Y0, Y0
 
 second2Put1:
-	MOVQ    152(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS Y0, (R9)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+192, R12
-	DECQ    R13
+	MOVQ    152(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS Y0, (R10)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+192, R13
+	DECQ    R14
 	JNE     second2
 
 secondDone:
@@ -5348,66 +6918,67 @@ TEXT ·wino6OutputAVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   80(AX), CX
 	MOVQ   104(AX), BX
-	MOVQ   88(AX), SI
-	IMUL3Q $+8, SI, DI
-	IMUL3Q $+3, DI, R10
-	LEAQ   1231(AX), R11
-	ANDQ   $-64, R11
+	MOVQ   16(AX), SI
+	MOVQ   88(AX), DI
+	IMUL3Q $+8, DI, R8
+	IMUL3Q $+3, R8, R11
+	LEAQ   1231(AX), R12
+	ANDQ   $-64, R12
 	XORQ   DX, DX
 
 loop:
-	LEAQ    64(DX), R14
+	LEAQ    64(DX), R15
 	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), R14
-	MOVQ    CX, R8
-	MOVQ    R11, R12
-	MOVQ    128(AX), R13
-	ADDQ    $+2, R13
+	CMOVQEQ 112(AX), R15
+	MOVQ    CX, R9
+	MOVQ    R12, R13
+	MOVQ    128(AX), R14
+	ADDQ    $+2, R14
 	CMPQ    120(AX), $+6
 	JNE     firstNot6
 
 first6:
-	LEAQ        (R8)(DI*4), R9
-	VMOVUPS     (R8)(DI*1), Y0
-	VMOVUPS     (R8)(DI*2), Y1
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Y0
+	VMOVUPS     (R9)(R8*2), Y1
 	VADDPS      Y1, Y0, Y2
 	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (R8)(DI*4), Y1
-	VMOVUPS     (R9)(DI*1), Y3
+	VMOVUPS     (R9)(R8*4), Y1
+	VMOVUPS     (R10)(R8*1), Y3
 	VADDPS      Y3, Y1, Y4
 	VSUBPS      Y3, Y1, Y1
-	VMOVUPS     (R9)(DI*2), Y3
-	VMOVUPS     (R9)(R10*1), Y5
+	VMOVUPS     (R10)(R8*2), Y3
+	VMOVUPS     (R10)(R11*1), Y5
 	VADDPS      Y5, Y3, Y6
 	VSUBPS      Y5, Y3, Y3
-	VMOVUPS     (R8), Y5
+	VMOVUPS     (R9), Y5
 	VADDPS      Y2, Y5, Y5
 	VADDPS      Y4, Y5, Y5
 	VADDPS      Y6, Y5, Y5
-	VMOVUPS     Y5, (R12)
+	VMOVUPS     Y5, (R13)
 	VMOVAPS     Y0, Y5
 	VFMADD231PS winogradConstants<>+32(SB), Y1, Y5
 	VFMADD231PS winogradConstants<>+0(SB), Y3, Y5
-	VMOVUPS     Y5, 256(R12)
+	VMOVUPS     Y5, 256(R13)
 	VMOVAPS     Y2, Y5
 	VFMADD231PS winogradConstants<>+128(SB), Y4, Y5
 	VFMADD231PS winogradConstants<>+224(SB), Y6, Y5
-	VMOVUPS     Y5, 512(R12)
+	VMOVUPS     Y5, 512(R13)
 	VMOVAPS     Y0, Y5
 	VFMADD231PS winogradConstants<>+192(SB), Y1, Y5
 	VFMADD231PS winogradConstants<>+640(SB), Y3, Y5
-	VMOVUPS     Y5, 768(R12)
+	VMOVUPS     Y5, 768(R13)
 	VFMADD231PS winogradConstants<>+704(SB), Y4, Y2
 	VFMADD231PS winogradConstants<>+672(SB), Y6, Y2
-	VMOVUPS     Y2, 1024(R12)
+	VMOVUPS     Y2, 1024(R13)
 	VFMADD231PS winogradConstants<>+768(SB), Y1, Y0
 	VFMADD231PS winogradConstants<>+736(SB), Y3, Y0
-	VMOVUPS     (R8)(R10*1), Y1
+	VMOVUPS     (R9)(R11*1), Y1
 	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 1280(R12)
-	ADDQ        SI, R8
-	ADDQ        $+32, R12
-	DECQ        R13
+	VMOVUPS     Y0, 1280(R13)
+	ADDQ        DI, R9
+	ADDQ        $+32, R13
+	DECQ        R14
 	JNE         first6
 	JMP         firstDone
 
@@ -5416,160 +6987,160 @@ firstNot6:
 	JNE  firstNot4
 
 first4:
-	LEAQ        (R8)(DI*4), R9
-	VMOVUPS     (R8)(DI*1), Y0
-	VMOVUPS     (R8)(DI*2), Y1
+	LEAQ        (R9)(R8*4), R10
+	VMOVUPS     (R9)(R8*1), Y0
+	VMOVUPS     (R9)(R8*2), Y1
 	VADDPS      Y1, Y0, Y2
 	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (R8)(DI*4), Y1
-	VMOVUPS     (R9)(DI*1), Y3
+	VMOVUPS     (R9)(R8*4), Y1
+	VMOVUPS     (R10)(R8*1), Y3
 	VADDPS      Y3, Y1, Y4
 	VSUBPS      Y3, Y1, Y1
-	VMOVUPS     (R8), Y3
+	VMOVUPS     (R9), Y3
 	VADDPS      Y2, Y3, Y3
 	VADDPS      Y4, Y3, Y3
-	VMOVUPS     Y3, (R12)
+	VMOVUPS     Y3, (R13)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradConstants<>+32(SB), Y1, Y3
-	VMOVUPS     Y3, 256(R12)
+	VMOVUPS     Y3, 256(R13)
 	VFMADD231PS winogradConstants<>+128(SB), Y4, Y2
-	VMOVUPS     Y2, 512(R12)
+	VMOVUPS     Y2, 512(R13)
 	VFMADD231PS winogradConstants<>+192(SB), Y1, Y0
-	VMOVUPS     (R8)(R10*1), Y1
+	VMOVUPS     (R9)(R11*1), Y1
 	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 768(R12)
-	ADDQ        SI, R8
-	ADDQ        $+32, R12
-	DECQ        R13
+	VMOVUPS     Y0, 768(R13)
+	ADDQ        DI, R9
+	ADDQ        $+32, R13
+	DECQ        R14
 	JNE         first4
 	JMP         firstDone
 
 firstNot4:
 first2:
-	LEAQ    (R8)(DI*4), R9
-	VMOVUPS (R8)(DI*1), Y0
-	VMOVUPS (R8)(DI*2), Y1
+	LEAQ    (R9)(R8*4), R10
+	VMOVUPS (R9)(R8*1), Y0
+	VMOVUPS (R9)(R8*2), Y1
 	VADDPS  Y1, Y0, Y2
 	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (R8), Y1
+	VMOVUPS (R9), Y1
 	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (R12)
-	VMOVUPS (R8)(R10*1), Y1
+	VMOVUPS Y1, (R13)
+	VMOVUPS (R9)(R11*1), Y1
 	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 256(R12)
-	ADDQ    SI, R8
-	ADDQ    $+32, R12
-	DECQ    R13
+	VMOVUPS Y0, 256(R13)
+	ADDQ    DI, R9
+	ADDQ    $+32, R13
+	DECQ    R14
 	JNE     first2
 
 firstDone:
-	MOVQ AX, R8
-	MOVQ R11, R12
-	MOVQ 120(AX), R13
+	MOVQ AX, R9
+	MOVQ R12, R13
+	MOVQ 120(AX), R14
 	CMPQ 128(AX), $+6
 	JNE  secondNot6
 
 second6:
-	VMOVUPS    32(R12), Y0
-	VMOVUPS    64(R12), Y1
+	VMOVUPS    32(R13), Y0
+	VMOVUPS    64(R13), Y1
 	VADDPS     Y1, Y0, Y2
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    128(R12), Y1
-	VMOVUPS    160(R12), Y3
+	VMOVUPS    128(R13), Y1
+	VMOVUPS    160(R13), Y3
 	VADDPS     Y3, Y1, Y4
 	VSUBPS     Y3, Y1, Y1
-	VMOVUPS    192(R12), Y3
-	VMOVUPS    224(R12), Y5
+	VMOVUPS    192(R13), Y3
+	VMOVUPS    224(R13), Y5
 	VADDPS     Y5, Y3, Y6
 	VSUBPS     Y5, Y3, Y3
-	VMOVUPS    (R12), Y5
+	VMOVUPS    (R13), Y5
 	VADDPS     Y2, Y5, Y5
 	VADDPS     Y4, Y5, Y5
 	VADDPS     Y6, Y5, Y5
 	VADDPS     (BX)(DX*1), Y5, Y5
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second6Put0
-	MOVQ       656(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Y5, Y5
+	MOVQ       656(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Y5, Y5
 
 second6Put0:
-	MOVQ        144(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y5, (R9)(DX*1)
+	MOVQ        144(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y5, (R10)(DX*1)
 	VMOVAPS     Y0, Y5
 	VFMADD231PS winogradConstants<>+32(SB), Y1, Y5
 	VFMADD231PS winogradConstants<>+0(SB), Y3, Y5
 	VADDPS      (BX)(DX*1), Y5, Y5
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second6Put1
-	MOVQ        664(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y5, Y5
+	MOVQ        664(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y5, Y5
 
 second6Put1:
-	MOVQ        152(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y5, (R9)(DX*1)
+	MOVQ        152(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y5, (R10)(DX*1)
 	VMOVAPS     Y2, Y5
 	VFMADD231PS winogradConstants<>+128(SB), Y4, Y5
 	VFMADD231PS winogradConstants<>+224(SB), Y6, Y5
 	VADDPS      (BX)(DX*1), Y5, Y5
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second6Put2
-	MOVQ        672(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y5, Y5
+	MOVQ        672(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y5, Y5
 
 second6Put2:
-	MOVQ        160(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y5, (R9)(DX*1)
+	MOVQ        160(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y5, (R10)(DX*1)
 	VMOVAPS     Y0, Y5
 	VFMADD231PS winogradConstants<>+192(SB), Y1, Y5
 	VFMADD231PS winogradConstants<>+640(SB), Y3, Y5
 	VADDPS      (BX)(DX*1), Y5, Y5
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second6Put3
-	MOVQ        680(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y5, Y5
+	MOVQ        680(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y5, Y5
 
 second6Put3:
-	MOVQ        168(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y5, (R9)(DX*1)
+	MOVQ        168(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y5, (R10)(DX*1)
 	VFMADD231PS winogradConstants<>+704(SB), Y4, Y2
 	VFMADD231PS winogradConstants<>+672(SB), Y6, Y2
 	VADDPS      (BX)(DX*1), Y2, Y2
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second6Put4
-	MOVQ        688(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y2, Y2
+	MOVQ        688(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y2, Y2
 
 second6Put4:
-	MOVQ        176(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y2, (R9)(DX*1)
+	MOVQ        176(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y2, (R10)(DX*1)
 	VFMADD231PS winogradConstants<>+768(SB), Y1, Y0
 	VFMADD231PS winogradConstants<>+736(SB), Y3, Y0
-	VMOVUPS     96(R12), Y1
+	VMOVUPS     96(R13), Y1
 	VADDPS      Y1, Y0, Y0
 	VADDPS      (BX)(DX*1), Y0, Y0
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second6Put5
-	MOVQ        696(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y0, Y0
+	MOVQ        696(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y0, Y0
 
 second6Put5:
-	MOVQ    184(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS Y0, (R9)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+256, R12
-	DECQ    R13
+	MOVQ    184(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS Y0, (R10)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+256, R13
+	DECQ    R14
 	JNE     second6
 	JMP     secondDone
 
@@ -5578,108 +7149,108 @@ secondNot6:
 	JNE  secondNot4
 
 second4:
-	VMOVUPS    32(R12), Y0
-	VMOVUPS    64(R12), Y1
+	VMOVUPS    32(R13), Y0
+	VMOVUPS    64(R13), Y1
 	VADDPS     Y1, Y0, Y2
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    128(R12), Y1
-	VMOVUPS    160(R12), Y3
+	VMOVUPS    128(R13), Y1
+	VMOVUPS    160(R13), Y3
 	VADDPS     Y3, Y1, Y4
 	VSUBPS     Y3, Y1, Y1
-	VMOVUPS    (R12), Y3
+	VMOVUPS    (R13), Y3
 	VADDPS     Y2, Y3, Y3
 	VADDPS     Y4, Y3, Y3
 	VADDPS     (BX)(DX*1), Y3, Y3
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second4Put0
-	MOVQ       656(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Y3, Y3
+	MOVQ       656(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Y3, Y3
 
 second4Put0:
-	MOVQ        144(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y3, (R9)(DX*1)
+	MOVQ        144(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y3, (R10)(DX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradConstants<>+32(SB), Y1, Y3
 	VADDPS      (BX)(DX*1), Y3, Y3
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put1
-	MOVQ        664(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y3, Y3
+	MOVQ        664(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y3, Y3
 
 second4Put1:
-	MOVQ        152(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y3, (R9)(DX*1)
+	MOVQ        152(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y3, (R10)(DX*1)
 	VFMADD231PS winogradConstants<>+128(SB), Y4, Y2
 	VADDPS      (BX)(DX*1), Y2, Y2
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put2
-	MOVQ        672(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y2, Y2
+	MOVQ        672(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y2, Y2
 
 second4Put2:
-	MOVQ        160(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS     Y2, (R9)(DX*1)
+	MOVQ        160(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS     Y2, (R10)(DX*1)
 	VFMADD231PS winogradConstants<>+192(SB), Y1, Y0
-	VMOVUPS     96(R12), Y1
+	VMOVUPS     96(R13), Y1
 	VADDPS      Y1, Y0, Y0
 	VADDPS      (BX)(DX*1), Y0, Y0
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put3
-	MOVQ        680(R8), R9
-	PREFETCHT0  (R9)(R14*1)
-	VADDPS      (R9)(DX*1), Y0, Y0
+	MOVQ        680(R9), R10
+	PREFETCHT0  (R10)(R15*1)
+	VADDPS      (R10)(DX*1), Y0, Y0
 
 second4Put3:
-	MOVQ    168(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS Y0, (R9)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+256, R12
-	DECQ    R13
+	MOVQ    168(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS Y0, (R10)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+256, R13
+	DECQ    R14
 	JNE     second4
 	JMP     secondDone
 
 secondNot4:
 second2:
-	VMOVUPS    32(R12), Y0
-	VMOVUPS    64(R12), Y1
+	VMOVUPS    32(R13), Y0
+	VMOVUPS    64(R13), Y1
 	VADDPS     Y1, Y0, Y2
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (R12), Y1
+	VMOVUPS    (R13), Y1
 	VADDPS     Y2, Y1, Y1
 	VADDPS     (BX)(DX*1), Y1, Y1
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put0
-	MOVQ       656(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Y1, Y1
+	MOVQ       656(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Y1, Y1
 
 second2Put0:
-	MOVQ       144(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS    Y1, (R9)(DX*1)
-	VMOVUPS    96(R12), Y1
+	MOVQ       144(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS    Y1, (R10)(DX*1)
+	VMOVUPS    96(R13), Y1
 	VADDPS     Y1, Y0, Y0
 	VADDPS     (BX)(DX*1), Y0, Y0
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put1
-	MOVQ       664(R8), R9
-	PREFETCHT0 (R9)(R14*1)
-	VADDPS     (R9)(DX*1), Y0, Y0
+	MOVQ       664(R9), R10
+	PREFETCHT0 (R10)(R15*1)
+	VADDPS     (R10)(DX*1), Y0, Y0
 
 second2Put1:
-	MOVQ    152(R8), R9
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x31 // PREFETCHW (R9)(R14*1)
-	VMOVUPS Y0, (R9)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+256, R12
-	DECQ    R13
+	MOVQ    152(R9), R10
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x3a // PREFETCHW (R10)(R15*1)
+	VMOVUPS Y0, (R10)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+256, R13
+	DECQ    R14
 	JNE     second2
 
 secondDone:
@@ -5978,6 +7549,7 @@ columns0:
 	VSUBPS      Y1, Y3, Y3
 	VMULPS      winogradConstants<>+832(SB), Y3, Y3
 	VMOVUPS     Y3, 480(R14)
+	VMOVAPS     Y2, Y2
 	VFMADD231PS winogradConstants<>+128(SB), Y0, Y2
 	VADDPS      Y1, Y2, Y0
 	VMULPS      winogradConstants<>+864(SB), Y0, Y0
@@ -6023,6 +7595,7 @@ rows0:
 	VMULPS      winogradConstants<>+832(SB), Y3, Y3
 	VMOVUPS     Y3, (R9)(DI*1)
 	BYTE $0x41; BYTE $0x0f; BYTE $0x0d; BYTE $0x8c; BYTE $0x39; BYTE $0x00; BYTE $0x02; BYTE $0x00; BYTE $0x00 // PREFETCHW 512(R9)(DI*1)
+	VMOVAPS     Y2, Y2
 	VFMADD231PS winogradConstants<>+128(SB), Y0, Y2
 	VADDPS      Y1, Y2, Y0
 	VMULPS      winogradConstants<>+864(SB), Y0, Y0
@@ -6357,46 +7930,47 @@ TEXT ·winoUpOutputAVX2(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   80(AX), CX
 	MOVQ   104(AX), BX
-	MOVQ   88(AX), SI
-	IMUL3Q $+5, SI, DI
-	IMUL3Q $+3, DI, R9
-	LEAQ   1231(AX), R10
-	ANDQ   $-64, R10
+	MOVQ   16(AX), SI
+	MOVQ   88(AX), DI
+	IMUL3Q $+5, DI, R8
+	IMUL3Q $+3, R8, R10
+	LEAQ   1231(AX), R11
+	ANDQ   $-64, R11
 	XORQ   DX, DX
 
 loop:
-	LEAQ    64(DX), R13
+	LEAQ    64(DX), R14
 	CMPQ    72(AX), $+1
-	CMOVQEQ 112(AX), R13
-	MOVQ    CX, R8
-	MOVQ    R10, R11
-	MOVQ    128(AX), R12
-	ADDQ    $+1, R12
+	CMOVQEQ 112(AX), R14
+	MOVQ    CX, R9
+	MOVQ    R11, R12
+	MOVQ    128(AX), R13
+	ADDQ    $+1, R13
 	CMPQ    120(AX), $+4
 	JNE     firstNot4
 
 first4:
-	VMOVUPS     (R8)(DI*1), Y0
-	VMOVUPS     (R8)(R9*1), Y1
+	VMOVUPS     (R9)(R8*1), Y0
+	VMOVUPS     (R9)(R10*1), Y1
 	VADDPS      Y1, Y0, Y2
 	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     (R8)(DI*4), Y1
-	VMOVUPS     (R8), Y3
+	VMOVUPS     (R9)(R8*4), Y1
+	VMOVUPS     (R9), Y3
 	VADDPS      Y2, Y3, Y3
 	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, (R11)
+	VMOVUPS     Y3, (R12)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradConstants<>+32(SB), Y1, Y3
-	VMOVUPS     Y3, 160(R11)
+	VMOVUPS     Y3, 160(R12)
 	VFMADD231PS winogradConstants<>+128(SB), Y1, Y2
-	VMOVUPS     Y2, 320(R11)
+	VMOVUPS     Y2, 320(R12)
 	VFMADD231PS winogradConstants<>+192(SB), Y1, Y0
-	VMOVUPS     (R8)(DI*2), Y1
+	VMOVUPS     (R9)(R8*2), Y1
 	VADDPS      Y1, Y0, Y0
-	VMOVUPS     Y0, 480(R11)
-	ADDQ        SI, R8
-	ADDQ        $+32, R11
-	DECQ        R12
+	VMOVUPS     Y0, 480(R12)
+	ADDQ        DI, R9
+	ADDQ        $+32, R12
+	DECQ        R13
 	JNE         first4
 	JMP         firstDone
 
@@ -6405,106 +7979,106 @@ firstNot4:
 	JNE  firstNot3
 
 first3:
-	VMOVUPS (R8)(DI*1), Y0
-	VMOVUPS (R8)(R9*1), Y1
+	VMOVUPS (R9)(R8*1), Y0
+	VMOVUPS (R9)(R10*1), Y1
 	VADDPS  Y1, Y0, Y2
 	VSUBPS  Y1, Y0, Y0
-	VMOVUPS (R8), Y1
+	VMOVUPS (R9), Y1
 	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (R11)
-	VMOVUPS Y0, 160(R11)
-	VMOVUPS (R8)(DI*2), Y0
+	VMOVUPS Y1, (R12)
+	VMOVUPS Y0, 160(R12)
+	VMOVUPS (R9)(R8*2), Y0
 	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, 320(R11)
-	ADDQ    SI, R8
-	ADDQ    $+32, R11
-	DECQ    R12
+	VMOVUPS Y0, 320(R12)
+	ADDQ    DI, R9
+	ADDQ    $+32, R12
+	DECQ    R13
 	JNE     first3
 	JMP     firstDone
 
 firstNot3:
 first2:
-	VMOVUPS (R8)(DI*1), Y0
-	VMOVUPS (R8), Y1
+	VMOVUPS (R9)(R8*1), Y0
+	VMOVUPS (R9), Y1
 	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (R11)
-	VMOVUPS (R8)(DI*2), Y1
+	VMOVUPS Y1, (R12)
+	VMOVUPS (R9)(R8*2), Y1
 	VADDPS  Y1, Y0, Y0
-	VMOVUPS Y0, 160(R11)
-	ADDQ    SI, R8
-	ADDQ    $+32, R11
-	DECQ    R12
+	VMOVUPS Y0, 160(R12)
+	ADDQ    DI, R9
+	ADDQ    $+32, R12
+	DECQ    R13
 	JNE     first2
 
 firstDone:
-	MOVQ AX, R8
-	MOVQ R10, R11
-	MOVQ 120(AX), R12
+	MOVQ AX, R9
+	MOVQ R11, R12
+	MOVQ 120(AX), R13
 	CMPQ 128(AX), $+4
 	JNE  secondNot4
 
 second4:
-	VMOVUPS    32(R11), Y0
-	VMOVUPS    96(R11), Y1
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    96(R12), Y1
 	VADDPS     Y1, Y0, Y2
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    128(R11), Y1
-	VMOVUPS    (R11), Y3
+	VMOVUPS    128(R12), Y1
+	VMOVUPS    (R12), Y3
 	VADDPS     Y2, Y3, Y3
 	VADDPS     Y1, Y3, Y3
 	VADDPS     (BX)(DX*1), Y3, Y3
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second4Put0
-	MOVQ       656(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Y3, Y3
+	MOVQ       656(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Y3, Y3
 
 second4Put0:
-	MOVQ        144(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS     Y3, (R14)(DX*1)
+	MOVQ        144(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS     Y3, (R15)(DX*1)
 	VMOVAPS     Y0, Y3
 	VFMADD231PS winogradConstants<>+32(SB), Y1, Y3
 	VADDPS      (BX)(DX*1), Y3, Y3
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put1
-	MOVQ        664(R8), R14
-	PREFETCHT0  (R14)(R13*1)
-	VADDPS      (R14)(DX*1), Y3, Y3
+	MOVQ        664(R9), R15
+	PREFETCHT0  (R15)(R14*1)
+	VADDPS      (R15)(DX*1), Y3, Y3
 
 second4Put1:
-	MOVQ        152(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS     Y3, (R14)(DX*1)
+	MOVQ        152(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS     Y3, (R15)(DX*1)
 	VFMADD231PS winogradConstants<>+128(SB), Y1, Y2
 	VADDPS      (BX)(DX*1), Y2, Y2
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put2
-	MOVQ        672(R8), R14
-	PREFETCHT0  (R14)(R13*1)
-	VADDPS      (R14)(DX*1), Y2, Y2
+	MOVQ        672(R9), R15
+	PREFETCHT0  (R15)(R14*1)
+	VADDPS      (R15)(DX*1), Y2, Y2
 
 second4Put2:
-	MOVQ        160(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS     Y2, (R14)(DX*1)
+	MOVQ        160(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS     Y2, (R15)(DX*1)
 	VFMADD231PS winogradConstants<>+192(SB), Y1, Y0
-	VMOVUPS     64(R11), Y1
+	VMOVUPS     64(R12), Y1
 	VADDPS      Y1, Y0, Y0
 	VADDPS      (BX)(DX*1), Y0, Y0
-	CMPQ        16(AX), $+0
+	TESTQ       SI, SI
 	JEQ         second4Put3
-	MOVQ        680(R8), R14
-	PREFETCHT0  (R14)(R13*1)
-	VADDPS      (R14)(DX*1), Y0, Y0
+	MOVQ        680(R9), R15
+	PREFETCHT0  (R15)(R14*1)
+	VADDPS      (R15)(DX*1), Y0, Y0
 
 second4Put3:
-	MOVQ    168(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS Y0, (R14)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+160, R11
-	DECQ    R12
+	MOVQ    168(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS Y0, (R15)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+160, R12
+	DECQ    R13
 	JNE     second4
 	JMP     secondDone
 
@@ -6513,85 +8087,85 @@ secondNot4:
 	JNE  secondNot3
 
 second3:
-	VMOVUPS    32(R11), Y0
-	VMOVUPS    96(R11), Y1
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    96(R12), Y1
 	VADDPS     Y1, Y0, Y2
 	VSUBPS     Y1, Y0, Y0
-	VMOVUPS    (R11), Y1
+	VMOVUPS    (R12), Y1
 	VADDPS     Y2, Y1, Y1
 	VADDPS     (BX)(DX*1), Y1, Y1
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second3Put0
-	MOVQ       656(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Y1, Y1
+	MOVQ       656(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Y1, Y1
 
 second3Put0:
-	MOVQ       144(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS    Y1, (R14)(DX*1)
+	MOVQ       144(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS    Y1, (R15)(DX*1)
 	VADDPS     (BX)(DX*1), Y0, Y0
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second3Put1
-	MOVQ       664(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Y0, Y0
+	MOVQ       664(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Y0, Y0
 
 second3Put1:
-	MOVQ       152(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS    Y0, (R14)(DX*1)
-	VMOVUPS    64(R11), Y0
+	MOVQ       152(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS    Y0, (R15)(DX*1)
+	VMOVUPS    64(R12), Y0
 	VADDPS     Y0, Y2, Y0
 	VADDPS     (BX)(DX*1), Y0, Y0
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second3Put2
-	MOVQ       672(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Y0, Y0
+	MOVQ       672(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Y0, Y0
 
 second3Put2:
-	MOVQ    160(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS Y0, (R14)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+160, R11
-	DECQ    R12
+	MOVQ    160(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS Y0, (R15)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+160, R12
+	DECQ    R13
 	JNE     second3
 	JMP     secondDone
 
 secondNot3:
 second2:
-	VMOVUPS    32(R11), Y0
-	VMOVUPS    (R11), Y1
+	VMOVUPS    32(R12), Y0
+	VMOVUPS    (R12), Y1
 	VADDPS     Y0, Y1, Y1
 	VADDPS     (BX)(DX*1), Y1, Y1
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put0
-	MOVQ       656(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Y1, Y1
+	MOVQ       656(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Y1, Y1
 
 second2Put0:
-	MOVQ       144(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS    Y1, (R14)(DX*1)
-	VMOVUPS    64(R11), Y1
+	MOVQ       144(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS    Y1, (R15)(DX*1)
+	VMOVUPS    64(R12), Y1
 	VADDPS     Y1, Y0, Y0
 	VADDPS     (BX)(DX*1), Y0, Y0
-	CMPQ       16(AX), $+0
+	TESTQ      SI, SI
 	JEQ        second2Put1
-	MOVQ       664(R8), R14
-	PREFETCHT0 (R14)(R13*1)
-	VADDPS     (R14)(DX*1), Y0, Y0
+	MOVQ       664(R9), R15
+	PREFETCHT0 (R15)(R14*1)
+	VADDPS     (R15)(DX*1), Y0, Y0
 
 second2Put1:
-	MOVQ    152(R8), R14
-	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x2e // PREFETCHW (R14)(R13*1)
-	VMOVUPS Y0, (R14)(DX*1)
-	ADDQ    $+64, R8
-	ADDQ    $+160, R11
-	DECQ    R12
+	MOVQ    152(R9), R15
+	BYTE $0x43; BYTE $0x0f; BYTE $0x0d; BYTE $0x0c; BYTE $0x37 // PREFETCHW (R15)(R14*1)
+	VMOVUPS Y0, (R15)(DX*1)
+	ADDQ    $+64, R9
+	ADDQ    $+160, R12
+	DECQ    R13
 	JNE     second2
 
 secondDone:
@@ -6645,6 +8219,7 @@ columns4:
 	VMOVUPS     Y6, 160(R10)
 	VSUBPS      Y5, Y4, Y4
 	VMOVUPS     Y4, 480(R10)
+	VMOVAPS     Y0, Y0
 	VFMADD231PS winogradConstants<>+128(SB), Y2, Y0
 	VFMADD231PS winogradConstants<>+128(SB), Y3, Y1
 	VFMADD231PS winogradConstants<>+32(SB), Y1, Y0
@@ -6720,6 +8295,7 @@ rows4:
 	VMOVUPS     Y6, (SI)(BX*1)
 	VSUBPS      Y5, Y4, Y4
 	VMOVUPS     Y4, (SI)(DI*1)
+	VMOVAPS     Y0, Y0
 	VFMADD231PS winogradConstants<>+128(SB), Y2, Y0
 	VFMADD231PS winogradConstants<>+128(SB), Y3, Y1
 	VFMADD231PS winogradConstants<>+32(SB), Y1, Y0
@@ -7000,8 +8576,7 @@ second:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·wino2FilterGradientStreamAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x3f000000, CX
-	VPBROADCASTD CX, Z0
+	VBROADCASTSS winogradConstants<>+0(SB), Z0
 	MOVQ         (AX), CX
 	MOVQ         80(AX), DX
 	MOVQ         88(AX), BX
@@ -7073,16 +8648,11 @@ second:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·wino4FilterGradientStreamAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0x3e800000, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0xbe2aaaab, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x3d2aaaab, CX
-	VPBROADCASTD CX, Z2
-	MOVL         $0x3e2aaaab, CX
-	VPBROADCASTD CX, Z3
-	MOVL         $0x3daaaaab, CX
-	VPBROADCASTD CX, Z4
+	VBROADCASTSS winogradConstants<>+224(SB), Z0
+	VBROADCASTSS winogradConstants<>+256(SB), Z1
+	VBROADCASTSS winogradConstants<>+288(SB), Z2
+	VBROADCASTSS winogradConstants<>+320(SB), Z3
+	VBROADCASTSS winogradConstants<>+352(SB), Z4
 	MOVQ         (AX), CX
 	MOVQ         80(AX), DX
 	MOVQ         88(AX), BX
@@ -7173,20 +8743,13 @@ second:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·wino6FilterGradientStreamAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
-	MOVL         $0xbe638e39, CX
-	VPBROADCASTD CX, Z0
-	MOVL         $0x3c360b61, CX
-	VPBROADCASTD CX, Z1
-	MOVL         $0x3f360b61, CX
-	VPBROADCASTD CX, Z2
-	MOVL         $0x3cb60b61, CX
-	VPBROADCASTD CX, Z3
-	MOVL         $0x3eb60b61, CX
-	VPBROADCASTD CX, Z4
-	MOVL         $0x3d360b61, CX
-	VPBROADCASTD CX, Z5
-	MOVL         $0x3e360b61, CX
-	VPBROADCASTD CX, Z6
+	VBROADCASTSS winogradConstants<>+800(SB), Z0
+	VBROADCASTSS winogradConstants<>+832(SB), Z1
+	VBROADCASTSS winogradConstants<>+896(SB), Z2
+	VBROADCASTSS winogradConstants<>+928(SB), Z3
+	VBROADCASTSS winogradConstants<>+960(SB), Z4
+	VBROADCASTSS winogradConstants<>+992(SB), Z5
+	VBROADCASTSS winogradConstants<>+864(SB), Z6
 	MOVQ         (AX), CX
 	MOVQ         80(AX), DX
 	MOVQ         88(AX), BX
