@@ -27,7 +27,7 @@ type (
 )
 
 // NewConv makes the plan of a convolution at the active level; it returns an error when the shape makes no sense.
-func NewConv(s ConvShape) (*Conv, error) { return conv.New(s) }
+func NewConv(s ConvShape) (*Conv, error) { return conv.New(s, cpu.This()) }
 
 // NewGroupNorm makes the plan of a group norm; it returns an error when the shape makes no sense.
 func NewGroupNorm(s GroupNormShape) (*GroupNorm, error) { return norm.NewGroupNorm(s, cpu.This()) }

@@ -23,16 +23,15 @@ type Conv struct {
 	scratchLength parallel.ScratchSize
 }
 
-// New makes a plan for shape s at the active level; it returns an error when the
-// shape makes no sense.
-func New(s shape.Conv) (*Conv, error) {
+// New makes a plan of shape s for a machine; it returns an error when the shape makes no sense.
+func New(s shape.Conv, c cpu.Info) (*Conv, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	return newFor(s, parallel.Threads(), cpu.This()), nil
+	return newFor(s, parallel.Threads(), c), nil
 }
 
-// newFor makes a plan for a machine.
+// newFor makes a plan for a machine and a number of threads.
 func newFor(s shape.Conv, threads int, c cpu.Info) *Conv {
 	forward := Choose(s, Forward, threads, c)
 	if forward.Doubled {

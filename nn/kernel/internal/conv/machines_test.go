@@ -5,7 +5,6 @@ import (
 
 	"unstir/nn/kernel/internal/cpu"
 	"unstir/nn/kernel/internal/kerneltest"
-	"unstir/nn/kernel/internal/parallel"
 	"unstir/nn/kernel/internal/shape"
 )
 
@@ -13,12 +12,7 @@ import (
 var machine = cpu.This
 
 // newConv is New for that machine.
-func newConv(s shape.Conv) (*Conv, error) {
-	if err := s.Validate(); err != nil {
-		return nil, err
-	}
-	return newFor(s, parallel.Threads(), machine()), nil
-}
+func newConv(s shape.Conv) (*Conv, error) { return New(s, machine()) }
 
 // directly makes plans without Winograd until the function that it returns is called.
 func directly() (undo func()) {

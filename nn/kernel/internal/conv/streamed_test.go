@@ -11,12 +11,12 @@ import (
 
 // A packed filter too large for the caches is read in an order of its own, which changes no bits: not with one block
 // of tiles that threads share by panels, not with several, not with columns that fill no panel.
-func TestConvOfFarFilter(t *testing.T) {
+func TestConvOfStreamedFilter(t *testing.T) {
 	defer parallel.SetThreads(parallel.Threads())
-	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) { forMachines(t, testConvOfFarFilter) })
+	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) { forMachines(t, testConvOfStreamedFilter) })
 }
 
-func testConvOfFarFilter(t *testing.T) {
+func testConvOfStreamedFilter(t *testing.T) {
 	r := kerneltest.Rand(11)
 	for _, s := range []shape.Conv{same3x3(1, 4, 4, 256, 130), same3x3(2, 13, 6, 132, 140), same3x3(3, 19, 17, 129, 132), same3x3(2, 5, 5, 500, 33), up3x3(1, 5, 8, 160, 132), same3x3(1, 3, 4, 260, 264), fixed(same3x3(2, 12, 13, 132, 140))} {
 		s.FixedFilter = true
