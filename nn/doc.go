@@ -1,4 +1,4 @@
-// Package nn has the layers of a UNet as functions on Gorgonia graph nodes, the parameters behind them, and the
+// Package nn has the layers of a UNet and of a classifier as functions on Gorgonia graph nodes, the parameters behind them, and the
 // Gorgonia operations that both the planned engine and the stock tape machine run.
 //
 // Activations are NHWC, filters HWIO, linear weights [in, out]. A layer is one operation, forward and backward:

@@ -1,5 +1,5 @@
 // Package kernel holds the float32 kernels below the network's layers: matrix product, convolution, group norm, attention,
-// pointwise functions, the loss and the optimizer, and the worker pool that they run on. It is a front: each subject is a
+// pointwise functions, the losses and the optimizer, and the worker pool that they run on. It is a front: each subject is a
 // package of its own below internal, which can be read alone.
 //
 // # Which function runs

@@ -47,6 +47,7 @@ func TestHashes(t *testing.T) {
 			h.pointwise()
 			h.gemms()
 			h.optimizer()
+			h.classifying()
 			h.file.Close(t)
 		})
 	}
@@ -190,4 +191,17 @@ func (h *hashes) optimizer() {
 	}
 	h.file.Check(h.T, "AdamW, 4 steps", w, m, v, ema)
 	h.file.Check(h.T, "sum of squares", []float32{float32(a.SumSquares(w))})
+}
+
+func (h *hashes) classifying() {
+	const n, pixels, c = 3, 49, 40
+	m, y, dx := kernel.NewPixelMean(n, pixels, c), make([]float32, n*c), make([]float32, n*pixels*c)
+	m.Forward(y, h.floats(n*pixels*c))
+	m.Backward(dx, h.floats(n*c))
+	h.file.Check(h.T, "mean of pixels", y, dx)
+	e, perImage, target, weight := kernel.NewCrossEntropy(n, c), make([]float32, n), make([]float32, n*c), h.floats(n)
+	target[5], target[c], target[3*c-1] = 1, 1, 1
+	h.file.Check(h.T, "cross-entropy, forward", []float32{e.Forward(perImage, y, target, weight)}, perImage)
+	e.Backward(y, y, target, weight, 0.7)
+	h.file.Check(h.T, "cross-entropy, backward", y)
 }

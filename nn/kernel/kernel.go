@@ -21,6 +21,8 @@ type (
 	Attention      = attention.Attention
 	AttentionShape = attention.AttentionShape
 	Loss           = vec.Loss
+	CrossEntropy   = vec.CrossEntropy
+	PixelMean      = vec.PixelMean
 	AdamW          = optimizer.AdamW
 	AdamWStep      = optimizer.AdamWStep
 	Vec            = vec.Vec
@@ -37,6 +39,12 @@ func NewAttention(s AttentionShape) (*Attention, error) { return attention.NewAt
 
 // NewLoss returns the loss of n images of dim numbers each.
 func NewLoss(n, dim int) *Loss { return vec.NewLoss(n, dim, cpu.This()) }
+
+// NewCrossEntropy returns a classifier's loss of n images of so many classes.
+func NewCrossEntropy(n, classes int) *CrossEntropy { return vec.NewCrossEntropy(n, classes) }
+
+// NewPixelMean returns the mean over the pixels of n images of c channels.
+func NewPixelMean(n, pixels, c int) *PixelMean { return vec.NewPixelMean(n, pixels, c) }
 
 // NewAdamW returns an optimizer.
 func NewAdamW() *AdamW { return optimizer.NewAdamW(cpu.This()) }
