@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"unstir/unet"
+	"unstir/nn"
 )
 
 // Hash is a SHA-256, in hexadecimal, over what the pipeline's images depend on: the weights that it has, by name, and
@@ -35,7 +35,7 @@ func (p *Pipeline) Hash() (string, error) {
 		h.Write(c)
 	}
 	tensors := p.model.Tensors()
-	slices.SortFunc(tensors, func(a, b unet.Tensor) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(tensors, func(a, b nn.Tensor) int { return strings.Compare(a.Name, b.Name) })
 	var values []float32
 	for _, t := range tensors {
 		n := 1

@@ -17,68 +17,69 @@ type layerCase struct {
 	name   string
 	inputs [][]int
 	build  func(s Scope, in G.Nodes) *G.Node
+	loss   func(s Scope, out, target, weight *G.Node, perImage []float32) *G.Node // nil: the weighted squared error
 }
 
 var layerCases = []layerCase{
 	{"conv 3x3", [][]int{{2, 5, 6, 3}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").Conv(in[0], 4, ConvOptions{Size: 3, Pad: Same})
-	}},
+	}, nil},
 	{"conv 1x1 with residual", [][]int{{2, 3, 4, 5}, {2, 3, 4, 2}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").Conv(in[0], 2, ConvOptions{Residual: in[1]})
-	}},
+	}, nil},
 	{"conv with time embedding and residual", [][]int{{2, 4, 4, 3}, {2, 5}, {2, 4, 4, 5}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").Conv(in[0], 5, ConvOptions{Size: 3, Pad: Same, PerImage: in[1], Residual: in[2]})
-	}},
+	}, nil},
 	{"conv stride 2, symmetric", [][]int{{2, 6, 6, 3}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").Conv(in[0], 2, ConvOptions{Size: 3, Stride: 2, Pad: Same})
-	}},
+	}, nil},
 	{"conv stride 2, right and bottom", [][]int{{1, 6, 4, 3}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").Conv(in[0], 2, ConvOptions{Size: 3, Stride: 2, Pad: Padding{Bottom: 1, Right: 1}})
-	}},
-	{"linear on rows", [][]int{{3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Linear(in[0], 5, nil, false) }},
+	}, nil},
+	{"linear on rows", [][]int{{3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Linear(in[0], 5, nil, false) }, nil},
 	{"linear on pixels with residual", [][]int{{2, 3, 2, 4}, {2, 3, 2, 3}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").Linear(in[0], 3, in[1], false)
-	}},
-	{"embedding", [][]int{{3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Embedding(in[0], 5) }},
+	}, nil},
+	{"embedding", [][]int{{3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Embedding(in[0], 5) }, nil},
 	{"group norm", [][]int{{2, 3, 4, 6}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").GroupNorm(in[0], NormOptions{Groups: 3, Eps: 1e-5})
-	}},
+	}, nil},
 	{"group norm and SiLU", [][]int{{2, 3, 4, 8}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").GroupNorm(in[0], NormOptions{Groups: 2, Eps: 1e-5, SiLU: true})
-	}},
+	}, nil},
 	{"group norm, scale and shift", [][]int{{2, 3, 3, 4}, {2, 8}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").GroupNorm(in[0], NormOptions{Groups: 2, Eps: 1e-5, SiLU: true, ScaleShift: in[1]})
-	}},
+	}, nil},
 	{"attention", [][]int{{2, 2, 3, 4}, {2, 2, 3, 4}, {2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").Attention(in[0], in[1], in[2], 2)
-	}},
+	}, nil},
 	{"self-attention, one head, weights folded", [][]int{{2, 2, 3, 4}, {2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").SelfAttention(in[0], in[1], 1)
-	}},
+	}, nil},
 	{"self-attention, one head, few pixels", [][]int{{2, 1, 3, 4}, {2, 1, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").SelfAttention(in[0], in[1], 1)
-	}},
-	{"silu", [][]int{{3, 7}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").SiLU(in[0]) }},
-	{"add", [][]int{{2, 3, 3, 2}, {2, 3, 3, 2}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Add(in[0], in[1]) }},
+	}, nil},
+	{"silu", [][]int{{3, 7}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").SiLU(in[0]) }, nil},
+	{"add", [][]int{{2, 3, 3, 2}, {2, 3, 3, 2}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Add(in[0], in[1]) }, nil},
 	{"conv behind an upsampling", [][]int{{2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").Conv(in[0], 3, ConvOptions{Size: 3, Pad: Same, Upsample: true})
-	}},
+	}, nil},
 	{"conv behind an upsampling, by 2x2 filters", [][]int{{1, 3, 3, 12}, {1, 12}, {1, 6, 6, 12}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").Conv(in[0], 12, ConvOptions{Size: 3, Pad: Same, Upsample: true, PerImage: in[1], Residual: in[2]})
-	}},
+	}, nil},
 	{"group norm of a pair", [][]int{{2, 3, 4, 4}, {2, 3, 4, 5}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").GroupNorm(in[0], NormOptions{Groups: 3, Eps: 1e-5, Skip: in[1]})
-	}},
+	}, nil},
 	{"group norm of a pair, SiLU, scale and shift", [][]int{{2, 3, 3, 3}, {2, 3, 3, 1}, {2, 8}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").GroupNorm(in[0], NormOptions{Groups: 2, Eps: 1e-5, SiLU: true, ScaleShift: in[2], Skip: in[1]})
-	}},
+	}, nil},
 	{"conv 1x1 of a pair", [][]int{{2, 3, 4, 5}, {2, 3, 4, 2}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").Conv(in[0], 3, ConvOptions{Skip: in[1]})
-	}},
+	}, nil},
 	{"conv 1x1 of a pair, time embedding and residual", [][]int{{2, 3, 4, 1}, {2, 3, 4, 4}, {2, 6}, {2, 3, 4, 6}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").Conv(in[0], 6, ConvOptions{PerImage: in[2], Residual: in[3], Skip: in[1]})
-	}},
-	{"dropout", [][]int{{2, 3, 3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Dropout(in[0], 0.4) }},
+	}, nil},
+	{"dropout", [][]int{{2, 3, 3, 4}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").Dropout(in[0], 0.4) }, nil},
 	{"a residual block", [][]int{{2, 4, 4, 4}, {2, 6}}, func(s Scope, in G.Nodes) *G.Node {
 		x := in[0]
 		h := s.In("n1").GroupNorm(x, NormOptions{Groups: 2, Eps: 1e-5, SiLU: true})
@@ -86,17 +87,23 @@ var layerCases = []layerCase{
 		h = s.In("n2").GroupNorm(h, NormOptions{Groups: 2, Eps: 1e-5, SiLU: true})
 		h = s.Dropout(h, 0.2)
 		return s.In("c2").Conv(h, 4, ConvOptions{Size: 3, Pad: Same, Residual: x})
-	}},
+	}, nil},
 	{"a block that reads a skip connection", [][]int{{2, 4, 4, 4}}, func(s Scope, in G.Nodes) *G.Node {
 		skip := s.In("c0").Conv(in[0], 2, ConvOptions{Size: 3, Pad: Same})
 		x := s.In("c1").Conv(skip, 4, ConvOptions{Size: 3, Pad: Same})
 		h := s.In("n").GroupNorm(x, NormOptions{Groups: 2, Eps: 1e-5, SiLU: true, Skip: skip})
 		x = s.In("shortcut").Conv(x, 3, ConvOptions{Skip: skip})
 		return s.In("c2").Conv(h, 3, ConvOptions{Size: 3, Pad: Same, Residual: x})
-	}},
+	}, nil},
+	{"mean of pixels", [][]int{{2, 3, 4, 5}}, func(s Scope, in G.Nodes) *G.Node { return s.In("l").PixelMean(in[0]) }, nil},
+	{"cross-entropy", [][]int{{3, 5}}, func(_ Scope, in G.Nodes) *G.Node { return in[0] }, Scope.CrossEntropy},
+	{"the head of a classifier", [][]int{{2, 3, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
+		h := s.In("n").GroupNorm(in[0], NormOptions{Groups: 2, Eps: 1e-5, SiLU: true})
+		return s.In("out").Linear(s.In("pool").PixelMean(h), 3, nil, false)
+	}, Scope.CrossEntropy},
 }
 
-// layerGraph is a case's graph with a weighted squared error as its loss, and random numbers everywhere.
+// layerGraph is a case's graph with its loss, and random numbers everywhere.
 type layerGraph struct {
 	g      *Graph
 	inputs G.Nodes
@@ -142,12 +149,20 @@ func (c layerCase) graph(t *testing.T, seed int64) *layerGraph {
 	}
 	target := l.g.Input("target", out.Shape()...)
 	weight := l.g.Input("weight", out.Shape()[0])
-	random(Data(target))
+	if random(Data(target)); c.loss != nil { // probabilities, or what may be taken for them
+		for i, v := range Data(target) {
+			Data(target)[i] = max(v, 0)
+		}
+	}
 	for i, w := 0, Data(weight); i < len(w); i++ {
 		w[i] = 0.3 + 0.2*float32(i)
 	}
 	perImage := make([]float32, out.Shape()[0])
-	l.loss = l.g.Root().In("loss").SquaredError(out, target, weight, perImage)
+	loss := c.loss
+	if loss == nil {
+		loss = Scope.SquaredError
+	}
+	l.loss = loss(l.g.Root().In("loss"), out, target, weight, perImage)
 	var err error
 	if l.grads, err = l.g.Grad(l.loss, l.inputs...); err != nil {
 		t.Fatal(err)

@@ -2,7 +2,10 @@ package nn
 
 import (
 	"fmt"
+	"math"
 	"sort"
+
+	"unstir/internal/rng"
 )
 
 // Param is one parameter tensor: a name and a place in a flat slice of float32. The same place in other flat
@@ -100,4 +103,26 @@ func (p *Params) add(name string, kind Kind, shape []int, init Init) (int, error
 	p.List = append(p.List, Param{Name: name, Shape: shape, Kind: kind, Off: p.length, Size: size, Init: init})
 	p.length += (size + line - 1) / line * line
 	return len(p.List) - 1, nil
+}
+
+// Initialize writes the initial weights of a seed to a flat slice, each parameter's by its Init.
+func (p *Params) Initialize(flat []float32, seed uint64) {
+	clear(flat)
+	for i, q := range p.List {
+		w := p.View(flat, i)
+		switch q.Init.Kind {
+		case Ones:
+			for j := range w {
+				w[j] = 1
+			}
+		case Uniform:
+			rng.Uniform32(w, seed, rng.Weights, uint64(i), 0)
+			bound := float32(1 / math.Sqrt(float64(q.Init.FanIn)))
+			for j, u := range w {
+				w[j] = bound * (2*u - 1)
+			}
+		case Normal:
+			rng.Normal(w, seed, rng.Weights, uint64(i), 0)
+		}
+	}
 }

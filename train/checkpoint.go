@@ -17,7 +17,6 @@ import (
 	"unstir/checkpoints"
 	"unstir/checkpoints/safetensors"
 	"unstir/nn/kernel"
-	"unstir/unet"
 )
 
 // ErrChanged is wrapped by Resume's error when the run cannot go on with what it is given: the error names what
@@ -165,10 +164,6 @@ func jsonWords(v any) string {
 
 // restore reads the weights, the average and the moments.
 func (t *Trainer) restore(c *checkpoints.Model) error {
-	m, err := unet.FromFlat(t.Model, t.params, t.weights)
-	if err != nil {
-		return err
-	}
 	parts := []struct {
 		flat   []float32
 		from   *safetensors.Reader
@@ -178,7 +173,7 @@ func (t *Trainer) restore(c *checkpoints.Model) error {
 		{t.expAvg, c.Optimizer, checkpoints.ExpAvg}, {t.expAvgSq, c.Optimizer, checkpoints.ExpAvgSq},
 	}
 	for _, part := range parts {
-		err := m.Fill(part.flat, func(name string, _ []int, dst []float32) error {
+		err := t.params.Fill(part.flat, func(name string, _ []int, dst []float32) error {
 			return part.from.ReadFloat32(part.prefix+name, dst)
 		})
 		if err != nil {
@@ -227,7 +222,7 @@ func (t *Trainer) save(ctx context.Context) error {
 		return fmt.Errorf("train: save: %w", err)
 	}
 	tensors := func(flat []float32) []checkpoints.Tensor {
-		list := unet.Tensors(t.params, flat)
+		list := t.params.Tensors(flat)
 		out := make([]checkpoints.Tensor, len(list))
 		for i, x := range list {
 			out[i] = checkpoints.Tensor(x)

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"unstir/checkpoints"
-	"unstir/unet"
 )
 
 var (
@@ -202,7 +201,7 @@ func TestACheckpointThatIsNotFiniteIsRefused(t *testing.T) {
 	tr = mustRun(t, tr, err)
 	tr.expAvg[at(t, tr, "conv_in.bias")] = nan
 	tensors := func(flat []float32) (list []checkpoints.Tensor) {
-		for _, x := range unet.Tensors(tr.params, flat) {
+		for _, x := range tr.params.Tensors(flat) {
 			list = append(list, checkpoints.Tensor(x))
 		}
 		return list

@@ -189,7 +189,7 @@ func (f *trainFixture) compareFinal(t *testing.T, kind string, tr *Trainer, flat
 	var sum, worst, worstSumSq float64
 	var worstName, worstSumSqName string
 	compared := 0
-	for _, p := range unet.Tensors(tr.params, flat) {
+	for _, p := range tr.params.Tensors(flat) {
 		want, ok := f.Final[p.Name][kind]
 		if !ok || len(want.First4) == 0 {
 			t.Fatalf("%s says nothing about %s of %s", f.Dir, kind, p.Name)

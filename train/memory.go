@@ -7,6 +7,7 @@ import (
 
 	"unstir/diffusion"
 	"unstir/internal/machine"
+	"unstir/nn"
 	"unstir/unet"
 )
 
@@ -59,7 +60,7 @@ func (t *Trainer) fitStep(kept int) error {
 // fitSlice is machine.Fit for slices of so many images. Smaller slices take less memory, but where there are twice as many their
 // gradients have one sum more: the largest that fits is looked for among slices of as many sums, then among those of one more.
 func (t *Trainer) fitSlice(slice int) error {
-	held := func(slice int) int { return unet.GradientsHeld(t.Train.BatchSize, slice) }
+	held := func(slice int) int { return nn.GradientsHeld(t.Train.BatchSize, slice) }
 	least := 1 + sort.Search(slice-1, func(i int) bool { return held(i+1) == held(slice) })
 	err := machine.Fit(slice, func(n int) (int64, error) { return t.memory(max(n, least)) })
 	var short, smaller *machine.Shortage

@@ -92,7 +92,7 @@ func begin(s Setup, check func() error) (*Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	unet.Initialize(t.params, t.weights, s.Seed)
+	t.params.Initialize(t.weights, s.Seed)
 	copy(t.ema, t.weights)
 	return t.openRun(check)
 }

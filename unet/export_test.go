@@ -1,8 +1,11 @@
 package unet
 
 import (
+	"errors"
+
 	G "gorgonia.org/gorgonia"
 
+	"unstir/nn"
 	"unstir/nn/engine"
 )
 
@@ -16,11 +19,20 @@ func Operations(c Config, images, h, w int, train bool) ([]*engine.Op, error) {
 	weights := make([]float32, params.Len())
 	var outputs G.Nodes
 	if train {
-		d := &Gradient{config: c, params: params, slice: images, h: h, w: w, perImage: make([]float32, images), part: weights}
-		err = buildRetrying(func(attempt int) (err error) {
-			outputs, _, err = d.build(weights, GradientOptions{Slice: images, H: h, W: w}, attempt)
-			return err
-		})
+		var graph nn.TrainingGraph
+		if _, graph, err = newGradient(c, params, weights, GradientOptions{Slice: images, H: h, W: w}); err != nil {
+			return nil, err
+		}
+		for attempt, again := 0, true; again; attempt++ {
+			g := nn.NewGraph(params, weights, true, attempt)
+			loss, buildErr := graph.Build(g)
+			if buildErr != nil {
+				return nil, buildErr
+			}
+			outputs, err = g.Grad(loss.Loss)
+			outputs = append(outputs, loss.Loss)
+			again = errors.Is(err, nn.ErrHashCollision) && attempt < 3
+		}
 	} else {
 		var out *G.Node
 		_, out, _, err = (&Model{Config: c, Params: params, flat: weights}).build(images, h, w)

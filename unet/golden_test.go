@@ -152,7 +152,7 @@ func TestGoldenIntermediates(t *testing.T) {
 			for name, n := range watched {
 				got := append([]float32(nil), machine.Value(n)...)
 				if s := n.Shape(); len(s) == 4 {
-					toNCHW(got, machine.Value(n), s[0], s[3], s[1]*s[2])
+					nn.ToNCHW(got, machine.Value(n), s[0], s[3], s[1]*s[2])
 				}
 				e := golden.RelErr(got, f.Floats(t, "inter."+name))
 				if limit := golden.Tolerance(1e-5, 5e-5); !(e <= limit) {
@@ -215,7 +215,7 @@ func TestGoldenGradients(t *testing.T) {
 func (f *fixture) compareGradients(t *testing.T, m *Model, d *Gradient) {
 	t.Helper()
 	worst, worstName, worstSumSq, compared := 0.0, "", 0.0, 0
-	for _, p := range Tensors(m.Params, d.Grad()) {
+	for _, p := range m.Params.Tensors(d.Grad()) {
 		if strings.HasSuffix(p.Name, "to_k.bias") {
 			continue // zero in exact arithmetic
 		}
@@ -253,9 +253,9 @@ func (f *fixture) compareGradients(t *testing.T, m *Model, d *Gradient) {
 		compared++
 	}
 	pixels := d.h * d.w
-	dx := d.machine.Value(d.dx)
+	dx := d.InputGrad(0)
 	got := make([]float32, len(dx))
-	toNCHW(got, dx, len(dx)/(pixels*m.Config.InChannels), m.Config.InChannels, pixels)
+	nn.ToNCHW(got, dx, len(dx)/(pixels*m.Config.InChannels), m.Config.InChannels, pixels)
 	if m.Config.CenterInputSample {
 		for i := range got {
 			got[i] *= 2 // the graph's x is 2x - 1

@@ -2,34 +2,23 @@ package unet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	G "gorgonia.org/gorgonia"
 
 	"unstir/nn"
-	"unstir/nn/engine"
 )
 
 // Gradient computes a weighted squared error of the model's output and its gradient with respect to every
-// weight. It runs a batch in micro-batches of a fixed number of images through one graph, and adds their gradients
-// in a binary tree by their index: no layer couples images, so memory grows with the batch by those sums alone.
+// weight, in micro-batches: see nn.Training.
 type Gradient struct {
+	*nn.Training
 	config   Config
-	params   *nn.Params
-	slice    int // images of a micro-batch
 	h, w     int
 	in       inputs
 	target   []float32 // [slice, H, W, out]: what the output should be
 	weight   []float32 // [slice] of each image in the loss
-	loss     *G.Node
-	dx       *G.Node // gradient of the images, when wanted
-	run      *nn.RunState
-	machine  *engine.Machine
 	perImage []float32 // of a micro-batch
-	part     []float32 // gradient of a micro-batch
-	sum      *treeSum
-	grad     []float32 // of the last Run: part, or the tree's
 }
 
 // GradientOptions are the fixed settings of a Gradient.
@@ -40,88 +29,42 @@ type GradientOptions struct {
 	NoDropout bool // leave dropout out, whatever the configuration says
 }
 
-// attempts is how often a graph is built before a collision of hashes is reported; see nn.ErrHashCollision.
-const attempts = 4
-
 // NewGradient builds and differentiates the graph of a model whose weights are the flat slice, laid out as params
 // says. The weights may change between calls.
 func NewGradient(c Config, params *nn.Params, weights []float32, o GradientOptions) (*Gradient, error) {
-	if o.Slice < 1 {
-		return nil, fmt.Errorf("unet: slices of %d images; they must have at least 1", o.Slice)
+	d, graph, err := newGradient(c, params, weights, o)
+	if err == nil {
+		d.Training, err = nn.NewTraining(graph)
 	}
-	if err := c.CheckSize(o.H, o.W); err != nil {
-		return nil, fmt.Errorf("unet: %w", err)
-	}
-	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W, sum: newTreeSum()}
-	d.perImage = make([]float32, o.Slice)
-	d.part = engine.AlignedFloats(params.Len())
-	d.grad = d.part
-	err := buildRetrying(func(attempt int) error {
-		outputs, options, err := d.build(weights, o, attempt)
-		if err != nil {
-			return err
-		}
-		d.machine, err = engine.New(outputs, options)
-		return err
-	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("unet: %w", err)
 	}
 	return d, nil
 }
 
-// buildRetrying builds a training graph, again where the hashes of its nodes collide.
-func buildRetrying(build func(attempt int) error) error {
-	for attempt := 0; ; attempt++ {
-		err := build(attempt)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, nn.ErrHashCollision) || attempt+1 == attempts {
-			return fmt.Errorf("unet: build the training graph: %w", err)
-		}
-	}
+// newGradient is a gradient whose graph is still to be built.
+func newGradient(c Config, params *nn.Params, weights []float32, o GradientOptions) (*Gradient, nn.TrainingGraph, error) {
+	d := &Gradient{config: c, h: o.H, w: o.W, perImage: make([]float32, max(o.Slice, 0))}
+	build := func(g *nn.Graph) (nn.TrainingLoss, error) { return d.build(g, o) }
+	return d, nn.TrainingGraph{Params: params, Weights: weights, Slice: o.Slice, Dropout: !o.NoDropout, Build: build}, c.CheckSize(o.H, o.W)
 }
 
-// build makes the graph and returns its outputs and how to plan it.
-func (d *Gradient) build(weights []float32, o GradientOptions, attempt int) (G.Nodes, engine.Options, error) {
-	g := nn.NewGraph(d.params, weights, !o.NoDropout, attempt)
-	d.run = g.Run
-	in, out, err := d.config.forward(g, d.slice, d.h, d.w, o.InputGrad)
+// build makes the loss of a micro-batch.
+func (d *Gradient) build(g *nn.Graph, o GradientOptions) (loss nn.TrainingLoss, err error) {
+	in, out, err := d.config.forward(g, o.Slice, d.h, d.w, o.InputGrad)
 	if err != nil {
-		return nil, engine.Options{}, err
+		return loss, err
 	}
 	d.in = in
-	target := g.Input("target", d.slice, d.h, d.w, d.config.OutChannels)
-	weight := g.Input("weight", d.slice)
+	target := g.Input("target", o.Slice, d.h, d.w, d.config.OutChannels)
+	weight := g.Input("weight", o.Slice)
 	d.target, d.weight = nn.Data(target), nn.Data(weight)
-	d.loss = g.Root().In("loss").SquaredError(out, target, weight, d.perImage)
-	var extra G.Nodes
+	loss.Loss = g.Root().In("loss").SquaredError(out, target, weight, d.perImage)
 	if o.InputGrad {
-		extra = G.Nodes{d.in.image}
+		loss.Inputs = G.Nodes{in.image}
 	}
-	grads, err := g.Grad(d.loss, extra...)
-	if err != nil {
-		return nil, engine.Options{}, err
-	}
-	pin := map[*G.Node][]float32{}
-	for i := range d.params.List {
-		pin[grads[i]] = d.params.View(d.part, i)
-	}
-	if o.InputGrad {
-		d.dx = grads[len(grads)-1]
-	}
-	return append(G.Nodes{d.loss}, grads...), engine.Options{Pin: pin}, g.Err()
+	return loss, g.Err()
 }
-
-// Slice is the number of images of a micro-batch.
-func (d *Gradient) Slice() int { return d.slice }
-
-// Machine is the planned graph, for inspection.
-func (d *Gradient) Machine() *engine.Machine { return d.machine }
-
-// Grad is the gradient that the last Run computed, laid out as the parameters are, until the next Run.
-func (d *Gradient) Grad() []float32 { return d.grad }
 
 // Example is a batch of training examples.
 type Example struct {
@@ -152,34 +95,24 @@ func (d *Gradient) Run(ctx context.Context, e Example, perImage []float64) (loss
 			return 0, fmt.Errorf("unet: label %d; the classes are 0 to %d", l, d.config.NumClassEmbeds-1)
 		}
 	}
-	d.run.Seed, d.run.Step = e.Seed, e.Step
 	scale := 1 / (float64(n) * float64(dimOut))
-	d.sum.start(microBatches(n, d.slice), len(d.part))
-	for first := 0; first < n; first += d.slice {
-		m := min(d.slice, n-first)
-		d.fill(e, first, m, scale)
-		d.run.First = uint64(first)
-		if err := d.machine.Run(ctx); err != nil {
-			return 0, fmt.Errorf("unet: gradient: %w", err)
-		}
-		loss += float64(d.machine.Value(d.loss)[0])
+	loss, err = d.Training.Run(ctx, n, e.Seed, e.Step, func(first, m int) { d.fill(e, first, m, scale) }, func(first, m int) {
 		for i := 0; i < m && perImage != nil; i++ {
 			perImage[first+i] = float64(d.perImage[i])
 		}
-		d.grad = d.sum.add(d.part, first+m == n)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("unet: %w", err)
 	}
 	return loss, nil
 }
-
-// microBatches is the number of micro-batches of slice images, the last one perhaps of fewer, of a batch.
-func microBatches(batch, slice int) int { return (batch + slice - 1) / slice }
 
 // fill writes images first to first+m of a batch into the graph. The places that are left in a last, shorter
 // micro-batch hold zeros and weigh nothing.
 func (d *Gradient) fill(e Example, first, m int, scale float64) {
 	pixels := d.h * d.w
 	dimIn, dimOut := d.config.InChannels*pixels, d.config.OutChannels*pixels
-	if m < d.slice {
+	if m < d.Slice() {
 		clear(d.in.x)
 		clear(d.in.time)
 		clear(d.in.labels)
@@ -190,7 +123,7 @@ func (d *Gradient) fill(e Example, first, m int, scale float64) {
 		labels = e.Labels[first : first+m]
 	}
 	d.config.feed(d.in, e.X[first*dimIn:(first+m)*dimIn], e.T[first:first+m], labels, pixels)
-	toNHWC(d.target[:m*dimOut], e.Target[first*dimOut:(first+m)*dimOut], m, d.config.OutChannels, pixels)
+	nn.ToNHWC(d.target[:m*dimOut], e.Target[first*dimOut:(first+m)*dimOut], m, d.config.OutChannels, pixels)
 	clear(d.weight)
 	for i := range d.weight[:m] {
 		d.weight[i] = float32(scale)

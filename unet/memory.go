@@ -13,29 +13,16 @@ import (
 // gradient of every weight, its sums over micro-batches, and the memory of the plan. It allocates none of it. Of the weights only the
 // number matters.
 func GradientMemory(c Config, params *nn.Params, weights []float32, o GradientOptions, batch int) (int64, error) {
-	if o.Slice < 1 {
-		return 0, fmt.Errorf("unet: slices of %d images; they must have at least 1", o.Slice)
+	_, graph, err := newGradient(c, params, weights, o)
+	var bytes int64
+	if err == nil {
+		bytes, err = nn.TrainingMemory(graph, batch)
 	}
-	if err := c.CheckSize(o.H, o.W); err != nil {
+	if err != nil {
 		return 0, fmt.Errorf("unet: %w", err)
 	}
-	// The plan only needs a place for the gradient, for which the weights can stand in.
-	d := &Gradient{config: c, params: params, slice: o.Slice, h: o.H, w: o.W, perImage: make([]float32, o.Slice), part: weights}
-	var plan engine.Stats
-	err := buildRetrying(func(attempt int) error {
-		outputs, options, err := d.build(weights, o, attempt)
-		if err == nil {
-			plan, err = engine.Measure(outputs, options)
-		}
-		return err
-	})
-	images := int64(o.Slice) * int64(o.H) * int64(o.W) * int64(c.InChannels+c.OutChannels)
-	return int64(plan.Arena) + 4*int64(GradientsHeld(batch, o.Slice)*params.Len()) + 4*images, err
+	return bytes + 4*int64(o.Slice)*int64(o.H)*int64(o.W)*int64(c.InChannels+c.OutChannels), nil
 }
-
-// GradientsHeld is how many gradients of all weights are in memory for a batch of so many images: that of a micro-batch
-// of slice images, and the sums that wait for others, one for each time that the micro-batches can be halved.
-func GradientsHeld(batch, slice int) int { return 1 + treeSums(microBatches(batch, slice)) }
 
 // PredictorMemory is how many bytes NewPredictor and its first run allocate for batches of that many images of h rows
 // and w columns: the memory of the plan, and those transformed filters, shared by the model's predictors, that are not

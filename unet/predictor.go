@@ -88,7 +88,7 @@ func (p *Predictor) Predict(ctx context.Context, out, x []float32, t []int) erro
 		if err := p.machine.Run(ctx); err != nil {
 			return fmt.Errorf("unet: predict: %w", err)
 		}
-		toNCHW(out[first*dimOut:(first+n)*dimOut], p.machine.Value(p.out), n, c.OutChannels, p.h*p.w)
+		nn.ToNCHW(out[first*dimOut:(first+n)*dimOut], p.machine.Value(p.out), n, c.OutChannels, p.h*p.w)
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (p *Predictor) Predict(ctx context.Context, out, x []float32, t []int) erro
 func (c Config) feed(in inputs, x []float32, t, labels []int, pixels int) {
 	n, dim := len(t), c.InChannels*pixels
 	data := in.x[:n*dim]
-	toNHWC(data, x, n, c.InChannels, pixels)
+	nn.ToNHWC(data, x, n, c.InChannels, pixels)
 	if c.CenterInputSample {
 		for i, v := range data {
 			data[i] = 2*v - 1

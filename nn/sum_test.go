@@ -1,8 +1,18 @@
-package unet
+package nn
 
 import (
+	"math/rand"
 	"testing"
 )
+
+// noise is n random numbers.
+func noise(n int, seed int64) []float32 {
+	r, x := rand.New(rand.NewSource(seed)), make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	return x
+}
 
 // tree is the sum of values first to end by the definition: the left part is the largest power of two that leaves one to the right.
 func tree(values []float32) (sum float32, shape string) {
@@ -23,7 +33,7 @@ func TestTreeSum(t *testing.T) {
 	const values = 5
 	s := newTreeSum()
 	for n := 1; n <= 40; n++ {
-		grads, part, waiting := noise(n*values, uint64(n)), make([]float32, values), 0
+		grads, part, waiting := noise(n*values, int64(n)), make([]float32, values), 0
 		var got []float32
 		s.start(n, values)
 		for i := range n {

@@ -1,4 +1,4 @@
-package unet
+package nn
 
 import (
 	"math/bits"
