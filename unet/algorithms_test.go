@@ -27,7 +27,7 @@ var machines = []struct {
 }{
 	{"generic", kernel.CPU{Level: kernel.Generic}},
 	{"avx2 512 KB", kernel.CPU{Level: kernel.AVX2, L2: 512 << 10}},
-	{"avx512 1 MB", kernel.CPU{Level: kernel.AVX512, L2: 1 << 20, StreamB: true}},
+	{"avx512 1 MB", kernel.CPU{Level: kernel.AVX512, L2: 1 << 20}},
 	{"avx512 2 MB", kernel.CPU{Level: kernel.AVX512, L2: 2 << 20}},
 }
 

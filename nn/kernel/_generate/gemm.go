@@ -20,7 +20,6 @@ func gemm() {
 	}{
 		{avx512, 14, 32, []microKernel{
 			{"rows", "tileRows", "avx512", 2, true, 1, PREFETCHT0, 1024},
-			{"rows", "tileStreamRows", "avx512Stream", 2, true, 1, PREFETCHNTA, 0},
 			{"rows", "tileRows", "avx512", 1, true, 1, nil, 0},
 			{"cols", "tileCols", "avx512", 2, false, 1, PREFETCHT0, 0},
 			{"cols", "tileCols", "avx512", 1, false, 1, nil, 0},

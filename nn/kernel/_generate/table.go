@@ -15,7 +15,6 @@ import (
 // levels are the tables from the best level on, each with when it is chosen. A table takes what no function was written for
 // from the one behind it.
 var levels = []struct{ table, condition string }{
-	{"avx512Stream", "c.Level == cpu.AVX512 && c.StreamB"},
 	{"avx512", "c.Level == cpu.AVX512"},
 	{"avx2", "c.Level == cpu.AVX2"},
 }

@@ -25,22 +25,17 @@ func directly() (undo func()) {
 	return func() { machine = old }
 }
 
-// forMachines runs f once for each kind of second-level cache that plans are tuned to, with each way to fetch B that the
-// active level has.
+// forMachines runs f once for each kind of second-level cache that plans are tuned to.
 func forMachines(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	defer func() { machine = cpu.This }()
 	for _, c := range []struct {
-		name   string
-		l2     int
-		stream bool
-	}{{"1MB", 1 << 20, false}, {"1MB,stream", 1 << 20, true}, {"2MB", 2 << 20, false}} {
-		if c.stream && cpu.Active() != cpu.AVX512 { // the other levels have one way to fetch B
-			continue
-		}
+		name string
+		l2   int
+	}{{"1MB", 1 << 20}, {"2MB", 2 << 20}} {
 		machine = func() cpu.Info {
 			i := cpu.This()
-			i.L2, i.StreamB = c.l2, c.stream
+			i.L2 = c.l2
 			return i
 		}
 		t.Run(c.name, f)

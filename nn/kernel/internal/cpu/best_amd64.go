@@ -15,9 +15,5 @@ func best() Level {
 	return Generic
 }
 
-// cache is the size of a core's second-level cache in bytes, and whether rows of B are better fetched past it.
-func cache() (l2 int, streamB bool) {
-	// Zen 4 gains up to a tenth. On Intel's servers such rows are lost when they leave the first-level cache and come from
-	// the last one for each tile: four times slower. Zen 5 was not measured.
-	return cpuid.CPU.Cache.L2, cpuid.CPU.VendorID == cpuid.AMD && cpuid.CPU.Family == 0x19
-}
+// cache is the size of a core's second-level cache in bytes.
+func cache() int { return cpuid.CPU.Cache.L2 }

@@ -41,16 +41,14 @@ func init() {
 
 // Info is what a plan's algorithms and block sizes are chosen by.
 type Info struct {
-	Level   Level
-	L2      int  // bytes of a core's second-level cache, 0 where unknown
-	StreamB bool // rows of B are fetched past the second-level cache
-	Direct  bool // UNSTIR_CONV=direct: no Winograd
+	Level  Level
+	L2     int  // bytes of a core's second-level cache, 0 where unknown
+	Direct bool // UNSTIR_CONV=direct: no Winograd
 }
 
 // This is the machine at its active level.
 func This() Info {
-	l2, streamB := cache()
-	return Info{Level: Active(), L2: l2, StreamB: streamB, Direct: Direct()}
+	return Info{Level: Active(), L2: cache(), Direct: Direct()}
 }
 
 // Lanes is how many floats a vector of the level has.

@@ -8,9 +8,6 @@ package gemm
 func tileRows1x32AVX512(t *byte)
 
 //go:noescape
-func tileStreamRows1x32AVX512(t *byte)
-
-//go:noescape
 func tileRows1x16AVX512(t *byte)
 
 //go:noescape
@@ -21,9 +18,6 @@ func tileCols1x16AVX512(t *byte)
 
 //go:noescape
 func tileRows2x32AVX512(t *byte)
-
-//go:noescape
-func tileStreamRows2x32AVX512(t *byte)
 
 //go:noescape
 func tileRows2x16AVX512(t *byte)
@@ -38,9 +32,6 @@ func tileCols2x16AVX512(t *byte)
 func tileRows3x32AVX512(t *byte)
 
 //go:noescape
-func tileStreamRows3x32AVX512(t *byte)
-
-//go:noescape
 func tileRows3x16AVX512(t *byte)
 
 //go:noescape
@@ -51,9 +42,6 @@ func tileCols3x16AVX512(t *byte)
 
 //go:noescape
 func tileRows4x32AVX512(t *byte)
-
-//go:noescape
-func tileStreamRows4x32AVX512(t *byte)
 
 //go:noescape
 func tileRows4x16AVX512(t *byte)
@@ -68,9 +56,6 @@ func tileCols4x16AVX512(t *byte)
 func tileRows5x32AVX512(t *byte)
 
 //go:noescape
-func tileStreamRows5x32AVX512(t *byte)
-
-//go:noescape
 func tileRows5x16AVX512(t *byte)
 
 //go:noescape
@@ -81,9 +66,6 @@ func tileCols5x16AVX512(t *byte)
 
 //go:noescape
 func tileRows6x32AVX512(t *byte)
-
-//go:noescape
-func tileStreamRows6x32AVX512(t *byte)
 
 //go:noescape
 func tileRows6x16AVX512(t *byte)
@@ -98,9 +80,6 @@ func tileCols6x16AVX512(t *byte)
 func tileRows7x32AVX512(t *byte)
 
 //go:noescape
-func tileStreamRows7x32AVX512(t *byte)
-
-//go:noescape
 func tileRows7x16AVX512(t *byte)
 
 //go:noescape
@@ -111,9 +90,6 @@ func tileCols7x16AVX512(t *byte)
 
 //go:noescape
 func tileRows8x32AVX512(t *byte)
-
-//go:noescape
-func tileStreamRows8x32AVX512(t *byte)
 
 //go:noescape
 func tileRows8x16AVX512(t *byte)
@@ -128,9 +104,6 @@ func tileCols8x16AVX512(t *byte)
 func tileRows9x32AVX512(t *byte)
 
 //go:noescape
-func tileStreamRows9x32AVX512(t *byte)
-
-//go:noescape
 func tileRows9x16AVX512(t *byte)
 
 //go:noescape
@@ -141,9 +114,6 @@ func tileCols9x16AVX512(t *byte)
 
 //go:noescape
 func tileRows10x32AVX512(t *byte)
-
-//go:noescape
-func tileStreamRows10x32AVX512(t *byte)
 
 //go:noescape
 func tileRows10x16AVX512(t *byte)
@@ -158,9 +128,6 @@ func tileCols10x16AVX512(t *byte)
 func tileRows11x32AVX512(t *byte)
 
 //go:noescape
-func tileStreamRows11x32AVX512(t *byte)
-
-//go:noescape
 func tileRows11x16AVX512(t *byte)
 
 //go:noescape
@@ -171,9 +138,6 @@ func tileCols11x16AVX512(t *byte)
 
 //go:noescape
 func tileRows12x32AVX512(t *byte)
-
-//go:noescape
-func tileStreamRows12x32AVX512(t *byte)
 
 //go:noescape
 func tileRows12x16AVX512(t *byte)
@@ -188,9 +152,6 @@ func tileCols12x16AVX512(t *byte)
 func tileRows13x32AVX512(t *byte)
 
 //go:noescape
-func tileStreamRows13x32AVX512(t *byte)
-
-//go:noescape
 func tileRows13x16AVX512(t *byte)
 
 //go:noescape
@@ -201,9 +162,6 @@ func tileCols13x16AVX512(t *byte)
 
 //go:noescape
 func tileRows14x32AVX512(t *byte)
-
-//go:noescape
-func tileStreamRows14x32AVX512(t *byte)
 
 //go:noescape
 func tileRows14x16AVX512(t *byte)
