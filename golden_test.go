@@ -47,7 +47,11 @@ func (f *ddimFixture) pipeline(t *testing.T) *Pipeline {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := unet.Load(config, f.Weights(t, f.Settings.Weights, params.Names()))
+	var names []string
+	for _, p := range params.List {
+		names = append(names, p.Name)
+	}
+	m, err := unet.Load(config, f.Weights(t, f.Settings.Weights, names))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,11 +28,11 @@ func ReadPicture(path string) (image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return DecodePicture(path, b)
+	return decodePicture(path, b)
 }
 
-// DecodePicture is [ReadPicture] of a file's content; errors call it name.
-func DecodePicture(name string, b []byte) (image.Image, error) {
+// decodePicture is [ReadPicture] of a file's content; errors call it name.
+func decodePicture(name string, b []byte) (image.Image, error) {
 	p, err := parsePicture(name, b)
 	if err != nil {
 		return nil, err

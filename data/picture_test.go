@@ -36,7 +36,7 @@ func TestPicturesOfEveryOrientationAreUpright(t *testing.T) {
 				"WebP":                             webpOf(m, tiff),
 				"WebP with a JPEG's head":          webpOf(m, head),
 			} {
-				got, err := DecodePicture("x", b)
+				got, err := decodePicture("x", b)
 				if err != nil {
 					t.Fatalf("%s of orientation %d: %v", kind, o, err)
 				}
@@ -132,7 +132,7 @@ func TestBrokenEXIFNeverSpoilsAPicture(t *testing.T) {
 			"PNG":  withChunk(pngBytes(t, m), "eXIf", tiff, true),
 			"WebP": webpOf(m, tiff),
 		} {
-			if got, err := DecodePicture("x", b); err != nil || rowsOf(got, 16) != "ABC/DEF" {
+			if got, err := decodePicture("x", b); err != nil || rowsOf(got, 16) != "ABC/DEF" {
 				t.Errorf("%s with EXIF of %s: %v", kind, what, err)
 			}
 		}
@@ -162,7 +162,7 @@ func TestContentDecidesWhatAPictureIs(t *testing.T) {
 			t.Errorf("%s called x.jpg: %v", what, err)
 		}
 	}
-	got, err := DecodePicture("x", framed)
+	got, err := decodePicture("x", framed)
 	if err != nil || got.Bounds() != image.Rect(0, 0, 3, 2) {
 		t.Fatalf("a frame smaller than the GIF: %v, %v", got.Bounds(), err)
 	}
@@ -200,7 +200,7 @@ func TestPicturesThatAreNotReadAreNamed(t *testing.T) {
 		{[]byte("\x00\x00\x01\x00\x01\x00"), "an icon (ICO)"},
 		{[]byte("qoif\x00\x00\x00\x01"), "a QOI picture"},
 	} {
-		_, err := DecodePicture("dir/x.png", tt.bytes)
+		_, err := decodePicture("dir/x.png", tt.bytes)
 		wantError(t, err, "dir/x.png", wantPicture, "found "+tt.want)
 		if !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%v is not errors.ErrUnsupported", err)
@@ -217,7 +217,7 @@ func TestPicturesThatAreNotReadAreNamed(t *testing.T) {
 		{[]byte("no picture"), `10 bytes that begin with "no pictu"`},
 		{brand("isom", "mp42"), "20 bytes that begin with"},
 	} {
-		_, err := DecodePicture("x.png", tt.bytes)
+		_, err := decodePicture("x.png", tt.bytes)
 		wantError(t, err, "x.png", wantPicture, "found "+tt.want)
 		if errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%v is errors.ErrUnsupported: it is not a picture at all", err)
@@ -249,7 +249,7 @@ func TestLossyWebPHasItsColours(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := DecodePicture("x", b)
+		m, err := decodePicture("x", b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,7 +276,7 @@ func TestHeadersThatPromiseTooMuch(t *testing.T) {
 	head := binary.LittleEndian.Uint32(webp[21:])
 	binary.LittleEndian.PutUint32(webp[21:], head&^(0x3fff<<14)|16000<<14)
 	for what, b := range map[string][]byte{"GIF": gif, "BMP": bmp, "JPEG": jpeg, "WebP": webp, "PNG": pngHeader(4000, 4000)} {
-		_, err := DecodePicture("x", b)
+		_, err := decodePicture("x", b)
 		wantError(t, err, "that its bytes can hold", "in the header of a "+what+" file")
 	}
 }

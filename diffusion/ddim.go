@@ -92,7 +92,7 @@ func (s *Schedule) ddimAlphaBar(t int) float64 {
 	if t < 0 && !s.Config.SetAlphaToOne {
 		return s.AlphaBar[0]
 	}
-	return s.AlphaBarAt(t)
+	return s.alphaBarAt(t)
 }
 
 // ddimSigma is eq. 16 with eta = 1.

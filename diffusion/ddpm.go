@@ -60,7 +60,7 @@ func newDDPM(s *Schedule, o Options) (*DDPM, error) {
 	d := &DDPM{schedule: s, clip: s.clipper(o)}
 	f := s.variance(o)
 	for _, p := range path {
-		q := s.Posterior(p.t, p.prev)
+		q := s.posterior(p.t, p.prev)
 		step := ddpmStep{transition: p, Posterior: q, alpha: 1 - q.Beta, alphaBar: s.AlphaBar[p.t]}
 		if p.prev >= 0 {
 			step.sigma = math.Sqrt(q.interpolate(f))

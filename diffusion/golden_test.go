@@ -258,7 +258,7 @@ func goldenSchedules(t *testing.T, m *manifest) {
 		for i, ti := range ts {
 			lo, hi := i*x0.Dim, (i+1)*x0.Dim
 			QSample(s, xt[lo:hi], x0.X[lo:hi], eps.X[lo:hi], ti)
-			Velocity(s, v[lo:hi], x0.X[lo:hi], eps.X[lo:hi], ti)
+			velocity(s, v[lo:hi], x0.X[lo:hi], eps.X[lo:hi], ti)
 		}
 		m.compare(t, "x_t and v", kind+".add_noise_f64", xt, 3e-15)
 		m.compare(t, "x_t and v", kind+".velocity_f64", v, 3e-15)

@@ -213,7 +213,7 @@ func (s *Schedule) tiling(name string, o Options) []int {
 func (s *Schedule) walkOf(path []transition) walk {
 	w := walk{ts: calls(path), last: 1}
 	for _, p := range path {
-		w.begin, w.end = append(w.begin, s.AlphaBar[p.t]), append(w.end, s.AlphaBarAt(p.prev))
+		w.begin, w.end = append(w.begin, s.AlphaBar[p.t]), append(w.end, s.alphaBarAt(p.prev))
 	}
 	return w
 }

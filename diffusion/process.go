@@ -21,14 +21,14 @@ func combine[F Real](dst []F, a float64, x []F, b float64, y []F) {
 //
 // (Ho et al. 2020, eq. 4). xt, x0 and eps hold one image each.
 func QSample[F Real](s *Schedule, xt, x0, eps []F, t int) {
-	a := s.AlphaBarAt(t)
+	a := s.alphaBarAt(t)
 	combine(xt, math.Sqrt(a), x0, math.Sqrt(1-a), eps)
 }
 
-// Velocity is v = sqrt(alphaBar_t) eps - sqrt(1 - alphaBar_t) x_0 (Salimans
+// velocity is v = sqrt(alphaBar_t) eps - sqrt(1 - alphaBar_t) x_0 (Salimans
 // and Ho, "Progressive Distillation", 2022, section 4).
-func Velocity[F Real](s *Schedule, v, x0, eps []F, t int) {
-	a := s.AlphaBarAt(t)
+func velocity[F Real](s *Schedule, v, x0, eps []F, t int) {
+	a := s.alphaBarAt(t)
 	combine(v, math.Sqrt(a), eps, -math.Sqrt(1-a), x0)
 }
 
@@ -41,24 +41,19 @@ func Target[F Real](s *Schedule, target, x0, eps []F, t int) {
 	case SampleX0:
 		copy(target, x0)
 	default:
-		Velocity(s, target, x0, eps, t)
+		velocity(s, target, x0, eps, t)
 	}
-}
-
-// PredictX0 is the guess of x_0 that the model's output for x_t implies.
-func PredictX0[F Real](s *Schedule, x0, xt, out []F, t int) {
-	x0Of(s.Config.PredictionType, s.AlphaBarAt(t), x0, xt, out)
 }
 
 // PredictEps is the guess of eps that the model's output for x_t implies.
 func PredictEps[F Real](s *Schedule, eps, xt, out []F, t int) {
-	epsOf(s.Config.PredictionType, s.AlphaBarAt(t), eps, xt, out)
+	epsOf(s.Config.PredictionType, s.alphaBarAt(t), eps, xt, out)
 }
 
 // Score is the score of x_t's density, grad log q(x_t) = -eps / sqrt(1 -
 // alphaBar_t) (Song et al., "Score-Based Generative Modeling", 2021).
 func Score[F Real](s *Schedule, score, eps []F, t int) {
-	d := F(math.Sqrt(1 - s.AlphaBarAt(t)))
+	d := F(math.Sqrt(1 - s.alphaBarAt(t)))
 	for j, e := range eps {
 		score[j] = -e / d
 	}
@@ -104,9 +99,9 @@ func x0ToEps[F Real](alphaBar float64, eps, x, x0 []F) {
 	}
 }
 
-// SNR is the signal-to-noise ratio alphaBar_t / (1 - alphaBar_t).
-func (s *Schedule) SNR(t int) float64 {
-	a := s.AlphaBarAt(t)
+// snr is the signal-to-noise ratio alphaBar_t / (1 - alphaBar_t).
+func (s *Schedule) snr(t int) float64 {
+	a := s.alphaBarAt(t)
 	return a / (1 - a)
 }
 
@@ -115,7 +110,7 @@ func (s *Schedule) SNR(t int) float64 {
 // weight min(SNR, gamma) of an error in x_0, written for what the model
 // predicts. gamma is above 0; the paper's is 5.
 func (s *Schedule) MinSNRWeight(t int, gamma float64) float64 {
-	snr := s.SNR(t)
+	snr := s.snr(t)
 	switch w := min(snr, gamma); s.Config.PredictionType {
 	case Epsilon:
 		return w / snr

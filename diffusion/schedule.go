@@ -46,14 +46,14 @@ func NewSchedule(c Config) (*Schedule, error) {
 		}
 	}
 	for t := range T {
-		p := s.Posterior(t, t-1)
+		p := s.posterior(t, t-1)
 		s.BetaTilde[t], s.CoefX0[t], s.CoefXt[t] = p.BetaTilde, p.CoefX0, p.CoefXt
 	}
 	return s, nil
 }
 
-// AlphaBarAt is alphaBar_t, with alphaBar = 1 for t < 0: the data itself.
-func (s *Schedule) AlphaBarAt(t int) float64 {
+// alphaBarAt is alphaBar_t, with alphaBar = 1 for t < 0: the data itself.
+func (s *Schedule) alphaBarAt(t int) float64 {
 	if t < 0 {
 		return 1
 	}
@@ -67,11 +67,11 @@ type Posterior struct {
 	CoefX0, CoefXt float64
 }
 
-// Posterior computes eq. 6 and 7 of Ho et al. for a step over any distance,
+// posterior computes eq. 6 and 7 of Ho et al. for a step over any distance,
 // from t to prev < t; prev < 0 is the data. Its beta is 1 - alphaBar_t /
 // alphaBar_prev, which is beta_t for prev = t-1.
-func (s *Schedule) Posterior(t, prev int) Posterior {
-	alphaBar, alphaBarPrev := s.AlphaBarAt(t), s.AlphaBarAt(prev)
+func (s *Schedule) posterior(t, prev int) Posterior {
+	alphaBar, alphaBarPrev := s.alphaBarAt(t), s.alphaBarAt(prev)
 	alpha := alphaBar / alphaBarPrev
 	beta := 1 - alpha
 	return Posterior{

@@ -70,7 +70,7 @@ func TestScheduleSumRules(t *testing.T) {
 				logSum += math.Log1p(-s.Beta[i])
 				near(t, name+" alphaBar", a, math.Exp(logSum), 1e-10)
 			}
-			p := s.Posterior(i, i-1)
+			p := s.posterior(i, i-1)
 			near(t, name+" beta", p.Beta, s.Beta[i], 1e-9)
 			// The posterior mean of x_t = sqrt(alphaBar_t) x_0 is sqrt(alphaBar_{t-1}) x_0,
 			near(t, name+" posterior mean", p.CoefX0+p.CoefXt*math.Sqrt(a), math.Sqrt(prev), 1e-9)
@@ -89,7 +89,7 @@ func TestScheduleSumRules(t *testing.T) {
 // A step over a distance composes: q(x_t | x_prev) has the product of alphas.
 func TestPosteriorOverADistance(t *testing.T) {
 	s := newSchedule(t, nil)
-	p := s.Posterior(700, 400)
+	p := s.posterior(700, 400)
 	alpha := 1.0
 	for i := 401; i <= 700; i++ {
 		alpha *= 1 - s.Beta[i]
@@ -114,7 +114,7 @@ func TestPublishedVariances(t *testing.T) {
 func TestZeroTerminalSNR(t *testing.T) {
 	plain := newSchedule(t, nil)
 	s := newSchedule(t, func(c *Config) { c.RescaleZeroSNR, c.PredictionType = true, VPrediction })
-	if s.AlphaBar[s.T-1] != 0 || s.SNR(s.T-1) != 0 {
+	if s.AlphaBar[s.T-1] != 0 || s.snr(s.T-1) != 0 {
 		t.Errorf("alphaBar at the end is %v, want 0", s.AlphaBar[s.T-1])
 	}
 	near(t, "alphaBar_0", s.AlphaBar[0], plain.AlphaBar[0], 1e-14)
@@ -153,7 +153,7 @@ func conversions[F Real](t *testing.T, limit float64) {
 			xt, out, x0b, epsb := make([]F, dim), make([]F, dim), make([]F, dim), make([]F, dim)
 			QSample(s, xt, x0, eps, ti)
 			Target(s, out, x0, eps, ti)
-			PredictX0(s, x0b, xt, out, ti)
+			x0Of(predicts, s.AlphaBar[ti], x0b, xt, out)
 			PredictEps(s, epsb, xt, out, ti)
 			a := s.AlphaBar[ti]
 			score := make([]F, dim)
@@ -185,7 +185,7 @@ func TestMinSNRWeightsAgree(t *testing.T) {
 		var snr float64
 		for _, predicts := range predictionTypes {
 			s := newSchedule(t, func(c *Config) { c.PredictionType = predicts })
-			weight[predicts], snr = s.MinSNRWeight(ti, gamma), s.SNR(ti)
+			weight[predicts], snr = s.MinSNRWeight(ti, gamma), s.snr(ti)
 		}
 		near(t, "weight of x_0", weight[SampleX0], min(snr, gamma), 1e-12)
 		near(t, "weight of eps", weight[Epsilon]*snr, weight[SampleX0], 1e-12)

@@ -26,12 +26,12 @@ func (s Scope) SelfAttention(x, residual *G.Node, heads int) *G.Node {
 	q := s.In("to_q").Linear(x, channels, nil, false)
 	k := s.In("to_k").Linear(x, channels, nil, false)
 	v := s.In("to_v").Linear(x, channels, nil, false)
-	return s.In("to_out.0").Linear(s.Attention(q, k, v, heads), channels, residual, true)
+	return s.In("to_out.0").Linear(s.attention(q, k, v, heads), channels, residual, true)
 }
 
-// Attention is softmax(q k^T / sqrt(d)) v for each head (Vaswani et al., 2017, eq. 1), over the pixels of each
+// attention is softmax(q k^T / sqrt(d)) v for each head (Vaswani et al., 2017, eq. 1), over the pixels of each
 // image. q, k, v and the result are [N, H, W, C]; each head has C/heads consecutive channels.
-func (s Scope) Attention(q, k, v *G.Node, heads int) *G.Node {
+func (s Scope) attention(q, k, v *G.Node, heads int) *G.Node {
 	if s.err != nil {
 		return nil
 	}

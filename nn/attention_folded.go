@@ -34,7 +34,7 @@ func (s Scope) foldedAttention(x, residual *G.Node) *G.Node {
 		kernel.Gemm(w, c, in[0], c, false, in[2], c, true, c, c, c, false, scratch)
 		kernel.Gemm(b, c, in[1], c, false, in[2], c, true, 1, c, c, false, scratch)
 	}, p.wq, p.bq, p.wk)
-	h := s.Attention(q, x, x, 1)
+	h := s.attention(q, x, x, 1)
 	return s.In("to_v to_out.0").folded(h, residual, func(w, b []float32, in [][]float32, scratch []float32) {
 		kernel.Gemm(w, c, in[0], c, false, in[2], c, false, c, c, c, false, scratch)
 		copy(b, in[3])
@@ -50,7 +50,7 @@ func (s Scope) foldedTraining(x, residual *G.Node) *G.Node {
 	keys, values := s.In("to_q to_k"), s.In("to_v to_out.0")
 	w := keys.weightProduct("weight", p.wq, p.wk, true, nil)
 	b := keys.weightProduct("bias", p.bq, p.wk, true, p.bk)
-	h := s.Attention(keys.linear(x, w, b, nil, 2), x, x, 1)
+	h := s.attention(keys.linear(x, w, b, nil, 2), x, x, 1)
 	w = values.weightProduct("weight", p.wv, p.wo, false, nil)
 	b = values.weightProduct("bias", p.bv, p.wo, false, nil)
 	return values.linear(h, w, values.In("bias").Add(b, p.bo), residual, 2)

@@ -45,7 +45,7 @@ func TestSelfAttentionWithFixedWeights(t *testing.T) {
 				}
 			}
 			view := func(name string) []float32 {
-				i, ok := params.Index("l." + name)
+				i, ok := params.index("l." + name)
 				if !ok {
 					t.Fatalf("no parameter %s", name)
 				}

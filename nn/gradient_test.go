@@ -51,7 +51,7 @@ var layerCases = []layerCase{
 		return s.In("l").GroupNorm(in[0], NormOptions{Groups: 2, Eps: 1e-5, SiLU: true, ScaleShift: in[1]})
 	}, nil},
 	{"attention", [][]int{{2, 2, 3, 4}, {2, 2, 3, 4}, {2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
-		return s.In("l").Attention(in[0], in[1], in[2], 2)
+		return s.In("l").attention(in[0], in[1], in[2], 2)
 	}, nil},
 	{"self-attention, one head, weights folded", [][]int{{2, 2, 3, 4}, {2, 2, 3, 4}}, func(s Scope, in G.Nodes) *G.Node {
 		return s.In("l").SelfAttention(in[0], in[1], 1)

@@ -84,7 +84,7 @@ func (n *normOp) forward(c *engine.Call) {
 		rstd = scratch.Take(stats)
 	}
 	x, skip, weight, bias, scaleShift := n.unpack(c.In)
-	n.plan.ForwardPair(c.Out, x, skip, weight, bias, scaleShift, mean, rstd, scratch)
+	n.plan.Forward(c.Out, x, skip, weight, bias, scaleShift, mean, rstd, scratch)
 }
 
 // diff: one kernel makes the gradients of x, skip, weight, bias and, with a time embedding, scale and shift. The
@@ -109,7 +109,7 @@ func (n *normOp) diff(in G.Nodes, out, dy *G.Node) (G.Nodes, error) {
 		x, skip, weight, bias, scaleShift := n.unpack(c.In)
 		dx, dskip, dweight, dbias, dscaleShift := n.unpack(append(append(n.grads[:0], c.Out), c.Extra...))
 		add := [2]bool{c.Add, n.shape.Second > 0 && c.AddExtra[0]}
-		n.plan.BackwardPair(dx, dskip, add, dweight, dbias, dscaleShift, c.In[k+2], x, skip, weight, bias, scaleShift, c.In[k], c.In[k+1], c.Scratch)
+		n.plan.Backward(dx, dskip, add, dweight, dbias, dscaleShift, c.In[k+2], x, skip, weight, bias, scaleShift, c.In[k], c.In[k+1], c.Scratch)
 	}
 	dx := s.apply(op, append(append(G.Nodes(nil), in...), mean, rstd, dy)...)
 	grads := G.Nodes{dx}

@@ -3,7 +3,6 @@ package nn
 import (
 	"fmt"
 	"math"
-	"sort"
 
 	"unstir/internal/rng"
 )
@@ -71,20 +70,10 @@ func (p *Params) View(flat []float32, i int) []float32 {
 	return flat[q.Off : q.Off+q.Size : q.Off+q.Size]
 }
 
-// Index finds a parameter by name.
-func (p *Params) Index(name string) (int, bool) {
+// index finds a parameter by name.
+func (p *Params) index(name string) (int, bool) {
 	i, ok := p.byName[name]
 	return i, ok
-}
-
-// Names lists the parameters' names in bytewise order.
-func (p *Params) Names() []string {
-	names := make([]string, len(p.List))
-	for i, q := range p.List {
-		names[i] = q.Name
-	}
-	sort.Strings(names)
-	return names
 }
 
 func (p *Params) add(name string, kind Kind, shape []int, init Init) (int, error) {

@@ -117,7 +117,7 @@ func (s Scope) param(name string, kind Kind, init Init, shape ...int) *G.Node {
 		s.Nodes = append(s.Nodes, n)
 		return n
 	}
-	i, ok := s.params.Index(full)
+	i, ok := s.params.index(full)
 	if !ok || !slices.Equal(s.params.List[i].Shape, shape) {
 		return s.fail("the parameters have no %q of shape %v", full, shape)
 	}

@@ -2,10 +2,10 @@ package train
 
 import "math"
 
-// LearningRate is the learning rate of step n = 1, 2, ..., c.Steps: it rises linearly to c.LR at step c.WarmupSteps,
+// newestRate is the learning rate of step n = 1, 2, ..., c.Steps: it rises linearly to c.LR at step c.WarmupSteps,
 // and then stays or falls as half a cosine wave, to zero at step c.Steps + 1, the first that is not done. So no step
 // has a learning rate of zero. A run that is no longer than the warm-up ends during it.
-func (c Config) LearningRate(n int) float64 {
+func (c Config) newestRate(n int) float64 {
 	if n < c.WarmupSteps {
 		return c.LR * float64(n) / float64(c.WarmupSteps)
 	}
@@ -21,16 +21,16 @@ func (c Config) LearningRate(n int) float64 {
 // older programs began, the cosine is zero at the last step itself.
 func (c Config) learningRate(n, version int) float64 {
 	if version != 0 || n < c.WarmupSteps || c.LRSchedule == "constant" || c.Steps <= c.WarmupSteps {
-		return c.LearningRate(n)
+		return c.newestRate(n)
 	}
 	progress := min(1, float64(n-c.WarmupSteps)/float64(c.Steps-c.WarmupSteps))
 	return c.LR * 0.5 * (1 + math.Cos(math.Pi*progress))
 }
 
-// At is the decay of the moving average's update n = 1, 2, ...: ema = decay ema + (1-decay) weights. With warm-up
+// at is the decay of the moving average's update n = 1, 2, ...: ema = decay ema + (1-decay) weights. With warm-up
 // it is 0 at n = 1, so that the average begins as the weights of the first step, and then min(Decay, n/(9+n)),
 // as diffusers' EMAModel has it: early on the average is short, or it would remember the initial weights.
-func (c EMAConfig) At(n int) float64 {
+func (c EMAConfig) at(n int) float64 {
 	switch {
 	case !c.Warmup:
 		return c.Decay

@@ -19,7 +19,7 @@ import (
 func rates(c Config) []float64 {
 	var all []float64
 	for n := 1; n <= c.Steps; n++ {
-		all = append(all, c.LearningRate(n))
+		all = append(all, c.newestRate(n))
 	}
 	return all
 }
@@ -74,11 +74,11 @@ func TestLearningRateIsACosine(t *testing.T) {
 			if n >= warmup {
 				want = c.LR / 2 * (1 + math.Cos(math.Pi*float64(n-warmup)/float64(1001-warmup)))
 			}
-			if got := c.LearningRate(n); math.Abs(got-want) > 1e-16 {
+			if got := c.newestRate(n); math.Abs(got-want) > 1e-16 {
 				t.Fatalf("warm-up of %d: step %d has %g, want %g", warmup, n, got, want)
 			}
 		}
-		if got := c.LearningRate(1001); got != 0 {
+		if got := c.newestRate(1001); got != 0 {
 			t.Errorf("warm-up of %d: the step after the last has %g", warmup, got)
 		}
 	}
@@ -87,7 +87,7 @@ func TestLearningRateIsACosine(t *testing.T) {
 // No step is trained with a learning rate of zero, however short, long or warmed up the run is.
 func TestNoStepHasALearningRateOfZero(t *testing.T) {
 	check := func(c Config, n int) {
-		if got := float32(c.LearningRate(n)); !(got > 0 && got <= float32(c.LR)) {
+		if got := float32(c.newestRate(n)); !(got > 0 && got <= float32(c.LR)) {
 			t.Errorf("%d steps, %d of warm-up, %s: step %d has a learning rate of %g", c.Steps, c.WarmupSteps, c.LRSchedule, n, got)
 		}
 	}
@@ -120,7 +120,7 @@ func TestOlderLearningRates(t *testing.T) {
 		{Steps: 5, WarmupSteps: 2, LR: 1, LRSchedule: "constant"},
 	} {
 		for n := 1; n <= same.Steps; n++ {
-			if a, b := same.learningRate(n, 0), same.LearningRate(n); a != b {
+			if a, b := same.learningRate(n, 0), same.newestRate(n); a != b {
 				t.Errorf("%+v: step %d has %g by the older schedule, %g by the newer", same, n, a, b)
 			}
 		}
@@ -241,7 +241,7 @@ func TestAnOlderRunKeepsItsSchedule(t *testing.T) {
 	c, err := New(fresh)
 	c = mustRun(t, c, err)
 	for i, l := range readLog(t, fresh.Dir) {
-		if want := fresh.Train.LearningRate(i + 1); l.LR != want || l.LR == 0 {
+		if want := fresh.Train.newestRate(i + 1); l.LR != want || l.LR == 0 {
 			t.Errorf("step %d of a new run has %g, want %g", i+1, l.LR, want)
 		}
 	}

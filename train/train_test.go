@@ -300,7 +300,7 @@ func TestCancelSaves(t *testing.T) {
 func TestSchedules(t *testing.T) {
 	e := EMAConfig{Decay: 0.9, Warmup: true}
 	for n, want := range map[int]float64{1: 0, 2: 2.0 / 11, 9: 0.5, 81: 0.9, 1000: 0.9} {
-		if got := e.At(n); math.Abs(got-want) > 1e-12 {
+		if got := e.at(n); math.Abs(got-want) > 1e-12 {
 			t.Errorf("decay of update %d is %g, want %g", n, got, want)
 		}
 	}

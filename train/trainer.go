@@ -253,7 +253,7 @@ func (t *Trainer) update(ctx context.Context, e unet.Example) error {
 	lr, scale := t.Train.learningRate(n, t.lrVersion), clipScale(norm, t.Train.GradClip)
 	t.adam.Step(t.weights, t.expAvg, t.expAvgSq, t.ema, t.gradient.Grad(), kernel.AdamWStep{
 		LR: lr, Beta1: t.Train.Beta1, Beta2: t.Train.Beta2, Eps: t.Train.Eps, WeightDecay: t.Train.WeightDecay,
-		EMADecay: t.EMA.At(n), GradScale: scale, Step: n,
+		EMADecay: t.EMA.at(n), GradScale: scale, Step: n,
 	})
 	if err := t.checkUpdate(n, scale*norm); err != nil {
 		return err

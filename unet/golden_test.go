@@ -83,7 +83,11 @@ func (f *fixture) model(t *testing.T) *Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := Load(c, f.Weights(t, f.Settings.Weights, params.Names()))
+	var names []string
+	for _, p := range params.List {
+		names = append(names, p.Name)
+	}
+	m, err := Load(c, f.Weights(t, f.Settings.Weights, names))
 	if err != nil {
 		t.Fatal(err)
 	}

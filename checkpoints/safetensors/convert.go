@@ -66,7 +66,7 @@ func decodeFloats[T float32 | float64](dst []T, src []byte, d DType) error {
 
 // decodeInts converts src, len(dst) elements of an integer dtype or BOOL.
 func decodeInts(dst []int64, src []byte, d DType) error {
-	le, size := binary.LittleEndian, d.Size()
+	le, size := binary.LittleEndian, d.size()
 	for i := range dst {
 		b := src[i*size:]
 		switch d {

@@ -42,7 +42,7 @@ const (
 )
 
 // Size returns the bytes of one element, 0 for a type that is not known.
-func (d DType) Size() int {
+func (d DType) size() int {
 	switch d {
 	case BOOL, U8, I8:
 		return 1

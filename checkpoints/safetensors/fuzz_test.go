@@ -18,8 +18,8 @@ func everyDType() []byte {
 	var b strings.Builder
 	at := 0
 	for _, d := range []DType{BOOL, U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64} {
-		fmt.Fprintf(&b, `"%s":{"dtype":"%s","shape":[2,1],"data_offsets":[%d,%d]},`, strings.ToLower(string(d)), d, at, at+2*d.Size())
-		at += 2 * d.Size()
+		fmt.Fprintf(&b, `"%s":{"dtype":"%s","shape":[2,1],"data_offsets":[%d,%d]},`, strings.ToLower(string(d)), d, at, at+2*d.size())
+		at += 2 * d.size()
 	}
 	data := make([]byte, at)
 	for i := range data {
@@ -70,7 +70,7 @@ func readAll(t *testing.T, r *Reader) (total int) {
 			t.Fatalf("%q is listed and not found", name)
 		}
 		n := info.Len()
-		total += n * info.DType.Size()
+		total += n * info.DType.size()
 		if total > 1<<30 {
 			t.Fatalf("%q: %v has %d elements", name, info.Shape, n)
 		}

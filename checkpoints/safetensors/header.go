@@ -129,7 +129,7 @@ func (p *parser) tensor(name string) (*entry, error) {
 	switch {
 	case e.DType == "" || e.Shape == nil || offsets == nil:
 		return nil, errors.New("one of dtype, shape and data_offsets is missing")
-	case e.DType.Size() == 0:
+	case e.DType.size() == 0:
 		return nil, fmt.Errorf("unknown dtype %.80q (known: F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL): save the model in one of these", e.DType)
 	case len(offsets) != 2:
 		return nil, fmt.Errorf("data_offsets %d are not two numbers, begin and end", offsets)
@@ -149,7 +149,7 @@ func (p *parser) tensor(name string) (*entry, error) {
 
 // byteLen returns the bytes of a tensor.
 func byteLen(d DType, shape []int) (int, error) {
-	n, ok := d.Size(), true
+	n, ok := d.size(), true
 	for _, dim := range shape {
 		if dim < 0 {
 			return 0, fmt.Errorf("shape %d has a negative dimension", shape)

@@ -241,7 +241,7 @@ func (r *Reader) read(name string, length int, want string, accept func(DType) b
 	}
 	buf := chunks.Get().(*[chunkLen]byte)
 	defer chunks.Put(buf)
-	size := e.DType.Size()
+	size := e.DType.size()
 	for at := 0; at < length; {
 		n := min(length-at, chunkLen/size)
 		src := buf[:n*size]

@@ -195,7 +195,7 @@ func TestEveryIntegerDTypeIsConverted(t *testing.T) {
 		{BOOL, 1, 1}, {U8, 200, 200}, {I8, 0xff, -1}, {U16, 0xfffe, 65534}, {I16, 0xfffe, -2},
 		{U32, 0xfffffffd, 4294967293}, {I32, 0xfffffffd, -3}, {I64, math.MaxUint64 - 3, -4}, {U64, math.MaxInt64, math.MaxInt64},
 	} {
-		size := c.d.Size()
+		size := c.d.size()
 		data := binary.LittleEndian.AppendUint64(nil, c.bits)[:size]
 		b := file(fmt.Sprintf(`{"x":{"dtype":%q,"shape":[],"data_offsets":[0,%d]}}`, c.d, size), data...)
 		got := make([]int64, 1)

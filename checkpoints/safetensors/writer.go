@@ -75,11 +75,11 @@ func writeTensor(ctx context.Context, w io.Writer, t Tensor, d DType, values []f
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n := min(len(values), len(buf)/d.Size())
+		n := min(len(values), len(buf)/d.size())
 		if err := encode(buf, values[:n], d); err != nil {
 			return err
 		}
-		if _, err := w.Write(buf[:n*d.Size()]); err != nil {
+		if _, err := w.Write(buf[:n*d.size()]); err != nil {
 			return err
 		}
 		values = values[n:]
@@ -128,7 +128,7 @@ func makeHeader(tensors []Tensor, o Options) (header []byte, largest int, err er
 		}
 		writeString(h, t.Name)
 		fmt.Fprintf(h, `:{"dtype":"%s","shape":[%s],"data_offsets":[%d,%d]}`, o.DType, joinInts(t.Shape), offset, end)
-		offset, largest = end, max(largest, size/o.DType.Size())
+		offset, largest = end, max(largest, size/o.DType.size())
 	}
 	h.WriteByte('}')
 	for h.Len()%8 != 0 { // the values begin at a multiple of 8

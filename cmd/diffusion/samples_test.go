@@ -12,7 +12,6 @@ import (
 
 	"unstir"
 	"unstir/diffusion"
-	"unstir/internal/images"
 	"unstir/internal/npy"
 	"unstir/internal/samples"
 	"unstir/nn/kernel"
@@ -164,10 +163,7 @@ func TestAModelThatMovedGoesOn(t *testing.T) {
 	}
 	must(t, append(args, "4", "--out", "set", "--model", "moved")...)
 	sameSet(t, "set", "whole", 4)
-	texts, err := images.ReadTextFile("set/00003.png")
-	if err != nil {
-		t.Fatal(err)
-	}
+	texts := textsOf(t, "set/00003.png")
 	found := map[string]string{}
 	for _, x := range texts {
 		found[x.Key] = x.Value

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -78,10 +79,7 @@ func TestImagesOfAnySize(t *testing.T) {
 			isShape(t, readArray(t, "out.npy"), c.n, 1, c.h, 12)
 		}
 		run("sample --size 20x12 --n 1 --sampler ddim --steps 2 --out out.png")
-		texts, err := images.ReadTextFile("out.png")
-		if err != nil {
-			t.Fatal(err)
-		}
+		texts := textsOf(t, "out.png")
 		if !strings.Contains(fmt.Sprint(texts), "{size 20x12}") {
 			t.Errorf("%s: the PNG does not say its images' size: %v", model, texts)
 		}
@@ -155,9 +153,20 @@ func TestTheModelsSchedulerIsTheDefault(t *testing.T) {
 func provenanceOf(t *testing.T, args ...string) string {
 	t.Helper()
 	must(t, append([]string{"sample", "--out", "p.png"}, args...)...)
-	texts, err := images.ReadTextFile("p.png")
+	texts := textsOf(t, "p.png")
+	return fmt.Sprint(texts)
+}
+
+// textsOf reads the texts of a PNG file.
+func textsOf(t *testing.T, path string) []images.Text {
+	t.Helper()
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprint(texts)
+	texts, err := images.ReadText(bytes.NewReader(b))
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return texts
 }

@@ -46,9 +46,6 @@ func (f *File) Write(p []byte) (int, error) {
 // ReadAt is os.File's.
 func (f *File) ReadAt(p []byte, at int64) (int, error) { return f.f.ReadAt(p, at) }
 
-// Stat is os.File's.
-func (f *File) Stat() (os.FileInfo, error) { return f.f.Stat() }
-
 // Fd is os.File's.
 func (f *File) Fd() uintptr { return f.f.Fd() }
 

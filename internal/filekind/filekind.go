@@ -17,7 +17,7 @@ import (
 	"unicode/utf8"
 )
 
-// HeadSize is how many bytes of a file Describe looks at.
+// HeadSize is how many bytes of a file describe looks at.
 const HeadSize = 4096
 
 // Wanted is what a file should have been.
@@ -56,9 +56,9 @@ const (
 	utf16   = "text in UTF-16: save it as UTF-8"
 )
 
-// Describe says what a file of the given size is that begins with head (all of it, or HeadSize bytes), and how to
+// describe says what a file of the given size is that begins with head (all of it, or HeadSize bytes), and how to
 // get the right one: "a Git LFS pointer ...: run git lfs pull ...". It is empty where nothing is recognised.
-func Describe(head []byte, size int64, want Wanted) string {
+func describe(head []byte, size int64, want Wanted) string {
 	if size == 0 {
 		return "empty: the download or the copy failed; " + downloadAgain
 	}
@@ -172,7 +172,7 @@ func shorten(s string) string {
 	return line
 }
 
-// Of describes the file at path. It is empty where Describe recognises nothing, or the file cannot be read.
+// Of describes the file at path. It is empty where describe recognises nothing, or the file cannot be read.
 func Of(path string, want Wanted) string {
 	f, err := os.Open(path)
 	if err != nil {
@@ -189,7 +189,7 @@ func Of(path string, want Wanted) string {
 	} else {
 		head = head[:n]
 	}
-	return Describe(head, info.Size(), want)
+	return describe(head, info.Size(), want)
 }
 
 // Explain replaces err, the error of reading a file, by one that says what the file is, where that is known.
@@ -197,13 +197,13 @@ func Explain(err error, head []byte, size int64, want Wanted) error {
 	if err == nil {
 		return nil
 	}
-	if what := Describe(head, size, want); what != "" {
+	if what := describe(head, size, want); what != "" {
 		return Error(what)
 	}
 	return err
 }
 
-// Error is the error of a file that is something else than it should be, as Describe says.
+// Error is the error of a file that is something else than it should be, as describe says.
 type Error string
 
 func (e Error) Error() string { return "it is " + string(e) }

@@ -45,7 +45,7 @@ func TestWhatIsNoFileIsRecognised(t *testing.T) {
 		"error of S3":        {`{"message":"Access denied","code":403}`, JSON, []string{"Access denied"}},
 		"JSON, not weights":  {`{"a": 1}`, Weights, []string{`"{\"a\": 1}"`}},
 	} {
-		got := Describe([]byte(c.head), int64(len(c.head)), c.want)
+		got := describe([]byte(c.head), int64(len(c.head)), c.want)
 		for _, says := range c.says {
 			if !strings.Contains(got, says) {
 				t.Errorf("%s: %q lacks %q", name, got, says)
@@ -73,7 +73,7 @@ func TestWhatCouldBeRightIsNot(t *testing.T) {
 		"zeros, but few":  {"\x00\x00\x00", 3, Weights},
 		"an empty object": {`{}`, 2, JSON},
 	} {
-		if got := Describe([]byte(c.head), c.size, c.want); got != "" {
+		if got := describe([]byte(c.head), c.size, c.want); got != "" {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
@@ -132,7 +132,7 @@ func FuzzDescribe(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, head []byte, size int64, want byte) {
 		head = head[:min(len(head), HeadSize)]
-		got := Describe(head, max(size, 0), Wanted(want%3))
+		got := describe(head, max(size, 0), Wanted(want%3))
 		for _, r := range got {
 			if !unicode.IsPrint(r) {
 				t.Fatalf("%q is not a line of text", got)

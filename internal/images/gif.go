@@ -20,12 +20,12 @@ type Animation struct {
 	Hold   time.Duration // the same for the last frame; 0 is Delay
 }
 
-// EncodeGIF writes an animated GIF. Gray frames keep their exact values; other
+// encodeGIF writes an animated GIF. Gray frames keep their exact values; other
 // frames get up to 256 colours each, exact where that is enough, otherwise by
 // median cut with error diffusion. Frames smaller than the largest one are
 // padded with white at the right and the bottom. The same animation gives the
 // same bytes.
-func EncodeGIF(w io.Writer, a Animation) error {
+func encodeGIF(w io.Writer, a Animation) error {
 	if len(a.Frames) == 0 {
 		return errors.New("an animation of no frames")
 	}
@@ -61,9 +61,9 @@ func EncodeGIF(w io.Writer, a Animation) error {
 	return gif.EncodeAll(w, g)
 }
 
-// WriteGIF writes EncodeGIF's bytes to a file, which is replaced as a whole.
+// WriteGIF writes encodeGIF's bytes to a file, which is replaced as a whole.
 func WriteGIF(path string, a Animation) error {
-	return atomicfile.Write(path, func(w io.Writer) error { return EncodeGIF(w, a) })
+	return atomicfile.Write(path, func(w io.Writer) error { return encodeGIF(w, a) })
 }
 
 var grays = func() color.Palette {

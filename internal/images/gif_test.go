@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-func encodeGIF(t *testing.T, a Animation) *gif.GIF {
+func encoded(t *testing.T, a Animation) *gif.GIF {
 	t.Helper()
 	var b bytes.Buffer
-	if err := EncodeGIF(&b, a); err != nil {
+	if err := encodeGIF(&b, a); err != nil {
 		t.Fatal(err)
 	}
 	g, err := gif.DecodeAll(&b)
@@ -47,7 +47,7 @@ func colours(n int) *image.RGBA {
 
 func TestGrayFramesAreExact(t *testing.T) {
 	want := grayRamp()
-	g := encodeGIF(t, Animation{Frames: []image.Image{want, graySolid(16, 16, 3)}, Delay: 50 * time.Millisecond, Hold: 2 * time.Second})
+	g := encoded(t, Animation{Frames: []image.Image{want, graySolid(16, 16, 3)}, Delay: 50 * time.Millisecond, Hold: 2 * time.Second})
 	for y := range 16 {
 		for x := range 16 {
 			if r, _, _, _ := g.Image[0].At(x, y).RGBA(); uint8(r>>8) != want.GrayAt(x, y).Y {
@@ -62,7 +62,7 @@ func TestGrayFramesAreExact(t *testing.T) {
 
 func TestFewColoursAreExact(t *testing.T) {
 	m := colours(16) // 256 pixels
-	g := encodeGIF(t, Animation{Frames: []image.Image{m}})
+	g := encoded(t, Animation{Frames: []image.Image{m}})
 	for y := range 16 {
 		for x := range 16 {
 			if got := color.RGBAModel.Convert(g.Image[0].At(x, y)); got != m.At(x, y) {
@@ -99,7 +99,7 @@ func rms(a, b image.Image, k int) float64 {
 
 func TestManyColoursComeNearerThanAFixedPalette(t *testing.T) {
 	m := colours(96)
-	got := encodeGIF(t, Animation{Frames: []image.Image{m}}).Image[0]
+	got := encoded(t, Animation{Frames: []image.Image{m}}).Image[0]
 	if len(got.Palette) != 256 {
 		t.Errorf("only %d colours are used", len(got.Palette))
 	}
@@ -117,7 +117,7 @@ func TestManyColoursComeNearerThanAFixedPalette(t *testing.T) {
 func TestSmallerFramesArePadded(t *testing.T) {
 	offset := colours(40).SubImage(image.Rect(10, 10, 20, 20)) // bounds that do not begin at 0
 	nrgba := image.NewNRGBA(image.Rect(0, 0, 16, 16))
-	g := encodeGIF(t, Animation{Frames: []image.Image{grayRamp(), graySolid(3, 4, 9), offset, nrgba}})
+	g := encoded(t, Animation{Frames: []image.Image{grayRamp(), graySolid(3, 4, 9), offset, nrgba}})
 	for i, m := range g.Image {
 		if m.Bounds() != image.Rect(0, 0, 16, 16) {
 			t.Errorf("frame %d is %v", i, m.Bounds())
@@ -135,18 +135,18 @@ func TestSmallerFramesArePadded(t *testing.T) {
 }
 
 func TestAnimationsRefuse(t *testing.T) {
-	wantError(t, EncodeGIF(&bytes.Buffer{}, Animation{}), "no frames")
-	wantError(t, EncodeGIF(&bytes.Buffer{}, Animation{Frames: []image.Image{graySolid(1, 1, 0)}, Delay: -1}), "negative")
-	wantError(t, EncodeGIF(&bytes.Buffer{}, Animation{Frames: []image.Image{graySolid(1<<16, 1, 0)}}), "too large")
+	wantError(t, encodeGIF(&bytes.Buffer{}, Animation{}), "no frames")
+	wantError(t, encodeGIF(&bytes.Buffer{}, Animation{Frames: []image.Image{graySolid(1, 1, 0)}, Delay: -1}), "negative")
+	wantError(t, encodeGIF(&bytes.Buffer{}, Animation{Frames: []image.Image{graySolid(1<<16, 1, 0)}}), "too large")
 }
 
 func TestWriteGIFIsDeterministic(t *testing.T) {
 	a := Animation{Frames: []image.Image{colours(40), grayRamp()}, Delay: time.Second}
 	var b, c bytes.Buffer
-	if err := EncodeGIF(&b, a); err != nil {
+	if err := encodeGIF(&b, a); err != nil {
 		t.Fatal(err)
 	}
-	if err := EncodeGIF(&c, a); err != nil || !bytes.Equal(b.Bytes(), c.Bytes()) {
+	if err := encodeGIF(&c, a); err != nil || !bytes.Equal(b.Bytes(), c.Bytes()) {
 		t.Errorf("two encodings differ, %v", err)
 	}
 	if err := WriteGIF(filepath.Join(t.TempDir(), "a.gif"), a); err != nil {

@@ -9,7 +9,6 @@ import (
 	"image"
 	"image/png"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -182,18 +181,4 @@ func latin1(b []byte) string {
 		s = utf8.AppendRune(s, rune(c))
 	}
 	return string(s)
-}
-
-// ReadTextFile is ReadText of a file.
-func ReadTextFile(path string) ([]Text, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	texts, err := ReadText(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return texts, nil
 }

@@ -32,7 +32,7 @@ func FuzzRead(f *testing.F) {
 func fuzzRead[T Element](t *testing.T, b []byte) {
 	var a Array[T]
 	var err error
-	alloctest.Parse(t, len(b), func() { a, err = Read[T](bytes.NewReader(b)) })
+	alloctest.Parse(t, len(b), func() { a, err = read[T](bytes.NewReader(b)) })
 	if err != nil {
 		errortest.OneLine(t, err)
 		return
@@ -44,7 +44,7 @@ func fuzzRead[T Element](t *testing.T, b []byte) {
 	if err := Write(&out, a); err != nil {
 		t.Fatal(err)
 	}
-	again, err := Read[T](&out)
+	again, err := read[T](&out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestLargeArraysTakeTheirShare(t *testing.T) {
 		{"many dimensions", file("\x02\x00", "{'descr': '<f4', 'fortran_order': False, 'shape': ("+strings.Repeat("0,", 32000)+"), }"), false},
 	} {
 		alloctest.Within(t, 4*uint64(len(test.b))+(4<<20), func() {
-			if _, err := Read[float32](bytes.NewReader(test.b)); (err == nil) != test.ok {
+			if _, err := read[float32](bytes.NewReader(test.b)); (err == nil) != test.ok {
 				t.Errorf("%s: error %v", test.what, err)
 			}
 		})

@@ -121,10 +121,10 @@ func Write[T Element](w io.Writer, a Array[T]) error {
 	return b.Flush()
 }
 
-// Read reads an array whose element type is T. Where T is float32, a file of
+// read reads an array whose element type is T. Where T is float32, a file of
 // float64 (what NumPy makes unless told otherwise) is accepted too and each
 // value rounded; one beyond the range of float32 is an error.
-func Read[T Element](r io.Reader) (Array[T], error) {
+func read[T Element](r io.Reader) (Array[T], error) {
 	b := bufio.NewReaderSize(r, 1<<16)
 	h, err := readHeader(b)
 	if err != nil {
@@ -205,7 +205,7 @@ func ReadFile[T Element](path string) (Array[T], error) {
 		return Array[T]{}, err
 	}
 	defer f.Close()
-	a, err := Read[T](f)
+	a, err := read[T](f)
 	if err != nil {
 		if what := filekind.Of(path, filekind.Array); what != "" {
 			err = filekind.Error(what)

@@ -33,7 +33,7 @@ func roundTrip[T Element](t *testing.T, shape []int, data []T) {
 	if (b.Len()-len(data)*binary.Size(*new(T)))%64 != 0 {
 		t.Errorf("the data begin at byte %d, no multiple of 64", b.Len()-len(data)*binary.Size(*new(T)))
 	}
-	got, err := Read[T](&b)
+	got, err := read[T](&b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestReadsOtherWritersHeaders(t *testing.T) {
 		file(v1, `{"shape":(2,),"fortran_order":False,"descr":"<f4"}`, 0, 0, 128, 63, 0, 0, 0, 192),
 		file(v1, "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }", 0, 0, 0, 0, 0, 0, 240, 63, 0, 0, 0, 0, 0, 0, 0, 192),
 	} {
-		a, err := Read[float32](bytes.NewReader(b))
+		a, err := read[float32](bytes.NewReader(b))
 		if err != nil || !slices.Equal(a.Shape, []int{2}) || !slices.Equal(a.Data, []float32{1, -2}) {
 			t.Errorf("%q: %v, %v", b, a, err)
 		}
@@ -117,7 +117,7 @@ func TestDamagedAndForeignFilesAreRefused(t *testing.T) {
 		"after the array's last":       file(v1, head("<f4", "False", "(1,)"), 0, 0, 0, 0, 0),
 		"element 0 is 1.7976931348623": file(v1, head("<f8", "False", "(1,)"), 255, 255, 255, 255, 255, 255, 239, 127),
 	} {
-		_, err := Read[float32](bytes.NewReader(b))
+		_, err := read[float32](bytes.NewReader(b))
 		wantError(t, err, says)
 	}
 }

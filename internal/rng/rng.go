@@ -68,11 +68,6 @@ func Intn(seed uint64, s Stream, a, b, j uint64, n int) int {
 	return int(hi)
 }
 
-// Float64 returns a uniform number of [0, 1): a multiple of 2^-53.
-func Float64(seed uint64, s Stream, a, b, j uint64) float64 {
-	return float64(Uint64(seed, s, a, b, j)>>11) * 0x1p-53
-}
-
 // Uniform32 fills dst with uniform numbers of [0, 1), multiples of 2^-24.
 // dst[j] depends on (seed, s, a, b, j) only, not on len(dst).
 func Uniform32(dst []float32, seed uint64, s Stream, a, b uint64) {

@@ -227,13 +227,17 @@ func TestMoreImagesExtendTheSet(t *testing.T) {
 		!strings.Contains(d.Notes[0], "avx2 and goes on with generic") || !strings.Contains(d.Notes[1], "unstir v1 and goes on with unstir v2") {
 		t.Errorf("missing %v, notes %q", d.Missing(), d.Notes)
 	}
-	got, err := ReadManifest(path)
+	got, err := readManifest(path)
 	if err != nil || string(got.encode()) != string(testManifest(5).encode()) {
 		t.Errorf("samples.json is not the old one with n = 5: %v\n%s", err, got.encode())
 	}
 	mustWrite(t, d, 3)
 	d.Close()
-	texts, err := images.ReadTextFile(filepath.Join(path, Name(3)))
+	png, err := os.ReadFile(filepath.Join(path, Name(3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts, err := images.ReadText(bytes.NewReader(png))
 	if err != nil || texts[0].Value != "unstir v2" || texts[1].Value != "runs/a" || texts[4] != (images.Text{Key: "image", Value: "3"}) {
 		t.Errorf("the texts are %q, %v: want the program that made it, and the set's", texts, err)
 	}

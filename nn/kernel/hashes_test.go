@@ -107,10 +107,10 @@ func (h *hashes) groupNorms() {
 		x, dy, gamma, beta, ss := h.floats(n), h.floats(n), h.floats(s.C), h.floats(s.C), h.floats(2*s.N*s.C)
 		y, dx, dgamma, dbeta, dss := make([]float32, n), make([]float32, n), make([]float32, s.C), make([]float32, s.C), make([]float32, 2*s.N*s.C)
 		mean, rstd, scratch := make([]float32, s.N*s.Groups), make([]float32, s.N*s.Groups), kernel.NewScratch(g.Scratch())
-		g.Forward(y, x, gamma, beta, ss, mean, rstd, scratch)
+		g.Forward(y, x, nil, gamma, beta, ss, mean, rstd, scratch)
 		name := fmt.Sprintf("group norm %+v", s)
 		h.file.Check(h.T, name+", forward", y, mean, rstd)
-		g.Backward(dx, dgamma, dbeta, dss, dy, x, gamma, beta, ss, mean, rstd, scratch)
+		g.Backward(dx, nil, [2]bool{}, dgamma, dbeta, dss, dy, x, nil, gamma, beta, ss, mean, rstd, scratch)
 		h.file.Check(h.T, name+", backward", dx, dgamma, dbeta, dss)
 	}
 }

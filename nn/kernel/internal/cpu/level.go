@@ -51,17 +51,6 @@ func This() Info {
 	return Info{Level: Active(), L2: cache(), Direct: Direct()}
 }
 
-// Lanes is how many floats a vector of the level has.
-func (l Level) Lanes() int {
-	switch l {
-	case AVX512:
-		return 16
-	case AVX2:
-		return 8
-	}
-	return 1
-}
-
 // CheckEnvironment reports a value of UNSTIR_CPU or UNSTIR_CONV that means nothing,
 // or a level that this CPU or this build lacks. The kernels then run as if the
 // variable were not set, so a program should call it first and stop on an error.

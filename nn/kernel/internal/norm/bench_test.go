@@ -33,10 +33,10 @@ func BenchmarkGroupNorm(b *testing.B) {
 		}
 		na := s.N * s.HW * (s.C - s.Second)
 		kerneltest.Benchmark(b, "forward/"+name, 2*len(d.x), func() {
-			g.ForwardPair(d.y, d.x[:na], d.x[na:], d.gamma, d.beta, nil, d.mean, d.rstd, scratch)
+			g.Forward(d.y, d.x[:na], d.x[na:], d.gamma, d.beta, nil, d.mean, d.rstd, scratch)
 		})
 		kerneltest.Benchmark(b, "backward/"+name, 3*len(d.x), func() {
-			g.BackwardPair(d.dx[:na], d.dx[na:], [2]bool{}, d.dgamma, d.dbeta, nil, d.dy, d.x[:na], d.x[na:], d.gamma, d.beta, nil, d.mean, d.rstd, scratch)
+			g.Backward(d.dx[:na], d.dx[na:], [2]bool{}, d.dgamma, d.dbeta, nil, d.dy, d.x[:na], d.x[na:], d.gamma, d.beta, nil, d.mean, d.rstd, scratch)
 		})
 	}
 }

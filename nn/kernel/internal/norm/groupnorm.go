@@ -19,7 +19,7 @@ type GroupNormShape struct {
 	N      int // images
 	HW     int // pixels of an image
 	C      int // channels
-	Second int // how many of the channels, the last ones, x has in a second tensor (see ForwardPair); 0: none
+	Second int // how many of the channels, the last ones, x has in a second tensor (see Forward); 0: none
 	Groups int // a divisor of C; group g is channels g*C/Groups ...
 	Eps    float64
 
@@ -210,15 +210,9 @@ func (g *GroupNorm) shared() bool {
 	return t > 1 && g.pieces > 1 && g.s.N <= normShared && g.s.N%t != 0
 }
 
-// Forward computes y, and the mean and rstd of each group of each image. ss is read when the shape has ScaleShift.
-// y may be x.
-func (g *GroupNorm) Forward(y, x, gamma, beta, ss, mean, rstd []float32, scratch parallel.Scratch) {
-	g.ForwardPair(y, x, nil, gamma, beta, ss, mean, rstd, scratch)
-}
-
-// ForwardPair is Forward of the x whose first C-Second channels are xa and whose others are xb. It gives the same bits.
-// y is neither of them.
-func (g *GroupNorm) ForwardPair(y, xa, xb, gamma, beta, ss, mean, rstd []float32, scratch parallel.Scratch) {
+// Forward computes y, and the mean and rstd of each group of each image. The first C-Second channels of x are xa and the others
+// xb, with the same bits. ss is read when the shape has ScaleShift. Without Second, y may be xa.
+func (g *GroupNorm) Forward(y, xa, xb, gamma, beta, ss, mean, rstd []float32, scratch parallel.Scratch) {
 	g.x = [2][]float32{xa, xb}
 	g.y, g.gamma, g.beta, g.ss, g.mean, g.rstd, g.scratch = y, gamma, beta, ss, mean, rstd, scratch.Shared
 	n := g.s.N
@@ -232,15 +226,10 @@ func (g *GroupNorm) ForwardPair(y, xa, xb, gamma, beta, ss, mean, rstd []float32
 	g.release()
 }
 
-// Backward computes the gradients of x, gamma, beta and (when the shape has ScaleShift) ss from dy and from what Forward
-// was given and wrote. It overwrites. dx may be dy. dgamma and dbeta are sums over images, in order.
-func (g *GroupNorm) Backward(dx, dgamma, dbeta, dss, dy, x, gamma, beta, ss, mean, rstd []float32, scratch parallel.Scratch) {
-	g.BackwardPair(dx, nil, [2]bool{}, dgamma, dbeta, dss, dy, x, nil, gamma, beta, ss, mean, rstd, scratch)
-}
-
-// BackwardPair is Backward after ForwardPair, with the same bits. With add, the gradient of xa or xb is added to what
-// dxa or dxb holds; without Second, dxa is the gradient of x. With Second or add, dy is neither dxa nor dxb.
-func (g *GroupNorm) BackwardPair(dxa, dxb []float32, add [2]bool, dgamma, dbeta, dss, dy, xa, xb, gamma, beta, ss, mean, rstd []float32, scratch parallel.Scratch) {
+// Backward computes the gradients of xa, xb, gamma, beta and (when the shape has ScaleShift) ss from dy and from what Forward was
+// given and wrote. It overwrites, but with add, the gradient of xa or xb is added to what dxa or dxb holds. Without Second, dxa is
+// the gradient of x. dxa may be dy where there is neither Second nor add. dgamma and dbeta are sums over images, in order.
+func (g *GroupNorm) Backward(dxa, dxb []float32, add [2]bool, dgamma, dbeta, dss, dy, xa, xb, gamma, beta, ss, mean, rstd []float32, scratch parallel.Scratch) {
 	g.x, g.dx = [2][]float32{xa, xb}, [2][]float32{dxa, dxb}
 	g.gamma, g.beta, g.ss, g.mean, g.rstd, g.scratch = gamma, beta, ss, mean, rstd, scratch.Shared
 	g.dy, g.dss = dy, dss

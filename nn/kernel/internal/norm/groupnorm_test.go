@@ -42,9 +42,9 @@ func (d *normData) run(t testing.TB) {
 		t.Fatal(err)
 	}
 	scratch := kerneltest.Scratch(g.Scratch())
-	g.Forward(d.y, d.x, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+	g.Forward(d.y, d.x, nil, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 	kerneltest.Spoil(scratch)
-	g.Backward(d.dx, d.dgamma, d.dbeta, d.dss, d.dy, d.x, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+	g.Backward(d.dx, nil, [2]bool{}, d.dgamma, d.dbeta, d.dss, d.dy, d.x, nil, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 }
 
 func (d *normData) results() map[string][]float32 {
@@ -291,12 +291,12 @@ func TestGroupNormInPlace(t *testing.T) {
 			g, _ := NewGroupNorm(s, cpu.This())
 			scratch := kerneltest.Scratch(g.Scratch())
 			dx := append([]float32(nil), d.dy...)
-			g.Backward(dx, d.dgamma, d.dbeta, d.dss, dx, d.x, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+			g.Backward(dx, nil, [2]bool{}, d.dgamma, d.dbeta, d.dss, dx, d.x, nil, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 			if err := kerneltest.SameBits(dx, d.dx); err != nil {
 				t.Errorf("%+v: dx over dy: %v", s, err)
 			}
 			y := append([]float32(nil), d.x...)
-			g.Forward(y, y, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+			g.Forward(y, y, nil, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 			if err := kerneltest.SameBits(y, d.y); err != nil {
 				t.Errorf("%+v: y over x: %v", s, err)
 			}
@@ -332,8 +332,8 @@ func TestGroupNormAllocatesNothing(t *testing.T) {
 		g, _ := NewGroupNorm(s, cpu.This())
 		scratch := kerneltest.Scratch(g.Scratch())
 		if n := testing.AllocsPerRun(5, func() {
-			g.Forward(d.y, d.x, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
-			g.Backward(d.dx, d.dgamma, d.dbeta, d.dss, d.dy, d.x, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+			g.Forward(d.y, d.x, nil, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+			g.Backward(d.dx, nil, [2]bool{}, d.dgamma, d.dbeta, d.dss, d.dy, d.x, nil, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 		}); n > 0 {
 			t.Errorf("%+v: %v allocations", s, n)
 		}

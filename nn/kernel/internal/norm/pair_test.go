@@ -49,9 +49,9 @@ func (d *normData) runPair(t testing.TB) {
 	c, ca := d.s.C, d.s.C-d.s.Second
 	xa, xb, dy := part(d.x, c, 0, ca), part(d.x, c, ca, c), part(d.dy, c, 0, c)
 	dxa, dxb, y := part(d.dx, c, 0, ca), part(d.dx, c, ca, c), part(d.y, c, 0, c)
-	g.ForwardPair(y, xa, xb, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+	g.Forward(y, xa, xb, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 	kerneltest.Spoil(scratch)
-	g.BackwardPair(dxa, dxb, [2]bool{}, d.dgamma, d.dbeta, d.dss, dy, xa, xb, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+	g.Backward(dxa, dxb, [2]bool{}, d.dgamma, d.dbeta, d.dss, dy, xa, xb, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 	for _, s := range [][]float32{xa, xb, dxa, dxb, y} {
 		if err := kerneltest.SameBits(s[len(s):len(s)+len(guard)], guard); err != nil {
 			t.Errorf("%+v: written behind the end: %v", d.s, err)
@@ -108,9 +108,9 @@ func TestGroupNormAddsGradients(t *testing.T) {
 				old := kerneltest.Randoms(kerneltest.Rand(14), len(d.dx))
 				backward := func(dx []float32, add [2]bool) {
 					scratch := kerneltest.Scratch(g.Scratch())
-					g.ForwardPair(d.y, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+					g.Forward(d.y, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 					scratch = kerneltest.Scratch(g.Scratch())
-					g.BackwardPair(dx[:na], dx[na:], add, d.dgamma, d.dbeta, d.dss, d.dy, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+					g.Backward(dx[:na], dx[na:], add, d.dgamma, d.dbeta, d.dss, d.dy, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 				}
 				want, got := slices.Clone(old), slices.Clone(old)
 				backward(want, [2]bool{})
@@ -135,8 +135,8 @@ func TestGroupNormOfAPairAllocatesNothing(t *testing.T) {
 		scratch := kerneltest.Scratch(g.Scratch())
 		na := s.N * s.HW * (s.C - s.Second)
 		if n := testing.AllocsPerRun(5, func() {
-			g.ForwardPair(d.y, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
-			g.BackwardPair(d.dx[:na], d.dx[na:], [2]bool{}, d.dgamma, d.dbeta, d.dss, d.dy, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+			g.Forward(d.y, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
+			g.Backward(d.dx[:na], d.dx[na:], [2]bool{}, d.dgamma, d.dbeta, d.dss, d.dy, d.x[:na], d.x[na:], d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
 		}); n > 0 {
 			t.Errorf("%+v: %v allocations", s, n)
 		}

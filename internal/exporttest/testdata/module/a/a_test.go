@@ -1,0 +1,5 @@
+package a_test
+
+import "example/a"
+
+func init() { a.Unused() }

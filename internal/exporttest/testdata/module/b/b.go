@@ -1,0 +1,11 @@
+package b
+
+import (
+	"io"
+
+	"example/a"
+)
+
+var _ io.Closer = a.Used()
+
+func init() { a.Used().Used() }
