@@ -1,6 +1,6 @@
 // Package kernel holds the float32 kernels below the network's layers: matrix product, convolution, group norm, attention,
-// pointwise functions, the losses and the optimizer, and the worker pool that they run on. It is a front: each subject is a
-// package of its own below internal, which can be read alone.
+// pointwise functions, the losses and the optimizer, and the worker pool that they run on; and inner products of float64, for
+// statistics. It is a front: each subject is a package of its own below internal, which can be read alone.
 //
 // # Which function runs
 //
@@ -59,6 +59,7 @@
 //	internal/shape      the shape of a convolution
 //	internal/reduce     sums over pieces of the images, in order
 //	internal/norm, internal/attention, internal/optimizer, internal/vec
+//	internal/inner      inner products of float64 rows
 //
 // Imports go one way, as imports_test.go lists them.
 //
@@ -84,7 +85,7 @@
 //
 // # Levels
 //
-// Every kernel exists as AVX-512 and AVX2 assembly and as plain Go. A package has one table of functions a level: plain Go's,
+// Every kernel exists as AVX-512 and AVX2 assembly, or as AVX2 for both, and as plain Go. A package has one table of functions a level: plain Go's,
 // generic, stands beside the loops that define the functions, the others in table_amd64.go. A plan takes the table of the level
 // that is active when it is made, at first the best that the CPU has (see Level), and keeps it; Gemm and Dropout, which have no
 // plan, look it up at each call. The programs in _generate write the assembly and its tables, which are committed in the

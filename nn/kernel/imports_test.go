@@ -19,6 +19,7 @@ var allowed = map[string]string{
 	"parallel":   "mem",
 	"vec":        "cpu parallel",
 	"gemm":       "cpu mem",
+	"inner":      "cpu",
 	"reduce":     "cpu parallel vec",
 	"direct":     "cpu gemm mem parallel reduce shape",
 	"winograd":   "cpu gemm mem parallel reduce shape vec",

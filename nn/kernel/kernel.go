@@ -5,6 +5,7 @@ import (
 	"unstir/nn/kernel/internal/conv"
 	"unstir/nn/kernel/internal/cpu"
 	"unstir/nn/kernel/internal/gemm"
+	"unstir/nn/kernel/internal/inner"
 	"unstir/nn/kernel/internal/norm"
 	"unstir/nn/kernel/internal/optimizer"
 	"unstir/nn/kernel/internal/parallel"
@@ -62,6 +63,19 @@ func Gemm(c []float32, ldc int, a []float32, lda int, transA bool, b []float32, 
 
 // GemmScratch is the number of floats of scratch that Gemm needs.
 func GemmScratch(m, n, k int) int { return gemm.Scratch(m, n, k) }
+
+// InnerRows are rows of float64 whose inner products with other rows are computed in panels of InnerPanel rows: each one a
+// sum of fused multiply-adds in the order of the columns, with the same bits on every machine.
+type InnerRows = inner.Rows
+
+// InnerPanel is the number of rows in a panel of InnerRows.
+const InnerPanel = inner.PanelRows
+
+// NewInnerRows copies the n rows of b [n, k], which lie without gaps; k is at least 1.
+func NewInnerRows(b []float64, n, k int) *InnerRows { return inner.NewRows(b, n, k, cpu.This()) }
+
+// InnerSquare is the inner product of a row with itself, with the bits that InnerRows gives it.
+func InnerSquare(a []float64) float64 { return inner.Square(a) }
 
 // Dropout sets dst = x/keep where u < keep and 0 elsewhere, on the calling goroutine; u is uniform in [0, 1). dst may be x.
 func Dropout(dst, x, u []float32, keep float32) { vec.Of(cpu.This()).Dropout(dst, x, u, keep) }
