@@ -123,7 +123,8 @@ func Write[T Element](w io.Writer, a Array[T]) error {
 
 // read reads an array whose element type is T. Where T is float32, a file of
 // float64 (what NumPy makes unless told otherwise) is accepted too and each
-// value rounded; one beyond the range of float32 is an error.
+// value rounded; one beyond the range of float32 is an error. Where T is
+// float64, a file of float32 is accepted too.
 func read[T Element](r io.Reader) (Array[T], error) {
 	b := bufio.NewReaderSize(r, 1<<16)
 	h, err := readHeader(b)
@@ -139,6 +140,14 @@ func read[T Element](r io.Reader) (Array[T], error) {
 		var wide []float64
 		if wide, err = readData[float64](b, h.shape); err == nil {
 			a.Data, err = narrow[T](wide)
+		}
+	case h.descr == "<f4" && want == "<f8":
+		var narrow []float32
+		if narrow, err = readData[float32](b, h.shape); err == nil {
+			a.Data = make([]T, len(narrow))
+			for i, v := range narrow {
+				a.Data[i] = T(v)
+			}
 		}
 	default:
 		err = fmt.Errorf("the elements are %.40q, want %s (%s): convert with .astype('%s')", h.descr, want, typeName[want], want)

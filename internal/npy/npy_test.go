@@ -82,6 +82,18 @@ func TestReadsOtherWritersHeaders(t *testing.T) {
 	}
 }
 
+// float32 is read as float64, exactly.
+func TestWidens(t *testing.T) {
+	b := file(v1, "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", 0, 0, 128, 63, 0, 0, 0, 192, 205, 204, 204, 61)
+	a, err := read[float64](bytes.NewReader(b))
+	if want := []float64{1, -2, float64(float32(0.1))}; err != nil || !slices.Equal(a.Shape, []int{3}) || !slices.Equal(a.Data, want) {
+		t.Errorf("%v, %v; want %v", a, err, want)
+	}
+	if _, err := read[float64](bytes.NewReader(b[:len(b)-1])); err == nil {
+		t.Error("a cut file is read")
+	}
+}
+
 func TestDamagedAndForeignFilesAreRefused(t *testing.T) {
 	head := func(descr, order, shape string) string {
 		return fmt.Sprintf("{'descr': '%s', 'fortran_order': %s, 'shape': %s, }\n", descr, order, shape)

@@ -26,6 +26,7 @@ const (
 	StepNoise    Stream = 6 // a: image, b: sampling step
 	Dropout      Stream = 7 // a: step, b: layer or image
 	Weights      Stream = 8 // a: parameter
+	Subset       Stream = 9 // of an evaluation; a: which
 )
 
 // Uint64 returns 64 uniform bits.
