@@ -122,7 +122,7 @@ func (t *Trainer) show(ctx context.Context) {
 
 // plot draws the log's loss.
 func (t *Trainer) plot() {
-	lines, err := ReadLog(filepath.Join(t.Dir, logName))
+	lines, err := ReadLog(LogFile(t.Dir))
 	if err == nil {
 		err = plotLoss(filepath.Join(t.Dir, plotName), lines)
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"time"
 
 	"unstir/internal/atomicfile"
@@ -26,6 +27,9 @@ type LogLine struct {
 	ImagesPerSecond float64 `json:"images_per_s"`  // since the line before
 	Seconds         float64 `json:"seconds_total"` // of training so far, over all starts
 }
+
+// LogFile is the log in a run's directory.
+func LogFile(run string) string { return filepath.Join(run, logName) }
 
 // maxLog bounds a log.jsonl, in bytes: a million lines are 150 MB.
 const maxLog = 1 << 30

@@ -2,9 +2,14 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"unstir/diffusion"
 	"unstir/internal/images"
@@ -80,6 +85,28 @@ func (t *Trainer) previewPath() string {
 }
 
 func previewName(step int) string { return fmt.Sprintf("step-%08d.png", step) }
+
+// PreviewFile is a preview that a run has made.
+type PreviewFile struct {
+	Step int
+	Path string
+}
+
+// Previews lists the previews in a run's directory, by step.
+func Previews(run string) (list []PreviewFile, err error) {
+	files, err := os.ReadDir(filepath.Join(run, previewDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("train: list the previews: %w", err)
+	}
+	for _, f := range files {
+		digits, isStep := strings.CutPrefix(strings.TrimSuffix(f.Name(), ".png"), "step-")
+		if n, err := strconv.Atoi(digits); isStep && err == nil && n >= 1 && f.Name() == previewName(n) {
+			list = append(list, PreviewFile{n, filepath.Join(run, previewDir, f.Name())})
+		}
+	}
+	slices.SortFunc(list, func(a, b PreviewFile) int { return a.Step - b.Step })
+	return list, nil
+}
 
 // scaleFor enlarges small images so that a person sees them.
 func scaleFor(height int) int { return max(1, 64/max(height, 1)) }

@@ -69,7 +69,7 @@ func (t *Trainer) open(check func() error) error {
 	if err := t.writeConfig(); err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
-	if t.log, err = openLog(filepath.Join(t.Dir, logName), t.step, t.note); err != nil {
+	if t.log, err = openLog(LogFile(t.Dir), t.step, t.note); err != nil {
 		return err
 	}
 	t.openEvents()
@@ -131,7 +131,7 @@ func (t *Trainer) ensureDir() (remade bool, err error) {
 	if t.skipDirCheck || t.inPlace() {
 		return false, nil
 	}
-	missing := filepath.Join(t.Dir, logName)
+	missing := LogFile(t.Dir)
 	if !t.lock.InPlace() {
 		missing = t.Dir
 	}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +23,9 @@ import (
 // that a run that goes on has one file still, which is cut back and continued in its place: a TensorBoard that is
 // reading it goes on where it was.
 const eventsName = "events.out.tfevents.unstir"
+
+// EventFile is the file in a run's directory that TensorBoard opens.
+func EventFile(run string) string { return filepath.Join(run, eventsName) }
 
 // Tags of what TensorBoard shows.
 const (
@@ -53,7 +55,7 @@ const retryEvents = 10 * time.Second
 // openEvents opens the event file of a run that stands at the current step.
 func (t *Trainer) openEvents() {
 	if t.Log.TensorBoard {
-		t.events = &eventFile{path: filepath.Join(t.Dir, eventsName), stale: true}
+		t.events = &eventFile{path: EventFile(t.Dir), stale: true}
 		t.renewEvents()
 	}
 }
@@ -124,13 +126,19 @@ type entry struct {
 // completeEvents cuts the file where it differs from the log and the previews, and appends what is missing. What is
 // right stays as it is, the times included.
 func (t *Trainer) completeEvents() error {
-	lines, err := ReadLog(filepath.Join(t.Dir, logName))
+	lines, err := ReadLog(LogFile(t.Dir))
 	if err != nil {
 		return err
 	}
-	entries, err := listPreviews(filepath.Join(t.Dir, previewDir), t.step)
+	previews, err := Previews(t.Dir)
 	if err != nil {
 		return err
+	}
+	var entries []entry
+	for _, p := range previews {
+		if p.Step <= t.step && fitsEvent(p.Path) {
+			entries = append(entries, entry{step: p.Step, preview: p.Path})
+		}
 	}
 	for _, l := range lines {
 		entries = append(entries, entry{step: l.Step, line: l})
@@ -329,23 +337,6 @@ func configText(toml []byte) string {
 		return "none"
 	}
 	return b.String()
-}
-
-// listPreviews lists the previews of the steps so far.
-func listPreviews(dir string, step int) (list []entry, err error) {
-	files, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	for _, f := range files {
-		digits, isStep := strings.CutPrefix(strings.TrimSuffix(f.Name(), ".png"), "step-")
-		n, err := strconv.Atoi(digits)
-		path := filepath.Join(dir, f.Name())
-		if isStep && err == nil && f.Name() == previewName(n) && n >= 1 && n <= step && fitsEvent(path) {
-			list = append(list, entry{step: n, preview: path})
-		}
-	}
-	return list, nil
 }
 
 // fitsEvent tells whether a file is a picture, and short enough for a record.

@@ -23,6 +23,7 @@ func TestAFullDiskLeavesTheOldOutput(t *testing.T) {
 		{"predict", "--x", "x.npy", "--t", "3", "--out", "out.npy"},
 		{"encode", "--images", "images/1.png", "--steps", "1", "--refine", "0", "--out", "out.npy"},
 		{"interpolate", "--from", "1", "--to", "2", "--frames", "2", "--steps", "1", "--out", "out.png"},
+		{"report", "runs/tiny", "--out", "page.html"},
 		{"export", "--out", "exported"},
 	} {
 		what := strings.Join(args, " ")
