@@ -31,6 +31,9 @@ type openOptions struct{ raw bool }
 // training run has both.
 func WithRawWeights() OpenOption { return func(o *openOptions) { o.raw = true } }
 
+// ErrClassifier is wrapped by Open's error where there is a classifier and no diffusion model.
+var ErrClassifier = errors.New("it is a classifier, which tells the classes of images, and no diffusion model: it has nothing to sample or to predict noise with")
+
 // Open reads a model: a run's directory (its newest whole checkpoint), a checkpoint, or a directory of a diffusers
 // pipeline of a UNet2DModel and a supported scheduler, or of a UNet2DModel alone. Every file of a checkpoint is checked
 // against its manifest. A weight that is not finite is an error that names its tensor.
@@ -44,6 +47,9 @@ func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, er
 		return nil, err
 	}
 	defer c.Close()
+	if c.Classifier != nil {
+		return nil, fmt.Errorf("unstir: %s: %w", c.Dir, ErrClassifier)
+	}
 	weights := c.Weights
 	if o.raw {
 		if weights = c.Raw; weights == nil {
@@ -80,17 +86,29 @@ func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, er
 	return p, nil
 }
 
-// readModel reads every parameter of the model, and refuses a file that holds others too, or values that cannot be
-// weights. Names and shapes are compared with the file's before memory is allocated, since a configuration may declare
-// any size.
-func readModel(c unet.Config, r *safetensors.Reader) (*unet.Model, error) {
+// readModel reads every parameter of a UNet.
+func readModel(c unet.Config, r *safetensors.Reader) (m *unet.Model, err error) {
+	err = readWeights(r, unet.OlderName,
+		func(check func(name string, shape []int) error) error { return unet.Check(c, check) },
+		func(read func(name string, shape []int, dst []float32) error) error {
+			m, err = unet.Load(c, read)
+			return err
+		})
+	return m, err
+}
+
+// readWeights reads every parameter of a model, and refuses a file that holds others too, or values that cannot be
+// weights. Names and shapes are compared with the file's by check before load allocates memory, since a configuration may
+// declare any size. A parameter may have an older name in the file.
+func readWeights(r *safetensors.Reader, older func(name string) (string, bool), check func(func(name string, shape []int) error) error,
+	load func(read func(name string, shape []int, dst []float32) error) error) error {
 	names := map[string]string{} // in the file, by the model's name
 	used := map[string]bool{}
-	err := unet.Check(c, func(name string, shape []int) error {
+	err := check(func(name string, shape []int) error {
 		there := name
 		info, ok := r.Lookup(there)
 		if !ok {
-			if there, ok = unet.OlderName(name); ok {
+			if there, ok = older(name); ok {
 				info, ok = r.Lookup(there)
 			}
 		}
@@ -104,15 +122,15 @@ func readModel(c unet.Config, r *safetensors.Reader) (*unet.Model, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, name := range r.Names() {
 		if !used[name] {
-			return nil, fmt.Errorf("%s has a tensor %.80q that this model does not have", r.Name(), name)
+			return fmt.Errorf("%s has a tensor %.80q that this model does not have", r.Name(), name)
 		}
 	}
 	zero := true
-	m, err := unet.Load(c, func(name string, _ []int, dst []float32) error {
+	err = load(func(name string, _ []int, dst []float32) error {
 		if err := r.ReadFloat32(names[name], dst); err != nil {
 			return err
 		}
@@ -125,9 +143,9 @@ func readModel(c unet.Config, r *safetensors.Reader) (*unet.Model, error) {
 		return nil
 	})
 	if err == nil && zero {
-		return nil, fmt.Errorf("every value in %s is 0: the download or the copy was cut off; get the file again", r.Name())
+		return fmt.Errorf("every value in %s is 0: the download or the copy was cut off; get the file again", r.Name())
 	}
-	return m, err
+	return err
 }
 
 // trimOnes drops the trailing dimensions of size 1 that older files have on attention's matrices.

@@ -13,7 +13,11 @@
 //	  training/config.toml                        the run's whole config
 //	  manifest.json                               size and SHA-256 of all of these
 //
-// So a checkpoint is a pipeline that diffusers opens, and Open opens diffusers'
+// A classifier's checkpoint has classifier/config.json and
+// classifier/model.safetensors in place of the pipeline; that of one for noisy
+// images has scheduler/scheduler_config.json, too.
+//
+// So a model's checkpoint is a pipeline that diffusers opens, and Open opens diffusers'
 // pipelines. A checkpoint is written beside its final name, synced and then
 // renamed, and read only while its manifest holds: one that is cut off, or in
 // which a byte has changed, is refused and never taken for the newest.
@@ -38,14 +42,15 @@ type Tensor = safetensors.Tensor
 // Checkpoint is what Save writes. The four lists of tensors have the same names
 // and shapes, those of the model's parameters.
 type Checkpoint struct {
-	State     State
-	UNet      json.RawMessage // a UNet2DModel's config, with "_class_name"
-	Scheduler json.RawMessage // a DDPMScheduler's config, with "_class_name"
-	Config    []byte          // the run's config as TOML
-	EMA       []Tensor        // the averaged weights, which are the pipeline's
-	Raw       []Tensor        // the weights that are trained
-	ExpAvg    []Tensor        // Adam's first moments, under the parameters' names
-	ExpAvgSq  []Tensor        // Adam's second moments, likewise
+	State      State
+	UNet       json.RawMessage // a UNet2DModel's config, with "_class_name"
+	Scheduler  json.RawMessage // a DDPMScheduler's config, with "_class_name"; nil for a classifier that is not noisy
+	Classifier json.RawMessage // a classifier's config, instead of UNet
+	Config     []byte          // the run's config as TOML
+	EMA        []Tensor        // the averaged weights, which are the pipeline's, or the classifier's
+	Raw        []Tensor        // the weights that are trained
+	ExpAvg     []Tensor        // Adam's first moments, under the parameters' names
+	ExpAvgSq   []Tensor        // Adam's second moments, likewise
 }
 
 // StateVersion is the version of state.json that this package writes and reads.
@@ -71,8 +76,16 @@ type State struct {
 	Loss          float64 `json:"loss"`                 // of the last step
 	TrainSeconds  float64 `json:"train_seconds"`        // spent on training so far, all starts together
 	LRVersion     int     `json:"lr_version,omitempty"` // of the learning-rate schedule that the run began with; absent: 0
+	Test          *Test   `json:"test,omitempty"`       // the last test of a classifier; nil: none
 	CPU           string  `json:"cpu"`                  // kernels: avx512, avx2 or generic, "direct" where convolutions were, and the version of their rounding
 	Data          Data    `json:"data"`
+}
+
+// Test is how a classifier's moving average did on the test split.
+type Test struct {
+	Step     int     `json:"step"`     // after which it was tested
+	Images   int     `json:"images"`   // of the test split
+	Accuracy float64 `json:"accuracy"` // share of the images whose class it told
 }
 
 // Data says what a run was trained on.

@@ -125,7 +125,7 @@ func FuzzOpen(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	files := append([]string{fileManifest}, allFiles...)
+	files := append([]string{fileManifest}, modelFiles...)
 	originals := map[string][]byte{}
 	for i, name := range files {
 		originals[name] = contents(f, in(saved, name))

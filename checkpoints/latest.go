@@ -108,7 +108,7 @@ func hasOthers(dir string) bool {
 		}
 		file = filepath.ToSlash(file)
 		switch name := e.Name(); {
-		case file == fileManifest, slices.Contains(allFiles, file):
+		case isOwn(file):
 		case name == ".DS_Store", name == "Thumbs.db", name == "desktop.ini", strings.HasPrefix(name, "._"):
 		default:
 			return found
@@ -137,6 +137,7 @@ func remove(dir string) error {
 
 // NewestRun returns the run in a directory of runs whose last checkpoint was
 // written last. It looks at the manifests' times only; Open checks the contents.
+// Classifiers are passed over: it is for what is sampled.
 func NewestRun(runs string) (string, error) {
 	entries, err := os.ReadDir(runs)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -146,6 +147,7 @@ func NewestRun(runs string) (string, error) {
 		return "", err
 	}
 	newest, at := "", time.Time{}
+	var classifiers []string
 	for _, e := range entries {
 		run := filepath.Join(runs, e.Name())
 		steps, err := listSteps(Dir(run))
@@ -157,11 +159,18 @@ func NewestRun(runs string) (string, error) {
 			if err != nil {
 				continue
 			}
+			if isClassifier(dir) {
+				classifiers = append(classifiers, run)
+				break
+			}
 			if newest == "" || info.ModTime().After(at) {
 				newest, at = run, info.ModTime()
 			}
 			break
 		}
+	}
+	if newest == "" && len(classifiers) > 0 {
+		return "", fmt.Errorf("%w of a diffusion model in any run of %s, only of classifiers (%s)", ErrNone, runs, strings.Join(classifiers, ", "))
 	}
 	if newest == "" {
 		return "", fmt.Errorf("%w in any run (looked for %s)", ErrNone,

@@ -16,23 +16,35 @@ import (
 
 // The files of a checkpoint, with forward slashes as in the manifest.
 const (
-	fileIndex     = "model_index.json"
-	fileUNet      = "unet/config.json"
-	fileWeights   = "unet/" + weightsName
-	fileScheduler = "scheduler/" + schedulerName
-	fileRaw       = "training/model.safetensors"
-	fileOptimizer = "training/optimizer.safetensors"
-	fileState     = "training/state.json"
-	fileConfig    = trainingDir + "/" + ConfigName
-	fileManifest  = "manifest.json"
+	fileIndex             = "model_index.json"
+	fileUNet              = "unet/config.json"
+	fileWeights           = "unet/" + weightsName
+	fileScheduler         = "scheduler/" + schedulerName
+	fileClassifier        = "classifier/config.json"
+	fileClassifierWeights = "classifier/model.safetensors"
+	fileRaw               = "training/model.safetensors"
+	fileOptimizer         = "training/optimizer.safetensors"
+	fileState             = "training/state.json"
+	fileConfig            = trainingDir + "/" + ConfigName
+	fileManifest          = "manifest.json"
 
 	weightsName   = "diffusion_pytorch_model.safetensors"
 	schedulerName = "scheduler_config.json"
 	trainingDir   = "training"
 )
 
-// allFiles are the files that a manifest lists, in the order of its list.
-var allFiles = []string{fileIndex, fileScheduler, fileConfig, fileRaw, fileOptimizer, fileState, fileUNet, fileWeights}
+// The files that a manifest lists, in the order of its list: those of a diffusion model's checkpoint, of a classifier's,
+// and of a classifier's that reads noisy images.
+var (
+	modelFiles      = []string{fileIndex, fileScheduler, fileConfig, fileRaw, fileOptimizer, fileState, fileUNet, fileWeights}
+	classifierFiles = []string{fileClassifier, fileClassifierWeights, fileConfig, fileRaw, fileOptimizer, fileState}
+	noisyFiles      = slices.Insert(slices.Clone(classifierFiles), 2, fileScheduler)
+)
+
+// isOwn tells whether a file is one that Save writes.
+func isOwn(file string) bool {
+	return file == fileManifest || slices.Contains(modelFiles, file) || slices.Contains(noisyFiles, file)
+}
 
 // ExpAvg and ExpAvgSq precede a parameter's name in the optimizer's file.
 const (

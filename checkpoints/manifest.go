@@ -125,8 +125,15 @@ func readManifest(dir string) (*manifest, error) {
 			return nil, fmt.Errorf("manifest.json is damaged: path %q is not inside the checkpoint, or not in order", f.Path)
 		}
 	}
-	for _, path := range allFiles {
-		if !slices.ContainsFunc(m.Files, func(f fileSum) bool { return f.Path == path }) {
+	lists := func(path string) bool {
+		return slices.ContainsFunc(m.Files, func(f fileSum) bool { return f.Path == path })
+	}
+	needed := modelFiles
+	if lists(fileClassifier) {
+		needed = classifierFiles
+	}
+	for _, path := range needed {
+		if !lists(path) {
 			return nil, fmt.Errorf("manifest.json is damaged: it does not list %s", path)
 		}
 	}

@@ -20,13 +20,14 @@ import (
 // Model is an opened checkpoint, diffusers pipeline or bare unet. The configs
 // are read; tensors are read when asked for. The caller closes it.
 type Model struct {
-	Dir       string              // of the checkpoint, the pipeline or the unet
-	Skipped   []Skipped           // newer checkpoints of the run that do not hold
-	UNet      json.RawMessage     // unet/config.json
-	Scheduler json.RawMessage     // scheduler/scheduler_config.json; nil: there is none
-	Weights   *safetensors.Reader // of the unet; in a checkpoint, the EMA weights
+	Dir        string              // of the checkpoint, the pipeline or the unet
+	Skipped    []Skipped           // newer checkpoints of the run that do not hold
+	UNet       json.RawMessage     // unet/config.json
+	Scheduler  json.RawMessage     // scheduler/scheduler_config.json; nil: there is none
+	Classifier json.RawMessage     // classifier/config.json; where it is not nil, this is a classifier, and UNet is nil
+	Weights    *safetensors.Reader // of the unet or the classifier; in a checkpoint, the EMA weights
 
-	UNetFile, SchedulerFile string // where the two configs were read
+	UNetFile, SchedulerFile, ClassifierFile string // where the configs were read
 
 	// Only in a checkpoint; State is nil elsewhere.
 	State     *State
@@ -140,7 +141,11 @@ func openCheckpoint(ctx context.Context, dir string) (*Model, error) {
 }
 
 func openVerified(dir string) (*Model, error) {
-	m, err := openPipeline(dir)
+	openParts := openPipeline
+	if isClassifier(dir) {
+		openParts = openClassifier
+	}
+	m, err := openParts(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -163,6 +168,23 @@ func (m *Model) openTraining() (err error) {
 	}
 	m.Optimizer, err = safetensors.Open(in(m.Dir, fileOptimizer))
 	return err
+}
+
+// isClassifier tells a classifier's checkpoint from a diffusion model's.
+func isClassifier(dir string) bool { return isFile(in(dir, fileClassifier)) }
+
+// openClassifier opens the classifier of a checkpoint.
+func openClassifier(dir string) (*Model, error) {
+	m := &Model{Dir: dir, ClassifierFile: in(dir, fileClassifier), SchedulerFile: in(dir, fileScheduler)}
+	var err error
+	if m.Classifier, err = readSmall(m.ClassifierFile); err != nil {
+		return nil, err
+	}
+	if m.Scheduler, err = readConfig(m.SchedulerFile, ""); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	m.Weights, err = safetensors.Open(in(dir, fileClassifierWeights))
+	return m, err
 }
 
 // openPipeline opens a directory with unet/ and scheduler/. Old pipelines have

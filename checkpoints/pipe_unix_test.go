@@ -12,7 +12,7 @@ import (
 // A named pipe in place of a file is refused: to open one waits for whoever writes into it, without end.
 func TestANamedPipeIsNotWaitedFor(t *testing.T) {
 	saved := mustSave(t, t.TempDir(), 1)
-	for _, name := range append([]string{fileManifest}, allFiles...) {
+	for _, name := range append([]string{fileManifest}, modelFiles...) {
 		for _, dir := range []string{saved, pipeline(t)} {
 			path := in(dir, name)
 			old, err := os.ReadFile(path)

@@ -177,30 +177,39 @@ func (c *Checkpoint) files() ([]file, error) {
 	if n := len(stateJSON) + 1; n > maxState {
 		return nil, fmt.Errorf("state: with the names of %d classes it has %d bytes; it must have at most %d", len(state.Data.Classes), n, maxState)
 	}
-	unet, _, version, err := diffusersJSON(c.UNet, "UNet2DModel")
-	if err != nil {
-		return nil, fmt.Errorf("the unet's config: %w", err)
+	names, contents := modelFiles, map[string]func(context.Context, io.Writer) error{}
+	switch {
+	case c.Classifier != nil && c.UNet != nil:
+		return nil, errors.New("it is either a unet's or a classifier's, not both")
+	case c.Classifier != nil:
+		names = classifierFiles
+		if c.Scheduler != nil {
+			names = noisyFiles
+		}
+		contents[fileClassifier], contents[fileClassifierWeights] = text(c.Classifier), tensors(c.EMA)
+	default:
+		unet, _, version, err := diffusersJSON(c.UNet, "UNet2DModel")
+		if err != nil {
+			return nil, fmt.Errorf("the unet's config: %w", err)
+		}
+		contents[fileIndex] = text(modelIndex("DDPMScheduler", version))
+		contents[fileUNet], contents[fileWeights] = text(unet), tensors(c.EMA)
 	}
-	scheduler, _, _, err := diffusersJSON(c.Scheduler, "DDPMScheduler")
-	if err != nil {
-		return nil, fmt.Errorf("the scheduler's config: %w", err)
+	if slices.Contains(names, fileScheduler) {
+		scheduler, _, _, err := diffusersJSON(c.Scheduler, "DDPMScheduler")
+		if err != nil {
+			return nil, fmt.Errorf("the scheduler's config: %w", err)
+		}
+		contents[fileScheduler] = text(scheduler)
 	}
 	if err := c.checkTensors(); err != nil {
 		return nil, err
 	}
 	optimizer := slices.Concat(prefixed(ExpAvg, c.ExpAvg), prefixed(ExpAvgSq, c.ExpAvgSq))
-	contents := map[string]func(context.Context, io.Writer) error{
-		fileIndex:     text(modelIndex("DDPMScheduler", version)),
-		fileUNet:      text(unet),
-		fileScheduler: text(scheduler),
-		fileState:     text(append(stateJSON, '\n')),
-		fileConfig:    text(c.Config),
-		fileWeights:   tensors(c.EMA),
-		fileRaw:       tensors(c.Raw),
-		fileOptimizer: tensors(optimizer),
-	}
-	list := make([]file, len(allFiles))
-	for i, path := range allFiles {
+	contents[fileState], contents[fileConfig] = text(append(stateJSON, '\n')), text(c.Config)
+	contents[fileRaw], contents[fileOptimizer] = tensors(c.Raw), tensors(optimizer)
+	list := make([]file, len(names))
+	for i, path := range names {
 		list[i] = file{path, contents[path]}
 	}
 	return list, nil

@@ -4,7 +4,9 @@
 //
 // A file says only what differs from the defaults. Four keys have no default:
 // data.dataset, train.steps, model.block_out_channels and, where one of them is
-// given, the other of model.down_block_types and model.up_block_types. A key
+// given, the other of model.down_block_types and model.up_block_types. A file
+// with a table [classifier] trains a classifier instead of a UNet: then
+// classifier.channels takes the place of the model's keys. A key
 // that does not exist, a value of the wrong type and a value that cannot be are
 // errors that name the file, the line, the key and what would be right.
 package configs
@@ -20,6 +22,7 @@ import (
 	"slices"
 	"strings"
 
+	"unstir/classifier"
 	"unstir/data"
 	"unstir/diffusion"
 	"unstir/internal/oneline"
@@ -36,11 +39,15 @@ import (
 // up_block_types are left out, every level but the deepest is a DownBlock2D on
 // the way down and an UpBlock2D on the way up, and the deepest has attention:
 // AttnDownBlock2D and AttnUpBlock2D. All other keys default as in diffusers.
+//
+// A config whose Classifier has Channels trains that. Then it has no Model and
+// no Preview, and a Scheduler only for a noisy classifier.
 type Config struct {
 	Name       string                 `toml:"name"` // of the run: its directory is runs/NAME; by default the file's name
 	Seed       uint64                 `toml:"seed"` // of every random number; at most 2^63-1, TOML's largest integer
 	Data       data.Config            `toml:"data"`
 	Model      unet.Config            `toml:"model"`
+	Classifier classifier.Config      `toml:"classifier"`
 	Scheduler  diffusion.Config       `toml:"scheduler"`
 	Train      train.Config           `toml:"train"`
 	EMA        train.EMAConfig        `toml:"ema"`
@@ -75,7 +82,7 @@ func (e *Error) Error() string {
 // Default is what the keys that a file leaves out are. It is not complete: see
 // [Config].
 func Default() Config {
-	c := Config{Model: unet.Defaults(), Scheduler: diffusion.Defaults()}
+	c := Config{Model: unet.Defaults(), Classifier: classifier.Defaults(), Scheduler: diffusion.Defaults()}
 	c.Train, c.EMA, c.Checkpoint, c.Preview = train.Defaults()
 	c.Log = train.DefaultLog()
 	c.Model.InChannels, c.Model.OutChannels = 0, 0
@@ -145,9 +152,30 @@ func Parse(text []byte, name string, sets []string) (*Config, error) {
 	return &c, nil
 }
 
+// IsClassifier tells whether the run trains a classifier.
+func (c *Config) IsClassifier() bool {
+	return len(c.Classifier.Channels) > 0 || slices.ContainsFunc(fields, func(f field) bool { return f.table == "classifier" && c.given(f.key()) }) || c.given("classifier")
+}
+
+// has tells whether a table is one of the run's kind.
+func (c *Config) has(table string) bool {
+	switch table {
+	case "model", "preview":
+		return !c.IsClassifier()
+	case "classifier":
+		return c.IsClassifier()
+	case "scheduler":
+		return !c.IsClassifier() || c.Classifier.Noisy
+	}
+	return true
+}
+
 // Resolve fills in what follows from other keys and needs no data, the block
 // types, and validates the whole.
 func (c *Config) Resolve() error {
+	if c.IsClassifier() && !c.given("preview.every") {
+		c.Preview.Every = 0
+	}
 	m := &c.Model
 	if n := len(m.BlockOutChannels); n > 0 && len(m.DownBlockTypes) == 0 && len(m.UpBlockTypes) == 0 {
 		m.DownBlockTypes, m.UpBlockTypes = make([]string, n), make([]string, n)
@@ -162,8 +190,12 @@ func (c *Config) Resolve() error {
 // Fit fills in what follows from the dataset, which is open by now: the model's
 // in_channels, out_channels and sample_size, where they are 0. One that was
 // given and differs from the data is an error, and so is an image that the
-// model cannot halve often enough. On an error c is as it was.
+// model cannot halve often enough. On an error c is as it was. A classifier
+// takes any images.
 func (c *Config) Fit(info data.Info) error {
+	if c.IsClassifier() {
+		return nil
+	}
 	m := c.Model
 	size := unet.Size{H: info.Height, W: info.Width}
 	var errs []error

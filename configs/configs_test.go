@@ -12,8 +12,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"unstir/classifier"
 	"unstir/data"
 	"unstir/diffusion"
+	"unstir/nn"
 	"unstir/train"
 	"unstir/unet"
 )
@@ -23,6 +25,15 @@ const small = `[data]
 dataset = "mnist-10k"
 [model]
 block_out_channels = [32, 64]
+[train]
+steps = 100
+`
+
+// smallClassifier is the shortest config of a classifier.
+const smallClassifier = `[data]
+dataset = "mnist-10k"
+[classifier]
+channels = [8, 16]
 [train]
 steps = 100
 `
@@ -38,7 +49,7 @@ func parse(t *testing.T, text string, sets ...string) *Config {
 
 func TestLeftOutKeysKeepTheirDefaults(t *testing.T) {
 	c := parse(t, small)
-	want := Config{Name: "small", Model: unet.Defaults(), Scheduler: diffusion.Defaults()}
+	want := Config{Name: "small", Model: unet.Defaults(), Classifier: classifier.Defaults(), Scheduler: diffusion.Defaults()}
 	want.Train, want.EMA, want.Checkpoint, want.Preview = train.Defaults()
 	want.Log = train.DefaultLog()
 	want.Data.Dataset = "mnist-10k"
@@ -124,24 +135,61 @@ func TestResolvedConfigRoundTrips(t *testing.T) {
 }
 
 func TestResolvedConfigNamesEveryKey(t *testing.T) {
-	c := parse(t, small)
-	c.Scheduler.TrainedBetas = []float64{0.5}
-	text, err := c.TOML()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := parseTOML(string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var keys []string
-	for _, k := range d.meta.Keys() {
-		if !slices.Contains(tables, k.String()) {
-			keys = append(keys, k.String())
+	for _, k := range []struct {
+		text, set string
+		without   []string // tables
+	}{
+		{small, "seed=0", []string{"classifier"}},
+		{smallClassifier, "seed=0", []string{"model", "scheduler", "preview"}},
+		{smallClassifier, "classifier.noisy=true", []string{"model", "preview"}},
+	} {
+		c := parse(t, k.text, k.set)
+		c.Scheduler.TrainedBetas = []float64{0.5}
+		resolved, err := c.TOML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := parseTOML(string(resolved))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys, want []string
+		for _, key := range d.meta.Keys() {
+			if !slices.Contains(tables, key.String()) {
+				keys = append(keys, key.String())
+			}
+		}
+		for _, f := range fields {
+			if !slices.Contains(k.without, f.table) {
+				want = append(want, f.key())
+			}
+		}
+		if d := cmp.Diff(want, keys); d != "" {
+			t.Error(d)
 		}
 	}
-	if d := cmp.Diff(Keys(), keys); d != "" {
-		t.Error(d)
+}
+
+// A config with [classifier] trains one, has the previews of a UNet left out, and comes back the same.
+func TestAConfigOfAClassifier(t *testing.T) {
+	if c := parse(t, small); c.IsClassifier() {
+		t.Error("a config without [classifier] is one of a classifier")
+	}
+	for _, sets := range [][]string{nil, {"preview.every=0"}, {"classifier.noisy=true", "scheduler.beta_schedule=squaredcos_cap_v2"}} {
+		c := parse(t, smallClassifier, sets...)
+		if !c.IsClassifier() || c.Classifier.Features != 64 || c.Preview.Every != 0 {
+			t.Errorf("%q: %+v", sets, c)
+		}
+		if err := c.Fit(data.Info{Channels: 3, Height: 7, Width: 9}); err != nil {
+			t.Errorf("%q: %v", sets, err)
+		}
+		text, err := c.TOML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := parse(t, string(text)); !again.Equal(*parse(t, smallClassifier, append(sets, "name="+c.Name)...)) {
+			t.Errorf("%q came back otherwise:\n%s", sets, text)
+		}
 	}
 }
 
@@ -235,10 +283,10 @@ func TestLoadTakesTheFileBeforeThePreset(t *testing.T) {
 func TestLoadNamesThePresets(t *testing.T) {
 	dir := t.TempDir()
 	for _, tc := range []struct{ arg, want string }{
-		{"mnits.toml", "mnits.toml: no such file or preset; the presets are cifar10, fashion-mnist, mnist, quickstart"},
-		{"dir/mnist.toml", "dir/mnist.toml: no such file or preset; the presets are cifar10, fashion-mnist, mnist, quickstart"},
-		{"", ": no such file or preset; the presets are cifar10, fashion-mnist, mnist, quickstart"},
-		{dir, dir + ": it is a directory, and there is no such preset; the presets are cifar10, fashion-mnist, mnist, quickstart"},
+		{"mnits.toml", "mnits.toml: no such file or preset; the presets are cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classifier, quickstart"},
+		{"dir/mnist.toml", "dir/mnist.toml: no such file or preset; the presets are cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classifier, quickstart"},
+		{"", ": no such file or preset; the presets are cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classifier, quickstart"},
+		{dir, dir + ": it is a directory, and there is no such preset; the presets are cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classifier, quickstart"},
 	} {
 		_, err := Load(tc.arg, nil)
 		var e *Error
@@ -264,7 +312,7 @@ func TestPresets(t *testing.T) {
 		"mnist-10k": {Channels: 1, Height: 28, Width: 28}, "mnist": {Channels: 1, Height: 28, Width: 28},
 		"fashion-mnist": {Channels: 1, Height: 28, Width: 28}, "cifar10": {Channels: 3, Height: 32, Width: 32},
 	}
-	if want := []string{"cifar10", "fashion-mnist", "mnist", "quickstart"}; !slices.Equal(Presets(), want) {
+	if want := []string{"cifar10", "cifar10-classifier", "fashion-mnist", "fashion-mnist-classifier", "mnist", "mnist-classifier", "quickstart"}; !slices.Equal(Presets(), want) {
 		t.Errorf("presets %v, want %v", Presets(), want)
 	}
 	for _, name := range Presets() {
@@ -292,7 +340,17 @@ func TestPresets(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if _, err := unet.Layout(c.Model); err != nil {
+		if !c.IsClassifier() {
+			_, err = unet.Layout(c.Model)
+		} else if config := c.Classifier; err == nil {
+			shape := shapes[c.Data.Dataset]
+			config.InChannels, config.Height, config.Width, config.Classes = shape.Channels, shape.Height, shape.Width, 10
+			var params *nn.Params
+			if params, err = classifier.Layout(config); err == nil && params.Count() > 500_000 { // 1 MB in half precision
+				t.Errorf("preset %s has %d parameters", name, params.Count())
+			}
+		}
+		if err != nil {
 			t.Errorf("preset %s: %v", name, err)
 		}
 	}

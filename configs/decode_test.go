@@ -27,10 +27,10 @@ func TestErrorsSayWhatWhereAndWhatWouldBeRight(t *testing.T) {
 		{"far from all", small + "momentum = 0.9\n", "mnist.toml:7: unknown key train.momentum; the keys of [train] are steps, batch_size, slice, lr, lr_schedule, warmup_steps, " +
 			"weight_decay, beta1, beta2, eps, grad_clip, min_snr_gamma, log_every"},
 		{"far from all, at the top", "verbose = true\n" + small, "mnist.toml:1: unknown key verbose; the keys outside a table are name, seed, and the tables are " +
-			"data, model, scheduler, train, ema, checkpoint, preview, log"},
+			"data, model, classifier, scheduler, train, ema, checkpoint, preview, log"},
 		{"odd key", small + "'a b' = 0.9\n", `mnist.toml:7: unknown key train."a b"; the keys of [train] are...`},
 		{"unknown table", small + "[previews]\nevery = 3\n", "mnist.toml:7: unknown table previews; did you mean preview?"},
-		{"far table", small + "[optimizer]\nevery = 3\n", "mnist.toml:7: unknown table optimizer; the tables are data, model, scheduler, train, ema, checkpoint, preview, log"},
+		{"far table", small + "[optimizer]\nevery = 3\n", "mnist.toml:7: unknown table optimizer; the tables are data, model, classifier, scheduler, train, ema, checkpoint, preview, log"},
 		{"string for number", small + "lr = 'fast'\n", `mnist.toml:7: train.lr is "fast", a string; it must be a finite number`},
 		{"float for integer", small + "warmup_steps = 1e1\n", "mnist.toml:7: train.warmup_steps is 10.0, a floating-point number; it must be an integer: write 10"},
 		{"number for string", "name = 3\n" + small, "mnist.toml:1: name is 3, an integer; it must be a string"},
@@ -57,6 +57,20 @@ func TestErrorsSayWhatWhereAndWhatWouldBeRight(t *testing.T) {
 		{"no dataset", strings.Replace(small, "dataset", "#dataset", 1),
 			`mnist.toml:1: data.dataset is missing; it must be one of "mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`},
 		{"no steps", strings.Replace(small, "steps", "#steps", 1), "mnist.toml:5: train.steps is missing; it must be the number of training steps, such as 10000"},
+		{"a model beside a classifier", smallClassifier + "[model]\nlayers_per_block = 1\ndropout = 0.1\n",
+			"mnist.toml:8: model.layers_per_block is given beside [classifier]: it trains a classifier and no UNet; leave [model] out, or [classifier]"},
+		{"a classifier beside a model", small + "[classifier]\nnoisy = false\n", "mnist.toml:4: model.block_out_channels is given beside [classifier]: " +
+			"it trains a classifier and no UNet; leave [model] out, or [classifier]\n" +
+			"mnist.toml:7: classifier.channels is missing; it must be the channels of each level, such as [32, 64, 64]"},
+		{"a schedule of no noise", smallClassifier + "[scheduler]\nbeta_end = 0.03\n",
+			"mnist.toml:8: scheduler.beta_end is given beside [classifier]: only a classifier of noisy images has noise; set classifier.noisy = true, or leave [scheduler] out"},
+		{"previews of a classifier", smallClassifier + "[preview]\nimages = 3\n",
+			"mnist.toml:8: preview.images is given beside [classifier]: a classifier has no samples to preview; leave [preview] out"},
+		{"min-SNR of a classifier", smallClassifier + "min_snr_gamma = 5\n", "mnist.toml:7: train.min_snr_gamma is 5.0; it weights the loss of a UNet: a classifier's must be 0"},
+		{"an empty classifier", strings.Replace(smallClassifier, "channels", "#", 1), "mnist.toml:3: classifier.channels is missing; it must be the channels of each level, such as [32, 64, 64]"},
+		{"no channels of a classifier", strings.Replace(smallClassifier, "[8, 16]", "[]", 1), "mnist.toml:4: classifier.channels is []; it must have one number of channels for each of 1 to 8 levels"},
+		{"odd channels of a classifier", strings.Replace(smallClassifier, "16", "12", 1), "mnist.toml:4: classifier.channels is [8 12]; each must be a multiple of 8 from 8 to 4096"},
+		{"no features", strings.Replace(smallClassifier, "[train]", "features = 0\n[train]", 1), "mnist.toml:5: classifier.features is 0; it must be from 1 to 4096"},
 		{"no steps", strings.Replace(small, "= 100", "= 0", 1), "mnist.toml:6: train.steps is 0; it must be at least 1: the number of training steps has no default"},
 		{"no channels", strings.Replace(small, "block", "#block", 1),
 			"mnist.toml:3: model.block_out_channels is missing; it must be the channels of each level, such as [32, 64, 64]"},
@@ -157,7 +171,7 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 		"model.resnet_time_scale_shift": "scale_shift", "scheduler.beta_schedule": "sigmoid", "scheduler.prediction_type": "sample",
 		"scheduler.variance_type": "fixed_large", "scheduler.timestep_spacing": "trailing", "scheduler.rescale_betas_zero_snr": "true",
 		"scheduler.num_train_timesteps": "100", "scheduler.trained_betas": "[" + strings.Repeat("0.1,", 100) + "]",
-		"train.lr_schedule": "cosine", "preview.sampler": "ddpm",
+		"train.lr_schedule": "cosine", "classifier.channels": "[24]", "preview.sampler": "ddpm",
 	}
 	base := []string{"model.down_block_types=[DownBlock2D, AttnDownBlock2D]", "model.up_block_types=[AttnUpBlock2D, UpBlock2D]"}
 	with := map[string][]string{
@@ -172,8 +186,11 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 				value = map[reflect.Kind]string{reflect.Int: "7", reflect.Uint64: "7", reflect.Float64: "0.015625"}[typ.Kind()]
 			}
 		}
-		sets := append(base, with[key]...)
-		before := parse(t, small, sets...)
+		text, sets := small, append(base, with[key]...)
+		if strings.HasPrefix(key, "classifier.") {
+			text, sets = smallClassifier, nil
+		}
+		before := parse(t, text, sets...)
 		f := findField(key)
 		if f == nil {
 			t.Errorf("%s is not known", key)
@@ -186,7 +203,7 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 		case "scheduler.clip_sample_range", "scheduler.sample_max_value":
 			value = "2.5"
 		}
-		after, err := Parse([]byte(small), "small.toml", append(sets, key+"="+value))
+		after, err := Parse([]byte(text), "small.toml", append(sets, key+"="+value))
 		if err != nil {
 			t.Errorf("%s=%s: %v", key, value, err)
 			return

@@ -3,6 +3,7 @@ package configs
 import (
 	"embed"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -20,6 +21,7 @@ func Presets() []string {
 	for i, e := range entries {
 		names[i] = strings.TrimSuffix(e.Name(), ".toml")
 	}
+	slices.Sort(names) // of the files, "mnist-classifier.toml" comes before "mnist.toml"
 	return names
 }
 

@@ -33,7 +33,11 @@ func (c *Config) Validate() error {
 	} else {
 		errs = append(errs, c.explain("data", c.Data.Validate())...)
 	}
-	errs = append(errs, c.checkModel()...)
+	if c.IsClassifier() {
+		errs = append(errs, c.checkClassifier()...)
+	} else {
+		errs = append(errs, c.checkModel()...)
+	}
 	scheduler := c.explain("scheduler", c.Scheduler.Validate())
 	errs = append(errs, scheduler...)
 	if c.Train.Steps == 0 && !c.given("train.steps") {
@@ -45,7 +49,7 @@ func (c *Config) Validate() error {
 	errs = append(errs, c.explain("checkpoint", c.Checkpoint.Validate())...)
 	preview := c.explain("preview", c.Preview.Validate())
 	errs = append(errs, preview...)
-	if len(scheduler)+len(preview) == 0 {
+	if len(scheduler)+len(preview) == 0 && !c.IsClassifier() {
 		if e := c.checkPreview(); e != nil {
 			add(e)
 		}
@@ -100,6 +104,34 @@ func (c *Config) checkModel() []*Error {
 		if err := m.CheckSize(s.h, s.w); err != nil {
 			errs = append(errs, c.fault(s.key, fmt.Sprintf("%s: %v", s.key, err)))
 		}
+	}
+	return errs
+}
+
+// checkClassifier validates [classifier], and finds what has no meaning beside it.
+func (c *Config) checkClassifier() []*Error {
+	var errs []*Error
+	if len(c.Classifier.Channels) == 0 && !c.given("classifier.channels") {
+		errs = append(errs, c.missing("classifier.channels", "it must be the channels of each level, such as [32, 64, 64]"))
+	} else {
+		errs = append(errs, c.explain("classifier", c.Classifier.Validate())...)
+	}
+	why := map[string]string{
+		"model":     "it trains a classifier and no UNet; leave [model] out, or [classifier]",
+		"scheduler": "only a classifier of noisy images has noise; set classifier.noisy = true, or leave [scheduler] out",
+		"preview":   "a classifier has no samples to preview; leave [preview] out",
+	}
+	told := ""
+	for _, f := range fields { // the first key of each table is enough
+		key := f.key()
+		if c.has(f.table) || !c.given(key) || f.table == told || key == "preview.every" && c.Preview.Every == 0 {
+			continue
+		}
+		told = f.table
+		errs = append(errs, c.fault(key, fmt.Sprintf("%s is given beside [classifier]: %s", key, why[f.table])))
+	}
+	if c.Train.MinSNRGamma > 0 {
+		errs = append(errs, c.fault("train.min_snr_gamma", fmt.Sprintf("train.min_snr_gamma is %s; it weights the loss of a UNet: a classifier's must be 0", literal(c.Train.MinSNRGamma))))
 	}
 	return errs
 }

@@ -184,7 +184,7 @@ func quote(s string) string {
 	return b.String()
 }
 
-// TOML writes every setting, defaults included, in the order of the structs.
+// TOML writes every setting of the run's kind, defaults included, in the order of the structs.
 // [Parse] reads it to an equal config. It is an error where TOML has no way to
 // write a value: a seed above 2^63-1, a string that is not UTF-8, a number that
 // is not finite.
@@ -193,7 +193,7 @@ func (c *Config) TOML() ([]byte, error) {
 	table := ""
 	for _, f := range fields {
 		v := f.of(c)
-		if v.Kind() == reflect.Slice && v.IsNil() {
+		if v.Kind() == reflect.Slice && v.IsNil() || !c.has(f.table) {
 			continue // trained_betas: there are none
 		}
 		if f.table != table {

@@ -63,11 +63,14 @@ func NewLoader(ds Dataset, batch int, seed uint64, flip bool, firstStep int) *Lo
 		done:  make(chan struct{}),
 	}
 	for i := range l.toFloat {
-		l.toFloat[i] = float32(float64(i)/127.5 - 1)
+		l.toFloat[i] = Value(byte(i))
 	}
 	go l.run()
 	return l
 }
+
+// Value is a byte of an image in [-1, 1], as a Batch has it.
+func Value(b byte) float32 { return float32(float64(b)/127.5 - 1) }
 
 // Next returns the next batch, which the caller hands back by Release. It stops
 // waiting when the context is done; the batch is not lost then, the next call

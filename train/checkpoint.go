@@ -95,19 +95,24 @@ func sameKernels(a, b string) bool {
 
 // same compares what a run began with and what it is asked to go on with.
 func (t *Trainer) same(c *checkpoints.Model) error {
-	model, err := t.Model.JSON()
-	if err != nil {
+	var model checkpoints.Checkpoint
+	if err := t.task.describe(&model); err != nil {
 		return err
 	}
-	scheduler, err := t.Scheduler.JSON()
-	if err != nil {
-		return err
+	if was, now := c.Classifier != nil, model.Classifier != nil; was != now {
+		kinds := map[bool]string{false: "a UNet", true: "a classifier"}
+		return fmt.Errorf("it trains %s, and the configuration is that of %s", kinds[was], kinds[now])
 	}
-	if err := sameKeys("model", c.UNet, model); err != nil {
-		return err
-	}
-	if err := sameKeys("scheduler", c.Scheduler, scheduler); err != nil {
-		return err
+	for _, part := range []struct {
+		table    string
+		was, now []byte
+	}{{"model", c.UNet, model.UNet}, {"classifier", c.Classifier, model.Classifier}, {"scheduler", c.Scheduler, model.Scheduler}} {
+		if part.now == nil {
+			continue
+		}
+		if err := sameKeys(part.table, part.was, part.now); err != nil {
+			return err
+		}
 	}
 	was, now := *c.State, t.state()
 	differences := []struct {
@@ -181,6 +186,7 @@ func (t *Trainer) restore(c *checkpoints.Model) error {
 		}
 	}
 	t.step, t.seconds, t.saved, t.lrVersion = c.State.Step, c.State.TrainSeconds, c.Dir, c.State.LRVersion
+	t.tested = c.State.Test
 	t.last = Progress{Step: t.step, Steps: t.Train.Steps, Images: c.State.ImagesSeen, Loss: c.State.Loss}
 	if fault := t.firstFault(); fault != "" {
 		return fmt.Errorf("%s: %w; an older checkpoint can be named instead", fault, ErrNotFinite)
@@ -193,7 +199,7 @@ func (t *Trainer) state() checkpoints.State {
 	return checkpoints.State{
 		Program: t.Version, Step: t.step, Steps: t.Train.Steps, ImagesSeen: int64(t.step) * int64(t.Train.BatchSize),
 		Seed: t.Seed, BatchSize: t.Train.BatchSize, Slice: t.Slice(), OptimizerStep: t.step, EMAUpdates: t.step,
-		Loss: t.last.Loss, TrainSeconds: t.seconds, CPU: kernelsInUse(), LRVersion: t.lrVersion,
+		Loss: t.last.Loss, TrainSeconds: t.seconds, CPU: kernelsInUse(), LRVersion: t.lrVersion, Test: t.tested,
 		Data: checkpoints.Data{
 			Name: t.info.Name, Source: t.info.Source, Hash: t.info.Hash, Count: t.info.Count,
 			Channels: t.info.Channels, Height: t.info.Height, Width: t.info.Width, Flip: t.Flip, Classes: t.info.Classes,
@@ -213,14 +219,6 @@ func (t *Trainer) save(ctx context.Context) error {
 	if fault := t.firstFault(); fault != "" {
 		return t.diverged(t.step, fault)
 	}
-	model, err := t.Model.JSON()
-	if err != nil {
-		return fmt.Errorf("train: save: %w", err)
-	}
-	scheduler, err := t.Scheduler.JSON()
-	if err != nil {
-		return fmt.Errorf("train: save: %w", err)
-	}
 	tensors := func(flat []float32) []checkpoints.Tensor {
 		list := t.params.Tensors(flat)
 		out := make([]checkpoints.Tensor, len(list))
@@ -229,11 +227,15 @@ func (t *Trainer) save(ctx context.Context) error {
 		}
 		return out
 	}
-	t.noteLog(t.log.sync()) // after a power cut, too, the log has every step up to the checkpoint
-	dir, err := checkpoints.Save(ctx, t.Dir, &checkpoints.Checkpoint{
-		State: t.state(), UNet: model, Scheduler: scheduler, Config: t.ConfigTOML,
+	c := &checkpoints.Checkpoint{
+		State: t.state(), Config: t.ConfigTOML,
 		EMA: tensors(t.ema), Raw: tensors(t.weights), ExpAvg: tensors(t.expAvg), ExpAvgSq: tensors(t.expAvgSq),
-	})
+	}
+	if err := t.task.describe(c); err != nil {
+		return fmt.Errorf("train: save: %w", err)
+	}
+	t.noteLog(t.log.sync()) // after a power cut, too, the log has every step up to the checkpoint
+	dir, err := checkpoints.Save(ctx, t.Dir, c)
 	if errors.Is(err, fs.ErrExist) { // this very step was saved before the run went on
 		config, readErr := os.ReadFile(checkpoints.ConfigFile(there))
 		if readErr != nil || !bytes.Equal(config, t.ConfigTOML) {

@@ -35,7 +35,7 @@ func (t *Trainer) firstNotFinite(what string, flat []float32) string {
 }
 
 // norm is the norm of the gradient: finite where the gradient is, since its squares are summed in float64.
-func (t *Trainer) norm() float64 { return math.Sqrt(t.adam.SumSquares(t.gradient.Grad())) }
+func (t *Trainer) norm() float64 { return math.Sqrt(t.adam.SumSquares(t.task.grad())) }
 
 // largestSquared is a gradient whose square, and so the second moment, is far from overflowing.
 const largestSquared = 1e18
@@ -52,7 +52,7 @@ func (t *Trainer) checkGradient(n int, loss, norm float64) error {
 	if !finite(loss) {
 		return t.diverged(n, fmt.Sprintf("the loss is %g%s", loss, t.failedImages()))
 	}
-	return t.diverged(n, t.firstNotFinite("the gradient of", t.gradient.Grad()))
+	return t.diverged(n, t.firstNotFinite("the gradient of", t.task.grad()))
 }
 
 // failedImages names the images of the batch whose own loss is not finite.

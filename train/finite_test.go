@@ -151,7 +151,7 @@ func TestAGradientThatIsNotFiniteIsNamed(t *testing.T) {
 	tr, err := New(s)
 	tr = mustRun(t, tr, err)
 	for _, name := range []string{"mid_block.attentions.0.to_q.bias", "conv_in.weight", "time_embedding.linear_1.weight"} {
-		tr.gradient.Grad()[at(t, tr, name)+3] = inf
+		tr.task.grad()[at(t, tr, name)+3] = inf
 	}
 	err = tr.checkGradient(2, 1, math.NaN())
 	if err == nil || !strings.Contains(err.Error(), "step 2: the gradient of time_embedding.linear_1.weight is +Inf: the run has diverged") {

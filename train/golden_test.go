@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"unstir/checkpoints/safetensors"
+	"unstir/data"
 	"unstir/internal/golden"
 	"unstir/nn/kernel"
 	"unstir/unet"
@@ -91,11 +92,29 @@ func (f *trainFixture) trainer(t *testing.T, slice int, warmup bool) *Trainer {
 	tr.Train.Beta1, tr.Train.Beta2, tr.Train.Eps = s.Betas[0], s.Betas[1], s.Eps
 	tr.EMA = EMAConfig{Decay: s.EMADecay, Warmup: warmup}
 	h, w := f.Sides(t, "x_t")
-	tr.gradient, err = unet.NewGradient(config, tr.params, tr.weights, unet.GradientOptions{Slice: slice, H: h, W: w})
+	gradient, err := unet.NewGradient(config, tr.params, tr.weights, unet.GradientOptions{Slice: slice, H: h, W: w})
 	if err != nil {
 		t.Fatal(err)
 	}
+	tr.task = &recorded{denoising: &denoising{gradient: gradient}}
 	return tr
+}
+
+// recorded trains on recorded examples instead of those that are made of data.
+type recorded struct {
+	*denoising
+	example unet.Example
+}
+
+func (r *recorded) run(ctx context.Context, _ *data.Batch, perImage []float64) (result, error) {
+	loss, err := r.gradient.Run(ctx, r.example, perImage)
+	return result{loss: loss}, err
+}
+
+// update does a step on a recorded example.
+func update(tr *Trainer, e unet.Example) error {
+	tr.task.(*recorded).example = e
+	return tr.update(context.Background(), nil)
 }
 
 // batch is the example of step n = 0, 1, ...; past the last one it is the last step's.
@@ -140,14 +159,14 @@ func (f *trainFixture) run(t *testing.T, warmup bool) *Trainer {
 	tr := f.trainer(t, len(f.batch(t, 0).T), warmup)
 	var worstLoss, worstNorm float64
 	for n := range f.Settings.Steps {
-		if err := tr.update(context.Background(), f.batch(t, n)); err != nil {
+		if err := update(tr, f.batch(t, n)); err != nil {
 			t.Fatal(err)
 		}
 		worstLoss = math.Max(worstLoss, math.Abs(tr.last.Loss/losses[n]-1))
 		worstNorm = math.Max(worstNorm, math.Abs(tr.last.GradNorm/norms[n]-1))
 	}
 	if len(losses) > f.Settings.Steps {
-		loss, err := tr.gradient.Run(context.Background(), f.batch(t, f.Settings.Steps), nil)
+		loss, err := tr.task.(*recorded).gradient.Run(context.Background(), f.batch(t, f.Settings.Steps), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

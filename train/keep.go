@@ -24,6 +24,9 @@ func (t *Trainer) keep(ctx context.Context) error {
 		}
 		save = save || remade
 	}
+	if t.tests() {
+		t.measure(ctx)
+	}
 	if t.logged() {
 		t.logStep()
 	}
@@ -123,8 +126,12 @@ func (t *Trainer) show(ctx context.Context) {
 // plot draws the log's loss.
 func (t *Trainer) plot() {
 	lines, err := ReadLog(LogFile(t.Dir))
+	loss := "mean squared error"
+	if t.Classifier != nil {
+		loss = "cross-entropy"
+	}
 	if err == nil {
-		err = plotLoss(filepath.Join(t.Dir, plotName), lines)
+		err = plotLoss(filepath.Join(t.Dir, plotName), loss, lines)
 	}
 	if err != nil {
 		t.note("no plot of the loss: %v", err)

@@ -7,8 +7,24 @@ import (
 	"unstir/data"
 )
 
-// ErrLabels is wrapped by New's and Resume's error when a class-conditional model does not fit the labels of the data.
+// ErrLabels is wrapped by New's and Resume's error when a class-conditional model, or a classifier, does not fit the labels of the data.
 var ErrLabels = errors.New("the labels do not fit the model")
+
+// countClasses is the number of classes of data in which every image has one.
+func countClasses(set data.Dataset, info data.Info) (int, error) {
+	classes := len(info.Classes)
+	for i := range info.Count {
+		l := set.Label(i)
+		if l < 0 {
+			return 0, fmt.Errorf("train: %w: a classifier learns classes, but image %d of %s has none; a folder's images have those of its first-level subdirectories", ErrLabels, i, info.Name)
+		}
+		classes = max(classes, l+1)
+	}
+	if classes < 2 {
+		return 0, fmt.Errorf("train: %w: a classifier tells at least 2 classes, and %s has %d", ErrLabels, info.Name, classes)
+	}
+	return classes, nil
+}
 
 // checkLabels makes sure that a class-conditional model has a class for every image.
 func checkLabels(set data.Dataset, info data.Info, classes int) error {

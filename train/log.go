@@ -26,6 +26,10 @@ type LogLine struct {
 	LR              float64 `json:"lr"`            // learning rate
 	ImagesPerSecond float64 `json:"images_per_s"`  // since the line before
 	Seconds         float64 `json:"seconds_total"` // of training so far, over all starts
+
+	// Of a classifier; nil for a UNet.
+	Accuracy     *float64 `json:"accuracy,omitempty"`      // share of this step's images whose class it told
+	TestAccuracy *float64 `json:"test_accuracy,omitempty"` // share of the test images, of the moving average; nil where it was not measured
 }
 
 // LogFile is the log in a run's directory.
@@ -228,9 +232,10 @@ func (t *Trainer) record(took time.Duration) {
 	}
 }
 
-// logged tells whether the step has a line in the log: each of the first ten steps, then at intervals, and the last.
+// logged tells whether the step has a line in the log: each of the first ten steps, then at intervals, and the last; and
+// each that is tested.
 func (t *Trainer) logged() bool {
-	return t.step <= 10 || t.step%t.Train.LogEvery == 0 || t.step == t.Train.Steps
+	return t.step <= 10 || t.step%t.Train.LogEvery == 0 || t.step == t.Train.Steps || t.tests()
 }
 
 // logStep writes the step's line.
@@ -238,6 +243,13 @@ func (t *Trainer) logStep() {
 	line := LogLine{
 		Step: t.step, Images: t.last.Images, Loss: t.last.Loss, GradNorm: t.last.GradNorm, LR: t.last.LR,
 		ImagesPerSecond: float64(t.sinceLogImages) / max(t.sinceLogSeconds, 1e-9), Seconds: t.seconds,
+	}
+	if t.Classifier != nil {
+		accuracy := t.last.Accuracy
+		line.Accuracy = &accuracy
+	}
+	if t.tested != nil && t.tested.Step == t.step {
+		line.TestAccuracy = &t.tested.Accuracy
 	}
 	t.sinceLogImages, t.sinceLogSeconds = 0, 0
 	t.noteLog(t.log.write(line))

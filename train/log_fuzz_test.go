@@ -71,7 +71,7 @@ func TestALogThatWasCutIsReadToTheCut(t *testing.T) {
 // A long log takes the memory that its bytes allow.
 func TestALongLogTakesItsShare(t *testing.T) {
 	for _, text := range []string{strings.Repeat(`{"step":1}`+"\n", 1<<19), strings.Repeat("\n", 1<<22), strings.Repeat("{}\n", 1<<20)} {
-		alloctest.Within(t, 8*uint64(len(text))+(1<<20), func() {
+		alloctest.Within(t, 10*uint64(len(text))+(1<<20), func() {
 			lines, err := parseLog([]byte(text))
 			if whole := text[0] == '{' && text[1] == '"'; (err == nil) != whole || whole && len(lines) != 1<<19 {
 				t.Error(fmt.Errorf("%.20q...: %d lines, %w", text, len(lines), err))

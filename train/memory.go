@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"sort"
 
-	"unstir/diffusion"
 	"unstir/internal/machine"
 	"unstir/nn"
-	"unstir/unet"
 )
 
 // ErrMemory is wrapped by New's and Resume's error when the run would need more memory than there is. Nothing is
@@ -79,23 +77,9 @@ func (t *Trainer) fitSlice(slice int) error {
 }
 
 // memory is what the run takes with a number of images at a time, beside the data: the parameters, a step's graph, the
-// batches on their way to it, and the larger preview.
+// batches on their way to it, and a preview or a test.
 func (t *Trainer) memory(slice int) (int64, error) {
-	h, w := t.info.Height, t.info.Width
-	dim := int64(t.info.Channels) * int64(h) * int64(w)
-	step, err := unet.GradientMemory(t.Model, t.params, t.weights, unet.GradientOptions{Slice: slice, H: h, W: w}, t.Train.BatchSize)
-	if err != nil {
-		return 0, err
-	}
-	const batches = 3 + 3 // x_t, eps and the target; the loader's: being filled, ready, and in use
-	total := step + parameterCopies*4*int64(t.params.Len()) + 4*batches*int64(t.Train.BatchSize)*dim
-	if t.Preview.Every == 0 {
-		return total, nil
-	}
-	m, err := unet.FromFlat(t.Model, t.params, t.weights)
-	if err != nil {
-		return 0, err
-	}
-	preview, err := unet.PredictorMemory(m, min(t.Preview.Images, slice), h, w)
-	return total + preview + diffusion.BytesPerValue*int64(t.Preview.Images)*dim, err
+	const batches = 3 // the loader's: being filled, ready, and in use
+	step, err := t.task.memory(t.params, t.weights, slice)
+	return step + parameterCopies*4*int64(t.params.Len()) + 4*batches*int64(t.Train.BatchSize)*int64(valuesOf(t.info)), err
 }

@@ -13,15 +13,15 @@ import (
 	"unstir/internal/atomicfile"
 )
 
-// plotLoss draws a log's loss over the steps, on a logarithmic axis: each logged step, and a mean.
-func plotLoss(path string, lines []LogLine) error {
+// plotLoss draws a log's loss, which has that name, over the steps, on a logarithmic axis: each logged step, and a mean.
+func plotLoss(path, loss string, lines []LogLine) error {
 	if len(lines) < 2 {
 		return nil
 	}
 	p := plot.New()
 	p.Title.Text = "training loss"
 	p.X.Label.Text = "step"
-	p.Y.Label.Text = "mean squared error"
+	p.Y.Label.Text = loss
 	p.Y.Scale = plot.LogScale{}
 	p.Y.Tick.Marker = plot.LogTicks{Prec: -1}
 	p.Add(plotter.NewGrid())

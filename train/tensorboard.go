@@ -33,6 +33,8 @@ const (
 	tagGradNorm = "train/grad_norm"
 	tagLR       = "train/lr"
 	tagSpeed    = "train/images_per_s"
+	tagAccuracy = "train/accuracy"
+	tagTest     = "test/accuracy"
 	tagPreview  = "previews"
 	tagConfig   = "config"
 )
@@ -315,12 +317,19 @@ func (x entry) event() (tfevents.Event, error) {
 }
 
 func lineEvent(l LogLine) tfevents.Event {
-	return tfevents.Event{Step: int64(l.Step), Values: []tfevents.Value{
+	e := tfevents.Event{Step: int64(l.Step), Values: []tfevents.Value{
 		{Tag: tagLoss, Scalar: float32(l.Loss)},
 		{Tag: tagGradNorm, Scalar: float32(l.GradNorm)},
 		{Tag: tagLR, Scalar: float32(l.LR)},
 		{Tag: tagSpeed, Scalar: float32(l.ImagesPerSecond)},
 	}}
+	if l.Accuracy != nil {
+		e.Values = append(e.Values, tfevents.Value{Tag: tagAccuracy, Scalar: float32(*l.Accuracy)})
+	}
+	if l.TestAccuracy != nil {
+		e.Values = append(e.Values, tfevents.Value{Tag: tagTest, Scalar: float32(*l.TestAccuracy)})
+	}
+	return e
 }
 
 func textEvent(text string, step int) tfevents.Event {

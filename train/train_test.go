@@ -142,7 +142,7 @@ func TestSlicesAgree(t *testing.T) {
 		s.Train.Slice, s.Train.Steps, s.Train.WarmupSteps = slice, 1, 0
 		tr, err := New(s)
 		tr = mustRun(t, tr, err)
-		losses[slice], grads[slice] = tr.last.Loss, append([]float32(nil), tr.gradient.Grad()...)
+		losses[slice], grads[slice] = tr.last.Loss, append([]float32(nil), tr.task.grad()...)
 	}
 	for _, slice := range []int{1, 3} {
 		if e := math.Abs(losses[slice]/losses[8] - 1); e > 1e-6 {

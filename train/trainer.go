@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"unstir/checkpoints"
+	"unstir/classifier"
 	"unstir/data"
 	"unstir/diffusion"
 	"unstir/internal/dirlock"
@@ -24,6 +25,8 @@ type Setup struct {
 	Flip       bool // mirror images at random
 	Model      unet.Config
 	Scheduler  diffusion.Config
+	Classifier *classifier.Config // what is trained instead of Model; what it leaves open follows from Data. Scheduler is then for a noisy one
+	Test       data.Dataset       // of a classifier: what its accuracy is measured on at each checkpoint; nil: it is not
 	Train      Config
 	EMA        EMAConfig
 	Checkpoint CheckpointConfig
@@ -44,19 +47,21 @@ type Setup struct {
 type Progress struct {
 	Step, Steps     int
 	Images          int64   // seen so far
-	Loss            float64 // mean squared error of the step's batch, weighted as the configuration says
+	Loss            float64 // of the step's batch: mean squared error, weighted as the configuration says; a classifier's mean cross-entropy
+	Accuracy        float64 // of a classifier: the share of the batch's images whose class it told
 	GradNorm        float64 // before clipping
 	LR              float64
 	ImagesPerSecond float64 // of this step
 }
 
-// Trainer trains one model. Its weights, moments and moving average are flat slices laid out alike.
+// Trainer trains one model: a UNet or a classifier. Its weights, moments and moving average are flat slices laid out alike.
 type Trainer struct {
 	Setup
-	schedule *diffusion.Schedule
+	task     task
+	schedule *diffusion.Schedule // of noise; nil for a classifier that is not noisy
 	params   *nn.Params
-	gradient *unet.Gradient
 	adam     *kernel.AdamW
+	started  bool // the task is
 
 	weights, ema     []float32
 	expAvg, expAvgSq []float32
@@ -65,8 +70,9 @@ type Trainer struct {
 	perImage         []float64 // losses of the batch's images, unweighted
 	images           []int     // of the dataset, in the batch
 	last             Progress
-	seconds          float64 // trained so far, over all starts
-	saved            string  // the newest checkpoint of this run
+	tested           *checkpoints.Test // the last test of a classifier; nil: none
+	seconds          float64           // trained so far, over all starts
+	saved            string            // the newest checkpoint of this run
 	log              *logFile
 	events           *eventFile // for TensorBoard; nil: none
 	logFailing       bool       // the log cannot be written, which was noted
@@ -108,7 +114,7 @@ func prepare(s Setup, slice int) (*Trainer, error) {
 			return nil, fmt.Errorf("train: %w", err)
 		}
 	}
-	dim := t.info.Channels * t.info.Height * t.info.Width
+	dim := valuesOf(t.info)
 	switch {
 	case s.Train.BatchSize > maxValues/dim:
 		return nil, fmt.Errorf("train: train.batch_size is %d; images of %d values allow at most %d", s.Train.BatchSize, dim, maxValues/dim)
@@ -116,17 +122,17 @@ func prepare(s Setup, slice int) (*Trainer, error) {
 		return nil, fmt.Errorf("train: preview.images is %d; images of %d values allow at most %d", s.Preview.Images, dim, maxValues/dim)
 	case s.StopAt < 0 || s.StopAt > s.Train.Steps:
 		return nil, fmt.Errorf("train: stop at step %d of a run of %d steps", s.StopAt, s.Train.Steps)
-	case s.Model.InChannels != t.info.Channels || s.Model.OutChannels != t.info.Channels:
-		return nil, fmt.Errorf("train: a model of %d channels in and %d out for images of %d", s.Model.InChannels, s.Model.OutChannels, t.info.Channels)
-	}
-	if err := checkLabels(s.Data, t.info, s.Model.NumClassEmbeds); err != nil {
-		return nil, err
 	}
 	var err error
-	if t.schedule, err = diffusion.NewSchedule(s.Scheduler); err != nil {
-		return nil, fmt.Errorf("train: %w", err)
+	if s.Classifier == nil || s.Classifier.Noisy {
+		if t.schedule, err = diffusion.NewSchedule(s.Scheduler); err != nil {
+			return nil, fmt.Errorf("train: %w", err)
+		}
 	}
-	if t.params, err = unet.Layout(s.Model); err != nil {
+	if t.task, err = newTask(s, t.schedule); err != nil {
+		return nil, err
+	}
+	if t.params, err = t.task.layout(); err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 	n := t.params.Len()
@@ -143,8 +149,11 @@ func (t *Trainer) Slice() int {
 	if t.Train.Slice > 0 {
 		return min(t.Train.Slice, t.Train.BatchSize)
 	}
-	return min(unet.DefaultSlice(t.Model, t.info.Height, t.info.Width), t.Train.BatchSize)
+	return min(t.task.slice(), t.Train.BatchSize)
 }
+
+// valuesOf is the number of values of an image.
+func valuesOf(info data.Info) int { return info.Channels * info.Height * info.Width }
 
 // Stopped is returned by Run when the run was cut short on purpose: everything is saved.
 type Stopped struct {
@@ -167,15 +176,10 @@ func (t *Trainer) Run(ctx context.Context) error {
 		return nil // it was complete
 	}
 	t.notePreviews()
-	var err error
-	t.gradient, err = unet.NewGradient(t.Model, t.params, t.weights, unet.GradientOptions{
-		Slice: t.Slice(), H: t.info.Height, W: t.info.Width,
-	})
-	if err != nil {
+	if err := t.task.start(t.params, t.weights, t.Slice()); err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
-	dim := t.info.Channels * t.info.Height * t.info.Width
-	examples := newExamples(t.schedule, t.Seed, t.Train.MinSNRGamma, t.Train.BatchSize, dim)
+	t.started = true
 	t.perImage = make([]float64, t.Train.BatchSize)
 	loader := data.NewLoader(t.Data, t.Train.BatchSize, t.Seed, t.Flip, t.step)
 	defer loader.Close()
@@ -193,7 +197,7 @@ func (t *Trainer) Run(ctx context.Context) error {
 		}
 		start := time.Now()
 		t.images = batch.Index
-		err = t.update(ctx, examples.make(batch))
+		err = t.update(ctx, batch)
 		loader.Release(batch)
 		if ctx.Err() != nil && err != nil && !errors.Is(err, ErrNotFinite) {
 			return t.stop(ctx)
@@ -212,6 +216,9 @@ func (t *Trainer) Run(ctx context.Context) error {
 // Saved is the directory of the run's newest checkpoint, "" if there is none yet.
 func (t *Trainer) Saved() string { return t.saved }
 
+// Tested is the last test of a classifier; nil where there was none.
+func (t *Trainer) Tested() *checkpoints.Test { return t.tested }
+
 // Step is the number of steps done.
 func (t *Trainer) Step() int { return t.step }
 
@@ -224,10 +231,10 @@ func (t *Trainer) Parameters() int { return t.params.Count() }
 // FLOPs is the number of floating-point operations of one slice of a step, forward and backward, counting a
 // multiply-add twice and convolutions as if computed directly. It is 0 before Run.
 func (t *Trainer) FLOPs() float64 {
-	if t.gradient == nil {
+	if !t.started {
 		return 0
 	}
-	return t.gradient.Machine().Stats().FLOPs
+	return t.task.machine().Stats().FLOPs
 }
 
 // Close gives the run's directory back. Run does so when it returns.
@@ -241,17 +248,17 @@ func (t *Trainer) Close() {
 }
 
 // update is one step: the gradient of the loss, clipped, and AdamW with the moving average.
-func (t *Trainer) update(ctx context.Context, e unet.Example) error {
-	loss, err := t.gradient.Run(ctx, e, t.perImage)
+func (t *Trainer) update(ctx context.Context, b *data.Batch) error {
+	r, err := t.task.run(ctx, b, t.perImage)
 	if err != nil {
 		return fmt.Errorf("train: step %d: %w", t.step+1, err)
 	}
 	n, norm := t.step+1, t.norm()
-	if err := t.checkGradient(n, loss, norm); err != nil {
+	if err := t.checkGradient(n, r.loss, norm); err != nil {
 		return err
 	}
 	lr, scale := t.Train.learningRate(n, t.lrVersion), clipScale(norm, t.Train.GradClip)
-	t.adam.Step(t.weights, t.expAvg, t.expAvgSq, t.ema, t.gradient.Grad(), kernel.AdamWStep{
+	t.adam.Step(t.weights, t.expAvg, t.expAvgSq, t.ema, t.task.grad(), kernel.AdamWStep{
 		LR: lr, Beta1: t.Train.Beta1, Beta2: t.Train.Beta2, Eps: t.Train.Eps, WeightDecay: t.Train.WeightDecay,
 		EMADecay: t.EMA.at(n), GradScale: scale, Step: n,
 	})
@@ -260,7 +267,7 @@ func (t *Trainer) update(ctx context.Context, e unet.Example) error {
 	}
 	t.step = n
 	t.last = Progress{
-		Step: n, Steps: t.Train.Steps, Images: int64(n) * int64(t.Train.BatchSize), Loss: loss, GradNorm: norm, LR: lr,
+		Step: n, Steps: t.Train.Steps, Images: int64(n) * int64(t.Train.BatchSize), Loss: r.loss, Accuracy: r.accuracy, GradNorm: norm, LR: lr,
 	}
 	return nil
 }

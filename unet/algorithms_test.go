@@ -74,6 +74,9 @@ func algorithms(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if c.IsClassifier() {
+			continue
+		}
 		info := data.Info{Name: c.Data.Dataset, Channels: 1, Height: 28, Width: 28, Count: 1}
 		if c.Data.Dataset == data.CIFAR10 {
 			info.Channels, info.Height, info.Width = 3, 32, 32

@@ -106,7 +106,7 @@ func (c Config) feed(in inputs, x []float32, t, labels []int, pixels int) {
 	}
 	half := c.BlockOutChannels[0]
 	for i, ti := range t {
-		c.sinusoid(in.time[i*half:(i+1)*half], ti)
+		nn.Sinusoid(in.time[i*half:(i+1)*half], ti, c.FlipSinToCos, c.FreqShift)
 	}
 	if in.labels == nil {
 		return

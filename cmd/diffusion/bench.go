@@ -87,6 +87,9 @@ func runBench(c *cobra.Command, mode string, f benchFlags) error {
 	if err != nil {
 		return err
 	}
+	if mode == "sample" && cfg.IsClassifier() {
+		return usagef("--config %s: it trains a classifier, which is not sampled", f.config)
+	}
 	info := benchImages(cfg)
 	if err := cfg.Fit(info); err != nil {
 		return err
@@ -161,7 +164,11 @@ func benchTrain(c *cobra.Command, cfg *configs.Config, info data.Info, steps int
 	for i := range pixels {
 		pixels[i] = byte(i * 2654435761 >> 13)
 	}
-	set, err := data.NewMemory(info, pixels, benchLabels(cfg.Model.NumClassEmbeds, count))
+	classes := cfg.Model.NumClassEmbeds
+	if cfg.IsClassifier() {
+		classes = 10
+	}
+	set, err := data.NewMemory(info, pixels, benchLabels(classes, count))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -176,7 +183,7 @@ func benchTrain(c *cobra.Command, cfg *configs.Config, info data.Info, steps int
 	cfg.Preview.Every, cfg.Checkpoint.Every, cfg.Train.LogEvery = 0, 0, 1<<30
 	t, err := train.New(train.Setup{
 		Seed: cfg.Seed, Data: set, Flip: cfg.Data.Flip, Model: cfg.Model, Scheduler: cfg.Scheduler, Train: cfg.Train,
-		EMA: cfg.EMA, Checkpoint: cfg.Checkpoint, Preview: cfg.Preview, Dir: dir, Version: version(), Discard: true,
+		Classifier: classifierOf(cfg), EMA: cfg.EMA, Checkpoint: cfg.Checkpoint, Preview: cfg.Preview, Dir: dir, Version: version(), Discard: true,
 		OnStep: func(train.Progress) {
 			now := time.Now()
 			times = append(times, now.Sub(last).Seconds())

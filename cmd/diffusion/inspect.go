@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"unstir"
+	"unstir/checkpoints"
+	"unstir/nn"
 	"unstir/unet"
 )
 
@@ -60,6 +63,9 @@ func runInspect(c *cobra.Command, dir string, plan bool, f planFlags) error {
 		return err
 	}
 	p, err := openModel(c, dir, true)
+	if errors.Is(err, unstir.ErrClassifier) {
+		return inspectClassifier(c, dir, plan)
+	}
 	if err != nil {
 		return err
 	}
@@ -81,17 +87,59 @@ func runInspect(c *cobra.Command, dir string, plan bool, f planFlags) error {
 	return nil
 }
 
+// inspectClassifier shows what a classifier's run or checkpoint holds.
+func inspectClassifier(c *cobra.Command, dir string, plan bool) error {
+	if plan {
+		return usagef("--plan: %s is a classifier; only the plans of diffusion models are listed", dir)
+	}
+	m, err := unstir.OpenClassifier(c.Context(), dir)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+	config, st := m.Model.Config, m.Source.State
+	fmt.Fprintf(w, "directory\t%s\n", m.Source.Dir)
+	fmt.Fprintf(w, "kind\tclassifier of %d classes\n", config.Classes)
+	describeState(w, st)
+	if t := st.Test; t == nil {
+		fmt.Fprintf(w, "test accuracy\tnot measured\n")
+	} else {
+		fmt.Fprintf(w, "test accuracy\t%.2f %% of %d images, after step %d\n", 100*t.Accuracy, t.Images, t.Step)
+	}
+	fmt.Fprintf(w, "weights\t%s\n", m.Source.Weights)
+	fmt.Fprintf(w, "images\t%dx%dx%d\n", config.InChannels, config.Height, config.Width)
+	fmt.Fprintf(w, "model\tchannels %v, %d features\n", config.Channels, config.Features)
+	if config.Noisy {
+		sc := m.Schedule.Config
+		fmt.Fprintf(w, "noise\t%s, %d timesteps\n", sc.BetaSchedule, sc.NumTrainTimesteps)
+	}
+	describeParameters(w, m.Model.Params)
+	return w.Flush()
+}
+
+// describeState shows how far a checkpoint was trained and on what.
+func describeState(w io.Writer, st *checkpoints.State) {
+	fmt.Fprintf(w, "manifest\tholds: every file has the size and the SHA-256 that it lists\n")
+	fmt.Fprintf(w, "trained\t%d of %d steps, %d images, %.0f s, last loss %.4f\n", st.Step, st.Steps, st.ImagesSeen, st.TrainSeconds, st.Loss)
+	fmt.Fprintf(w, "batch\t%d in slices of %d, seed %d\n", st.BatchSize, st.Slice, st.Seed)
+	fmt.Fprintf(w, "data\t%s: %d images of %dx%dx%d from %s\n", st.Data.Name, st.Data.Count, st.Data.Channels, st.Data.Height, st.Data.Width, st.Data.Source)
+}
+
+func describeParameters(w io.Writer, p *nn.Params) {
+	fmt.Fprintf(w, "\nblock\ttensors\tparameters\n")
+	for _, b := range parametersByBlock(p) {
+		fmt.Fprintf(w, "%s\t%d\t%d\n", b.name, b.tensors, b.values)
+	}
+	fmt.Fprintf(w, "total\t%d\t%d\n", len(p.List), p.Count())
+}
+
 func describeModel(w io.Writer, p *unstir.Pipeline) {
 	s, m := p.Source, p.Model().Config
 	fmt.Fprintf(w, "directory\t%s\n", s.Dir)
 	if s.State == nil {
 		fmt.Fprintf(w, "kind\tpipeline without a training state or a manifest\n")
 	} else {
-		st := s.State
-		fmt.Fprintf(w, "manifest\tholds: every file has the size and the SHA-256 that it lists\n")
-		fmt.Fprintf(w, "trained\t%d of %d steps, %d images, %.0f s, last loss %.4f\n", st.Step, st.Steps, st.ImagesSeen, st.TrainSeconds, st.Loss)
-		fmt.Fprintf(w, "batch\t%d in slices of %d, seed %d\n", st.BatchSize, st.Slice, st.Seed)
-		fmt.Fprintf(w, "data\t%s: %d images of %dx%dx%d from %s\n", st.Data.Name, st.Data.Count, st.Data.Channels, st.Data.Height, st.Data.Width, st.Data.Source)
+		describeState(w, s.State)
 	}
 	fmt.Fprintf(w, "weights\t%s\n", s.Weights)
 	fmt.Fprintf(w, "images\t%s, any rows and columns divisible by %d\n", imageShape(m), 1<<(m.Levels()-1))
@@ -104,11 +152,7 @@ func describeModel(w io.Writer, p *unstir.Pipeline) {
 		fmt.Fprintf(w, "scheduler\t%s: sample takes %s unless --sampler says otherwise\n", name, p.DefaultSampler())
 	}
 	fmt.Fprintf(w, "schedule\t%s, %d timesteps, predicts %s, variance %s, clip_sample %v\n", sc.BetaSchedule, sc.NumTrainTimesteps, sc.PredictionType, sc.VarianceType, sc.ClipSample)
-	fmt.Fprintf(w, "\nblock\ttensors\tparameters\n")
-	for _, b := range parametersByBlock(p.Model()) {
-		fmt.Fprintf(w, "%s\t%d\t%d\n", b.name, b.tensors, b.values)
-	}
-	fmt.Fprintf(w, "total\t%d\t%d\n", len(p.Model().Params.List), p.Model().Params.Count())
+	describeParameters(w, p.Model().Params)
 }
 
 // imageShape is the shape of the images that a model was saved with: channels, rows, columns.
@@ -132,13 +176,13 @@ type block struct {
 }
 
 // parametersByBlock adds up the parameters of each part of the model, in the order of the model.
-func parametersByBlock(m *unet.Model) []block {
+func parametersByBlock(params *nn.Params) []block {
 	var list []block
 	at := map[string]int{}
-	for _, p := range m.Params.List {
+	for _, p := range params.List {
 		words := strings.Split(p.Name, ".")
 		name := words[0]
-		if strings.HasSuffix(name, "_blocks") {
+		if strings.HasSuffix(name, "_blocks") || name == "levels" {
 			name += "." + words[1]
 		}
 		i, ok := at[name]

@@ -30,12 +30,18 @@ var (
 	killSeed = flag.Uint64("seed", 1, "TestKills: seed of the choice of moments")
 )
 
-// killSettings make the smallest run that has everything a kill may hit: steps about as long as saves, checkpoints
-// and their pruning, previews, a log of every step.
-var killSettings = []string{
-	"model.block_out_channels=[4,4]", "model.attention_head_dim=4", "model.norm_num_groups=2", "train.batch_size=32",
-	"train.log_every=1", "checkpoint.every=1", "checkpoint.keep=2", "preview.every=4", "preview.images=2", "preview.steps=2",
-}
+// killed are the smallest runs that have everything a kill may hit: steps about as long as saves, checkpoints and their
+// pruning, a log of every step, and the previews of a UNet or the tests of a classifier.
+var (
+	killedUNet = []string{
+		"--config", "tiny.toml", "--set", "model.block_out_channels=[4,4]", "--set", "model.attention_head_dim=4", "--set", "model.norm_num_groups=2",
+		"--set", "train.batch_size=32", "--set", "train.log_every=1", "--set", "checkpoint.every=1", "--set", "checkpoint.keep=2",
+		"--set", "preview.every=4", "--set", "preview.images=2", "--set", "preview.steps=2",
+	}
+	killedClassifier = []string{
+		"--config", "classes.toml", "--set", "train.batch_size=64", "--set", "train.log_every=1", "--set", "checkpoint.every=1", "--set", "checkpoint.keep=2",
+	}
+)
 
 const (
 	killSteps = 24
@@ -96,6 +102,7 @@ func chooseMoment(r *rand.Rand, whole time.Duration, remaining int) moment {
 // victim is the program at work on a run that is killed and goes on until it is complete.
 type victim struct {
 	t      *testing.T
+	args   []string // of train: the configuration and what is set
 	dir    string
 	seen   int // the newest that has ever been seen
 	stderr bytes.Buffer
@@ -104,11 +111,8 @@ type victim struct {
 
 // start starts the program as a script would: the run begins, goes on, or is complete.
 func (v *victim) start(ctx context.Context) *exec.Cmd {
-	args := []string{"train", "--config", "tiny.toml", "--out", v.dir, "--resume", "auto", "--steps", strconv.Itoa(killSteps), "--threads", "1"}
-	for _, s := range killSettings {
-		args = append(args, "--set", s)
-	}
-	c := command(ctx, args...)
+	args := []string{"train", "--out", v.dir, "--resume", "auto", "--steps", strconv.Itoa(killSteps), "--threads", "1"}
+	c := command(ctx, append(args, v.args...)...)
 	v.stdout.Reset()
 	v.stderr.Reset()
 	c.Stdout, c.Stderr = &v.stdout, &v.stderr
@@ -317,7 +321,11 @@ func withoutTimes(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	state.TrainSeconds = 0
-	return fmt.Sprintf("%+v", state)
+	plain, err := json.Marshal(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(plain)
 }
 
 // A run whose program is killed again and again, at any moment, ends with the files of an undisturbed run, bit for
@@ -325,11 +333,29 @@ func withoutTimes(t *testing.T, text string) string {
 //
 //	go test ./cmd/diffusion -run TestKills -v -timeout 0 -kills 1000 -seed 7
 func TestKills(t *testing.T) {
+	n := *kills
 	if testing.Short() {
-		*kills = min(*kills, 5)
+		n = min(n, 5)
 	}
 	workspace(t)
-	undisturbed := &victim{t: t, dir: "undisturbed"}
+	kill(t, killedUNet, n)
+}
+
+// So does a classifier's, with its tests.
+func TestAKilledClassifierGoesOn(t *testing.T) {
+	n := 10
+	if testing.Short() {
+		n = 4
+	}
+	workspace(t)
+	fillClasses(t, ".")
+	kill(t, killedClassifier, n)
+}
+
+// kill kills runs of train with the given arguments n times, in the current directory.
+func kill(t *testing.T, args []string, n int) {
+	t.Helper()
+	undisturbed := &victim{t: t, args: args, dir: "undisturbed"}
 	begin := time.Now()
 	undisturbed.finish()
 	duration := time.Since(begin)
@@ -341,9 +367,9 @@ func TestKills(t *testing.T) {
 	r := rand.New(rand.NewPCG(*killSeed, 0))
 	hit := map[string]int{}
 	runs, done := 0, 0
-	for done < *kills && !t.Failed() {
-		v := &victim{t: t, dir: fmt.Sprintf("run-%d", runs)}
-		for complete := false; !complete && done < *kills && !t.Failed(); {
+	for done < n && !t.Failed() {
+		v := &victim{t: t, args: args, dir: fmt.Sprintf("run-%d", runs)}
+		for complete := false; !complete && done < n && !t.Failed(); {
 			from := v.seen
 			m := chooseMoment(r, duration, killSteps-from)
 			if complete = !v.strike(m); !complete {

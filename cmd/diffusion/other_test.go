@@ -66,7 +66,7 @@ func TestInspect(t *testing.T) {
 		t.Error("inspect without a directory shows another run than the only one")
 	}
 	total := 0
-	for _, b := range parametersByBlock(p.Model()) {
+	for _, b := range parametersByBlock(p.Model().Params) {
 		total += b.values
 	}
 	if want := p.Model().Params.Count(); total != want {

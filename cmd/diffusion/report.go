@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -124,9 +125,11 @@ func describePage(ctx context.Context, dir string) (htmlreport.Page, error) {
 	}
 	p.progress()
 	p.facts()
-	p.previews()
-	p.evaluation()
-	p.samplers()
+	if !p.Classifier {
+		p.previews()
+		p.evaluation()
+		p.samplers()
+	}
 	p.goingOn()
 	p.Made = fmt.Sprintf("Made by diffusion %s on %s. Paths are as seen from ", version(), time.Now().UTC().Format("2006-01-02 15:04 UTC"))
 	if cwd, err := os.Getwd(); err == nil {
@@ -164,7 +167,7 @@ func (p *pageOf) configuration() {
 		p.miss("The configuration is not understood: %v.", err)
 		return
 	}
-	p.Title = p.cfg.Name
+	p.Title, p.Classifier = p.cfg.Name, p.cfg.IsClassifier()
 }
 
 func (p *pageOf) log() {
@@ -179,11 +182,25 @@ func (p *pageOf) log() {
 	curve := func(name, unit string, log, smooth bool, value func(train.LogLine) float64) {
 		c := htmlreport.Curve{Name: name, Unit: unit, Log: log, Smooth: smooth}
 		for _, l := range p.lines {
-			c.Points = append(c.Points, htmlreport.Point{Step: l.Step, Value: value(l)})
+			if v := value(l); !math.IsNaN(v) {
+				c.Points = append(c.Points, htmlreport.Point{Step: l.Step, Value: v})
+			}
 		}
 		p.Curves = append(p.Curves, c)
 	}
-	curve("Loss", "mean squared error", true, true, func(l train.LogLine) float64 { return l.Loss })
+	loss := "mean squared error"
+	if p.Classifier {
+		loss = "cross-entropy"
+		percent := func(share *float64) float64 {
+			if share == nil {
+				return math.NaN() // not measured at this step
+			}
+			return 100 * *share
+		}
+		curve("Test accuracy", "% of the test images", false, false, func(l train.LogLine) float64 { return percent(l.TestAccuracy) })
+		curve("Accuracy", "% of the batch", false, true, func(l train.LogLine) float64 { return percent(l.Accuracy) })
+	}
+	curve("Loss", loss, true, true, func(l train.LogLine) float64 { return l.Loss })
 	curve("Gradient norm", "norm before clipping", true, true, func(l train.LogLine) float64 { return l.GradNorm })
 	curve("Learning rate", "step size of AdamW", false, false, func(l train.LogLine) float64 { return l.LR })
 	curve("Speed", "images a second", false, true, func(l train.LogLine) float64 { return l.ImagesPerSecond })
@@ -260,14 +277,22 @@ func (p *pageOf) facts() {
 		}
 	}
 	if c := p.cfg; c != nil {
-		if layout, err := unet.Layout(c.Model); err == nil {
+		if layout, err := unet.Layout(c.Model); err == nil && !p.Classifier {
 			p.fact("Model", "UNet of %s parameters, channels %v", counted(layout.Count()), c.Model.BlockOutChannels)
 		}
-		p.fact("Noise", "%s schedule of %s timesteps, predicts %s", c.Scheduler.BetaSchedule, counted(c.Scheduler.NumTrainTimesteps), c.Scheduler.PredictionType)
+		if p.Classifier {
+			p.fact("Model", "classifier, channels %v, %d features", c.Classifier.Channels, c.Classifier.Features)
+		}
+		if !p.Classifier || c.Classifier.Noisy {
+			p.fact("Noise", "%s schedule of %s timesteps, predicts %s", c.Scheduler.BetaSchedule, counted(c.Scheduler.NumTrainTimesteps), c.Scheduler.PredictionType)
+		}
 		p.fact("Batch", "%d images, learning rate %g (%s), EMA %g", c.Train.BatchSize, c.Train.LR, c.Train.LRSchedule, c.EMA.Decay)
 		p.fact("Seed", "%d", c.Seed)
 	}
 	if s := p.state; s != nil {
+		if t := s.Test; t != nil {
+			p.fact("Test accuracy", "%.2f %% of %s images, after step %s", 100*t.Accuracy, counted(t.Images), counted(t.Step))
+		}
 		p.fact("Data", "%s: %s images of %dx%dx%d", s.Data.Name, counted(s.Data.Count), s.Data.Channels, s.Data.Height, s.Data.Width)
 		if n := len(s.Data.Classes); n > 0 {
 			p.fact("Classes", "%d: %s", n, someOf(s.Data.Classes, 20))
@@ -454,7 +479,7 @@ func (p *pageOf) goingOn() {
 	} else {
 		add("Train for twice as long:", "train --out %s --resume auto --steps %d", run, 2*max(done, of))
 	}
-	if p.state != nil {
+	if p.state != nil && !p.Classifier {
 		label := ""
 		if p.cfg != nil && p.cfg.Model.NumClassEmbeds > 0 {
 			label = " --label all"

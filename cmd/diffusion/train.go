@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"unstir/classifier"
 	"unstir/configs"
 	"unstir/data"
 	"unstir/train"
@@ -34,7 +35,8 @@ func newTrain() *cobra.Command {
 		Short: "Train a model",
 		Long: `Train a model on a dataset. The run's directory, by default runs/NAME, holds the resolved configuration, a log,
 previews, a plot of the loss, TensorBoard's event file and checkpoints, each of which is a pipeline that Python's
-diffusers opens too.
+diffusers opens too. A configuration with [classifier], as the preset mnist-classifier, trains a classifier instead, and
+the log has its accuracy.
 Ctrl-C, kill and a closed terminal save a checkpoint first; --resume auto goes on from the newest one, with the same numbers.`,
 		Example: `  diffusion train --config quickstart.toml
   diffusion train --config mnist.toml --data-dir ~/datasets --set train.lr=1e-4
@@ -140,10 +142,14 @@ func runTrain(c *cobra.Command, f trainFlags) error {
 	if err != nil {
 		return err
 	}
-	lines := &notes{w: c.ErrOrStderr()}
+	lines := &notes{w: c.ErrOrStderr(), classifier: cfg.IsClassifier()}
+	var test data.Dataset
+	if cfg.IsClassifier() {
+		test = openTest(c, cfg)
+	}
 	setup := train.Setup{
 		Seed: cfg.Seed, Data: dataset, Flip: cfg.Data.Flip, Model: cfg.Model, Scheduler: cfg.Scheduler,
-		Train: cfg.Train, EMA: cfg.EMA, Checkpoint: cfg.Checkpoint, Preview: cfg.Preview, Log: cfg.Log,
+		Classifier: classifierOf(cfg), Test: test, Train: cfg.Train, EMA: cfg.EMA, Checkpoint: cfg.Checkpoint, Preview: cfg.Preview, Log: cfg.Log,
 		Dir: dir, ConfigTOML: resolved, Version: version(), StopAt: f.stopAt,
 		OnStep: lines.step, Notes: lines, Patience: diskPatience,
 	}
@@ -177,6 +183,14 @@ func runTrain(c *cobra.Command, f trainFlags) error {
 	return report(c.OutOrStdout(), err, dir, t, time.Since(start))
 }
 
+// classifierOf is the classifier that a configuration trains; nil where it trains a UNet.
+func classifierOf(cfg *configs.Config) *classifier.Config {
+	if !cfg.IsClassifier() {
+		return nil
+	}
+	return &cfg.Classifier
+}
+
 // stopping is what is said when ctx ends.
 func stopping(ctx context.Context) string {
 	var s stopSignal
@@ -198,6 +212,8 @@ type notes struct {
 	w   io.Writer
 	bar *meter
 	per float64 // seconds an image takes, smoothed
+
+	classifier bool // is what is trained
 }
 
 func (n *notes) Write(p []byte) (int, error) {
@@ -214,11 +230,29 @@ func (n *notes) step(p train.Progress) {
 		n.per = per
 	}
 	n.per = 0.9*n.per + 0.1*per
-	n.bar.set(p.Step, fmt.Sprintf("step %d/%d, loss %.4f, %.0f images/s", p.Step, p.Steps, p.Loss, 1/n.per))
+	what := fmt.Sprintf("step %d/%d, loss %.4f", p.Step, p.Steps, p.Loss)
+	if n.classifier {
+		what += fmt.Sprintf(", accuracy %.1f %%", 100*p.Accuracy)
+	}
+	n.bar.set(p.Step, fmt.Sprintf("%s, %.0f images/s", what, 1/n.per))
 }
 
-// openData opens the configuration's dataset and shows what that takes.
+// openData opens the training split of the configuration's dataset and shows what that takes.
 func openData(c *cobra.Command, cfg *configs.Config) (data.Dataset, error) {
+	return openSplit(c, cfg, data.Train)
+}
+
+// openTest opens the test split for a classifier's accuracy; nil, with a note, where there is none.
+func openTest(c *cobra.Command, cfg *configs.Config) data.Dataset {
+	test, err := openSplit(c, cfg, data.Test)
+	if err != nil {
+		fmt.Fprintf(c.ErrOrStderr(), "the test accuracy is not measured: %v\n", err)
+		return nil
+	}
+	return test
+}
+
+func openSplit(c *cobra.Command, cfg *configs.Config, split data.Split) (data.Dataset, error) {
 	lines := &notes{w: c.ErrOrStderr()}
 	end := func() {
 		if lines.bar != nil {
@@ -227,7 +261,8 @@ func openData(c *cobra.Command, cfg *configs.Config) (data.Dataset, error) {
 	}
 	defer func() { end() }()
 	return data.Open(c.Context(), cfg.Data, data.Options{
-		Log: lines,
+		Split: split,
+		Log:   lines,
 		Progress: func(p data.Progress) {
 			if p.Total <= 0 {
 				return
@@ -268,6 +303,14 @@ func report(w io.Writer, err error, dir string, t *train.Trainer, took time.Dura
 		return fmt.Errorf("%w; no checkpoint was saved before", err)
 	case err != nil:
 		return fmt.Errorf("%w; the newest checkpoint is %s, %s", err, t.Saved(), goOn(dir))
+	}
+	if t.Classifier != nil {
+		accuracy := ""
+		if test := t.Tested(); test != nil {
+			accuracy = fmt.Sprintf("test accuracy %.2f %%, ", 100*test.Accuracy)
+		}
+		fmt.Fprintf(w, "step %d, loss %.4f, %s%v; saved %s\n", t.Last().Step, t.Last().Loss, accuracy, took, t.Saved())
+		return nil
 	}
 	fmt.Fprintf(w, "step %d, loss %.4f, %v; saved %s\n", t.Last().Step, t.Last().Loss, took, t.Saved())
 	fmt.Fprintf(w, "sample with: diffusion sample --model %s --sampler ddim\n", quote(dir))

@@ -20,12 +20,13 @@ const MaxBytes = 10_000_000
 // Page is what a page shows. Texts may be anything: they are escaped, and what is not printable is written as in a
 // string literal of Go.
 type Page struct {
-	Title    string // the run's name
-	Status   string // one sentence
-	Facts    []Fact
-	Missing  []string // sentences about what the run does not have, for the top
-	Curves   []Curve
-	Previews []Picture // in the order of the steps
+	Title      string // the run's name
+	Classifier bool   // it makes no images: nothing is said of previews, evaluation and samplers
+	Status     string // one sentence
+	Facts      []Fact
+	Missing    []string // sentences about what the run does not have, for the top
+	Curves     []Curve
+	Previews   []Picture // in the order of the steps
 
 	PreviewNote string // below them; may be empty
 	Evaluation  *Evaluation

@@ -18,15 +18,16 @@ type Stream uint64
 
 // The streams, and the meaning of the indices a, b of each.
 const (
-	Shuffle      Stream = 1 // a: epoch
-	Flip         Stream = 2 // a: step, b: image in the batch
-	Timestep     Stream = 3 // a: step, b: image in the batch
-	TrainNoise   Stream = 4 // a: step, b: image in the batch
-	InitialNoise Stream = 5 // x_T; a: image
-	StepNoise    Stream = 6 // a: image, b: sampling step
-	Dropout      Stream = 7 // a: step, b: layer or image
-	Weights      Stream = 8 // a: parameter
-	Subset       Stream = 9 // of an evaluation; a: which
+	Shuffle      Stream = 1  // a: epoch
+	Flip         Stream = 2  // a: step, b: image in the batch
+	Timestep     Stream = 3  // a: step, b: image in the batch
+	TrainNoise   Stream = 4  // a: step, b: image in the batch
+	InitialNoise Stream = 5  // x_T; a: image
+	StepNoise    Stream = 6  // a: image, b: sampling step
+	Dropout      Stream = 7  // a: step, b: layer or image
+	Weights      Stream = 8  // a: parameter
+	Subset       Stream = 9  // of an evaluation; a: which
+	TestNoise    Stream = 10 // a: image of the test split
 )
 
 // Uint64 returns 64 uniform bits.
