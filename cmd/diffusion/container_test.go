@@ -74,6 +74,9 @@ func inGroup(t *testing.T, group string, args ...string) result {
 // In a container with too little memory the program says so and ends; with the slice that it names it runs there to
 // the end, and the system does not kill it.
 func TestAContainersMemory(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector needs several times the memory that is foreseen")
+	}
 	const bytes = "300000000"
 	group := controlGroup(t, limit{"memory", "memory.limit_in_bytes", bytes, "memory.max", bytes})
 	workspace(t)
