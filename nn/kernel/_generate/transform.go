@@ -113,10 +113,10 @@ func (t *transform) pair(put func(i int, v vec), i int, e, o vec) {
 	put(i+1, t.sub(e, o))
 }
 
-// strided is up to eight vectors a step apart: the first four behind base, the others behind far, when there are more than five.
+// strided is up to eight vectors a step apart: the first four from base on, the others from upper on, when there are more than five.
 type strided struct {
-	n                      int
-	base, far, step, step3 reg.GPVirtual
+	n                        int
+	base, upper, step, step3 reg.GPVirtual
 }
 
 func newStrided(n int, step reg.GPVirtual) strided {
@@ -127,7 +127,7 @@ func newStrided(n int, step reg.GPVirtual) strided {
 func (v strided) at(i int) Mem {
 	m := Mem{Base: v.base}
 	if i > 4 {
-		m.Base, i = v.far, i-4
+		m.Base, i = v.upper, i-4
 	}
 	switch i {
 	case 1, 2, 4:
@@ -141,7 +141,7 @@ func (v strided) at(i int) Mem {
 // moved computes what follows from base.
 func (v strided) moved() {
 	if v.n > 5 {
-		LEAQ(Mem{Base: v.base, Index: v.step, Scale: 4}, v.far)
+		LEAQ(Mem{Base: v.base, Index: v.step, Scale: 4}, v.upper)
 	}
 }
 

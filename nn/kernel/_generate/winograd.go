@@ -10,7 +10,7 @@ import (
 
 func init() { families["winograd"] = family{"kernels", winograd} }
 
-// winograd writes the transforms of all of Winograd's algorithms, whose meaning transform.go defines. Each is a pass
+// winograd writes the transforms of all of Winograd's algorithms, on a tile of the package's transform.go. Each is a pass
 // over the columns of a tile and one over the rows of what they have become, for any of the algorithm's sizes in either
 // dimension.
 func winograd() {

@@ -1,6 +1,6 @@
 package main
 
-// wino2 is F(2x2, 3x3), with the points 0, 1, -1 and infinity, whose meaning f2_go.go defines.
+// wino2 is F(2x2, 3x3). ../internal/winograd/matrices.txt has the matrices of its passes.
 var wino2 = algorithm{
 	name: "wino2", field: "f2", taps: 3, sizes: []int{2}, phases: []int{0},
 	input: twoInput, output: twoOutput, gradient: twoGradient, filter: twoFilter, filterGradient: twoFilterGradient,

@@ -1,7 +1,7 @@
 package main
 
 // wino4 is F(4x4, 3x3) and, for what is left at the right and lower edges of an image, F(m x n, 3x3) with m and n of 2, 3 and 4,
-// whose meaning f4_go.go defines. It has the points, in this order, 0, 1, -1, infinity, 2, -2.
+// by the matrices of ../internal/winograd/matrices.txt.
 var wino4 = algorithm{
 	name: "wino4", field: "f4", taps: 3, sizes: []int{4, 3, 2}, phases: []int{0},
 	input: fourInput, output: fourOutput, gradient: fourGradient, filter: fourFilter, filterGradient: fourFilterGradient,

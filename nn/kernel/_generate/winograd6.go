@@ -1,7 +1,7 @@
 package main
 
-// wino6 is F(6x6, 3x3) and, for what is left at an image's right and lower edges, F(m x n, 3x3) with m and n of 2, 4 and 6, whose
-// meaning f6_go.go defines. It has the points, in this order, 0, 1, -1, infinity, 2, -2, 1/2, -1/2.
+// wino6 is F(6x6, 3x3) and, for what is left at an image's right and lower edges, F(m x n, 3x3) with m and n of 2, 4 and 6,
+// by the matrices of ../internal/winograd/matrices.txt.
 var wino6 = algorithm{
 	name: "wino6", field: "f6", taps: 3, sizes: []int{6, 4, 2}, phases: []int{0},
 	input: sixInput, output: sixOutput, gradient: sixGradient, filter: sixFilter, filterGradient: sixFilterGradient,

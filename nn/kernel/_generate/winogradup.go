@@ -1,7 +1,7 @@
 package main
 
-// winoUp is F(4x4, 2x2) and, for what is left at an image's right and lower edges, F(m x n, 2x2) with m and n of 2, 3 and 4, whose
-// meaning up_go.go defines. It has the points, in this order, 0, 1, infinity, -1, 2.
+// winoUp is F(4x4, 2x2) and, for what is left at an image's right and lower edges, F(m x n, 2x2) with m and n of 2, 3 and 4,
+// by the matrices of ../internal/winograd/matrices.txt.
 var winoUp = algorithm{
 	name: "winoUp", field: "up", taps: 2, sizes: []int{4, 3, 2}, phases: []int{0, 1},
 	input: upInput, output: upOutput, gradient: upGradient, filter: upFilter, filterGradient: upFilterGradient,

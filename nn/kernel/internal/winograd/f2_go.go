@@ -1,7 +1,6 @@
 package winograd
 
-// Winograd's F(2x2, 3x3), with the points 0, 1, -1 and infinity (Lavin and Gray, 2016, eq. 7, but for the sign of the
-// last point), computes a 2x2 tile of outputs with 16 multiplications where the direct sum takes 36. F(4x4, 3x3) takes 9
+// Winograd's F(2x2, 3x3), whose matrices matrices.txt has, computes a 2x2 tile of outputs with 16 multiplications where the direct sum takes 36. F(4x4, 3x3) takes 9
 // for each output channel and pixel where this takes 16, but its transformed filters have 36 planes.
 var wino2 = algorithm{
 	geometry: geometry{sizes: []int{2}, taps: 3}, input: wino2Input, output: wino2Output, gradient: wino2Gradient,

@@ -1,14 +1,11 @@
 package winograd
 
-// Winograd's F(4x4, 3x3) computes a 4x4 tile of outputs from a 6x6 tile of inputs
-// with 36 multiplications per pair of channels where the direct sum takes 144
-// (A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2016,
-// eq. 8 and 10 with m = 4, r = 3):
+// Winograd's F(4x4, 3x3), whose matrices matrices.txt has, computes a 4x4 tile of outputs from a 6x6 tile of inputs
+// with 36 multiplications per pair of channels where the direct sum takes 144:
 //
 //	y = A^T [(G g G^T) * (B^T d B)] A
 //
-// with the interpolation points 0, 1, -1, infinity, 2 and -2, in this order. Its transpose gives
-// the gradient of the filter: dg = G^T [(B^T d B) * (A dy A^T)] G. Summed over
+// Its transpose gives the gradient of the filter: dg = G^T [(B^T d B) * (A dy A^T)] G. Summed over
 // channels (or tiles), the elementwise product is 36 matrix products, one per
 // point of the 6x6 grid.
 //

@@ -1,6 +1,6 @@
 package winograd
 
-// Winograd's F(6x6, 3x3), with the points 0, 1, -1, infinity, 2, -2, 1/2 and -1/2 in this order, takes 64
+// Winograd's F(6x6, 3x3), whose matrices matrices.txt has, takes 64
 // multiplications for 36 outputs: 1.78 each, where F(4x4, 3x3) takes 2.25. Its tiles are too large for many images: 32
 // pixels are five tiles and a third of one. So what is left at the right and lower edges is computed by F(m, 3) in that
 // dimension, with m = 2 or 4. It takes the first m+2 of the points, with the same transformed filter, and no part in the

@@ -5,7 +5,7 @@ package winograd
 // of the taps g0, g1, g2 in one dimension the even outputs have g0 and g1+g2 on the pixels before and at their own, the
 // odd ones g0+g1 and g2 on the pixels at and behind it.
 //
-// Winograd's F(4x4, 2x2), with the points 0, 1, infinity, -1 and 2 in this order, computes 4x4 of them with 25
+// Winograd's F(4x4, 2x2), whose matrices matrices.txt has, computes 4x4 of them with 25
 // multiplications; 4 parities of 16 outputs take 100, where F(4x4, 3x3) takes 144 for 64 outputs of the large image. What is
 // left at the edges is computed by F(m, 2) in that dimension, m = 2 or 3, at the first m+1 of the points, as that of F(4, 3).
 var winoUp = algorithm{
