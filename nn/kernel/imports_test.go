@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +29,7 @@ var allowed = map[string]string{
 	"norm":       "cpu parallel vec",
 	"attention":  "cpu gemm parallel vec",
 	"optimizer":  "cpu parallel vec",
-	"kerneltest": "cpu parallel", // tests only
+	"kerneltest": "cpu parallel shape", // tests only
 }
 
 func TestImportsGoOneWay(t *testing.T) {
@@ -59,6 +61,29 @@ func TestImportsGoOneWay(t *testing.T) {
 			case kernels && slices.Contains(strings.Fields(names), room):
 			default:
 				t.Errorf("%s imports %s", p.ImportPath, i)
+			}
+		}
+	}
+}
+
+// A plan's level is decided where it is made, by the one who asks for it: no package below internal asks which is active.
+func TestOnlyTheFrontAsksForTheMachine(t *testing.T) {
+	files, err := filepath.Glob("internal/*/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		switch dir := filepath.Base(filepath.Dir(file)); {
+		case strings.HasSuffix(file, "_test.go") || dir == "cpu" || dir == "kerneltest":
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range []string{"cpu.This(", "cpu.SetLevel("} {
+			if bytes.Contains(text, []byte(call)) {
+				t.Errorf("%s calls %s): it has to be given a cpu.Info", file, call)
 			}
 		}
 	}

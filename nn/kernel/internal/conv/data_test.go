@@ -53,53 +53,9 @@ func (d *convData) copyResults() map[string][]float32 {
 	return c
 }
 
-// wide is the plain float64 loop that defines the convolution in its three
-// directions, with the sum of the absolute terms of each result beside it.
-type wide struct{ y, dx, dw, db, dtemb, yAbs, dxAbs, dwAbs, dbAbs, dtembAbs []float64 }
-
-func (d *convData) wide() *wide {
-	s, oh, ow := d.s, d.s.OutH(), d.s.OutW()
-	f := func(x []float32) []float64 { return make([]float64, len(x)) }
-	v := &wide{f(d.y), f(d.dx), f(d.dw), f(d.db), f(d.dtemb), f(d.y), f(d.dx), f(d.dw), f(d.db), f(d.dtemb)}
-	for n := 0; n < s.N; n++ {
-		for p := 0; p < oh*ow; p++ {
-			for k := 0; k < s.K; k++ {
-				out := (n*oh*ow+p)*s.K + k
-				g := float64(d.dy[out])
-				v.db[k] += g
-				v.dtemb[n*s.K+k] += g
-				v.dbAbs[k] += math.Abs(g)
-				v.dtembAbs[n*s.K+k] += math.Abs(g)
-				for _, a := range []float32{d.bias[k], d.temb[n*s.K+k], d.res[out]} {
-					v.y[out] += float64(a)
-					v.yAbs[out] += math.Abs(float64(a))
-				}
-				for r := 0; r < s.R*s.R; r++ {
-					iy, ix := p/ow*s.Stride+r/s.R-s.PadTop, p%ow*s.Stride+r%s.R-s.PadLeft
-					if s.Upsample {
-						if iy < 0 || ix < 0 {
-							continue
-						}
-						iy, ix = iy/2, ix/2
-					}
-					if iy < 0 || ix < 0 || iy >= s.H || ix >= s.W {
-						continue
-					}
-					for c := 0; c < s.C; c++ {
-						in, wt := ((n*s.H+iy)*s.W+ix)*s.C+c, (r*s.C+c)*s.K+k
-						x, w := float64(d.x[in]), float64(d.w[wt])
-						v.y[out] += x * w
-						v.dx[in] += g * w
-						v.dw[wt] += g * x
-						v.yAbs[out] += math.Abs(x * w)
-						v.dxAbs[in] += math.Abs(g * w)
-						v.dwAbs[wt] += math.Abs(g * x)
-					}
-				}
-			}
-		}
-	}
-	return v
+// wide is the float64 loop's results.
+func (d *convData) wide() *kerneltest.Convolution {
+	return kerneltest.Convolve(d.s, d.x, d.w, d.bias, d.temb, d.res, d.dy)
 }
 
 // check holds run's results against the float64 loops. The bound on a direct
@@ -108,7 +64,7 @@ func (d *convData) wide() *wide {
 // result: 2e-4 for the largest element (8e-5 is the largest seen).
 func (d *convData) check() error { return d.checkAgainst(d.wide()) }
 
-func (d *convData) checkAgainst(v *wide) error {
+func (d *convData) checkAgainst(v *kerneltest.Convolution) error {
 	s := d.s
 	for _, c := range []struct {
 		name      string
@@ -117,11 +73,11 @@ func (d *convData) checkAgainst(v *wide) error {
 		terms     int
 		sum       bool // a plain sum, never transformed
 	}{
-		{"y", d.y, v.y, v.yAbs, s.R*s.R*s.C + 3, false},
-		{"dx", d.dx, v.dx, v.dxAbs, 4 * s.R * s.R * s.K, false},
-		{"dw", d.dw, v.dw, v.dwAbs, s.N * s.OutH() * s.OutW(), false},
-		{"db", d.db, v.db, v.dbAbs, s.N * s.OutH() * s.OutW(), true},
-		{"dtemb", d.dtemb, v.dtemb, v.dtembAbs, s.OutH() * s.OutW(), true},
+		{"y", d.y, v.Y, v.YAbs, s.R*s.R*s.C + 3, false},
+		{"dx", d.dx, v.DX, v.DXAbs, 4 * s.R * s.R * s.K, false},
+		{"dw", d.dw, v.DW, v.DWAbs, s.N * s.OutH() * s.OutW(), false},
+		{"db", d.db, v.DB, v.DBAbs, s.N * s.OutH() * s.OutW(), true},
+		{"dtemb", d.dtemb, v.DTemb, v.DTembAbs, s.OutH() * s.OutW(), true},
 	} {
 		var squares float64
 		for _, x := range c.want {

@@ -236,7 +236,7 @@ func (b *outerBlock) gridRows(n, q0, q1 int) {
 	t, p := &b.grid, b.p
 	b.setRight((n*t.rows+q0)*t.cols, (n*t.rows+q1)*t.cols)
 	if b.mode == Im2col {
-		b.copyPatches(n, q0, q1)
+		b.copyUnderTaps(n, q0, q1)
 		rows := t.count() * t.src.c
 		p.A, p.ARow, p.ACol = &b.left[0], 4, uintptr(4*rows)
 		p.Segs, p.NumSegs, p.SegLen = &gemm.NoOffsets[0], 1, (q1-q0)*t.cols
@@ -284,8 +284,8 @@ func (b *outerBlock) multiply(rows, row int) {
 	p.B = right
 }
 
-// copyPatches writes the elements under the taps of each grid point side by side.
-func (b *outerBlock) copyPatches(n, q0, q1 int) {
+// copyUnderTaps writes the elements under the taps of each grid point side by side.
+func (b *outerBlock) copyUnderTaps(n, q0, q1 int) {
 	t := &b.grid
 	run := len(t.filterCols) * t.src.c
 	to := b.left

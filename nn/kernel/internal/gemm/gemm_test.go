@@ -131,7 +131,7 @@ func TestGemmBitsDoNotDependOnTheOtherRowsAndColumns(t *testing.T) {
 
 func TestGemmBitsOfAVX2AndAVX512(t *testing.T) {
 	kerneltest.NeedAVX512(t)
-	defer cpu.SetLevel(cpu.Active())
+	defer cpu.SetLevel(cpu.This().Level)
 	for seed, g := range gemmCases(kerneltest.Rand(3)) {
 		var c [2][]float32
 		for i, l := range []cpu.Level{cpu.AVX2, cpu.AVX512} {
@@ -183,16 +183,16 @@ func TestFetch(t *testing.T) {
 				}
 				continue
 			}
-			far, want := p.flow[0].address-start[0], uintptr(4*len(whole))
+			fetched, want := p.flow[0].address-start[0], uintptr(4*len(whole))
 			if most := uintptr(64 * tiles * c.depth); want > most {
 				want = most // a line with every column of A is as much as there can be
 			}
-			if far < want || far >= want+uintptr(tiles*c.depth) {
-				t.Errorf("%+v: fetched %d bytes of %d", c, far, want)
+			if fetched < want || fetched >= want+uintptr(tiles*c.depth) {
+				t.Errorf("%+v: fetched %d bytes of %d", c, fetched, want)
 			}
 			if c.c1-c.c0 == c.width {
-				if p.prefetch[1] != (stream{}) || p.flow[1].address-start[1] != far {
-					t.Errorf("%+v: all columns of a matrix: %+v and %d bytes, not %d", c, p.prefetch[1], p.flow[1].address-start[1], far)
+				if p.prefetch[1] != (stream{}) || p.flow[1].address-start[1] != fetched {
+					t.Errorf("%+v: all columns of a matrix: %+v and %d bytes, not %d", c, p.prefetch[1], p.flow[1].address-start[1], fetched)
 				}
 				continue
 			}

@@ -58,7 +58,7 @@ func SameBits(a, b []float32) error {
 // ForLevels runs f once per level that the machine has.
 func ForLevels(t *testing.T, f func(t *testing.T, l cpu.Level)) {
 	t.Helper()
-	old := cpu.Active()
+	old := cpu.This().Level
 	for l := cpu.Generic; l <= cpu.AVX512; l++ {
 		if cpu.SetLevel(l) == nil {
 			t.Run(l.String(), func(t *testing.T) { f(t, l) })
@@ -72,7 +72,7 @@ func ForLevels(t *testing.T, f func(t *testing.T, l cpu.Level)) {
 // NeedAVX512 skips a test that compares AVX-512 with AVX2 where there is no AVX-512, and says what is not tested then.
 func NeedAVX512(t *testing.T) {
 	t.Helper()
-	old := cpu.Active()
+	old := cpu.This().Level
 	if cpu.SetLevel(cpu.AVX512) != nil {
 		t.Skip("SKIP: no AVX-512 in this machine or build: that it gives the bits of AVX2 is not tested")
 	}
@@ -106,7 +106,8 @@ func Near(got []float32, want []float64, bound float64) error {
 	return nil
 }
 
-// bytes is set to the least traffic of a call, every operand once, so that MB/s tells how far it is from the memory's.
+// Benchmark runs f as the benchmark of a name. floats is the least traffic of a call, every operand once, so that MB/s tells how
+// far it is from the memory's.
 func Benchmark(b *testing.B, name string, floats int, f func()) {
 	b.Run(name, func(b *testing.B) {
 		b.SetBytes(int64(4 * floats))
@@ -116,13 +117,14 @@ func Benchmark(b *testing.B, name string, floats int, f func()) {
 	})
 }
 
+// ReportGFLOPS reports the GFLOP/s of a benchmark whose turns have so many floating-point operations each.
 func ReportGFLOPS(b *testing.B, flops float64) {
 	b.ReportMetric(flops*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
 }
 
 // BenchmarkLevels runs f once per level that the machine has, the best first.
 func BenchmarkLevels(b *testing.B, f func(b *testing.B)) {
-	old := cpu.Active()
+	old := cpu.This().Level
 	for l := cpu.AVX512; l >= cpu.Generic; l-- {
 		if cpu.SetLevel(l) == nil {
 			b.Run(l.String(), f)
@@ -133,7 +135,7 @@ func BenchmarkLevels(b *testing.B, f func(b *testing.B)) {
 	}
 }
 
-// Differences is the gradient of loss by each entry of x, by central Differences.
+// Differences is the gradient of loss by each entry of x, by central differences.
 func Differences(x []float32, loss func() float64) []float64 {
 	g := make([]float64, len(x))
 	for i, old := range x {
@@ -151,7 +153,7 @@ func Differences(x []float32, loss func() float64) []float64 {
 func EqualOnVectorLevels(t *testing.T, what string, f func() map[string][]float32) {
 	t.Helper()
 	NeedAVX512(t)
-	old := cpu.Active()
+	old := cpu.This().Level
 	defer cpu.SetLevel(old)
 	var results []map[string][]float32
 	for l := cpu.AVX2; l <= cpu.AVX512; l++ {

@@ -32,11 +32,11 @@ type layout struct {
 	top, left int
 }
 
-// layouts are those of the convolution's phases: four behind an upsampling, one for each parity of the large image's rows and columns.
+// layouts are those of the convolution's phases: one of all outputs, or behind an upsampling four, one for each parity of the large
+// image's rows and columns.
 func layouts(s shape.Conv) (all []layout) {
 	in, out := dense(s.H, s.W), dense(s.OutH(), s.OutW())
-	switch {
-	case s.Upsample:
+	if s.Upsample {
 		for i := range 4 {
 			all = append(all, layout{s.H, s.W, in, parity(s.H, s.W, i/2, i%2), i/2 - 1, i%2 - 1})
 		}

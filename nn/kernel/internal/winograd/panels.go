@@ -7,24 +7,24 @@ import (
 	"unstir/nn/kernel/internal/parallel"
 )
 
-// Panels is a winograd for few tiles and a filter that is new at every call,
+// Panels is the convolution for few tiles and a filter that is new at every call,
 // as in training. There the transformed filter, four times the filter's size, costs as
 // much on its way to memory and back as the products take. So all tiles are
 // transformed first; then each thread transforms one panel of the filter at a time into
 // memory of its own, where it stays in the cache, and uses it for all tiles, block by block. When no panel is left, it
-// takes blocks of the others' panels. The bits are those of pack and run.
+// takes blocks of the others' panels. The bits are those of Conv's Pack and Run.
 type Panels struct {
 	*Conv
-	phases []*Panels // of the winograd's phases
-	count  int       // blocks of tiles
-	vPlane int       // floats of a plane of a block's V
-	ownLen int       // floats of a worker's scratch
+	phases   []*Panels // those of Conv
+	count    int       // blocks of tiles
+	vPlane   int       // floats of a plane of a block's V
+	spaceLen int       // floats of a worker's scratch
 
 	next atomic.Int64    // the next panel
 	work []panelProgress // each worker's
 
-	v           []float32
-	tiles, crew func(worker, i int)
+	v                   []float32
+	tilePart, panelPart func(worker, i int)
 }
 
 // panelProgress is a worker's panel.
@@ -48,9 +48,9 @@ func NewPanels(g *Conv) *Panels {
 func newPanelsPhase(g *Conv) *Panels {
 	total := g.n * g.perImage()
 	w := &Panels{Conv: g, count: (total + g.block - 1) / g.block, vPlane: g.block*g.vRow + 16}
-	w.ownLen = g.panelLen() + g.planes()*(g.block*gemm.PanelWidth+16) + gemm.Padded(g.dst) + 16
+	w.spaceLen = g.panelLen() + g.planes()*(g.block*gemm.PanelWidth+16) + gemm.Padded(g.dst) + 16
 	w.work = make([]panelProgress, len(g.workers))
-	w.tiles, w.crew = w.doTiles, w.doPanels
+	w.tilePart, w.panelPart = w.doTiles, w.doPanels
 	return w
 }
 
@@ -58,7 +58,7 @@ func (g *Panels) vLen() int { return g.count * g.planes() * g.vPlane }
 
 // Scratch is how much scratch Run needs.
 func (g *Panels) Scratch() parallel.ScratchSize {
-	return parallel.PerWorker(len(g.workers), g.ownLen).With(g.n * gemm.Padded(g.dst)).With(g.vLen())
+	return parallel.PerWorker(len(g.workers), g.spaceLen).With(g.n * gemm.Padded(g.dst)).With(g.vLen())
 }
 
 // blockAt gives the tiles of block b, t0 to t1, and where their transforms are.
@@ -75,12 +75,12 @@ func (g *Panels) Run(dst, src, w, bias, temb, add []float32, scratch parallel.Sc
 	for i, h := range g.phases {
 		h.inits, h.filter, h.v, h.mem = inits, w, v, scratch
 		h.start(i, dst, src, bias, temb, add)
-		parallel.ForWorkers(g.count, len(g.workers), h.tiles)
+		parallel.ForWorkers(g.count, len(g.workers), h.tilePart)
 		h.next.Store(0)
 		for i := range h.work {
 			h.work[i].block.Store(int64(h.count))
 		}
-		parallel.InOrder(len(g.workers), len(g.workers), h.crew)
+		parallel.InOrder(len(g.workers), len(g.workers), h.panelPart)
 	}
 }
 
@@ -94,7 +94,7 @@ func (g *Panels) doTiles(worker, b int) {
 // so the transformed filters that those are computed with stay.
 func (g *Panels) doPanels(worker, _ int) {
 	mine := &g.work[worker]
-	u, _, _ := g.ownOf(worker)
+	u, _, _ := g.space(worker)
 	for panel := int(g.next.Add(1)) - 1; panel < g.panels(); panel = int(g.next.Add(1)) - 1 {
 		mine.panel = panel
 		for c := 0; c < g.src; c += packChannels {
@@ -110,17 +110,17 @@ func (g *Panels) doPanels(worker, _ int) {
 	}
 }
 
-// ownOf is a worker's scratch: its panel's transformed filter, the products of a block, and what lies outside the image.
-func (g *Panels) ownOf(worker int) (u, m, dump []float32) {
-	own := g.mem.Worker(worker)[:g.ownLen]
-	n, end := g.panelLen(), len(own)-gemm.Padded(g.dst)-16
-	return own[:n], own[n:end], own[end:]
+// space is a worker's scratch: its panel's transformed filter, the products of a block, and what lies outside the image.
+func (g *Panels) space(worker int) (u, m, dump []float32) {
+	mem := g.mem.Worker(worker)[:g.spaceLen]
+	n, end := g.panelLen(), len(mem)-gemm.Padded(g.dst)-16
+	return mem[:n], mem[n:end], mem[end:]
 }
 
 // doBlocks computes blocks of the owner's panel until none is left. Panel after is likely the worker's next, if there is one.
 func (g *Panels) doBlocks(worker, owner, after int) {
-	u, _, _ := g.ownOf(owner)
-	_, m, dump := g.ownOf(worker)
+	u, _, _ := g.space(owner)
+	_, m, dump := g.space(worker)
 	w, p := &g.workers[worker], &g.work[owner]
 	w.mul.StopFetching()
 	for b := int(p.block.Add(1)) - 1; b < g.count; b = int(p.block.Add(1)) - 1 {

@@ -12,7 +12,7 @@ import (
 
 // A thread without a panel computes another's, with that one's transformed filter.
 func TestThreadTakesBlocksOfAnothersPanel(t *testing.T) {
-	if cpu.Direct() {
+	if cpu.This().Direct {
 		t.Skip("direct convolutions only")
 	}
 	defer parallel.SetThreads(parallel.Threads())
@@ -25,7 +25,7 @@ func TestThreadTakesBlocksOfAnothersPanel(t *testing.T) {
 	g.Run(y, x, w, nil, nil, nil, scratch)
 	want := slices.Clone(y)
 	clear(y)
-	u, _, _ := g.ownOf(0)
+	u, _, _ := g.space(0)
 	for c := 0; c < g.src; c += packChannels {
 		g.packSome(0, u, 1, c)
 	}

@@ -49,18 +49,6 @@ type Conv struct {
 	part     func(worker, first, end int)
 }
 
-// worker is what each goroutine has of its own.
-type worker struct {
-	*kernels
-	mul     gemm.Product
-	tile    tile
-	packBuf []float32
-	u       []float32        // the packed filter
-	sorted  tileBlock        // the tiles at work
-	tail    [81 * 16]float32 // a tile's channels beyond the last multiple of 16
-	_       [64]byte
-}
-
 const packChannels = 16 // input channels of a filter in one chunk of packing, times 32 outputs
 
 // planeGap is how many floats are left between the planes of a packed filter, so that they do not all fall into the same set
@@ -126,14 +114,6 @@ func newPhase(s shape.Conv, f *transforms, phase int, l layout, transposed, stre
 	}
 	g.packPart, g.part = g.doPack, g.do
 	return g
-}
-
-func newWorkers(n int, c cpu.Info) []worker {
-	w, products := make([]worker, n), gemm.NewProducts(n, gemm.Of(c))
-	for i := range w {
-		w[i].mul, w[i].kernels = products[i], of(c)
-	}
-	return w
 }
 
 func (g *Conv) panels() int { return gemm.Padded(g.dst) / gemm.PanelWidth }
@@ -373,46 +353,4 @@ func (g *Conv) output(w *worker, m []float32, at, next place, k, cols int) {
 			image[first+c] = v
 		}
 	}
-}
-
-// tailView is the view of a tile of rows x cols pixels of 16 channels in tail.
-func tailView(rows, cols int) view {
-	return view{h: rows, w: cols, row: uintptr(64 * cols), pixel: 64}
-}
-
-// onPixels runs a transform from or to so many rows of pixels of the worker's tile.
-func (w *worker) onPixels(f func(*byte), rows int) {
-	if w.findPixels != nil {
-		w.tile.height = rows
-		w.tile.call(w.findPixels)
-	}
-	w.tile.call(f)
-}
-
-// transform applies f, which reads tiles of rows x cols pixels, to c channels of
-// the tile of the image at w.tile's view. It reads no further than image's end.
-func (w *worker) transform(image, data []float32, c int, f func(*byte), rows, cols int) {
-	p := &w.tile
-	whole := c &^ 15
-	if whole > 0 {
-		p.image, p.data, p.count = &image[0], &data[0], whole/w.lanes
-		w.onPixels(f, rows)
-	}
-	if whole == c {
-		return
-	}
-	for i := range rows * cols {
-		y, x := p.y+i/cols, p.x+i%cols
-		to := w.tail[16*i : 16*i+16]
-		clear(to)
-		if uint(y) < uint(p.h) && uint(x) < uint(p.w) {
-			at := y*int(p.row/4) + x*int(p.pixel/4) + whole
-			copy(to, image[at:at+c-whole])
-		}
-	}
-	there := p.view
-	p.view, p.next = tailView(rows, cols), 0
-	p.image, p.data, p.count = &w.tail[0], &data[whole], 16/w.lanes
-	w.onPixels(f, rows)
-	p.view = there
 }
