@@ -113,7 +113,7 @@ func TestImageDoesNotDependOnTheBatch(t *testing.T) {
 	threads := kernel.Threads()
 	defer kernel.SetThreads(threads)
 	samplers := []string{"ddpm", "ddim", "dpm++2m"}
-	if kernel.ActiveLevel() == kernel.Generic {
+	if kernel.ThisCPU().Level == kernel.Generic {
 		samplers = samplers[:1] // plain Go is slow
 	}
 	for _, sampler := range samplers {

@@ -14,14 +14,14 @@ import (
 // The outputs and gradients of the compared models have the bits that AVX2 gave when the file was made, at both levels of
 // assembly.
 func TestHashes(t *testing.T) {
-	if kernel.DirectConvolutions() {
+	if kernel.ThisCPU().Direct {
 		t.Skip("UNSTIR_CONV=direct computes other bits")
 	}
 	defer func(old kernel.Level) {
 		if err := kernel.SetLevel(old); err != nil {
 			t.Fatal(err)
 		}
-	}(kernel.ActiveLevel())
+	}(kernel.ThisCPU().Level)
 	for _, level := range []kernel.Level{kernel.AVX2, kernel.AVX512} {
 		t.Run(level.String(), func(t *testing.T) {
 			if err := kernel.SetLevel(level); err != nil {

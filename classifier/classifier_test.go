@@ -213,7 +213,7 @@ func sameBits(t *testing.T, what string, got, want []float32) {
 func TestPredictionsDependOnTheImageAlone(t *testing.T) {
 	kinds(t, func(t *testing.T, c Config) {
 		defer kernel.SetThreads(kernel.Threads())
-		defer kernel.SetLevel(kernel.ActiveLevel())
+		defer kernel.SetLevel(kernel.ThisCPU().Level)
 		m, e := random(t, c), example(c, 5)
 		logits, features := predict(t, m, 5, e.X, e.T)
 		check := func(what string) {
@@ -226,7 +226,7 @@ func TestPredictionsDependOnTheImageAlone(t *testing.T) {
 		}
 		kernel.SetThreads(1)
 		check("one thread")
-		if kernel.ActiveLevel() == kernel.AVX512 && kernel.SetLevel(kernel.AVX2) == nil {
+		if kernel.ThisCPU().Level == kernel.AVX512 && kernel.SetLevel(kernel.AVX2) == nil {
 			m = random(t, c)
 			check("AVX2")
 		}

@@ -65,7 +65,7 @@ func (f *Filters) folded(name string, shape kernel.ConvShape, plan *kernel.Conv,
 
 func newFilterKey(name string, shape kernel.ConvShape) filterKey {
 	shape.N = 0
-	return filterKey{name, shape, kernel.ActiveLevel()}
+	return filterKey{name, shape, kernel.ThisCPU().Level}
 }
 
 // keep returns what is kept under the key, n floats, and fills it first if it is new.

@@ -291,7 +291,7 @@ func TestAPairIsTheTwoJoined(t *testing.T) {
 		for i := range flat {
 			flat[i] = float32(r.NormFloat64())
 		}
-		for _, train := range []bool{true, false} { // sampling prepares filters
+		for _, train := range []bool{true, false} { // sampling packs filters once
 			var out [2][]float32
 			for i, pair := range []bool{false, true} {
 				g := NewGraph(collector.Params(), flat, train, 0)

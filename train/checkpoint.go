@@ -81,8 +81,8 @@ const rounding = "v2"
 // kernelsInUse names what the bits of a run depend on beside its settings: the kernels' level, whether
 // convolutions are direct, and the program's rounding.
 func kernelsInUse() string {
-	level := kernel.ActiveLevel().String()
-	if kernel.DirectConvolutions() {
+	level := kernel.ThisCPU().Level.String()
+	if kernel.ThisCPU().Direct {
 		level += " direct"
 	}
 	return level + " " + rounding

@@ -104,7 +104,7 @@ func TestPredictionBits(t *testing.T) {
 // subtest that is skipped.
 func eachSIMDLevel(t *testing.T, f func(kernel.Level)) {
 	t.Helper()
-	active := kernel.ActiveLevel()
+	active := kernel.ThisCPU().Level
 	defer func() {
 		if err := kernel.SetLevel(active); err != nil {
 			t.Error(err)
@@ -176,7 +176,7 @@ func TestGradientBits(t *testing.T) {
 	}
 	l, g := gradient(t, m, 5, 5)
 	near("one slice", l, g)
-	active := kernel.ActiveLevel()
+	active := kernel.ThisCPU().Level
 	if err := kernel.SetLevel(kernel.Generic); err != nil {
 		t.Fatal(err)
 	}

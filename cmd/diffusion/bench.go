@@ -99,7 +99,7 @@ func runBench(c *cobra.Command, mode string, f benchFlags) error {
 	} else if mode == "sample" {
 		cfg.Train.BatchSize = 16
 	}
-	r := benchResult{Mode: mode, Batch: cfg.Train.BatchSize, Threads: kernel.Threads(), CPU: machine.CPU(), Level: kernel.ActiveLevel().String()}
+	r := benchResult{Mode: mode, Batch: cfg.Train.BatchSize, Threads: kernel.Threads(), CPU: machine.CPU(), Level: kernel.ThisCPU().Level.String()}
 	var times []float64
 	var flops float64
 	if mode == "train" {

@@ -56,7 +56,7 @@ func find(t *testing.T, ops []plannedOp, name, pass string) plannedOp {
 // inspect --plan tells how each operation is computed: in sampling, and in training with the passes of the gradient.
 func TestInspectPlan(t *testing.T) {
 	workspaceWithRun(t)
-	if kernel.DirectConvolutions() {
+	if kernel.ThisCPU().Direct {
 		t.Skip("UNSTIR_CONV=direct has other algorithms")
 	}
 	sampling := readPlan(t, must(t, "inspect", "--plan", "--json", "-"))
@@ -84,7 +84,7 @@ func TestInspectPlan(t *testing.T) {
 	}
 
 	out := must(t, "inspect", "--plan", "--train", "--batch", "2", "--json", "plan.json")
-	has(t, "inspect --plan --train", out, "manifest   holds", "training: ", "operations on 2 images", "GFLOP/s", "arena", "time us", kernel.ActiveLevel().String(), "2x4x4x16 to 16, 3x3")
+	has(t, "inspect --plan --train", out, "manifest   holds", "training: ", "operations on 2 images", "GFLOP/s", "arena", "time us", kernel.ThisCPU().Level.String(), "2x4x4x16 to 16, 3x3")
 	text, err := os.ReadFile("plan.json")
 	if err != nil {
 		t.Fatal(err)

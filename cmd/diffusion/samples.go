@@ -188,11 +188,11 @@ func settingsOf(p *unstir.Pipeline, o unstir.SampleOptions) (samples.Settings, e
 
 // kernels names what decides the last bits of an image: AVX2 and AVX-512 give the same.
 func kernels() string {
-	name := kernel.ActiveLevel().String()
-	if kernel.ActiveLevel() != kernel.Generic {
+	name := kernel.ThisCPU().Level.String()
+	if kernel.ThisCPU().Level != kernel.Generic {
 		name = kernel.AVX2.String()
 	}
-	if kernel.DirectConvolutions() {
+	if kernel.ThisCPU().Direct {
 		name += ", direct convolutions"
 	}
 	return name

@@ -250,7 +250,7 @@ func TestASetFromAFile(t *testing.T) {
 
 // Kernels with other rounding continue a set, with a note.
 func TestOtherKernelsAreNoted(t *testing.T) {
-	level := kernel.ActiveLevel()
+	level := kernel.ThisCPU().Level
 	if level == kernel.Generic {
 		t.Skip("this CPU or build has the generic kernels only")
 	}

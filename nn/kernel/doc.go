@@ -53,7 +53,7 @@
 //	internal/parallel   the worker pool, scratch memory
 //	internal/mem        addresses of floats
 //	internal/gemm       micro-kernels, packing, matrix products of any size
-//	internal/winograd   Winograd's convolutions
+//	internal/winograd   Winograd's convolutions; their matrices are in matrices.txt
 //	internal/direct     all others, by matrix products
 //	internal/conv       the choice between them; the plan of a layer
 //	internal/shape      the shape of a convolution
@@ -69,6 +69,7 @@
 //	panel         32 columns of a product's B, packed row after row
 //	plane         one of a transform's points in all tiles, or all channels: a matrix of the products
 //	tile          m x m outputs, or the (m+r-1) x (m+r-1) inputs that they see
+//	phase         the outputs of one parity of row and column behind an upsampling, which are a convolution of the small image
 //	block         tiles that are transformed and multiplied at a time
 //	piece         some of the images, whose part of a gradient is summed by itself
 //	level         an instruction set

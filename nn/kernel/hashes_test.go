@@ -31,8 +31,8 @@ func TestHashes(t *testing.T) {
 		if err := kernel.SetLevel(old); err != nil {
 			t.Fatal(err)
 		}
-	}(kernel.ActiveLevel())
-	if kernel.DirectConvolutions() {
+	}(kernel.ThisCPU().Level)
+	if kernel.ThisCPU().Direct {
 		t.Skip("UNSTIR_CONV=direct computes other bits")
 	}
 	for _, level := range []kernel.Level{kernel.AVX2, kernel.AVX512} {

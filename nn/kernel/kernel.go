@@ -18,14 +18,14 @@ type (
 	Conv           = conv.Conv
 	ConvShape      = shape.Conv
 	GroupNorm      = norm.GroupNorm
-	GroupNormShape = norm.GroupNormShape
+	GroupNormShape = norm.Shape
 	Attention      = attention.Attention
-	AttentionShape = attention.AttentionShape
+	AttentionShape = attention.Shape
 	Loss           = vec.Loss
 	CrossEntropy   = vec.CrossEntropy
 	PixelMean      = vec.PixelMean
 	AdamW          = optimizer.AdamW
-	AdamWStep      = optimizer.AdamWStep
+	AdamWStep      = optimizer.Step
 	Vec            = vec.Vec
 )
 
@@ -33,10 +33,10 @@ type (
 func NewConv(s ConvShape) (*Conv, error) { return conv.New(s, cpu.This()) }
 
 // NewGroupNorm makes the plan of a group norm; it returns an error when the shape makes no sense.
-func NewGroupNorm(s GroupNormShape) (*GroupNorm, error) { return norm.NewGroupNorm(s, cpu.This()) }
+func NewGroupNorm(s GroupNormShape) (*GroupNorm, error) { return norm.New(s, cpu.This()) }
 
 // NewAttention makes the plan of an attention; it returns an error when the shape makes no sense.
-func NewAttention(s AttentionShape) (*Attention, error) { return attention.NewAttention(s, cpu.This()) }
+func NewAttention(s AttentionShape) (*Attention, error) { return attention.New(s, cpu.This()) }
 
 // NewLoss returns the loss of n images of dim numbers each.
 func NewLoss(n, dim int) *Loss { return vec.NewLoss(n, dim, cpu.This()) }
@@ -48,10 +48,10 @@ func NewCrossEntropy(n, classes int) *CrossEntropy { return vec.NewCrossEntropy(
 func NewPixelMean(n, pixels, c int) *PixelMean { return vec.NewPixelMean(n, pixels, c) }
 
 // NewAdamW returns an optimizer.
-func NewAdamW() *AdamW { return optimizer.NewAdamW(cpu.This()) }
+func NewAdamW() *AdamW { return optimizer.New(cpu.This()) }
 
 // NewVec returns a Vec.
-func NewVec() *Vec { return vec.NewVec(cpu.This()) }
+func NewVec() *Vec { return vec.New(cpu.This()) }
 
 // Gemm computes C = op(A) op(B), or C += op(A) op(B) when accumulate is set, on the calling goroutine. All matrices are
 // row-major: C is [m, n] with rows ldc apart, op(A) is [m, k] and op(B) is [k, n]; A is stored [m, k], or [k, m] when transA,
@@ -84,7 +84,7 @@ func Dropout(dst, x, u []float32, keep float32) { vec.Of(cpu.This()).Dropout(dst
 type (
 	Algorithm = conv.Algorithm
 	Pass      = conv.Pass
-	CPU       = cpu.Info
+	CPU       = cpu.Info // level, second-level cache, whether UNSTIR_CONV=direct is set: what plans are made by
 )
 
 // The passes of a convolution.
@@ -99,7 +99,8 @@ func Choose(s ConvShape, pass Pass, threads int, c CPU) Algorithm {
 	return conv.Choose(s, pass, threads, c)
 }
 
-// ThisCPU is the machine at its active level.
+// ThisCPU is the machine that plans made from now on, and Gemm and Dropout, are for: its level is the best that the CPU and the
+// build have, or what UNSTIR_CPU or SetLevel chose.
 func ThisCPU() CPU { return cpu.This() }
 
 // Level is an instruction set that the kernels are written for.
@@ -112,9 +113,6 @@ const (
 	AVX512  = cpu.AVX512
 )
 
-// ActiveLevel is the level that plans made from now on will use.
-func ActiveLevel() Level { return cpu.Active() }
-
 // SetLevel chooses the level of plans made from now on, and of Gemm and Dropout. It is meant for tests; a plan keeps the level
 // that it was made with. It returns an error when the CPU or the build lacks l.
 func SetLevel(l Level) error { return cpu.SetLevel(l) }
@@ -125,9 +123,6 @@ func SetLevel(l Level) error { return cpu.SetLevel(l) }
 //	UNSTIR_CPU=avx512|avx2|generic  the highest level to use
 //	UNSTIR_CONV=direct              no Winograd convolutions
 func CheckEnvironment() error { return cpu.CheckEnvironment() }
-
-// DirectConvolutions tells whether UNSTIR_CONV=direct is set.
-func DirectConvolutions() bool { return cpu.Direct() }
 
 // Scratch memory of the plans' calls.
 type (

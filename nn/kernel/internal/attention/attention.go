@@ -10,16 +10,16 @@ import (
 	"unstir/nn/kernel/internal/vec"
 )
 
-// AttentionShape is the shape of softmax(q k^T / sqrt(D)) v, head by head.
+// Shape is the shape of softmax(q k^T / sqrt(D)) v, head by head.
 // Attention Is All You Need (Vaswani et al., 2017), eq. 1.
-type AttentionShape struct {
+type Shape struct {
 	N     int // images
 	S     int // positions (pixels) of an image
 	Heads int
 	D     int // channels of a head; head h is channels h*D ... of Heads*D
 }
 
-func (s AttentionShape) validate() error {
+func (s Shape) validate() error {
 	if s.N < 1 || s.S < 1 || s.Heads < 1 || s.D < 1 {
 		return fmt.Errorf("kernel: attention %+v: N, S, Heads and D must be at least 1", s)
 	}
@@ -41,7 +41,7 @@ type Attention struct {
 	kernels *kernels
 	gemm    *gemm.Kernels
 	vec     *vec.Kernels
-	s       AttentionShape
+	s       Shape
 	scale   float32 // 1/sqrt(D)
 	block   int     // queries of a block
 	width   int     // floats of a row of scores: S rounded up to whole vectors
@@ -58,8 +58,8 @@ type Attention struct {
 	forward, backward func(worker, task int)
 }
 
-// NewAttention makes a plan for a machine; it returns an error when the shape makes no sense.
-func NewAttention(s AttentionShape, c cpu.Info) (*Attention, error) {
+// New makes a plan for a machine; it returns an error when the shape makes no sense.
+func New(s Shape, c cpu.Info) (*Attention, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}

@@ -12,13 +12,13 @@ import (
 )
 
 type attentionData struct {
-	s                               AttentionShape
+	s                               Shape
 	q, k, v, do, o, lse, dq, dk, dv []float32
 	keep                            bool      // the probabilities, where the plan may
 	kept                            []float32 // them
 }
 
-func newAttentionData(r *rand.Rand, s AttentionShape, spread float32) *attentionData {
+func newAttentionData(r *rand.Rand, s Shape, spread float32) *attentionData {
 	n := s.N * s.S * s.Heads * s.D
 	d := &attentionData{
 		s: s, q: kerneltest.Randoms(r, n), k: kerneltest.Randoms(r, n), v: kerneltest.Randoms(r, n), do: kerneltest.Randoms(r, n), o: kerneltest.Garbage(n),
@@ -32,7 +32,7 @@ func newAttentionData(r *rand.Rand, s AttentionShape, spread float32) *attention
 
 func (d *attentionData) run(t testing.TB) {
 	t.Helper()
-	a, err := NewAttention(d.s, cpu.This())
+	a, err := New(d.s, cpu.This())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,9 +46,9 @@ func (d *attentionData) run(t testing.TB) {
 }
 
 // forKept runs f with probabilities that are computed again, and with kept ones where the plan may keep them.
-func forKept(t *testing.T, s AttentionShape, f func(keep bool)) {
+func forKept(t *testing.T, s Shape, f func(keep bool)) {
 	t.Helper()
-	a, err := NewAttention(s, cpu.This())
+	a, err := New(s, cpu.This())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,10 +59,10 @@ func forKept(t *testing.T, s AttentionShape, f func(keep bool)) {
 
 // Probabilities are kept where they are no larger than q.
 func TestAttentionKeepsNoMoreThanQ(t *testing.T) {
-	for s, want := range map[AttentionShape]int{
+	for s, want := range map[Shape]int{
 		{3, 256, 1, 256}: 3 * 256 * 256, {2, 49, 2, 64}: 2 * 2 * 49 * 64, {2, 49, 1, 63}: 0, {2, 257, 1, 256}: 0, {2, 16, 4, 32}: 0,
 	} {
-		if a, err := NewAttention(s, cpu.This()); err != nil || a.Kept() != want {
+		if a, err := New(s, cpu.This()); err != nil || a.Kept() != want {
 			t.Errorf("%+v: %d floats are kept, want %d; %v", s, a.Kept(), want, err)
 		}
 	}
@@ -119,8 +119,8 @@ func (d *attentionData) wide() *wideAttention {
 }
 
 // attentionShapes: few and many heads, widths that fit vectors and that do not, one block of queries and several.
-func attentionShapes() []AttentionShape {
-	return []AttentionShape{
+func attentionShapes() []Shape {
+	return []Shape{
 		{1, 1, 1, 1}, {2, 5, 1, 3}, {1, 16, 2, 8}, {2, 49, 4, 8}, {1, 64, 3, 8}, {2, 33, 2, 16}, {1, 50, 2, 12}, {2, 29, 2, 8},
 		{1, 20, 1, 32}, {1, 47, 1, 64}, {1, 64, 1, 96}, {2, 37, 2, 56}, {1, 380, 1, 384}, {1, 700, 1, 8}, {1, 500, 1, 40}, {3, 17, 2, 20},
 	}
@@ -157,7 +157,7 @@ func TestAttentionIsTheFloat64Loop(t *testing.T) {
 }
 
 func TestAttentionGradientsAreFiniteDifferences(t *testing.T) {
-	for _, s := range []AttentionShape{{2, 5, 2, 3}, {1, 4, 1, 8}, {1, 3, 1, 36}} {
+	for _, s := range []Shape{{2, 5, 2, 3}, {1, 4, 1, 8}, {1, 3, 1, 36}} {
 		d := newAttentionData(kerneltest.Rand(2), s, 2)
 		d.keep = true
 		d.run(t)
@@ -182,7 +182,7 @@ func TestAttentionGradientsAreFiniteDifferences(t *testing.T) {
 // With scores in the hundreds the softmax is a choice of the best key, not an overflow.
 func TestAttentionWithLargeScores(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		for _, s := range []AttentionShape{{1, 20, 2, 8}, {1, 20, 1, 64}} {
+		for _, s := range []Shape{{1, 20, 2, 8}, {1, 20, 1, 64}} {
 			d := newAttentionData(kerneltest.Rand(3), s, 1000)
 			d.run(t)
 			if err := kerneltest.Near(d.o, d.wide().o, 1e-3); err != nil {
@@ -194,7 +194,7 @@ func TestAttentionWithLargeScores(t *testing.T) {
 
 func TestAttentionPassesNaN(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		for _, s := range []AttentionShape{{2, 20, 2, 8}, {2, 20, 2, 64}} {
+		for _, s := range []Shape{{2, 20, 2, 8}, {2, 20, 2, 64}} {
 			d := newAttentionData(kerneltest.Rand(4), s, 1)
 			d.keep = true
 			d.k[7*s.Heads*s.D] = float32(math.NaN()) // image 0, head 0
@@ -215,7 +215,7 @@ func TestAttentionPassesNaN(t *testing.T) {
 func TestAttentionBitsDependOnTheShapeOnly(t *testing.T) {
 	defer parallel.SetThreads(parallel.Threads())
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		for _, s := range []AttentionShape{{3, 49, 3, 8}, {3, 30, 1, 64}, {3, 200, 1, 40}} {
+		for _, s := range []Shape{{3, 49, 3, 8}, {3, 30, 1, 64}, {3, 200, 1, 40}} {
 			parallel.SetThreads(1)
 			d := newAttentionData(kerneltest.Rand(5), s, 1)
 			d.keep = true
@@ -265,9 +265,9 @@ func TestAttentionGivesEqualBitsOnAVX2AndAVX512(t *testing.T) {
 }
 
 func TestAttentionAllocatesNothing(t *testing.T) {
-	for _, s := range []AttentionShape{{2, 20, 2, 8}, {2, 20, 1, 64}} {
+	for _, s := range []Shape{{2, 20, 2, 8}, {2, 20, 1, 64}} {
 		d := newAttentionData(kerneltest.Rand(7), s, 1)
-		a, _ := NewAttention(s, cpu.This())
+		a, _ := New(s, cpu.This())
 		if a.Kept() > 0 {
 			d.kept = kerneltest.Garbage(a.Kept())
 		}
@@ -282,8 +282,8 @@ func TestAttentionAllocatesNothing(t *testing.T) {
 }
 
 func TestNewAttentionRefusesWhatMakesNoSense(t *testing.T) {
-	for _, s := range []AttentionShape{{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}} {
-		if _, err := NewAttention(s, cpu.This()); err == nil {
+	for _, s := range []Shape{{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}} {
+		if _, err := New(s, cpu.This()); err == nil {
 			t.Errorf("%+v: no error", s)
 		}
 	}

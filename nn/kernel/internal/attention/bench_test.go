@@ -11,12 +11,12 @@ import (
 
 // GFLOP/s counts the two products of the forward pass and the five that a backward pass needs at least.
 func BenchmarkAttention(b *testing.B) {
-	for _, s := range []AttentionShape{
+	for _, s := range []Shape{
 		{16, 256, 1, 256}, {16, 49, 8, 8}, {16, 64, 16, 8}, {16, 64, 64, 8}, {16, 256, 32, 8}, {16, 64, 8, 32},
 		{16, 49, 1, 64}, {16, 64, 1, 128}, {1, 256, 1, 256}, {16, 16, 32, 8}, {2, 1024, 1, 128},
 	} {
 		d := newAttentionData(kerneltest.Rand(1), s, 1)
-		a, err := NewAttention(s, cpu.This())
+		a, err := New(s, cpu.This())
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -119,7 +119,7 @@ func TestConvPairGivesTheBitsOfTwoCalls(t *testing.T) {
 // AVX2 and AVX-512 give the same bits.
 func TestConvBitsOfAVX2AndAVX512(t *testing.T) {
 	kerneltest.NeedAVX512(t)
-	defer cpu.SetLevel(cpu.Active())
+	defer cpu.SetLevel(cpu.This().Level)
 	r := kerneltest.Rand(9)
 	forShapes(r, convShapes(r), func(d *convData) {
 		s := d.s

@@ -10,7 +10,7 @@ import (
 
 // F(2x2, 3x3) and F(6x6, 3x3) are what was chosen where the tests mean them to be.
 func TestConvChoosesByTheShape(t *testing.T) {
-	if cpu.Direct() {
+	if cpu.This().Direct {
 		t.Skip("direct convolutions only")
 	}
 	for _, c := range []struct {
@@ -32,7 +32,7 @@ func TestConvChoosesByTheShape(t *testing.T) {
 
 // Behind an upsampling, convolutions take F(4x4, 2x2) where that has fewer products, and make the large image elsewhere.
 func TestUpsampledConvTakesFewerProducts(t *testing.T) {
-	if cpu.Direct() {
+	if cpu.This().Direct {
 		t.Skip("no Winograd")
 	}
 	for _, c := range []struct {

@@ -44,8 +44,8 @@ func newFor(s shape.Conv, threads int, c cpu.Info) *Conv {
 	data := Choose(s, BackwardData, threads, c)
 	p.backwardData = newPerCall(newConvolver(s, data, true, threads, c), data)
 	p.weights = newGradient(s, Choose(s, WeightGradient, threads, c), threads, c)
-	for _, e := range []interface{ Scratch() parallel.ScratchSize }{p.forward, p.newForward, p.backwardData, p.weights, p.sums} {
-		p.scratchLength = p.scratchLength.Max(e.Scratch())
+	for _, part := range []interface{ Scratch() parallel.ScratchSize }{p.forward, p.newForward, p.backwardData, p.weights, p.sums} {
+		p.scratchLength = p.scratchLength.Max(part.Scratch())
 	}
 	return p
 }
@@ -74,11 +74,11 @@ type perCall interface {
 	Run(dst, src, w, bias, temb, add []float32, scratch parallel.Scratch)
 }
 
-func newPerCall(e convolver, a Algorithm) perCall {
-	if g, ok := e.(*winograd.Conv); ok && a.Packing == PackedPanels {
+func newPerCall(c convolver, a Algorithm) perCall {
+	if g, ok := c.(*winograd.Conv); ok && a.Packing == PackedPanels {
 		return winograd.NewPanels(g)
 	}
-	return packFirst{e}
+	return packFirst{c}
 }
 
 // packFirst has the threads pack the filter and then run the convolver.

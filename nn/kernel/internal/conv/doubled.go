@@ -15,7 +15,7 @@ type doubled struct {
 }
 
 func newDoubled(s shape.Conv, threads int, c cpu.Info) *doubled {
-	return &doubled{s, newFor(s.Upsampled(), threads, c), vec.NewVec(c)}
+	return &doubled{s, newFor(s.Upsampled(), threads, c), vec.New(c)}
 }
 
 // floats is the number of floats of the doubled images.

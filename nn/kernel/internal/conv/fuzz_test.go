@@ -79,7 +79,7 @@ func FuzzConv(f *testing.F) {
 		if !ok || kerneltest.RaceDetector && products(s) > 1<<14 { // which is a hundred times slower
 			return
 		}
-		defer cpu.SetLevel(cpu.Active())
+		defer cpu.SetLevel(cpu.This().Level)
 		defer parallel.SetThreads(parallel.Threads())
 		if operands>>3&3 == 3 {
 			defer directly()()
@@ -201,7 +201,7 @@ func (d *convData) sameWithoutTheFirst(given [3][]float32) error {
 
 // The seeds of FuzzConv and its kinds meet every algorithm that there is.
 func TestFuzzedShapesMeetEveryAlgorithm(t *testing.T) {
-	if cpu.Direct() {
+	if cpu.This().Direct {
 		t.Skip("direct convolutions only")
 	}
 	r, met := kerneltest.Rand(1), map[string]bool{}

@@ -24,7 +24,7 @@ func TestConvOfFewTiles(t *testing.T) {
 			}
 			_, forward := c.newForward.(*winograd.Panels)
 			_, data := c.backwardData.(*winograd.Panels)
-			if !cpu.Direct() && !(forward && data) {
+			if !cpu.This().Direct && !(forward && data) {
 				t.Fatalf("%+v does not take the way", s)
 			}
 			if err := d.run(); err != nil {
@@ -46,7 +46,7 @@ func TestConvOfFewTiles(t *testing.T) {
 // Threads that have no panel left take blocks of the others': with one panel more than whole rounds of them, each time
 // others.
 func TestThreadsSharePanels(t *testing.T) {
-	if cpu.Direct() {
+	if cpu.This().Direct {
 		t.Skip("direct convolutions only")
 	}
 	defer parallel.SetThreads(parallel.Threads())

@@ -14,7 +14,7 @@ import (
 
 // The gradient of a filter over many tiles, whose pieces are uneven, against sums in float64 of some of its elements.
 func TestGradientOverManyTiles(t *testing.T) {
-	if cpu.Direct() {
+	if cpu.This().Direct {
 		t.Skip("direct convolutions only")
 	}
 	defer parallel.SetThreads(parallel.Threads())

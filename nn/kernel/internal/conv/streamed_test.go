@@ -31,7 +31,7 @@ func testConvOfStreamedFilter(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if a := Choose(s, Forward, threads, machine()); !cpu.Direct() && a.Packing != Streamed {
+			if a := Choose(s, Forward, threads, machine()); !cpu.This().Direct && a.Packing != Streamed {
 				t.Fatalf("%+v: %v", s, a)
 			}
 			scratch, u := kerneltest.Scratch(c.Scratch()), kerneltest.Garbage(c.PackedLen())

@@ -14,7 +14,7 @@ func TestForcedLevelRuns(t *testing.T) {
 	if forced := os.Getenv("UNSTIR_CPU"); forced != "" {
 		want = forced
 	}
-	if got := Active().String(); got != want {
+	if got := This().Level.String(); got != want {
 		t.Errorf("the kernels run at %s, want %s", got, want)
 	}
 }

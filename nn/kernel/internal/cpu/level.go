@@ -28,27 +28,26 @@ func (l Level) String() string {
 
 var (
 	activeLevel atomic.Int32
-	directOnly  atomic.Bool // UNSTIR_CONV=direct: no Winograd
+	direct      bool // UNSTIR_CONV=direct: no Winograd
 	environment error
 )
 
 func init() {
-	level, direct, err := readEnvironment(os.Getenv("UNSTIR_CPU"), os.Getenv("UNSTIR_CONV"))
+	var level Level
+	level, direct, environment = readEnvironment(os.Getenv("UNSTIR_CPU"), os.Getenv("UNSTIR_CONV"))
 	activeLevel.Store(int32(level))
-	directOnly.Store(direct)
-	environment = err
 }
 
-// Info is what a plan's algorithms and block sizes are chosen by.
+// Info is what a plan's kernels, algorithms and block sizes are chosen by.
 type Info struct {
 	Level  Level
 	L2     int  // bytes of a core's second-level cache, 0 where unknown
 	Direct bool // UNSTIR_CONV=direct: no Winograd
 }
 
-// This is the machine at its active level.
+// This is the machine at its active level, which plans made from now on will use.
 func This() Info {
-	return Info{Level: Active(), L2: cache(), Direct: Direct()}
+	return Info{Level: Level(activeLevel.Load()), L2: cache(), Direct: direct}
 }
 
 // CheckEnvironment reports a value of UNSTIR_CPU or UNSTIR_CONV that means nothing,
@@ -58,12 +57,6 @@ func This() Info {
 //	UNSTIR_CPU=avx512|avx2|generic  the highest level to use
 //	UNSTIR_CONV=direct              no Winograd convolutions
 func CheckEnvironment() error { return environment }
-
-// Active is the level that plans made from now on will use.
-func Active() Level { return Level(activeLevel.Load()) }
-
-// Direct tells whether UNSTIR_CONV=direct is set.
-func Direct() bool { return directOnly.Load() }
 
 // SetLevel chooses the level of plans made from now on, and of what has no plan. It is meant for tests; a plan keeps the level
 // that it was made with. It returns an error when the CPU or the build lacks l.

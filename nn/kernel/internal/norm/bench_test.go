@@ -10,7 +10,7 @@ import (
 )
 
 func BenchmarkGroupNorm(b *testing.B) {
-	for _, s := range []GroupNormShape{
+	for _, s := range []Shape{
 		{N: 64, HW: 784, C: 64, Groups: 8}, {N: 64, HW: 784, C: 64, Groups: 32}, {N: 16, HW: 784, C: 32, Groups: 8},
 		{N: 16, HW: 196, C: 64, Groups: 8}, {N: 16, HW: 49, C: 64, Groups: 8}, {N: 16, HW: 1024, C: 128, Groups: 32},
 		{N: 1, HW: 1024, C: 128, Groups: 32}, {N: 16, HW: 256, C: 512, Groups: 32}, {N: 16, HW: 16, C: 256, Groups: 32},
@@ -22,7 +22,7 @@ func BenchmarkGroupNorm(b *testing.B) {
 	} {
 		s.Eps, s.SiLU = 1e-5, true
 		d := newNormData(kerneltest.Rand(1), s)
-		g, err := NewGroupNorm(s, cpu.This())
+		g, err := New(s, cpu.This())
 		if err != nil {
 			b.Fatal(err)
 		}

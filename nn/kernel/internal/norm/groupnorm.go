@@ -8,14 +8,14 @@ import (
 	"unstir/nn/kernel/internal/vec"
 )
 
-// GroupNormShape is the shape of a group norm, with what is fused behind it:
+// Shape is the shape of a group norm, with what is fused behind it:
 //
 //	z = (x - mean)*rstd*gamma + beta, mean and rstd = 1/sqrt(variance + Eps) over the pixels and channels of a group
 //	z = z*(1 + scale) + shift     when ScaleShift (the time embedding of ADM-style blocks)
 //	y = z*sigmoid(z)              when SiLU
 //
 // Group Normalization (Wu and He, 2018), eq. 1-3; variance is the mean of squares, not the unbiased one.
-type GroupNormShape struct {
+type Shape struct {
 	N      int // images
 	HW     int // pixels of an image
 	C      int // channels
@@ -26,7 +26,7 @@ type GroupNormShape struct {
 	SiLU, ScaleShift bool
 }
 
-func (s GroupNormShape) validate() error {
+func (s Shape) validate() error {
 	switch {
 	case s.N < 1 || s.HW < 1 || s.C < 1 || s.Groups < 1:
 		return fmt.Errorf("kernel: group norm %+v: N, HW, C and Groups must be at least 1", s)
@@ -62,7 +62,7 @@ const (
 type GroupNorm struct {
 	kernels  *kernels
 	vec      *vec.Kernels
-	s        GroupNormShape
+	s        Shape
 	size     int // floats of an image
 	lanes    int // floats of a row
 	rows     int // full rows of an image
@@ -97,8 +97,8 @@ type normPart struct {
 	y, yStride  int // the same in y and dy
 }
 
-// NewGroupNorm makes a plan for a machine; it returns an error when the shape makes no sense.
-func NewGroupNorm(s GroupNormShape, c cpu.Info) (*GroupNorm, error) {
+// New makes a plan for a machine; it returns an error when the shape makes no sense.
+func New(s Shape, c cpu.Info) (*GroupNorm, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}

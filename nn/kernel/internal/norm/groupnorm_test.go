@@ -13,13 +13,13 @@ import (
 
 // normData is a shape with random operands and room for the results.
 type normData struct {
-	s                      GroupNormShape
+	s                      Shape
 	x, gamma, beta, ss, dy []float32
 	y, mean, rstd          []float32
 	dx, dgamma, dbeta, dss []float32
 }
 
-func newNormData(r *rand.Rand, s GroupNormShape) *normData {
+func newNormData(r *rand.Rand, s Shape) *normData {
 	size := s.N * s.HW * s.C
 	d := &normData{
 		s: s, x: kerneltest.Randoms(r, size), gamma: kerneltest.Randoms(r, s.C), beta: kerneltest.Randoms(r, s.C), dy: kerneltest.Randoms(r, size),
@@ -37,7 +37,7 @@ func newNormData(r *rand.Rand, s GroupNormShape) *normData {
 
 func (d *normData) run(t testing.TB) {
 	t.Helper()
-	g, err := NewGroupNorm(d.s, cpu.This())
+	g, err := New(d.s, cpu.This())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,14 +106,14 @@ func (d *normData) wide() *wideNorm {
 
 // normShapes: widths below, at and above a vector, that divide it or not, image sizes that leave a short row, one piece
 // and several.
-func normShapes() []GroupNormShape {
-	shapes := []GroupNormShape{
+func normShapes() []Shape {
+	shapes := []Shape{
 		{N: 2, HW: 9, C: 8, Groups: 2}, {N: 1, HW: 1, C: 16, Groups: 4}, {N: 3, HW: 49, C: 20, Groups: 5},
 		{N: 2, HW: 64, C: 48, Groups: 8}, {N: 2, HW: 10, C: 3, Groups: 1}, {N: 1, HW: 37, C: 17, Groups: 17},
 		{N: 2, HW: 49, C: 64, Groups: 32}, {N: 1, HW: 784, C: 64, Groups: 8}, {N: 3, HW: 400, C: 96, Groups: 1},
 		{N: 9, HW: 36, C: 128, Groups: 32}, {N: 2, HW: 16, C: 256, Groups: 32}, {N: 1, HW: 1023, C: 24, Groups: 3},
 	}
-	var all []GroupNormShape
+	var all []Shape
 	for i, s := range shapes {
 		s.Eps = 1e-5
 		for k := 0; k < 4; k++ {
@@ -124,7 +124,7 @@ func normShapes() []GroupNormShape {
 			all = append(all, s)
 		}
 	}
-	return append(all, GroupNormShape{N: 1, HW: 784, C: 64, Groups: 8, Eps: 1e-5, SiLU: true})
+	return append(all, Shape{N: 1, HW: 784, C: 64, Groups: 8, Eps: 1e-5, SiLU: true})
 }
 
 // The bounds are of the largest element: a sum of n terms of random sign loses some 1e-7 sqrt(n); gradients of a sum over
@@ -157,7 +157,7 @@ func TestGroupNormIsTheFloat64Loop(t *testing.T) {
 // differences themselves are good to about 1e-4 of the largest.
 func TestGroupNormGradientsAreFiniteDifferences(t *testing.T) {
 	r := kerneltest.Rand(2)
-	for _, s := range []GroupNormShape{
+	for _, s := range []Shape{
 		{N: 2, HW: 5, C: 6, Groups: 3, Eps: 1e-5, SiLU: true, ScaleShift: true},
 		{N: 2, HW: 4, C: 6, Groups: 2, Eps: 1e-3},
 	} {
@@ -184,7 +184,7 @@ func TestGroupNormGradientsAreFiniteDifferences(t *testing.T) {
 // A mean a thousand times the deviation costs the roundings of x*scale + offset, not the variance.
 func TestGroupNormWithALargeMean(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		d := newNormData(kerneltest.Rand(3), GroupNormShape{N: 1, HW: 256, C: 32, Groups: 4, Eps: 1e-5})
+		d := newNormData(kerneltest.Rand(3), Shape{N: 1, HW: 256, C: 32, Groups: 4, Eps: 1e-5})
 		for i := range d.x {
 			d.x[i] += 2000
 		}
@@ -211,7 +211,7 @@ func TestGroupNormWithALargeMean(t *testing.T) {
 
 func TestGroupNormOfAConstantImageIsBeta(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		d := newNormData(kerneltest.Rand(4), GroupNormShape{N: 1, HW: 30, C: 20, Groups: 4, Eps: 1e-5})
+		d := newNormData(kerneltest.Rand(4), Shape{N: 1, HW: 30, C: 20, Groups: 4, Eps: 1e-5})
 		for i := range d.x {
 			d.x[i] = 1.5
 		}
@@ -228,7 +228,7 @@ func TestGroupNormOfAConstantImageIsBeta(t *testing.T) {
 func TestGroupNormBitsDependOnTheShapeOnly(t *testing.T) {
 	defer parallel.SetThreads(parallel.Threads())
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		for _, s := range []GroupNormShape{
+		for _, s := range []Shape{
 			{N: 11, HW: 40, C: 24, Groups: 4, Eps: 1e-5, SiLU: true, ScaleShift: true},
 			{N: 3, HW: 785, C: 48, Groups: 6, Eps: 1e-5, SiLU: true},
 			{N: 5, HW: 300, C: 128, Groups: 32, Eps: 1e-5},
@@ -282,13 +282,13 @@ func TestGroupNormGivesEqualBitsOnAVX2AndAVX512(t *testing.T) {
 
 func TestGroupNormInPlace(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		for _, s := range []GroupNormShape{
+		for _, s := range []Shape{
 			{N: 2, HW: 50, C: 24, Groups: 4, Eps: 1e-5, SiLU: true},
 			{N: 1, HW: 790, C: 64, Groups: 4, Eps: 1e-5},
 		} {
 			d := newNormData(kerneltest.Rand(8), s)
 			d.run(t)
-			g, _ := NewGroupNorm(s, cpu.This())
+			g, _ := New(s, cpu.This())
 			scratch := kerneltest.Scratch(g.Scratch())
 			dx := append([]float32(nil), d.dy...)
 			g.Backward(dx, nil, [2]bool{}, d.dgamma, d.dbeta, d.dss, dx, d.x, nil, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
@@ -307,7 +307,7 @@ func TestGroupNormInPlace(t *testing.T) {
 func TestGroupNormPassesNaN(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
 		for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), math.Float32frombits(0x7fc00001)} {
-			d := newNormData(kerneltest.Rand(9), GroupNormShape{N: 2, HW: 20, C: 32, Groups: 4, Eps: 1e-5, SiLU: true})
+			d := newNormData(kerneltest.Rand(9), Shape{N: 2, HW: 20, C: 32, Groups: 4, Eps: 1e-5, SiLU: true})
 			d.x[5*32+9] = bad
 			d.run(t)
 			for i, y := range d.y {
@@ -324,12 +324,12 @@ func TestGroupNormPassesNaN(t *testing.T) {
 }
 
 func TestGroupNormAllocatesNothing(t *testing.T) {
-	for _, s := range []GroupNormShape{
+	for _, s := range []Shape{
 		{N: 3, HW: 50, C: 20, Groups: 4, Eps: 1e-5, SiLU: true, ScaleShift: true},
 		{N: 1, HW: 790, C: 64, Groups: 4, Eps: 1e-5},
 	} {
 		d := newNormData(kerneltest.Rand(10), s)
-		g, _ := NewGroupNorm(s, cpu.This())
+		g, _ := New(s, cpu.This())
 		scratch := kerneltest.Scratch(g.Scratch())
 		if n := testing.AllocsPerRun(5, func() {
 			g.Forward(d.y, d.x, nil, d.gamma, d.beta, d.ss, d.mean, d.rstd, scratch)
@@ -341,12 +341,12 @@ func TestGroupNormAllocatesNothing(t *testing.T) {
 }
 
 func TestNewGroupNormRefusesWhatMakesNoSense(t *testing.T) {
-	for _, s := range []GroupNormShape{
+	for _, s := range []Shape{
 		{N: 0, HW: 1, C: 1, Groups: 1}, {N: 1, HW: 0, C: 1, Groups: 1}, {N: 1, HW: 1, C: 6, Groups: 4},
 		{N: 1, HW: 1, C: 6, Groups: 0}, {N: 1, HW: 1, C: 6, Groups: 3, Eps: -1}, {N: 1, HW: 1, C: 6, Groups: 3, Eps: math.NaN()},
 		{N: 1, HW: 1, C: 6, Groups: 3, Second: -1}, {N: 1, HW: 1, C: 6, Groups: 3, Second: 6},
 	} {
-		if _, err := NewGroupNorm(s, cpu.This()); err == nil {
+		if _, err := New(s, cpu.This()); err == nil {
 			t.Errorf("%+v: no error", s)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 
 // pairShapes: channels of the two tensors that fill vectors or not, groups on both sides of the border between them, rows
 // of one pixel and of many, images shorter than a row, one piece and several.
-func pairShapes() []GroupNormShape {
-	shapes := []GroupNormShape{
+func pairShapes() []Shape {
+	shapes := []Shape{
 		{N: 2, HW: 9, C: 96, Second: 32, Groups: 8}, {N: 2, HW: 49, C: 128, Second: 64, Groups: 8},
 		{N: 1, HW: 784, C: 64, Second: 32, Groups: 8}, {N: 3, HW: 10, C: 3, Second: 1, Groups: 1},
 		{N: 2, HW: 65, C: 24, Second: 7, Groups: 4}, {N: 9, HW: 36, C: 80, Second: 48, Groups: 5},
@@ -41,7 +41,7 @@ var guard = []float32{5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}
 // runPair is run with x in two tensors; dx comes back joined.
 func (d *normData) runPair(t testing.TB) {
 	t.Helper()
-	g, err := NewGroupNorm(d.s, cpu.This())
+	g, err := New(d.s, cpu.This())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestGroupNormAddsGradients(t *testing.T) {
 		for i, s := range shapes {
 			parallel.SetThreads(1 + i%3)
 			d := newNormData(kerneltest.Rand(13), s)
-			g, err := NewGroupNorm(s, cpu.This())
+			g, err := New(s, cpu.This())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,7 +131,7 @@ func TestGroupNormAddsGradients(t *testing.T) {
 func TestGroupNormOfAPairAllocatesNothing(t *testing.T) {
 	for _, s := range pairShapes() {
 		d := newNormData(kerneltest.Rand(12), s)
-		g, _ := NewGroupNorm(s, cpu.This())
+		g, _ := New(s, cpu.This())
 		scratch := kerneltest.Scratch(g.Scratch())
 		na := s.N * s.HW * (s.C - s.Second)
 		if n := testing.AllocsPerRun(5, func() {

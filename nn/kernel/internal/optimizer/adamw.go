@@ -28,8 +28,8 @@ type AdamW struct {
 	step          func(int)
 }
 
-// AdamWStep is the setting of one update.
-type AdamWStep struct {
+// Step is the setting of one update.
+type Step struct {
 	LR           float64 // learning rate
 	Beta1, Beta2 float64 // decay of the first and second moment, in [0, 1)
 	Eps          float64 // added to the root of the second moment
@@ -61,8 +61,8 @@ type kernels struct {
 	adamwEMA func(w, m, v, g, ema []float32, k *constants) // and the moving average
 }
 
-// NewAdamW returns an AdamW for a machine.
-func NewAdamW(c cpu.Info) *AdamW {
+// New returns an AdamW for a machine.
+func New(c cpu.Info) *AdamW {
 	a := &AdamW{kernels: of(c), vec: vec.Of(c)}
 	a.sumSquares = func(i int) {
 		lo := i * optimizerChunk
@@ -110,7 +110,7 @@ func (a *AdamW) SumSquares(x []float32) float64 {
 //
 // The moving averages are taken as m + (1-beta1)*(g-m): their fixed point is exact whatever the rounding of the decay.
 // An EMADecay of 0 copies w.
-func (a *AdamW) Step(w, m, v, ema, g []float32, s AdamWStep) {
+func (a *AdamW) Step(w, m, v, ema, g []float32, s Step) {
 	t := float64(s.Step)
 	a.k = constants{
 		gradScale:    float32(s.GradScale),

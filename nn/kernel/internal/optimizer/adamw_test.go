@@ -23,7 +23,7 @@ func (d *adamData) results() map[string][]float32 {
 	return map[string][]float32{"w": d.w, "m": d.m, "v": d.v, "ema": d.ema}
 }
 
-var adamStep = AdamWStep{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, EMADecay: 0.995, GradScale: 0.5}
+var adamStep = Step{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, EMADecay: 0.995, GradScale: 0.5}
 
 // Eleven steps against torch's AdamW written out in float64.
 func TestAdamWIsTorchsAdamW(t *testing.T) {
@@ -35,7 +35,7 @@ func TestAdamWIsTorchsAdamW(t *testing.T) {
 			for i := range w {
 				w[i], ema[i] = float64(d.w[i]), float64(d.ema[i])
 			}
-			a, s := NewAdamW(cpu.This()), adamStep
+			a, s := New(cpu.This()), adamStep
 			for s.Step = 1; s.Step <= 11; s.Step++ {
 				for i := range d.g {
 					d.g[i] = float32(math.Sin(float64(i*s.Step) + float64(d.g[i])))
@@ -69,11 +69,11 @@ func TestMovingAverageWithoutDecayCopies(t *testing.T) {
 		d, e := newAdamData(2, 1003), newAdamData(2, 1003)
 		s := adamStep
 		s.Step, s.EMADecay = 1, 0
-		NewAdamW(cpu.This()).Step(d.w, d.m, d.v, d.ema, d.g, s)
+		New(cpu.This()).Step(d.w, d.m, d.v, d.ema, d.g, s)
 		if err := kerneltest.SameBits(d.ema, d.w); err != nil {
 			t.Error(err)
 		}
-		NewAdamW(cpu.This()).Step(e.w, e.m, e.v, nil, e.g, s)
+		New(cpu.This()).Step(e.w, e.m, e.v, nil, e.g, s)
 		for name, want := range map[string][]float32{"w": d.w, "m": d.m, "v": d.v} {
 			if err := kerneltest.SameBits(e.results()[name], want); err != nil {
 				t.Errorf("without a moving average: %s: %v", name, err)
@@ -90,7 +90,7 @@ func TestMovingAverageOfConstantWeightsStays(t *testing.T) {
 		clear(d.g)
 		s := adamStep
 		s.WeightDecay, s.EMADecay = 0, 0.9999
-		a := NewAdamW(cpu.This())
+		a := New(cpu.This())
 		for s.Step = 1; s.Step < 200; s.Step++ {
 			a.Step(d.w, d.m, d.v, d.ema, d.g, s)
 		}
@@ -108,17 +108,17 @@ func TestSumSquares(t *testing.T) {
 			for _, f := range x {
 				want += float64(f) * float64(f)
 			}
-			if got := NewAdamW(cpu.This()).SumSquares(x); math.Abs(got-want) > 1e-13*want {
+			if got := New(cpu.This()).SumSquares(x); math.Abs(got-want) > 1e-13*want {
 				t.Errorf("%d numbers: %v, not %v", n, got, want)
 			}
 		}
 		x := make([]float32, 50)
 		x[33] = float32(math.NaN())
-		if got := NewAdamW(cpu.This()).SumSquares(x); got == got {
+		if got := New(cpu.This()).SumSquares(x); got == got {
 			t.Errorf("a NaN among the numbers gives %v", got)
 		}
 		x[33] = 1e30 // its square is no float32
-		if got := NewAdamW(cpu.This()).SumSquares(x); math.Abs(got-1e60) > 1e54 {
+		if got := New(cpu.This()).SumSquares(x); math.Abs(got-1e60) > 1e54 {
 			t.Errorf("(1e30)^2 = %v", got)
 		}
 	})
@@ -128,7 +128,7 @@ func TestOptimizerBits(t *testing.T) {
 	defer parallel.SetThreads(parallel.Threads())
 	for _, n := range []int{19, 3*optimizerChunk + 21} {
 		run := func() map[string][]float32 {
-			d, a, s := newAdamData(5, n), NewAdamW(cpu.This()), adamStep
+			d, a, s := newAdamData(5, n), New(cpu.This()), adamStep
 			for s.Step = 1; s.Step < 4; s.Step++ {
 				a.Step(d.w, d.m, d.v, d.ema, d.g, s)
 			}
@@ -152,7 +152,7 @@ func TestOptimizerBits(t *testing.T) {
 }
 
 func TestOptimizerAllocatesNothing(t *testing.T) {
-	d, a, s := newAdamData(6, 3*optimizerChunk+5), NewAdamW(cpu.This()), adamStep
+	d, a, s := newAdamData(6, 3*optimizerChunk+5), New(cpu.This()), adamStep
 	s.Step = 1
 	if n := testing.AllocsPerRun(5, func() {
 		a.SumSquares(d.g)

@@ -10,7 +10,7 @@ import (
 func BenchmarkElementwise(b *testing.B) {
 	const n, h, w, c = 16, 28, 28, 64
 	size := n * h * w * c
-	r, v := kerneltest.Rand(1), NewVec(cpu.This())
+	r, v := kerneltest.Rand(1), New(cpu.This())
 	x, y, z, up := kerneltest.Randoms(r, size), kerneltest.Randoms(r, size), kerneltest.Randoms(r, 2*size), kerneltest.Randoms(r, 4*size)
 	kerneltest.Benchmark(b, "add", 3*size, func() { v.Add(x, x, y) })
 	kerneltest.Benchmark(b, "silu", 2*size, func() { v.SiLU(z[:size], y) })

@@ -24,8 +24,8 @@ type Vec struct {
 	up, upBack     func(int)
 }
 
-// NewVec returns a Vec for a machine.
-func NewVec(c cpu.Info) *Vec {
+// New returns a Vec for a machine.
+func New(c cpu.Info) *Vec {
 	v := &Vec{kernels: Of(c)}
 	v.add = func(i int) { lo, hi := v.span(i); v.kernels.Add(v.dst[lo:hi], v.a[lo:hi], v.b[lo:hi]) }
 	v.silu = func(i int) { lo, hi := v.span(i); v.siluSpan(v.dst[lo:hi], v.a[lo:hi]) }

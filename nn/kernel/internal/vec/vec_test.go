@@ -36,7 +36,7 @@ func TestSiLUIsItsDefinition(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
 		x := siluPoints()
 		y, dx, dy := kerneltest.Garbage(len(x)), kerneltest.Garbage(len(x)), kerneltest.Randoms(kerneltest.Rand(1), len(x))
-		v := NewVec(cpu.This())
+		v := New(cpu.This())
 		v.SiLU(y, x)
 		v.SiLUBackward(dx, x, dy)
 		for i, f := range x {
@@ -73,7 +73,7 @@ func TestSiLUIsItsDefinition(t *testing.T) {
 func TestSiLUSlopeIsTheFiniteDifference(t *testing.T) {
 	x := siluPoints()
 	dx, ones := kerneltest.Garbage(len(x)), kerneltest.Garbage(len(x))
-	v := NewVec(cpu.This())
+	v := New(cpu.This())
 	for i := range ones {
 		ones[i] = 1
 	}
@@ -94,7 +94,7 @@ var vecLengths = []int{1, 7, 15, 16, 17, 31, 33, 64, 100, 1000, vecChunk - 1, ve
 
 func TestAdd(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		r, v := kerneltest.Rand(2), NewVec(cpu.This())
+		r, v := kerneltest.Rand(2), New(cpu.This())
 		for _, n := range vecLengths {
 			a, b, dst := kerneltest.Randoms(r, n), kerneltest.Randoms(r, n), kerneltest.Garbage(n+1)
 			check := func(name string, f func(i int) float32) {
@@ -141,7 +141,7 @@ func TestDropoutKeepsWhatIsDrawnBelowKeep(t *testing.T) {
 
 func TestUpsampleAndItsGradient(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		r, v := kerneltest.Rand(3), NewVec(cpu.This())
+		r, v := kerneltest.Rand(3), New(cpu.This())
 		for _, c := range []int{1, 3, 8, 16, 20, 32, 48, 100} {
 			n, h, w := 2, 3, 5
 			src, dst := kerneltest.Randoms(r, n*h*w*c), kerneltest.Garbage(4*n*h*w*c)
@@ -175,7 +175,7 @@ func TestUpsampleAndItsGradient(t *testing.T) {
 func TestElementwiseGivesEqualBitsOnAVX2AndAVX512(t *testing.T) {
 	for _, n := range vecLengths {
 		kerneltest.EqualOnVectorLevels(t, fmt.Sprint(n), func() map[string][]float32 {
-			r, v := kerneltest.Rand(uint64(n)), NewVec(cpu.This())
+			r, v := kerneltest.Rand(uint64(n)), New(cpu.This())
 			x, dy, y, dx := kerneltest.Randoms(r, n), kerneltest.Randoms(r, n), kerneltest.Garbage(n), kerneltest.Garbage(n)
 			for i := range x {
 				x[i] *= 20
@@ -190,7 +190,7 @@ func TestElementwiseGivesEqualBitsOnAVX2AndAVX512(t *testing.T) {
 // The bits of an element depend on its inputs, not on where in the slice it stands.
 func TestSiLUBitsDoNotDependOnThePosition(t *testing.T) {
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
-		r, v := kerneltest.Rand(5), NewVec(cpu.This())
+		r, v := kerneltest.Rand(5), New(cpu.This())
 		x, dy := kerneltest.Randoms(r, 100), kerneltest.Randoms(r, 100)
 		y, dx, part := kerneltest.Garbage(100), kerneltest.Garbage(100), kerneltest.Garbage(100)
 		v.SiLU(y, x)
@@ -209,7 +209,7 @@ func TestSiLUBitsDoNotDependOnThePosition(t *testing.T) {
 }
 
 func TestVecAllocatesNothing(t *testing.T) {
-	v, r := NewVec(cpu.This()), kerneltest.Rand(6)
+	v, r := New(cpu.This()), kerneltest.Rand(6)
 	a, b, dst := kerneltest.Randoms(r, 4000), kerneltest.Randoms(r, 4000), kerneltest.Garbage(16000)
 	if n := testing.AllocsPerRun(5, func() {
 		v.Add(dst[:4000], a, b)
