@@ -99,6 +99,7 @@ type Data struct {
 	Width    int    `json:"width"`
 	Flip     bool   `json:"flip"` // whether images are mirrored at random
 
+	Holdout float64  `json:"holdout,omitempty"` // share of a folder's pictures that was kept out of training
 	Classes []string `json:"classes,omitempty"` // the labels' names, in label order; nil: no labels, no names, or an older program
 }
 

@@ -177,6 +177,7 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 	with := map[string][]string{
 		"scheduler.trained_betas":          {"scheduler.num_train_timesteps=100"},
 		"scheduler.rescale_betas_zero_snr": {"scheduler.prediction_type=v_prediction"},
+		"data.holdout":                     {"data.dataset=folder"},
 	}
 	walk(reflect.TypeFor[Config](), "", func(key string, typ reflect.Type) {
 		value, one := only[key]

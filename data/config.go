@@ -23,6 +23,11 @@ type Config struct {
 	Size Size `toml:"size"`
 	// Channels is 1 (gray) or 3 (RGB); 0: what the dataset has, for "folder" 3.
 	Channels int `toml:"channels"`
+	// Holdout is the share of a folder's pictures, below 1, that is kept out of
+	// the training split and is the test split. The SHA-256 of a picture's file decides, so that
+	// a picture stays on its side when others come or go, and a copy goes where
+	// the original goes. 0: no picture is held out, and there is no test split.
+	Holdout float64 `toml:"holdout"`
 }
 
 // MaxSide is the largest height or width of an image, in pixels.
@@ -53,6 +58,13 @@ func (c Config) Validate() error {
 	}
 	if c.Channels != 0 && c.Channels != 1 && c.Channels != 3 {
 		errs = append(errs, wrong("channels", strconv.Itoa(c.Channels), "it must be 1 (gray), 3 (RGB) or 0 (what the dataset has)"))
+	}
+	holdout := strconv.FormatFloat(c.Holdout, 'g', -1, 64)
+	switch {
+	case !(c.Holdout >= 0 && c.Holdout < 1):
+		errs = append(errs, wrong("holdout", holdout, "it must be at least 0 and less than 1, such as 0.1"))
+	case c.Holdout > 0 && c.Dataset != Folder:
+		errs = append(errs, wrong("holdout", holdout, "it must be 0, as only of a \"folder\" a part is held out"))
 	}
 	return errors.Join(errs...)
 }

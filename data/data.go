@@ -38,7 +38,7 @@ type Split string
 
 const (
 	Train Split = "train" // the default
-	Test  Split = "test"  // only "mnist", "fashion-mnist" and "cifar10" have one
+	Test  Split = "test"  // "mnist", "fashion-mnist" and "cifar10" have one, and a "folder" with Config.Holdout
 )
 
 // Info describes a dataset as it is used, after resizing.
@@ -50,6 +50,7 @@ type Info struct {
 	// source holds them and of the shape they are used in. It tells whether a
 	// run that goes on has the data that it began with.
 	Hash     string
+	Holdout  float64  // share of the pictures that is not in the training split; 0 but for folders
 	Count    int      // number of images
 	Channels int      // 1 (gray) or 3 (red, green, blue)
 	Height   int      // pixels
@@ -155,8 +156,8 @@ func Open(ctx context.Context, c Config, o Options) (Dataset, error) {
 
 func open(ctx context.Context, c Config, o Options) (*Memory, error) {
 	s := catalog[c.Dataset]
-	if o.Split == Test && (c.Dataset == Folder || c.Dataset == MNIST10K) {
-		return nil, fmt.Errorf("it has no test split; %q, %q and %q have one", MNIST, FashionMNIST, CIFAR10)
+	if o.Split == Test && (c.Dataset == Folder && c.Holdout == 0 || c.Dataset == MNIST10K) {
+		return nil, fmt.Errorf("it has no test split; %q, %q and %q have one, and a folder of which data.holdout keeps some pictures out of training", MNIST, FashionMNIST, CIFAR10)
 	}
 	var (
 		r      *rawSet

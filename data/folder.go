@@ -3,10 +3,12 @@ package data
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -49,10 +51,17 @@ func openFolder(ctx context.Context, c Config, o Options) (*Memory, error) {
 	for _, line := range f.left.lines() {
 		o.logf("data: %s: left out %s", f.root, line)
 	}
-	if f.turned > 0 {
-		o.logf("data: %s: %d of %d pictures are turned upright, as their EXIF orientation says", f.root, f.turned, len(f.paths))
+	all := len(f.paths)
+	if c.Holdout > 0 {
+		if pixels, sums, err = f.split(sh, pixels, sums, c.Holdout, o.Split); err != nil {
+			return nil, err
+		}
+		o.logf("data: %s: data.holdout = %g: %d of %d pictures are in the %s split", f.root, c.Holdout, len(f.paths), all, o.Split)
 	}
-	info := Info{Name: c.Dataset, Split: Train, Source: "directory " + f.root, Classes: f.classes}
+	if f.turned > 0 {
+		o.logf("data: %s: %d of %d pictures are turned upright, as their EXIF orientation says", f.root, f.turned, all)
+	}
+	info := Info{Name: c.Dataset, Split: o.Split, Source: "directory " + f.root, Classes: f.classes, Holdout: c.Holdout}
 	return newMemory(info, sh, pixels, f.labels, hashSet(sh, len(f.paths), f.labels, sums)), nil
 }
 
@@ -123,6 +132,38 @@ func (f *folder) label() error {
 		}
 	}
 	return nil
+}
+
+// split keeps the pictures of one split, in place.
+func (f *folder) split(sh shape, pixels, sums []byte, holdout float64, split Split) ([]byte, []byte, error) {
+	n := 0
+	for i := range f.paths {
+		sum := sums[i*sha256.Size : (i+1)*sha256.Size]
+		if heldOut(sum, holdout) != (split == Test) {
+			continue
+		}
+		copy(pixels[n*sh.dim():], pixels[i*sh.dim():(i+1)*sh.dim()])
+		copy(sums[n*sha256.Size:], sum)
+		f.paths[n] = f.paths[i]
+		if f.labels != nil {
+			f.labels[n] = f.labels[i]
+		}
+		n++
+	}
+	if n == 0 {
+		return nil, nil, wrong("holdout", strconv.FormatFloat(holdout, 'g', -1, 64),
+			fmt.Sprintf("it leaves none of the %d pictures of %s in the %s split; give more pictures or another share", len(f.paths), f.root, split))
+	}
+	f.paths = f.paths[:n]
+	if f.labels != nil {
+		f.labels = f.labels[:n]
+	}
+	return pixels[:n*sh.dim()], sums[:n*sha256.Size], nil
+}
+
+// heldOut tells whether a picture of that SHA-256 is in the test split.
+func heldOut(sum []byte, holdout float64) bool {
+	return float64(binary.BigEndian.Uint32(sum)) < holdout*(1<<32)
 }
 
 // keep drops the pictures of unsupported kinds: unread[i] is nil for the others.

@@ -202,7 +202,7 @@ func (t *Trainer) state() checkpoints.State {
 		Loss: t.last.Loss, TrainSeconds: t.seconds, CPU: kernelsInUse(), LRVersion: t.lrVersion, Test: t.tested,
 		Data: checkpoints.Data{
 			Name: t.info.Name, Source: t.info.Source, Hash: t.info.Hash, Count: t.info.Count,
-			Channels: t.info.Channels, Height: t.info.Height, Width: t.info.Width, Flip: t.Flip, Classes: t.info.Classes,
+			Channels: t.info.Channels, Height: t.info.Height, Width: t.info.Width, Flip: t.Flip, Classes: t.info.Classes, Holdout: t.info.Holdout,
 		},
 	}
 }
