@@ -61,3 +61,6 @@ func FromFlat(c Config, params *nn.Params, flat []float32) (*Model, error) {
 	}
 	return &Model{Config: c, Params: params, flat: flat}, nil
 }
+
+// Tensors lists the weights as files have them: OIHW filters, [out, in] linear weights.
+func (m *Model) Tensors() []nn.Tensor { return m.Params.Tensors(m.flat) }

@@ -28,6 +28,7 @@ const (
 	Weights      Stream = 8  // a: parameter
 	Subset       Stream = 9  // of an evaluation; a: which
 	TestNoise    Stream = 10 // a: image of the test split
+	UniformImage Stream = 11 // of an evaluation; a: image
 )
 
 // Uint64 returns 64 uniform bits.
