@@ -7,6 +7,7 @@ import (
 	"unstir/checkpoints"
 	"unstir/classifier"
 	"unstir/diffusion"
+	"unstir/featurenet"
 	"unstir/internal/oneline"
 )
 
@@ -67,4 +68,19 @@ func readClassifier(config classifier.Config, c *checkpoints.Model) (m *classifi
 			return err
 		})
 	return m, err
+}
+
+// FeatureNet is the classifier as a network whose features measure samples. It must be one of images without noise.
+func (c *Classifier) FeatureNet(ctx context.Context) (*featurenet.Net, error) {
+	st := c.Source.State
+	var accuracy *float64
+	if st.Test != nil {
+		accuracy = &st.Test.Accuracy
+	}
+	name := fmt.Sprintf("%s classifier of step %d", st.Data.Name, st.Step)
+	n, err := featurenet.New(ctx, name, c.Model, st.Data.Classes, accuracy)
+	if err != nil {
+		return nil, fmt.Errorf("unstir: %s: %w", c.Source.Dir, err)
+	}
+	return n, nil
 }

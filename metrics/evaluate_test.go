@@ -54,7 +54,7 @@ func keys(t *testing.T, r *Result) (names []string, null map[string]bool) {
 
 var allKeys = strings.Fields(`dataset n sampler steps seed model_step feature_net feature_net_accuracy frechet frechet_real
 	frechet_noise kernel_mean kernel_std precision recall density coverage class_histogram class_entropy class_accuracy
-	near_copies images_per_s`)
+	accuracy_score near_copies images_per_s`)
 
 func TestEveryKeyIsAlwaysThere(t *testing.T) {
 	x, y := normal(1, 100, 8, 0, 1), normal(2, 120, 8, 0, 1)
@@ -62,7 +62,7 @@ func TestEveryKeyIsAlwaysThere(t *testing.T) {
 	for i := range classes {
 		classes[i] = i % 4
 	}
-	caller := strings.Fields("dataset sampler steps seed model_step feature_net feature_net_accuracy images_per_s")
+	caller := strings.Fields("dataset sampler steps seed model_step feature_net feature_net_accuracy accuracy_score images_per_s")
 	for _, test := range []struct {
 		what string
 		in   Input
@@ -219,7 +219,7 @@ func TestTable(t *testing.T) {
 		FeatureNet: text("mnist-classifier 1"), FeatureNetAccuracy: Number(0.9951),
 		Frechet: Number(1.9), FrechetReal: Number(0.4), FrechetNoise: Number(142.3), KernelMean: Number(0.00123), KernelStd: Number(0.0004),
 		Precision: Number(0.9), Recall: Number(0.8), Density: Number(1.02), Coverage: Number(0.93),
-		ClassHistogram: []int{900, 1100}, ClassEntropy: Number(0.688), NearCopies: Number(0.0085), ImagesPerS: Number(31.4),
+		ClassHistogram: []int{900, 1100}, ClassEntropy: Number(0.688), AccuracyScore: Number(0.9), NearCopies: Number(0.0085), ImagesPerS: Number(31.4),
 		Notes: []string{"class_accuracy is null"},
 	}
 	const want = `samples            2000, ddim, 50 steps, seed 1, model of step 8000
@@ -235,6 +235,7 @@ coverage           0.930        references with a sample near
 class entropy      0.688        nats; 2 equal classes 0.693
 classes            900 1100
 class accuracy     -            samples classified as their label
+accuracy score     0.900        real images told by a classifier trained on the samples
 near copies        0.009        test images 0.010
 images/s           31.4
 note: class_accuracy is null

@@ -31,6 +31,7 @@ type Result struct {
 	ClassHistogram []int    `json:"class_histogram"` // samples by predicted class, in label order
 	ClassEntropy   *float64 `json:"class_entropy"`   // of the histogram, in nats
 	ClassAccuracy  *float64 `json:"class_accuracy"`  // share of labelled samples that are classified as their label
+	AccuracyScore  *float64 `json:"accuracy_score"`  // share of real images told by a classifier that was trained on labelled samples
 	NearCopies     *float64 `json:"near_copies"`     // see Copies.Share
 	ImagesPerS     *float64 `json:"images_per_s"`    // sampling speed
 
@@ -97,6 +98,9 @@ func (r *Result) Table() string {
 		row("class entropy", "%.3f", r.ClassEntropy, "")
 	}
 	row("class accuracy", "%.3f", r.ClassAccuracy, "samples classified as their label")
+	if r.AccuracyScore != nil {
+		row("accuracy score", "%.3f", r.AccuracyScore, "real images told by a classifier trained on the samples")
+	}
 	row("near copies", "%.3f", r.NearCopies, "test images 0.010")
 	row("images/s", "%.3g", r.ImagesPerS, "")
 	for _, n := range r.Notes {

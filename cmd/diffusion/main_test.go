@@ -37,8 +37,10 @@ func TestMain(m *testing.M) {
 	}
 	hangUpByDefault()
 	code := m.Run()
-	if trained.dir != "" {
-		os.RemoveAll(trained.dir)
+	for _, dir := range []string{trained.dir, evaluated.dir} {
+		if dir != "" {
+			os.RemoveAll(dir)
+		}
 	}
 	os.Exit(code)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"unstir"
 	"unstir/diffusion"
@@ -45,10 +46,21 @@ with a larger --n it adds the missing images.`,
 		RunE: func(c *cobra.Command, _ []string) error { return runSample(c, f) },
 	}
 	p := c.Flags()
+	f.addFlags(p)
+	p.StringVar(&f.compare, "compare", "", "several `SAMPLERS`, such as ddpm,ddim, side by side from one x_T")
+	p.IntVar(&f.n, "n", 64, "number of images")
+	p.StringVar(&f.size, "size", "", sizeUsage)
+	p.StringVar(&f.noise, "noise", "", "read x_T [N, C, H, W] from a .npy `FILE`")
+	p.StringVar(&f.label, "label", "", labelHelp+"; repeated over the images (default all, but with --noise none)")
+	p.StringVar(&f.out, "out", "", "`FILE` or directory to write (default samples.png, or the next free of samples-2.png, samples-3.png ...)")
+	return c
+}
+
+// addFlags adds the flags of every command that samples: the model, and how its images are made.
+func (f *sampleFlags) addFlags(p *pflag.FlagSet) {
 	p.StringVar(&f.model, "model", "", "`DIR` of a run, a checkpoint or a pipeline (default: the newest run in runs)")
 	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false takes the weights as trained")
 	p.StringVar(&f.sampler, "sampler", "", "`NAME` of the sampler: "+namesOf(nil)+" (default: the model's scheduler's; ddpm for models trained here)")
-	p.StringVar(&f.compare, "compare", "", "several `SAMPLERS`, such as ddpm,ddim, side by side from one x_T")
 	p.IntVar(&f.steps, "steps", 0, "sampling `STEPS` (default: all for ddpm, 50 for the others)")
 	p.StringVar(&f.eta, "eta", "", namesOf(takesEta)+": the steps' noise, a `NUMBER` from 0 (none, the default) to 1 (as ddpm), or hat")
 	p.StringVar(&f.variance, "variance", "", namesOf(takesVariance)+": the noise's variance, posterior, beta, or a `NUMBER` from 0 (posterior) to 1 (beta)")
@@ -56,16 +68,10 @@ with a larger --n it adds the missing images.`,
 	p.BoolVar(&f.rederive, "rederive-eps", false, namesOf(takesEta)+": take eps from the clipped x_0")
 	p.StringVar(&f.spacing, "spacing", "", "how fewer than all steps are spread, a `KIND` of leading, trailing, linspace or quad (default: as the model says)")
 	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
-	p.IntVar(&f.n, "n", 64, "number of images")
 	p.IntVar(&f.batch, "batch", 0, "images sampled together (default 16); changes speed and memory, not the images")
 	p.Uint64Var(&f.seed, "seed", 0, "seed of the noise (default 0)")
 	p.Uint64Var(&f.stepSeed, "step-seed", 0, "seed of the steps' noise alone: one x_T leads to many images")
-	p.StringVar(&f.size, "size", "", sizeUsage)
-	p.StringVar(&f.noise, "noise", "", "read x_T [N, C, H, W] from a .npy `FILE`")
-	p.StringVar(&f.label, "label", "", labelHelp+"; repeated over the images (default all, but with --noise none)")
-	p.StringVar(&f.out, "out", "", "`FILE` or directory to write (default samples.png, or the next free of samples-2.png, samples-3.png ...)")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
-	return c
 }
 
 func runSample(c *cobra.Command, f sampleFlags) error {
@@ -98,9 +104,10 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	if p, err = f.forSize(p, &options); err != nil {
 		return err
 	}
-	if err := f.complete(c, p, &options, out); err != nil {
+	if err := f.complete(c, p, &options); err != nil {
 		return err
 	}
+	out.period = period(options.Labels)
 	if err := out.checkChannels(p); err != nil {
 		return err
 	}
@@ -276,7 +283,7 @@ func (f sampleFlags) forSize(p *unstir.Pipeline, o *unstir.SampleOptions) (*unst
 
 // complete adds what depends on the model: labels. Where none are given all classes take turns, unless
 // x_T is from a file: it may be the encoding of an image, whose class it needs.
-func (f *sampleFlags) complete(c *cobra.Command, p *unstir.Pipeline, o *unstir.SampleOptions, out *output) (err error) {
+func (f *sampleFlags) complete(c *cobra.Command, p *unstir.Pipeline, o *unstir.SampleOptions) (err error) {
 	if T := p.Schedule.T; f.steps > T {
 		return usagef("--steps %d: it must be at most %d, the number of timesteps that the model was trained on", f.steps, T)
 	}
@@ -284,7 +291,6 @@ func (f *sampleFlags) complete(c *cobra.Command, p *unstir.Pipeline, o *unstir.S
 		return err
 	}
 	o.Labels = repeated(f.classes, o.N)
-	out.period = period(o.Labels)
 	return nil
 }
 
@@ -313,16 +319,11 @@ func period(labels []int) int {
 
 // sampleOne runs one sampler and hands its walk and its images to the output.
 func sampleOne(ctx context.Context, p *unstir.Pipeline, o unstir.SampleOptions, out *output, stderr io.Writer) error {
-	const parts = 1000 // of the bar, for each image
-	bar := newMeter(stderr, o.Sampler, 0, parts*o.N)
+	bar := newMeter(stderr, o.Sampler, 0, sampleParts*o.N)
 	ch, h, w := p.Shape()
 	walk := out.begin(o.Sampler, o.N, ch, h, w)
 	o.OnStep = func(st unstir.SampleStep) error {
-		images := "1 image"
-		if o.N > 1 {
-			images = fmt.Sprintf("images %d to %d of %d", st.First+1, st.First+st.N, o.N)
-		}
-		bar.set(parts*st.First+parts*st.N*(st.Index+1)/st.Total, fmt.Sprintf("%s, t = %d", images, st.T))
+		bar.sampled(st, o.N)
 		walk.step(st)
 		return nil
 	}
@@ -336,6 +337,18 @@ func sampleOne(ctx context.Context, p *unstir.Pipeline, o unstir.SampleOptions, 
 	}
 	walk.finish(samples)
 	return nil
+}
+
+// sampleParts are the parts of a bar for each image that is sampled.
+const sampleParts = 1000
+
+// sampled shows a step of sampling n images.
+func (m *meter) sampled(st unstir.SampleStep, n int) {
+	images := "1 image"
+	if n > 1 {
+		images = fmt.Sprintf("images %d to %d of %d", st.First+1, st.First+st.N, n)
+	}
+	m.set(sampleParts*st.First+sampleParts*st.N*(st.Index+1)/st.Total, fmt.Sprintf("%s, t = %d", images, st.T))
 }
 
 // provenance is written into PNG files: what made them.

@@ -253,16 +253,23 @@ func openTest(c *cobra.Command, cfg *configs.Config) data.Dataset {
 }
 
 func openSplit(c *cobra.Command, cfg *configs.Config, split data.Split) (data.Dataset, error) {
+	o, end := openingOptions(c)
+	defer end()
+	o.Split = split
+	return data.Open(c.Context(), cfg.Data, o)
+}
+
+// openingOptions show on stderr what opening data takes, until end.
+func openingOptions(c *cobra.Command) (o data.Options, end func()) {
 	lines := &notes{w: c.ErrOrStderr()}
-	end := func() {
+	end = func() {
 		if lines.bar != nil {
 			lines.bar.done()
+			lines.bar = nil
 		}
 	}
-	defer func() { end() }()
-	return data.Open(c.Context(), cfg.Data, data.Options{
-		Split: split,
-		Log:   lines,
+	return data.Options{
+		Log: lines,
 		Progress: func(p data.Progress) {
 			if p.Total <= 0 {
 				return
@@ -273,7 +280,7 @@ func openSplit(c *cobra.Command, cfg *configs.Config, split data.Split) (data.Da
 			}
 			lines.bar.set(int(p.Done), "")
 		},
-	})
+	}, end
 }
 
 func describeRun(w io.Writer, dir string, cfg *configs.Config, info data.Info, t *train.Trainer) {

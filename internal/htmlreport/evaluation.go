@@ -33,6 +33,7 @@ type Evaluation struct {
 	Histogram    []float64 `json:"class_histogram"`
 	Entropy      *float64  `json:"class_entropy"`
 	Accuracy     *float64  `json:"class_accuracy"`
+	Score        *float64  `json:"accuracy_score"`
 	NearCopies   *float64  `json:"near_copies"`
 	BitsPerDim   *float64  `json:"bits_per_dim"`
 	BitsStdErr   *float64  `json:"bits_per_dim_stderr"`
@@ -99,6 +100,7 @@ func (e *Evaluation) measures() (list []measure) {
 		accuracy.Beside = fmt.Sprintf("%s for real test images", Number(*e.NetAccuracy))
 	}
 	add(e.Accuracy, accuracy)
+	add(e.Score, measure{Name: "Accuracy score", Means: "share of real images told by a classifier that was trained on the samples"})
 	add(e.NearCopies, measure{Name: "Near copies", Beside: "0.01 for unseen real images", Means: "share of samples as near to a training image as the nearest 1 % of unseen real images"})
 	bits := measure{Name: "Bits per dimension", Means: "variational bound on the code length of test images; lower is better"}
 	if e.BitsPerDim != nil && e.BitsStdErr != nil {

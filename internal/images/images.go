@@ -16,10 +16,10 @@ import (
 	xdraw "golang.org/x/image/draw"
 )
 
-// toBytes converts samples in [-1, 1] to 8 bits as diffusers' pipelines do, in
+// ToBytes converts samples in [-1, 1] to 8 bits as diffusers' pipelines do, in
 // float32: clamp(x/2 + 0.5, 0, 1) * 255, rounded half to even. A NaN becomes 0.
 // dst has the length of x.
-func toBytes[F float32 | float64](dst []byte, x []F) {
+func ToBytes[F float32 | float64](dst []byte, x []F) {
 	for i, v := range x {
 		y := float32(float32(v)/2) + 0.5
 		dst[i] = uint8(math.RoundToEven(float64(min(max(y, 0), 1) * 255)))
@@ -41,7 +41,7 @@ func FromNCHW[F float32 | float64](x []F, n, c, h, w int) ([]image.Image, error)
 	list := make([]image.Image, n)
 	planes := make([]byte, c*h*w)
 	for i := range list {
-		toBytes(planes, x[i*len(planes):(i+1)*len(planes)])
+		ToBytes(planes, x[i*len(planes):(i+1)*len(planes)])
 		list[i] = fromPlanes(planes, c, h, w)
 	}
 	return list, nil

@@ -27,13 +27,13 @@ func TestBytesAreDiffusers(t *testing.T) {
 	x := []float64{-1, 1, 0, -1.7, 33, -inf, inf, nan, -1 + 1.0/255, -1 + 2.0/255, 0.5, -0.5, 0.0039, 0.00393}
 	want := []byte{0, 255, 128, 0, 255, 0, 255, 0, 0, 1, 191, 64, 128, 128}
 	got := make([]byte, len(x))
-	toBytes(got, x)
+	ToBytes(got, x)
 	narrow := make([]float32, len(x))
 	for i, v := range x {
 		narrow[i] = float32(v)
 	}
 	got32 := make([]byte, len(x))
-	toBytes(got32, narrow)
+	ToBytes(got32, narrow)
 	for i := range x {
 		if got[i] != want[i] || got32[i] != want[i] {
 			t.Errorf("%v becomes %d (float64), %d (float32), want %d", x[i], got[i], got32[i], want[i])
@@ -44,7 +44,7 @@ func TestBytesAreDiffusers(t *testing.T) {
 func TestEveryByteSurvivesTheRoundTrip(t *testing.T) {
 	for b := range 256 {
 		x, got := []float32{float32(b)/255*2 - 1}, make([]byte, 1)
-		if toBytes(got, x); int(got[0]) != b {
+		if ToBytes(got, x); int(got[0]) != b {
 			t.Errorf("%d becomes %v becomes %d", b, x[0], got[0])
 		}
 	}

@@ -129,7 +129,7 @@ func (d *Dir) survey() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return conflict("it cannot be read: %v", reason(err))
 	}
-	have, err := readManifest(d.path)
+	have, err := ReadManifest(d.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

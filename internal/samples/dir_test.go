@@ -227,7 +227,7 @@ func TestMoreImagesExtendTheSet(t *testing.T) {
 		!strings.Contains(d.Notes[0], "avx2 and goes on with generic") || !strings.Contains(d.Notes[1], "unstir v1 and goes on with unstir v2") {
 		t.Errorf("missing %v, notes %q", d.Missing(), d.Notes)
 	}
-	got, err := readManifest(path)
+	got, err := ReadManifest(path)
 	if err != nil || string(got.encode()) != string(testManifest(5).encode()) {
 		t.Errorf("samples.json is not the old one with n = 5: %v\n%s", err, got.encode())
 	}

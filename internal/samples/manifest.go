@@ -66,8 +66,8 @@ type Origin struct {
 	Weights string `json:"weights"` // ema, raw or as stored
 }
 
-// readManifest reads DIR/samples.json. The error wraps fs.ErrNotExist where there is none.
-func readManifest(dir string) (Manifest, error) {
+// ReadManifest reads DIR/samples.json. The error wraps fs.ErrNotExist where there is none.
+func ReadManifest(dir string) (Manifest, error) {
 	var m Manifest
 	f, err := filekind.Open(filepath.Join(dir, ManifestName))
 	if err != nil {

@@ -78,7 +78,7 @@ func TestADamagedManifestIsRefused(t *testing.T) {
 			t.Errorf("%s: the directory was changed", what)
 		}
 	}
-	if _, err := readManifest(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := ReadManifest(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v, want one that wraps fs.ErrNotExist", err)
 	}
 }
