@@ -11,7 +11,7 @@ import (
 
 // What the transforms of all of Winograd's algorithms share.
 
-// Byte offsets of the fields of tile in transform.go.
+// Byte offsets of the fields of tile in the package's transform.go.
 const (
 	argImage, argOutside, argAdd     = 0, 8, 16
 	argY, argX, argH, argW           = 24, 32, 40, 48

@@ -10,7 +10,7 @@ import (
 	"unstir/nn/kernel/internal/winograd"
 )
 
-// Few tiles take a way of their own, with the bits of the usual one, which packed filters take.
+// Few tiles are packed by panels, with the bits of a filter that is packed first.
 func TestConvOfFewTiles(t *testing.T) {
 	defer parallel.SetThreads(parallel.Threads())
 	kerneltest.ForLevels(t, func(t *testing.T, _ cpu.Level) {
@@ -25,7 +25,7 @@ func TestConvOfFewTiles(t *testing.T) {
 			_, forward := c.newForward.(*winograd.Panels)
 			_, data := c.backwardData.(*winograd.Panels)
 			if !cpu.This().Direct && !(forward && data) {
-				t.Fatalf("%+v does not take the way", s)
+				t.Fatalf("%+v is not packed by panels", s)
 			}
 			if err := d.run(); err != nil {
 				t.Fatal(err)
