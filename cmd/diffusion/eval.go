@@ -373,7 +373,11 @@ func (f evalFlags) readPictures(c *cobra.Command, o *unstir.EvaluateOptions) (*u
 	} else if o.Data.Dataset == data.MNIST || o.Data.Dataset == data.MNIST10K || o.Data.Dataset == data.FashionMNIST {
 		channels = 1
 	}
-	d, err := data.Open(c.Context(), data.Config{Dataset: data.Folder, Dir: f.samples, Channels: channels}, data.Options{Log: o.Open.Log, Progress: o.Open.Progress})
+	open := data.Options{Log: o.Open.Log, Progress: o.Open.Progress}
+	if isFile(filepath.Join(f.samples, samples.ManifestName)) {
+		open.Log = nil // which would say that this file is no picture
+	}
+	d, err := data.Open(c.Context(), data.Config{Dataset: data.Folder, Dir: f.samples, Channels: channels}, open)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -446,10 +450,10 @@ func (f evalFlags) writePairs(e *unstir.Evaluation) error {
 	return nil
 }
 
-// keep leaves the result with the model's run, if it is one's. That it cannot is no reason to lose it.
+// keep leaves the result with the run that is the model; one of its checkpoints is not. That it cannot is no reason to lose it.
 func (f evalFlags) keep(c *cobra.Command, p *unstir.Pipeline, r *metrics.Result) {
 	run := checkpoints.RunOf(p.Source.Dir)
-	if run == "" {
+	if run == "" || filepath.Clean(f.model) == filepath.Clean(p.Source.Dir) {
 		return
 	}
 	if err := writeResult(filepath.Join(run, evalName), r); err != nil {

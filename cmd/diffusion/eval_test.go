@@ -143,6 +143,10 @@ func TestEvalOfAModel(t *testing.T) {
 	if string(readFile(t, "runs/model/eval.json")) != text {
 		t.Error("the run has another result")
 	}
+	must(t, append(evalModel, "--model", "runs/model/checkpoints/step-00000004", "--json", "older.json")...)
+	if older := readFile(t, "older.json"); string(older) == text || string(readFile(t, "runs/model/eval.json")) != text {
+		t.Error("a checkpoint's result is taken for the run's")
+	}
 	f, err := os.Open("near.png")
 	if err != nil {
 		t.Fatal(err)
