@@ -283,10 +283,10 @@ func TestLoadTakesTheFileBeforeThePreset(t *testing.T) {
 func TestLoadNamesThePresets(t *testing.T) {
 	dir := t.TempDir()
 	for _, tc := range []struct{ arg, want string }{
-		{"mnits.toml", "mnits.toml: no such file or preset; the presets are cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classifier, quickstart"},
-		{"dir/mnist.toml", "dir/mnist.toml: no such file or preset; the presets are cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classifier, quickstart"},
-		{"", ": no such file or preset; the presets are cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classifier, quickstart"},
-		{dir, dir + ": it is a directory, and there is no such preset; the presets are cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classifier, quickstart"},
+		{"mnits.toml", "mnits.toml: no such file or preset; the presets are cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classes, mnist-classifier, quickstart"},
+		{"dir/mnist.toml", "dir/mnist.toml: no such file or preset; the presets are cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classes, mnist-classifier, quickstart"},
+		{"", ": no such file or preset; the presets are cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classes, mnist-classifier, quickstart"},
+		{dir, dir + ": it is a directory, and there is no such preset; the presets are cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classes, mnist-classifier, quickstart"},
 	} {
 		_, err := Load(tc.arg, nil)
 		var e *Error
@@ -312,7 +312,7 @@ func TestPresets(t *testing.T) {
 		"mnist-10k": {Channels: 1, Height: 28, Width: 28}, "mnist": {Channels: 1, Height: 28, Width: 28},
 		"fashion-mnist": {Channels: 1, Height: 28, Width: 28}, "cifar10": {Channels: 3, Height: 32, Width: 32},
 	}
-	if want := []string{"cifar10", "cifar10-classifier", "fashion-mnist", "fashion-mnist-classifier", "mnist", "mnist-classifier", "quickstart"}; !slices.Equal(Presets(), want) {
+	if want := []string{"cifar10", "cifar10-classifier", "fashion-mnist", "fashion-mnist-classifier", "mnist", "mnist-classes", "mnist-classifier", "quickstart"}; !slices.Equal(Presets(), want) {
 		t.Errorf("presets %v, want %v", Presets(), want)
 	}
 	for _, name := range Presets() {

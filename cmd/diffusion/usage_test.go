@@ -94,7 +94,7 @@ const (
 	tiny     = "train --config tiny.toml "
 	samplers = "ddpm, ddim, ddim-inverse, dpm++1, dpm++2m, dpm++2m-heun, heun"
 	datasets = `"mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`
-	allConfs = "cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classifier, quickstart"
+	allConfs = "cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classes, mnist-classifier, quickstart"
 	sizes    = "both sides must be multiples of 2, as each level but the first halves them; the nearest sizes are 8 or 10 rows and 8 or 10 columns"
 	rows9    = "both sides must be multiples of 2, as each level but the first halves them; the nearest sizes are 8 rows and 8 or 10 columns"
 	badSize  = ": it must be ROWSxCOLUMNS, such as 20x12, or one number for both"
