@@ -26,13 +26,25 @@ func (e *LabelError) Error() string { return fmt.Sprintf("unstir: label %q: %s",
 
 // NumClasses is the number of classes that can be asked for, as the labels 0 to NumClasses()-1: those of the data that
 // the model was trained on, as far as its checkpoint names them, or else all that it has room for; 0 for a model that
-// is not class-conditional.
+// is not class-conditional. The null class is none of them.
 func (p *Pipeline) NumClasses() int {
 	classes := p.model.Config.NumClassEmbeds
+	if _, ok := p.NullClass(); ok {
+		classes--
+	}
 	if names := p.classNames(); names != nil {
 		return min(classes, len(names))
 	}
 	return classes
+}
+
+// NullClass is the null class of a model that was trained with label dropout, the label of an image whose class is not said:
+// the last of the model's class embeddings. ok is false where the model's checkpoint names none.
+func (p *Pipeline) NullClass() (label int, ok bool) {
+	if st := p.Source.State; st != nil && st.NullClass != nil {
+		return *st.NullClass, true
+	}
+	return 0, false
 }
 
 // Classes are the names of the classes in the order of their labels. They are nil for a model that is not

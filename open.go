@@ -63,6 +63,10 @@ func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, er
 	if in, out := config.InChannels, config.OutChannels; out == 2*in {
 		return nil, fmt.Errorf("unstir: %s: %w", c.Dir, learnedVariance(in, out))
 	}
+	if st := c.State; st != nil && st.NullClass != nil && *st.NullClass != config.NumClassEmbeds-1 {
+		return nil, fmt.Errorf("unstir: %s: the null class of training/state.json is %d, and %s has num_class_embeds = %d, of which it must be the last",
+			c.Dir, *st.NullClass, c.UNetFile, config.NumClassEmbeds)
+	}
 	model, err := readModel(config, weights)
 	if err != nil {
 		return nil, oneline.Error(fmt.Errorf("unstir: %s: %w", c.Dir, err))

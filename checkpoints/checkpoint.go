@@ -76,6 +76,7 @@ type State struct {
 	Loss          float64 `json:"loss"`                 // of the last step
 	TrainSeconds  float64 `json:"train_seconds"`        // spent on training so far, all starts together
 	LRVersion     int     `json:"lr_version,omitempty"` // of the learning-rate schedule that the run began with; absent: 0
+	NullClass     *int    `json:"null_class,omitempty"` // index of the null class, the last of the model's num_class_embeds; nil: it was trained without label dropout
 	Test          *Test   `json:"test,omitempty"`       // the last test of a classifier; nil: none
 	CPU           string  `json:"cpu"`                  // kernels: avx512, avx2 or generic, "direct" where convolutions were, and the version of their rounding
 	Data          Data    `json:"data"`
@@ -113,6 +114,8 @@ func (s *State) validate() error {
 		return fmt.Errorf("batch_size %d and slice %d have to be 1 or more", s.BatchSize, s.Slice)
 	case s.LRVersion < 0 || s.LRVersion > LRVersion:
 		return fmt.Errorf("lr_version %d is not known, only 0 to %d: it was written by another version of the program", s.LRVersion, LRVersion)
+	case s.NullClass != nil && *s.NullClass < 1:
+		return fmt.Errorf("null_class %d has to be 1 or more, the number of the classes", *s.NullClass)
 	case math.IsNaN(s.Loss) || math.IsInf(s.Loss, 0) || math.IsNaN(s.TrainSeconds) || math.IsInf(s.TrainSeconds, 0):
 		return fmt.Errorf("loss %g and train_seconds %g have to be finite", s.Loss, s.TrainSeconds)
 	}

@@ -25,7 +25,7 @@ func TestErrorsSayWhatWhereAndWhatWouldBeRight(t *testing.T) {
 		{"other table", small + "decay = 0.9\n", "mnist.toml:7: unknown key train.decay; did you mean ema.decay?"},
 		{"no table", "lr = 1\n" + small, "mnist.toml:1: unknown key lr; did you mean train.lr?"},
 		{"far from all", small + "momentum = 0.9\n", "mnist.toml:7: unknown key train.momentum; the keys of [train] are steps, batch_size, slice, lr, lr_schedule, warmup_steps, " +
-			"weight_decay, beta1, beta2, eps, grad_clip, min_snr_gamma, log_every"},
+			"weight_decay, beta1, beta2, eps, grad_clip, min_snr_gamma, label_dropout, log_every"},
 		{"far from all, at the top", "verbose = true\n" + small, "mnist.toml:1: unknown key verbose; the keys outside a table are name, seed, and the tables are " +
 			"data, model, classifier, scheduler, train, ema, checkpoint, preview, log"},
 		{"odd key", small + "'a b' = 0.9\n", `mnist.toml:7: unknown key train."a b"; the keys of [train] are...`},
@@ -67,6 +67,10 @@ func TestErrorsSayWhatWhereAndWhatWouldBeRight(t *testing.T) {
 		{"previews of a classifier", smallClassifier + "[preview]\nimages = 3\n",
 			"mnist.toml:8: preview.images is given beside [classifier]: a classifier has no samples to preview; leave [preview] out"},
 		{"min-SNR of a classifier", smallClassifier + "min_snr_gamma = 5\n", "mnist.toml:7: train.min_snr_gamma is 5.0; it weights the loss of a UNet: a classifier's must be 0"},
+		{"label dropout of a classifier", smallClassifier + "label_dropout = 0.5\n", "mnist.toml:7: train.label_dropout is 0.5; it drops the classes that a UNet draws: a classifier's must be 0"},
+		{"label dropout without classes", small + "label_dropout = 0.1\n",
+			"mnist.toml:7: train.label_dropout is 0.1, but the model has no classes to drop: set model.num_class_embeds to their number"},
+		{"label dropout of all", strings.Replace(small, "[train]", "num_class_embeds = 10\n[train]\nlabel_dropout = 1.0", 1), "mnist.toml:7: train.label_dropout is 1; it must be in [0, 1)"},
 		{"an empty classifier", strings.Replace(smallClassifier, "channels", "#", 1), "mnist.toml:3: classifier.channels is missing; it must be the channels of each level, such as [32, 64, 64]"},
 		{"no channels of a classifier", strings.Replace(smallClassifier, "[8, 16]", "[]", 1), "mnist.toml:4: classifier.channels is []; it must have one number of channels for each of 1 to 8 levels"},
 		{"odd channels of a classifier", strings.Replace(smallClassifier, "16", "12", 1), "mnist.toml:4: classifier.channels is [8 12]; each must be a multiple of 8 from 8 to 4096"},
@@ -178,6 +182,7 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 		"scheduler.trained_betas":          {"scheduler.num_train_timesteps=100"},
 		"scheduler.rescale_betas_zero_snr": {"scheduler.prediction_type=v_prediction"},
 		"data.holdout":                     {"data.dataset=folder"},
+		"train.label_dropout":              {"model.num_class_embeds=10"},
 	}
 	walk(reflect.TypeFor[Config](), "", func(key string, typ reflect.Type) {
 		value, one := only[key]

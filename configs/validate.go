@@ -45,6 +45,9 @@ func (c *Config) Validate() error {
 	} else {
 		errs = append(errs, c.explain("train", c.Train.Validate())...)
 	}
+	if e := c.checkLabelDropout(); e != nil {
+		add(e)
+	}
 	errs = append(errs, c.explain("ema", c.EMA.Validate())...)
 	errs = append(errs, c.explain("checkpoint", c.Checkpoint.Validate())...)
 	preview := c.explain("preview", c.Preview.Validate())
@@ -133,7 +136,18 @@ func (c *Config) checkClassifier() []*Error {
 	if c.Train.MinSNRGamma > 0 {
 		errs = append(errs, c.fault("train.min_snr_gamma", fmt.Sprintf("train.min_snr_gamma is %s; it weights the loss of a UNet: a classifier's must be 0", literal(c.Train.MinSNRGamma))))
 	}
+	if c.Train.LabelDropout > 0 {
+		errs = append(errs, c.fault("train.label_dropout", fmt.Sprintf("train.label_dropout is %s; it drops the classes that a UNet draws: a classifier's must be 0", literal(c.Train.LabelDropout))))
+	}
 	return errs
+}
+
+// checkLabelDropout finds label dropout in a model without labels.
+func (c *Config) checkLabelDropout() *Error {
+	if p := c.Train.LabelDropout; p > 0 && p < 1 && c.Model.NumClassEmbeds == 0 && !c.IsClassifier() {
+		return c.fault("train.label_dropout", fmt.Sprintf("train.label_dropout is %s, but the model has no classes to drop: set model.num_class_embeds to their number", literal(p)))
+	}
+	return nil
 }
 
 // checkPreview makes the previews' sampler, so that a setting it refuses is

@@ -103,6 +103,10 @@ func (t *Trainer) same(c *checkpoints.Model) error {
 		kinds := map[bool]string{false: "a UNet", true: "a classifier"}
 		return fmt.Errorf("it trains %s, and the configuration is that of %s", kinds[was], kinds[now])
 	}
+	was, now := *c.State, t.state()
+	if err := sameNullClass(&was, &now); err != nil {
+		return err
+	}
 	for _, part := range []struct {
 		table    string
 		was, now []byte
@@ -114,7 +118,6 @@ func (t *Trainer) same(c *checkpoints.Model) error {
 			return err
 		}
 	}
-	was, now := *c.State, t.state()
 	differences := []struct {
 		what     string
 		was, now any
@@ -199,7 +202,7 @@ func (t *Trainer) state() checkpoints.State {
 	return checkpoints.State{
 		Program: t.Version, Step: t.step, Steps: t.Train.Steps, ImagesSeen: int64(t.step) * int64(t.Train.BatchSize),
 		Seed: t.Seed, BatchSize: t.Train.BatchSize, Slice: t.Slice(), OptimizerStep: t.step, EMAUpdates: t.step,
-		Loss: t.last.Loss, TrainSeconds: t.seconds, CPU: kernelsInUse(), LRVersion: t.lrVersion, Test: t.tested,
+		Loss: t.last.Loss, TrainSeconds: t.seconds, CPU: kernelsInUse(), LRVersion: t.lrVersion, NullClass: t.nullClass(), Test: t.tested,
 		Data: checkpoints.Data{
 			Name: t.info.Name, Source: t.info.Source, Hash: t.info.Hash, Count: t.info.Count,
 			Channels: t.info.Channels, Height: t.info.Height, Width: t.info.Width, Flip: t.Flip, Classes: t.info.Classes, Holdout: t.info.Holdout,

@@ -9,19 +9,20 @@ import (
 
 // Config is how the weights are trained: the [train] table.
 type Config struct {
-	Steps       int     `toml:"steps"`         // length of the run; the learning-rate schedule ends there
-	BatchSize   int     `toml:"batch_size"`    // images of a step
-	Slice       int     `toml:"slice"`         // images that run through the model at a time; 0: by the model's shape
-	LR          float64 `toml:"lr"`            // peak learning rate
-	LRSchedule  string  `toml:"lr_schedule"`   // after the warm-up: "constant" or "cosine"
-	WarmupSteps int     `toml:"warmup_steps"`  // steps in which the learning rate rises linearly
-	WeightDecay float64 `toml:"weight_decay"`  // decoupled (AdamW)
-	Beta1       float64 `toml:"beta1"`         // decay of the first moment
-	Beta2       float64 `toml:"beta2"`         // decay of the second moment
-	Eps         float64 `toml:"eps"`           // added to the root of the second moment
-	GradClip    float64 `toml:"grad_clip"`     // largest norm of the whole gradient; 0: none
-	MinSNRGamma float64 `toml:"min_snr_gamma"` // min-SNR weighting of the loss (Hang et al., 2023); 0: none
-	LogEvery    int     `toml:"log_every"`     // steps between lines of log.jsonl, after the first ten
+	Steps        int     `toml:"steps"`         // length of the run; the learning-rate schedule ends there
+	BatchSize    int     `toml:"batch_size"`    // images of a step
+	Slice        int     `toml:"slice"`         // images that run through the model at a time; 0: by the model's shape
+	LR           float64 `toml:"lr"`            // peak learning rate
+	LRSchedule   string  `toml:"lr_schedule"`   // after the warm-up: "constant" or "cosine"
+	WarmupSteps  int     `toml:"warmup_steps"`  // steps in which the learning rate rises linearly
+	WeightDecay  float64 `toml:"weight_decay"`  // decoupled (AdamW)
+	Beta1        float64 `toml:"beta1"`         // decay of the first moment
+	Beta2        float64 `toml:"beta2"`         // decay of the second moment
+	Eps          float64 `toml:"eps"`           // added to the root of the second moment
+	GradClip     float64 `toml:"grad_clip"`     // largest norm of the whole gradient; 0: none
+	MinSNRGamma  float64 `toml:"min_snr_gamma"` // min-SNR weighting of the loss (Hang et al., 2023); 0: none
+	LabelDropout float64 `toml:"label_dropout"` // probability that an image is trained on without its class; 0: none
+	LogEvery     int     `toml:"log_every"`     // steps between lines of log.jsonl, after the first ten
 }
 
 // EMAConfig is the moving average of the weights that samples are made with: the [ema] table.
@@ -100,6 +101,7 @@ func (c Config) Validate() error {
 		{"eps", c.Eps, c.Eps >= 1e-20 && c.Eps <= 1e20, "a number from 1e-20 to 1e20"},
 		{"grad_clip", c.GradClip, c.GradClip >= 0 && finite(c.GradClip), "a positive number, or 0 for none"},
 		{"min_snr_gamma", c.MinSNRGamma, c.MinSNRGamma >= 0 && finite(c.MinSNRGamma), "a positive number, or 0 for none"},
+		{"label_dropout", c.LabelDropout, c.LabelDropout >= 0 && c.LabelDropout < 1, "in [0, 1)"},
 		{"log_every", c.LogEvery, c.LogEvery >= 1, "at least 1"},
 	})
 }

@@ -18,22 +18,23 @@ import (
 type denoising struct {
 	Setup
 	info     data.Info
+	unet     unet.Config // of the model that is trained: Model, or with label dropout Model with the null class
 	schedule *diffusion.Schedule
 	examples *examples
 	gradient *unet.Gradient
 }
 
 func newDenoising(s Setup, schedule *diffusion.Schedule) (*denoising, error) {
-	d := &denoising{Setup: s, info: s.Data.Info(), schedule: schedule}
+	d := &denoising{Setup: s, info: s.Data.Info(), unet: s.Train.UNet(s.Model), schedule: schedule}
 	if s.Model.InChannels != d.info.Channels || s.Model.OutChannels != d.info.Channels {
 		return nil, fmt.Errorf("train: a model of %d channels in and %d out for images of %d", s.Model.InChannels, s.Model.OutChannels, d.info.Channels)
 	}
 	return d, checkLabels(s.Data, d.info, s.Model.NumClassEmbeds)
 }
 
-func (d *denoising) layout() (*nn.Params, error) { return unet.Layout(d.Model) }
+func (d *denoising) layout() (*nn.Params, error) { return unet.Layout(d.unet) }
 
-func (d *denoising) slice() int { return unet.DefaultSlice(d.Model, d.info.Height, d.info.Width) }
+func (d *denoising) slice() int { return unet.DefaultSlice(d.unet, d.info.Height, d.info.Width) }
 
 // options are those of micro-batches of so many images.
 func (d *denoising) options(slice int) unet.GradientOptions {
@@ -42,7 +43,7 @@ func (d *denoising) options(slice int) unet.GradientOptions {
 
 func (d *denoising) memory(params *nn.Params, weights []float32, slice int) (int64, error) {
 	dim := valuesOf(d.info)
-	step, err := unet.GradientMemory(d.Model, params, weights, d.options(slice), d.Train.BatchSize)
+	step, err := unet.GradientMemory(d.unet, params, weights, d.options(slice), d.Train.BatchSize)
 	if err != nil {
 		return 0, err
 	}
@@ -51,7 +52,7 @@ func (d *denoising) memory(params *nn.Params, weights []float32, slice int) (int
 	if d.Preview.Every == 0 {
 		return total, nil
 	}
-	m, err := unet.FromFlat(d.Model, params, weights)
+	m, err := unet.FromFlat(d.unet, params, weights)
 	if err != nil {
 		return 0, err
 	}
@@ -61,7 +62,8 @@ func (d *denoising) memory(params *nn.Params, weights []float32, slice int) (int
 
 func (d *denoising) start(params *nn.Params, weights []float32, slice int) (err error) {
 	d.examples = newExamples(d.schedule, d.Seed, d.Train.MinSNRGamma, d.Train.BatchSize, valuesOf(d.info))
-	d.gradient, err = unet.NewGradient(d.Model, params, weights, d.options(slice))
+	d.examples.dropout = d.newLabelDropout()
+	d.gradient, err = unet.NewGradient(d.unet, params, weights, d.options(slice))
 	return err
 }
 
@@ -75,7 +77,7 @@ func (d *denoising) grad() []float32 { return d.gradient.Grad() }
 func (d *denoising) machine() *engine.Machine { return d.gradient.Machine() }
 
 func (d *denoising) describe(c *checkpoints.Checkpoint) (err error) {
-	if c.UNet, err = d.Model.JSON(); err != nil {
+	if c.UNet, err = d.unet.JSON(); err != nil {
 		return err
 	}
 	c.Scheduler, err = d.Scheduler.JSON()
@@ -88,6 +90,7 @@ type examples struct {
 	schedule *diffusion.Schedule
 	seed     uint64
 	gamma    float64 // of min-SNR weighting; 0: none
+	dropout  *labelDropout
 	dim      int
 	eps      []float32
 	batch    *data.Batch
@@ -108,7 +111,7 @@ func newExamples(s *diffusion.Schedule, seed uint64, gamma float64, batch, dim i
 
 // make fills the example of a batch.
 func (e *examples) make(b *data.Batch) unet.Example {
-	e.batch, e.Step, e.Labels = b, uint64(b.Step), b.Labels
+	e.batch, e.Step, e.Labels = b, uint64(b.Step), e.dropout.apply(uint64(b.Step), b.Labels)
 	kernel.Parallel(len(e.T), e.each)
 	return e.Example
 }

@@ -20,7 +20,7 @@ import (
 // run show one set of images coming into being. Classes, where the model has them, take turns, each in a column of its own.
 func (t *Trainer) preview(ctx context.Context) (string, error) {
 	n := t.Preview.Images
-	model, err := unet.FromFlat(t.Model, t.params, t.ema)
+	model, err := unet.FromFlat(t.Train.UNet(t.Model), t.params, t.ema)
 	if err != nil {
 		return "", err
 	}

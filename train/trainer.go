@@ -109,7 +109,7 @@ const maxValues = 1 << 30
 // prepare builds what New and Resume share. A run that goes on has a slice already; 0 for a new one.
 func prepare(s Setup, slice int) (*Trainer, error) {
 	t := &Trainer{Setup: s, info: s.Data.Info(), adam: kernel.NewAdamW(), lrVersion: checkpoints.LRVersion}
-	for _, err := range []error{s.Train.Validate(), s.EMA.Validate(), s.Checkpoint.Validate(), s.Preview.Validate()} {
+	for _, err := range []error{s.Train.Validate(), s.checkLabelDropout(), s.EMA.Validate(), s.Checkpoint.Validate(), s.Preview.Validate()} {
 		if err != nil {
 			return nil, fmt.Errorf("train: %w", err)
 		}

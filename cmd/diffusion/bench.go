@@ -202,7 +202,7 @@ func benchTrain(c *cobra.Command, cfg *configs.Config, info data.Info, steps int
 }
 
 func benchSample(c *cobra.Command, cfg *configs.Config, info data.Info, steps int, r *benchResult) ([]float64, float64, error) {
-	m, err := unet.New(cfg.Model, cfg.Seed)
+	m, err := unet.New(cfg.Train.UNet(cfg.Model), cfg.Seed)
 	if err != nil {
 		return nil, 0, err
 	}

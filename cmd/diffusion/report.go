@@ -277,7 +277,7 @@ func (p *pageOf) facts() {
 		}
 	}
 	if c := p.cfg; c != nil {
-		if layout, err := unet.Layout(c.Model); err == nil && !p.Classifier {
+		if layout, err := unet.Layout(c.Train.UNet(c.Model)); err == nil && !p.Classifier {
 			p.fact("Model", "UNet of %s parameters, channels %v", counted(layout.Count()), c.Model.BlockOutChannels)
 		}
 		if p.Classifier {

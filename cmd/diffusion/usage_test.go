@@ -140,6 +140,10 @@ var badCases = []badCase{
 	{tiny + "--set model.block_out_channels=[8,8,8,8,8]", 2, "tiny.toml: the dataset folder does not fit the model: images of 8x8 do not fit a model of 5 levels: " +
 		"both sides must be multiples of 16, as each level but the first halves them; the nearest sizes are 16 rows and 16 columns; " +
 		"set data.size, or give model.block_out_channels fewer levels"},
+	{tiny + "--set train.label_dropout=0.1", 2, "--set train.label_dropout=0.1: train.label_dropout is 0.1, but the model has no classes to drop: " +
+		"set model.num_class_embeds to their number"},
+	{tiny + "--set train.label_dropout=1", 2, "--set train.label_dropout=1: train.label_dropout is 1; it must be in [0, 1)"},
+	{tiny + "--set train.label_dropout=-0.5 --set model.num_class_embeds=2", 2, "--set train.label_dropout=-0.5: train.label_dropout is -0.5; it must be in [0, 1)"},
 	{"presets nosuch", 2, "nosuch: no such preset; the presets are " + allConfs},
 
 	// Training.

@@ -29,6 +29,7 @@ const (
 	Subset       Stream = 9  // of an evaluation; a: which
 	TestNoise    Stream = 10 // a: image of the test split
 	UniformImage Stream = 11 // of an evaluation; a: image
+	LabelDropout Stream = 12 // a: step, b: image in the batch
 )
 
 // Uint64 returns 64 uniform bits.
