@@ -24,7 +24,7 @@ func TestErrorsSayWhatWhereAndWhatWouldBeRight(t *testing.T) {
 		{"case matters", small + "LR = 3\n", "mnist.toml:7: unknown key train.LR; did you mean train.lr?"},
 		{"other table", small + "decay = 0.9\n", "mnist.toml:7: unknown key train.decay; did you mean ema.decay?"},
 		{"no table", "lr = 1\n" + small, "mnist.toml:1: unknown key lr; did you mean train.lr?"},
-		{"far from all", small + "momentum = 0.9\n", "mnist.toml:7: unknown key train.momentum; the keys of [train] are steps, batch_size, slice, lr, lr_schedule, warmup_steps, " +
+		{"far from all", small + "momentum = 0.9\n", "mnist.toml:7: unknown key train.momentum; the keys of [train] are steps, batch_size, slice, optimizer, lr, lr_schedule, warmup_steps, " +
 			"weight_decay, beta1, beta2, eps, grad_clip, min_snr_gamma, label_dropout, log_every"},
 		{"far from all, at the top", "verbose = true\n" + small, "mnist.toml:1: unknown key verbose; the keys outside a table are name, seed, and the tables are " +
 			"data, model, classifier, scheduler, train, ema, checkpoint, preview, log"},
@@ -175,7 +175,7 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 		"model.resnet_time_scale_shift": "scale_shift", "scheduler.beta_schedule": "sigmoid", "scheduler.prediction_type": "sample",
 		"scheduler.variance_type": "fixed_large", "scheduler.timestep_spacing": "trailing", "scheduler.rescale_betas_zero_snr": "true",
 		"scheduler.num_train_timesteps": "100", "scheduler.trained_betas": "[" + strings.Repeat("0.1,", 100) + "]",
-		"train.lr_schedule": "cosine", "classifier.channels": "[24]", "preview.sampler": "ddpm",
+		"train.optimizer": "muon", "train.lr_schedule": "cosine", "classifier.channels": "[24]", "preview.sampler": "ddpm",
 	}
 	base := []string{"model.down_block_types=[DownBlock2D, AttnDownBlock2D]", "model.up_block_types=[AttnUpBlock2D, UpBlock2D]"}
 	with := map[string][]string{

@@ -12,6 +12,7 @@ type Config struct {
 	Steps        int     `toml:"steps"`         // length of the run; the learning-rate schedule ends there
 	BatchSize    int     `toml:"batch_size"`    // images of a step
 	Slice        int     `toml:"slice"`         // images that run through the model at a time; 0: by the model's shape
+	Optimizer    string  `toml:"optimizer"`     // AdamW or Muon
 	LR           float64 `toml:"lr"`            // peak learning rate
 	LRSchedule   string  `toml:"lr_schedule"`   // after the warm-up: "constant" or "cosine"
 	WarmupSteps  int     `toml:"warmup_steps"`  // steps in which the learning rate rises linearly
@@ -24,6 +25,16 @@ type Config struct {
 	LabelDropout float64 `toml:"label_dropout"` // probability that an image is trained on without its class; 0: none
 	LogEvery     int     `toml:"log_every"`     // steps between lines of log.jsonl, after the first ten
 }
+
+// The optimizers.
+const (
+	// AdamW is that of Loshchilov and Hutter (2019).
+	AdamW = "adamw"
+	// Muon updates the matrices and filters between the first and the last layer by their orthogonalized momentum
+	// (Jordan et al., 2024), scaled so that AdamW's learning rates fit (Liu et al., 2025), and the rest by AdamW. Beta1, Beta2
+	// and Eps are AdamW's only.
+	Muon = "muon"
+)
 
 // EMAConfig is the moving average of the weights that samples are made with: the [ema] table.
 type EMAConfig struct {
@@ -56,7 +67,7 @@ func DefaultLog() LogConfig { return LogConfig{TensorBoard: true} }
 // Defaults are the values of keys that a configuration leaves out. Steps has none: a run must say where it ends.
 func Defaults() (Config, EMAConfig, CheckpointConfig, PreviewConfig) {
 	return Config{
-			BatchSize: 128, LR: 2e-4, LRSchedule: "constant", WeightDecay: 0, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8,
+			BatchSize: 128, Optimizer: AdamW, LR: 2e-4, LRSchedule: "constant", WeightDecay: 0, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8,
 			GradClip: 1, LogEvery: 50,
 		},
 		EMAConfig{Decay: 0.9999, Warmup: true},
@@ -90,6 +101,7 @@ func (c Config) Validate() error {
 		{"steps", c.Steps, c.Steps >= 1, "at least 1: the number of training steps has no default"},
 		{"batch_size", c.BatchSize, c.BatchSize >= 1, "at least 1"},
 		{"slice", c.Slice, c.Slice >= 0, "at least 1, or 0 to choose by the model's shape"},
+		{"optimizer", fmt.Sprintf("%q", c.Optimizer), c.Optimizer == AdamW || c.Optimizer == Muon, `"adamw" or "muon"`},
 		{"lr", c.LR, c.LR > 0 && finite(c.LR), "a positive number"},
 		{"lr", c.LR, c.LR <= 1e20, "at most 1e20"},
 		{"lr_schedule", fmt.Sprintf("%q", c.LRSchedule), c.LRSchedule == "constant" || c.LRSchedule == "cosine", `"constant" or "cosine"`},

@@ -35,7 +35,7 @@ func (t *Trainer) firstNotFinite(what string, flat []float32) string {
 }
 
 // norm is the norm of the gradient: finite where the gradient is, since its squares are summed in float64.
-func (t *Trainer) norm() float64 { return math.Sqrt(t.adam.SumSquares(t.task.grad())) }
+func (t *Trainer) norm() float64 { return math.Sqrt(t.optimizer.adam.SumSquares(t.task.grad())) }
 
 // largestSquared is a gradient whose square, and so the second moment, is far from overflowing.
 const largestSquared = 1e18

@@ -12,7 +12,6 @@ import (
 	"unstir/checkpoints/safetensors"
 	"unstir/data"
 	"unstir/internal/golden"
-	"unstir/nn/kernel"
 	"unstir/unet"
 )
 
@@ -85,7 +84,7 @@ func (f *trainFixture) trainer(t *testing.T, slice int, warmup bool) *Trainer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &Trainer{params: m.Params, weights: m.Weights(), ema: m.Weights(), adam: kernel.NewAdamW()}
+	tr := &Trainer{params: m.Params, weights: m.Weights(), ema: m.Weights(), optimizer: newOptimizer(AdamW, m.Params)}
 	tr.expAvg, tr.expAvgSq = make([]float32, len(tr.weights)), make([]float32, len(tr.weights))
 	tr.Train, _, _, _ = Defaults()
 	tr.Train.Steps, tr.Train.LR, tr.Train.WeightDecay, tr.Train.GradClip = s.Steps, s.LR, s.WeightDecay, 0

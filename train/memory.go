@@ -13,7 +13,7 @@ import (
 // written then.
 var ErrMemory = errors.New("the run does not fit into memory")
 
-// parameterCopies are the weights, their moving average and Adam's two moments.
+// parameterCopies are the weights, their moving average and the optimizer's two moments.
 const parameterCopies = 4
 
 // fitModel checks that there is memory for the weights and what is kept beside them, before they are allocated.
@@ -81,5 +81,6 @@ func (t *Trainer) fitSlice(slice int) error {
 func (t *Trainer) memory(slice int) (int64, error) {
 	const batches = 3 // the loader's: being filled, ready, and in use
 	step, err := t.task.memory(t.params, t.weights, slice)
+	step += optimizerMemory(t.Train.Optimizer, t.params)
 	return step + parameterCopies*4*int64(t.params.Len()) + 4*batches*int64(t.Train.BatchSize)*int64(valuesOf(t.info)), err
 }

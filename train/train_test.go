@@ -89,36 +89,43 @@ func sameBits(t *testing.T, what string, a, b []float32) {
 // several slices, the last one shorter.
 func TestResumeIsBitExact(t *testing.T) {
 	for _, stop := range []int{1, 4, 8} {
-		whole := tinySetup(t)
-		a, err := New(whole)
-		mustRun(t, a, err)
+		testResume(t, AdamW, stop)
+	}
+	testResume(t, Muon, 5)
+}
 
-		cut := tinySetup(t)
-		cut.StopAt = stop
-		b, err := New(cut)
-		b = mustRun(t, b, err)
-		if b.Step() != stop {
-			t.Fatalf("stopped at step %d, want %d", b.Step(), stop)
-		}
-		cut.StopAt = 0
-		c, err := Resume(context.Background(), cut, Auto)
-		mustRun(t, c, err)
+func testResume(t *testing.T, optimizer string, stop int) {
+	t.Helper()
+	whole := tinySetup(t)
+	whole.Train.Optimizer = optimizer
+	a, err := New(whole)
+	mustRun(t, a, err)
 
-		sameBits(t, "weights", a.weights, c.weights)
-		sameBits(t, "moving average", a.ema, c.ema)
-		sameBits(t, "first moments", a.expAvg, c.expAvg)
-		sameBits(t, "second moments", a.expAvgSq, c.expAvgSq)
-		if math.Float64bits(a.last.Loss) != math.Float64bits(c.last.Loss) {
-			t.Errorf("stop at %d: last loss %v, without the stop %v", stop, c.last.Loss, a.last.Loss)
-		}
-		la, lc := readLog(t, whole.Dir), readLog(t, cut.Dir)
-		if len(la) != len(lc) || len(la) != 9 {
-			t.Fatalf("%d and %d lines of log, want 9", len(la), len(lc))
-		}
-		for i := range la {
-			if la[i].Step != lc[i].Step || la[i].Loss != lc[i].Loss || la[i].GradNorm != lc[i].GradNorm {
-				t.Errorf("log line %d: %+v, with a stop %+v", i, la[i], lc[i])
-			}
+	cut := tinySetup(t)
+	cut.StopAt, cut.Train.Optimizer = stop, optimizer
+	b, err := New(cut)
+	b = mustRun(t, b, err)
+	if b.Step() != stop {
+		t.Fatalf("stopped at step %d, want %d", b.Step(), stop)
+	}
+	cut.StopAt = 0
+	c, err := Resume(context.Background(), cut, Auto)
+	mustRun(t, c, err)
+
+	sameBits(t, "weights", a.weights, c.weights)
+	sameBits(t, "moving average", a.ema, c.ema)
+	sameBits(t, "first moments", a.expAvg, c.expAvg)
+	sameBits(t, "second moments", a.expAvgSq, c.expAvgSq)
+	if math.Float64bits(a.last.Loss) != math.Float64bits(c.last.Loss) {
+		t.Errorf("stop at %d: last loss %v, without the stop %v", stop, c.last.Loss, a.last.Loss)
+	}
+	la, lc := readLog(t, whole.Dir), readLog(t, cut.Dir)
+	if len(la) != len(lc) || len(la) != 9 {
+		t.Fatalf("%d and %d lines of log, want 9", len(la), len(lc))
+	}
+	for i := range la {
+		if la[i].Step != lc[i].Step || la[i].Loss != lc[i].Loss || la[i].GradNorm != lc[i].GradNorm {
+			t.Errorf("log line %d: %+v, with a stop %+v", i, la[i], lc[i])
 		}
 	}
 }

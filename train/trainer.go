@@ -57,11 +57,11 @@ type Progress struct {
 // Trainer trains one model: a UNet or a classifier. Its weights, moments and moving average are flat slices laid out alike.
 type Trainer struct {
 	Setup
-	task     task
-	schedule *diffusion.Schedule // of noise; nil for a classifier that is not noisy
-	params   *nn.Params
-	adam     *kernel.AdamW
-	started  bool // the task is
+	task      task
+	schedule  *diffusion.Schedule // of noise; nil for a classifier that is not noisy
+	params    *nn.Params
+	optimizer optimizer
+	started   bool // the task is
 
 	weights, ema     []float32
 	expAvg, expAvgSq []float32
@@ -108,7 +108,7 @@ const maxValues = 1 << 30
 
 // prepare builds what New and Resume share. A run that goes on has a slice already; 0 for a new one.
 func prepare(s Setup, slice int) (*Trainer, error) {
-	t := &Trainer{Setup: s, info: s.Data.Info(), adam: kernel.NewAdamW(), lrVersion: checkpoints.LRVersion}
+	t := &Trainer{Setup: s, info: s.Data.Info(), lrVersion: checkpoints.LRVersion}
 	for _, err := range []error{s.Train.Validate(), s.checkLabelDropout(), s.EMA.Validate(), s.Checkpoint.Validate(), s.Preview.Validate()} {
 		if err != nil {
 			return nil, fmt.Errorf("train: %w", err)
@@ -136,6 +136,7 @@ func prepare(s Setup, slice int) (*Trainer, error) {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 	n := t.params.Len()
+	t.optimizer = newOptimizer(s.Train.Optimizer, t.params)
 	if err := t.fitModel(); err != nil {
 		return nil, err
 	}
@@ -247,7 +248,7 @@ func (t *Trainer) Close() {
 	}
 }
 
-// update is one step: the gradient of the loss, clipped, and AdamW with the moving average.
+// update is one step: the gradient of the loss, clipped, and the optimizer with the moving average.
 func (t *Trainer) update(ctx context.Context, b *data.Batch) error {
 	r, err := t.task.run(ctx, b, t.perImage)
 	if err != nil {
@@ -258,7 +259,7 @@ func (t *Trainer) update(ctx context.Context, b *data.Batch) error {
 		return err
 	}
 	lr, scale := t.Train.learningRate(n, t.lrVersion), clipScale(norm, t.Train.GradClip)
-	t.adam.Step(t.weights, t.expAvg, t.expAvgSq, t.ema, t.task.grad(), kernel.AdamWStep{
+	t.optimizer.step(t.weights, t.expAvg, t.expAvgSq, t.ema, t.task.grad(), kernel.AdamWStep{
 		LR: lr, Beta1: t.Train.Beta1, Beta2: t.Train.Beta2, Eps: t.Train.Eps, WeightDecay: t.Train.WeightDecay,
 		EMADecay: t.EMA.at(n), GradScale: scale, Step: n,
 	})

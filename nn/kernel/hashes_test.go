@@ -48,6 +48,7 @@ func TestHashes(t *testing.T) {
 			h.gemms()
 			h.optimizer()
 			h.classifying()
+			h.muon()
 			h.file.Close(t)
 		})
 	}
@@ -191,6 +192,16 @@ func (h *hashes) optimizer() {
 	}
 	h.file.Check(h.T, "AdamW, 4 steps", w, m, v, ema)
 	h.file.Check(h.T, "sum of squares", []float32{float32(a.SumSquares(w))})
+}
+
+func (h *hashes) muon() {
+	const n = 9*32*48 + 40*24
+	u := kernel.NewMuon([]kernel.MuonMatrix{{Rows: 9 * 32, Cols: 48}, {Off: 9 * 32 * 48, Rows: 24, Cols: 40}})
+	w, m, ema := h.floats(n), make([]float32, n), h.floats(n)
+	for range 4 {
+		u.Step(w, m, ema, h.floats(n), kernel.MuonStep{LR: 1e-2, Momentum: 0.95, WeightDecay: 0.01, EMADecay: 0.99, GradScale: 0.5})
+	}
+	h.file.Check(h.T, "Muon, 4 steps", w, m, ema)
 }
 
 func (h *hashes) classifying() {

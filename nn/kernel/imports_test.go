@@ -28,7 +28,7 @@ var allowed = map[string]string{
 	"conv":       "cpu direct gemm parallel shape vec winograd",
 	"norm":       "cpu parallel vec",
 	"attention":  "cpu gemm parallel vec",
-	"optimizer":  "cpu parallel vec",
+	"optimizer":  "cpu gemm parallel vec",
 	"kerneltest": "cpu parallel shape", // tests only
 }
 

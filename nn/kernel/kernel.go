@@ -26,6 +26,9 @@ type (
 	PixelMean      = vec.PixelMean
 	AdamW          = optimizer.AdamW
 	AdamWStep      = optimizer.Step
+	Muon           = optimizer.Muon
+	MuonMatrix     = optimizer.MuonMatrix
+	MuonStep       = optimizer.MuonStep
 	Vec            = vec.Vec
 )
 
@@ -47,8 +50,14 @@ func NewCrossEntropy(n, classes int) *CrossEntropy { return vec.NewCrossEntropy(
 // NewPixelMean returns the mean over the pixels of n images of c channels.
 func NewPixelMean(n, pixels, c int) *PixelMean { return vec.NewPixelMean(n, pixels, c) }
 
-// NewAdamW returns an optimizer.
+// NewAdamW returns an AdamW.
 func NewAdamW() *AdamW { return optimizer.New(cpu.This()) }
+
+// NewMuon returns a Muon for these matrices.
+func NewMuon(matrices []MuonMatrix) *Muon { return optimizer.NewMuon(cpu.This(), matrices) }
+
+// MuonMemory is the number of bytes that a Muon for these matrices allocates.
+func MuonMemory(matrices []MuonMatrix) int64 { return optimizer.MuonMemory(matrices) }
 
 // NewVec returns a Vec.
 func NewVec() *Vec { return vec.New(cpu.This()) }

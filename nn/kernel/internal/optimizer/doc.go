@@ -1,2 +1,3 @@
-// Package optimizer is AdamW with the moving average of the weights, in one pass over flat slices.
+// Package optimizer is AdamW with the moving average of the weights, in one pass over flat slices, and Muon for matrices
+// within them.
 package optimizer
