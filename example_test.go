@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -248,4 +249,62 @@ func ExamplePipeline_Encode() {
 	}
 	fmt.Println(walk.N, "images from one to the other")
 	// Output: 5 images from one to the other
+}
+
+// Make images from images: the strength says how much of each is left.
+func ExampleEdit() {
+	ctx := context.Background()
+	p, err := unstir.Open(ctx, "unet/testdata/unet_tiny")
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, h, w := p.Shape()
+	gray := make([]float32, c*h*w)
+	for _, strength := range []float64{0, 0.4} {
+		s, err := p.Sample(ctx, unstir.SampleOptions{
+			N: 1, Sampler: "ddim", Steps: 10, Edit: &unstir.Edit{Images: gray, Strength: strength},
+			OnStep: func(st unstir.SampleStep) error {
+				fmt.Printf("strength %v: step %d of %d\n", strength, st.Index+1, st.Total)
+				return nil
+			},
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("strength %v: the image is the one given: %v\n", strength, slices.Equal(s.Data, gray))
+	}
+	// Output:
+	// strength 0: the image is the one given: true
+	// strength 0.4: step 1 of 4
+	// strength 0.4: step 2 of 4
+	// strength 0.4: step 3 of 4
+	// strength 0.4: step 4 of 4
+	// strength 0.4: the image is the one given: false
+}
+
+// Fill a hole in an image, in two ways.
+func ExampleInpaint() {
+	ctx := context.Background()
+	p, err := unstir.Open(ctx, "unet/testdata/unet_tiny")
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, h, w := p.Shape()
+	gray := make([]float32, c*h*w)
+	hole := make([]bool, h*w)
+	for i := range hole {
+		hole[i] = i/w >= h/2 // the lower half
+	}
+	s, err := p.Sample(ctx, unstir.SampleOptions{
+		N: 2, Sampler: "ddim", Steps: 10, Inpaint: &unstir.Inpaint{Images: gray, Mask: hole, JumpLength: 2, Resample: 3},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	upper := h / 2 * w // of the first channel
+	fmt.Println("what is known stays:", slices.Equal(s.Data[:upper], gray[:upper]))
+	fmt.Println("the fillings differ:", !slices.Equal(s.Data[upper:h*w], s.Data[c*h*w+upper:c*h*w+h*w]))
+	// Output:
+	// what is known stays: true
+	// the fillings differ: true
 }

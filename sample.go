@@ -18,7 +18,7 @@ const defaultBatch = 16
 type SampleOptions struct {
 	N        int       // images
 	Sampler  string    // one of diffusion.Names; default: the one of the pipeline's scheduler, "ddpm" for models trained here
-	Steps    int       // sampling steps; default: all steps of the schedule for ddpm, 50 for the others
+	Steps    int       // sampling steps; default: all steps of the schedule for ddpm, or 250 for Inpaint, 50 for the others
 	Seed     uint64    // of x_T, and of the steps' noise unless StepSeed is set
 	StepSeed *uint64   // of the steps' noise: one x_T leads to many images
 	First    int       // number of the first image: image i of a seed is always the same one
@@ -26,6 +26,9 @@ type SampleOptions struct {
 	Batch    int       // images that are sampled together; it changes the speed and the memory, not the images
 	Labels   []int     // [N] classes, for a class-conditional model; Pipeline.Label finds one by its name
 	XT       []float32 // [N, C, H, W] to start from, in place of the seed's noise of x_T
+
+	Edit    *Edit    // makes the images from given ones; nil: from noise alone
+	Inpaint *Inpaint // fills holes in given images
 
 	// Settings are the sampler's own: eta, variance, clipping, spacing, pairing ... What is not set follows the scheduler
 	// configuration that the model came with. Steps above takes the place of Settings.Steps.
@@ -44,6 +47,9 @@ type SampleStep struct {
 // NewSampler is the sampler that Sample uses for these options.
 func (p *Pipeline) NewSampler(o SampleOptions) (diffusion.Sampler, error) {
 	name, settings := p.settings(o)
+	if o.Edit != nil || o.Inpaint != nil {
+		return p.editSampler(name, settings, o)
+	}
 	return diffusion.New(name, p.Schedule, settings)
 }
 
@@ -51,6 +57,9 @@ func (p *Pipeline) NewSampler(o SampleOptions) (diffusion.Sampler, error) {
 // because it does not tile the schedule. It is empty where NewSampler returns an error.
 func (p *Pipeline) Notes(o SampleOptions) []diffusion.Note {
 	name, settings := p.settings(o)
+	if o.Edit != nil || o.Inpaint != nil {
+		return p.editNotes(name, settings, o)
+	}
 	return diffusion.Notes(name, p.Schedule, settings)
 }
 
@@ -65,8 +74,17 @@ func (p *Pipeline) settings(o SampleOptions) (string, diffusion.Options) {
 	}
 	if settings.Steps == 0 && settings.Timesteps == nil {
 		settings.Steps = p.Schedule.DefaultSteps(name)
+		if o.Inpaint != nil {
+			settings.Steps = min(settings.Steps, inpaintSteps)
+		}
 	}
 	return name, settings
+}
+
+// Steps is the number of steps that Sample takes, where the sampler's list has as many.
+func (p *Pipeline) Steps(o SampleOptions) int {
+	_, settings := p.settings(o)
+	return settings.Steps
 }
 
 // DefaultSampler is the sampler of the scheduler that the model was saved with, whose settings it takes: "ddim" for a
@@ -196,7 +214,7 @@ func (p *Pipeline) checkSample(o SampleOptions) error {
 	case o.Labels == nil && p.model.Config.NumClassEmbeds > 0:
 		return fmt.Errorf("unstir: the model is class-conditional: give each image a label from 0 to %d, in Labels", p.NumClasses()-1)
 	}
-	return nil
+	return p.CheckEdit(o)
 }
 
 // number is the number of the call's image k.
@@ -225,6 +243,7 @@ func (p *Pipeline) sampleBatch(ctx context.Context, o SampleOptions, s diffusion
 	if o.Numbers != nil {
 		d.First, d.Numbers = 0, o.Numbers[first:first+n]
 	}
+	d.Given = o.given(first, n, dim)
 	if o.XT != nil {
 		d.XT = o.XT[first*dim : (first+n)*dim]
 	}

@@ -142,11 +142,22 @@ func (d *DDIM) update(s ddimStep, x, out, x0, eps, z, scratch []float64) {
 	}
 }
 
+func (d *DDIM) part(from, to int) divisible {
+	p := *d
+	p.path, p.steps = d.path[from:to], d.steps[from:to]
+	return &p
+}
+
+func (d *DDIM) levels() (begin, end []float64) {
+	for _, s := range d.steps {
+		begin, end = append(begin, s.alphaBar), append(end, s.alphaBarPrev)
+	}
+	return begin, end
+}
+
 func (d *DDIM) walk() walk {
 	w := walk{ts: calls(d.path), last: d.schedule.ddimAlphaBar(-1)}
-	for _, s := range d.steps {
-		w.begin, w.end = append(w.begin, s.alphaBar), append(w.end, s.alphaBarPrev)
-	}
+	w.begin, w.end = d.levels()
 	first := d.steps[0] // eta is the same in all
 	if full := ddimSigma(first.alphaBar, first.alphaBarPrev); full > 0 {
 		w.noisy = min(first.noise/full, 1)

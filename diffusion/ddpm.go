@@ -142,6 +142,19 @@ func (d *DDPM) update(s ddpmStep, x, out, x0, z, scratch []float64) {
 	}
 }
 
+func (d *DDPM) part(from, to int) divisible {
+	p := *d
+	p.steps = d.steps[from:to]
+	return &p
+}
+
+func (d *DDPM) levels() (begin, end []float64) {
+	for _, s := range d.steps {
+		begin, end = append(begin, s.alphaBar), append(end, d.schedule.alphaBarAt(s.prev))
+	}
+	return begin, end
+}
+
 func (d *DDPM) walk() walk {
 	path := make([]transition, len(d.steps))
 	for k, s := range d.steps {

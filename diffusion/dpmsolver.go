@@ -58,7 +58,7 @@ var (
 
 func dpmSpec(name string, order int, heun bool) spec {
 	return spec{
-		Info: Info{Name: name, Lambda: true},
+		Info: Info{Name: name, Lambda: true, Multistep: order > 1},
 		make: func(s *Schedule, o Options) (Sampler, error) { return newDPMSolver(s, o, name, order, heun) },
 		resolve: func(s *Schedule, o Options) Options {
 			if o.Clip == "" && !s.Config.Thresholding {
@@ -252,8 +252,26 @@ func split(sigma float64) (alpha, noise float64) {
 	return alpha, sigma * alpha
 }
 
+// alphaBarOf is the alphaBar of a sigma.
+func alphaBarOf(sigma float64) float64 { return 1 / (float64(sigma*sigma) + 1) }
+
 // lambda is log(alpha/sigma), half the logarithm of the SNR.
 func lambda(sigma float64) float64 { return -math.Log(sigma) }
+
+// part begins with a step of first order, as a whole run does.
+func (d *DPMSolver) part(from, to int) divisible {
+	p := *d
+	p.ts, p.sigmas, p.order = d.ts[from:to], d.sigmas[from:to+1], slices.Clone(d.order[from:to])
+	p.order[0] = 1
+	return &p
+}
+
+func (d *DPMSolver) levels() (begin, end []float64) {
+	for k := range d.ts {
+		begin, end = append(begin, alphaBarOf(d.sigmas[k])), append(end, alphaBarOf(d.sigmas[k+1]))
+	}
+	return begin, end
+}
 
 func (d *DPMSolver) walk() walk {
 	path := make([]transition, len(d.ts))

@@ -9,6 +9,7 @@ type Draw struct {
 	First    int       // number of the first image
 	Numbers  []int     // [N] numbers of the images, where they are not First, First+1, ...
 	XT       []float32 // [N, Dim] to start from; nil: the x_T of Seed
+	Given    []float32 // [N, Dim] images in [-1, 1] for SDEdit and RePaint
 	Seed     uint64    // of x_T
 	StepSeed uint64    // of the noise that the steps draw
 	Inverts  bool      // the sampler makes an x_T, which is not clamped
@@ -21,6 +22,9 @@ func (d Draw) Sample(ctx context.Context, s Sampler, m Model) ([]float32, error)
 	b := &Batch{N: d.N, Dim: d.Dim, First: d.First, Numbers: d.Numbers, X: make([]float64, d.N*d.Dim)}
 	for j, v := range d.XT {
 		b.X[j] = float64(v)
+	}
+	for _, v := range d.Given {
+		b.Given = append(b.Given, float64(v))
 	}
 	for i := 0; d.XT == nil && i < d.N; i++ {
 		InitialNoise(b.X[i*d.Dim:(i+1)*d.Dim], d.Seed, b.number(i))

@@ -36,6 +36,8 @@ func goldenDir(t *testing.T, dir string) {
 		"ddim.safetensors":         goldenDDIM,
 		"ddim_inverse.safetensors": goldenDDIMInverse,
 		"dpmsolver.safetensors":    goldenDPMSolver,
+		"sdedit.safetensors":       goldenSDEdit,
+		"repaint.safetensors":      goldenRePaint,
 	}
 	found, _ := filepath.Glob(filepath.Join(dir, "*.json"))
 	more, _ := filepath.Glob(filepath.Join(dir, "schedulers", "*.json"))

@@ -152,6 +152,19 @@ func euler(x, y, slope []float64, sigma, next float64) {
 	combine(x, alpha, y, alpha*(next-sigma), slope)
 }
 
+func (d *Heun) part(from, to int) divisible {
+	p := *d
+	p.path = d.path[from:to]
+	return &p
+}
+
+func (d *Heun) levels() (begin, end []float64) {
+	for _, p := range d.path {
+		begin, end = append(begin, alphaBarOf(d.sigma(p.t))), append(end, alphaBarOf(d.sigma(p.prev)))
+	}
+	return begin, end
+}
+
 func (d *Heun) walk() walk { return d.schedule.walkOf(d.path) }
 
 // What Heun's first correction adds beyond a bounded one, in standard

@@ -10,6 +10,14 @@ func NormalNoise(seed uint64) Noise {
 	}
 }
 
+// from is the noise whose step 0 is z's step k.
+func (z Noise) from(k int) Noise {
+	if z == nil {
+		return nil
+	}
+	return func(dst []float64, image, step int) { z(dst, image, k+step) }
+}
+
 // InitialNoise fills dst, one image, with x_T ~ N(0, I): the start of image i
 // depends on (seed, i) only, and shares nothing with NormalNoise's draws.
 func InitialNoise(dst []float64, seed uint64, image int) {

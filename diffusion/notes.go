@@ -59,6 +59,7 @@ type walk struct {
 	begin, end []float64
 	last       float64 // alphaBar that the run is meant to end at
 	noisy      float64 // share of ddpm's noise that the steps draw, 0 to 1
+	noised     bool    // the run begins with the noise of its first timestep, wherever that lies
 }
 
 // walker is a sampler whose steps Notes can compare with each other.
@@ -87,6 +88,11 @@ func Notes(name string, s *Schedule, o Options) []Note {
 	if err != nil {
 		return nil
 	}
+	return s.notes(sampler, name, o)
+}
+
+// notes are Notes of a sampler of that name and options.
+func (s *Schedule) notes(sampler Sampler, name string, o Options) []Note {
 	if o.Steps == 0 {
 		o.Steps = len(o.Timesteps)
 	}
@@ -99,7 +105,7 @@ func Notes(name string, s *Schedule, o Options) []Note {
 		if problem := s.mismatch(name, walk, o); problem != "" {
 			notes = append(notes, Note{problem, s.tiling(name, o), o.Timesteps == nil})
 		}
-		if first := walk.ts[0]; s.Config.RescaleZeroSNR && first < s.T-1 && o.LambdaMin == nil {
+		if first := walk.ts[0]; s.Config.RescaleZeroSNR && first < s.T-1 && o.LambdaMin == nil && !walk.noised {
 			notes = append(notes, Note{fmt.Sprintf("the model has rescale_betas_zero_snr, for runs that begin at pure noise, t = %d, but %s begins at t = %d: dark and bright images come out paler",
 				s.T-1, settings(name, s, o), first), nil, o.Timesteps == nil})
 		}
@@ -125,7 +131,7 @@ func phi(alphaBar float64) float64 { return math.Acos(math.Sqrt(alphaBar)) }
 // step, between its steps, and below its last.
 func (s *Schedule) arcs(w walk, o Options) (above, between, below float64) {
 	n := len(w.ts)
-	if o.LambdaMin == nil {
+	if o.LambdaMin == nil && !w.noised {
 		first := w.ts[0]
 		if o.Timesteps == nil && s.spacing(o) == Leading {
 			stride := s.T

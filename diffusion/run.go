@@ -25,8 +25,8 @@ type run struct {
 }
 
 // BytesPerValue bounds the memory that a sampler takes for each number of a batch's images: in float64 the images, the
-// model's outputs, the guesses of x_0 and, for heun, three more.
-const BytesPerValue = 6 * 8
+// model's outputs, the guesses of x_0, for heun three more, and the images that are given to SDEdit and RePaint.
+const BytesPerValue = 7 * 8
 
 // newRun checks the batch; noisy says that the sampler draws noise.
 func newRun(name string, total int, noisy bool, ctx context.Context, m Model, b *Batch, z Noise, observe func(Step) error) (*run, error) {

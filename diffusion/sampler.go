@@ -33,6 +33,7 @@ type Batch struct {
 	First   int       // number of the first image, for Noise
 	Numbers []int     // [N] numbers of the images, where they are not First, First+1, ...
 	X       []float64 // [N, Dim]
+	Given   []float64 // [N, Dim] images that SDEdit and RePaint work on; the samplers themselves need none
 }
 
 // number is the number of the batch's image i.
@@ -73,6 +74,8 @@ type Info struct {
 	Variance bool   // takes Options.Variance
 	Refine   bool   // takes Options.Refine
 	Lambda   bool   // takes Options.FinalSigmaMin and LambdaMin
+
+	Multistep bool // a step uses the guesses of x_0 of steps before it
 }
 
 // spec is a sampler for the registry, beside its file's code.

@@ -106,6 +106,7 @@ func TestLabelsByNameInEveryCommand(t *testing.T) {
 		"encode":      "--images x.npy --steps 3",
 		"predict":     "--x x.npy --t 7",
 		"interpolate": "--from 1 --to 2 --frames 4 --steps 3",
+		"inpaint":     "--image x.npy --mask images/10/0.png --sampler ddim --steps 3 --resample 2",
 	}
 	run := func(command, label string) (result, []string) {
 		args := append([]string{command, "--model", "runs/tiny", "--out", "o.npy", "--label", label}, strings.Fields(commands[command])...)

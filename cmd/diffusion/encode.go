@@ -211,11 +211,25 @@ func imagesFor(c *cobra.Command, flag, path, size string, p *unstir.Pipeline) (n
 	pixels := make([]byte, dim)
 	for i := range n {
 		set.Image(i, pixels)
-		for j, v := range pixels {
-			x.Data[i*dim+j] = float32(float64(v)/127.5 - 1) // as training sees them
-		}
+		fromBytes(x.Data[i*dim:], pixels)
 	}
 	return x, p, nil
+}
+
+// fromBytes writes pixels to x as training sees them, in [-1, 1].
+func fromBytes(x []float32, pixels []byte) {
+	for j, v := range pixels {
+		x[j] = float32(float64(v)/127.5 - 1)
+	}
+}
+
+// pictureError is the error of a picture without its path, which the message has already.
+func pictureError(err error) error {
+	var wrong *data.FileError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("expected %s, found %s", wrong.Want, wrong.Got)
+	}
+	return withoutPath(err)
 }
 
 // pictures are those of a directory, or the one of a file, cropped and resized. What is left out is noted in log.
@@ -224,12 +238,8 @@ func pictures(ctx context.Context, path string, channels int, size data.Size, lo
 		return data.Open(ctx, data.Config{Dataset: data.Folder, Dir: path, Size: size, Channels: channels}, data.Options{Offline: true, Log: log})
 	}
 	m, err := data.ReadPicture(path)
-	var wrong *data.FileError
-	if errors.As(err, &wrong) { // the message has the path already
-		return nil, fmt.Errorf("expected %s, found %s", wrong.Want, wrong.Got)
-	}
 	if err != nil {
-		return nil, err
+		return nil, pictureError(err)
 	}
 	return data.FromImages(filepath.Base(path), []image.Image{m}, nil, size, channels)
 }

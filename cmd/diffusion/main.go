@@ -76,7 +76,7 @@ func newRoot() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(newTrain(), newSample(), newPredict(), newInspect(), newBench(), newPresets(), newEncode(), newInterpolate(), newExport(), newReport(), newEval())
+	root.AddCommand(newTrain(), newSample(), newInpaint(), newPredict(), newInspect(), newBench(), newPresets(), newEncode(), newInterpolate(), newExport(), newReport(), newEval())
 	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(flagError)
 	explainArguments(root)

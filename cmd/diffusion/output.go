@@ -21,16 +21,17 @@ type output struct {
 	kind  string // .png, .gif, .npy, or "" for a directory
 	walks []*walk
 
-	period int // images so far apart are of one class, where classes take turns; or 0
+	exact  bool // a single image is a picture of its own size, and not a grid
+	period int  // images so far apart are of one class, where classes take turns; or 0
 }
 
-// newOutput checks the path before any work is done. An empty path is the first free one of samples.png,
-// samples-2.png ...: samples are never overwritten unasked.
-func newOutput(path string, compare bool) (*output, error) {
+// newOutput checks the path before any work is done. An empty path is the first free one of NAME.png, NAME-2.png ...:
+// samples are never overwritten unasked.
+func newOutput(path, name string, compare bool) (*output, error) {
 	if path == "" {
-		path = "samples.png"
+		path = name + ".png"
 		for i := 2; exists(path); i++ {
-			path = fmt.Sprintf("samples-%d.png", i)
+			path = fmt.Sprintf("%s-%d.png", name, i)
 		}
 	}
 	o := &output{path: path, kind: strings.ToLower(filepath.Ext(path))}
@@ -88,13 +89,14 @@ type walk struct {
 	name       string
 	n, c, h, w int
 	period     int
+	exact      bool
 	keep       bool
 	x, x0      [][]float64 // [frame][n C H W]
 	images     *unstir.Samples
 }
 
 func (o *output) begin(name string, n, c, h, w int) *walk {
-	k := &walk{name: name, n: n, c: c, h: h, w: w, period: o.period, keep: o.kind == ".gif"}
+	k := &walk{name: name, n: n, c: c, h: h, w: w, period: o.period, exact: o.exact, keep: o.kind == ".gif"}
 	o.walks = append(o.walks, k)
 	return k
 }
@@ -161,6 +163,9 @@ func (k *walk) final() (image.Image, error) {
 	list, err := images.FromNCHW(k.images.Data, k.n, k.c, k.h, k.w)
 	if err != nil {
 		return nil, err
+	}
+	if k.exact && k.n == 1 {
+		return list[0], nil
 	}
 	return images.Grid(list, images.GridOptions{Period: k.period, Padding: gridPadding, Scale: k.scale()})
 }

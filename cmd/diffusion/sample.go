@@ -23,6 +23,9 @@ type sampleFlags struct {
 	steps, n, batch, threads                                                                int
 	seed, stepSeed                                                                          uint64
 
+	init initFlags // of sample alone
+	fill fillFlags // of inpaint alone
+
 	classes []int // that take turns: complete sets them
 }
 
@@ -50,8 +53,9 @@ with a larger --n it adds the missing images.`,
 	p.StringVar(&f.compare, "compare", "", "several `SAMPLERS`, such as ddpm,ddim, side by side from one x_T")
 	p.IntVar(&f.n, "n", 64, "number of images")
 	p.StringVar(&f.size, "size", "", sizeUsage)
+	f.init.add(p)
 	p.StringVar(&f.noise, "noise", "", "read x_T [N, C, H, W] from a .npy `FILE`")
-	p.StringVar(&f.label, "label", "", labelHelp+"; repeated over the images (default all, but with --noise none)")
+	p.StringVar(&f.label, "label", "", labelHelp+"; repeated over the images (default all, but none with --noise and --init)")
 	p.StringVar(&f.out, "out", "", "`FILE` or directory to write (default samples.png, or the next free of samples-2.png, samples-3.png ...)")
 	return c
 }
@@ -87,10 +91,15 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	if err != nil {
 		return usage(err)
 	}
-	out, err := newOutput(f.out, len(names) > 1)
+	name := "samples"
+	if f.fill.on {
+		name = "inpainted"
+	}
+	out, err := newOutput(f.out, name, len(names) > 1)
 	if err != nil {
 		return usage(err)
 	}
+	out.exact = f.fill.on
 	p, err := openModel(c, f.model, f.ema)
 	if err != nil {
 		return err
@@ -101,7 +110,7 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 			return err
 		}
 	}
-	if p, err = f.forSize(p, &options); err != nil {
+	if p, err = f.forSize(c, p, &options); err != nil {
 		return err
 	}
 	if err := f.complete(c, p, &options); err != nil {
@@ -115,7 +124,10 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	for _, name := range names {
 		s, err := p.NewSampler(optionsFor(name, options))
 		if err != nil {
-			return usage(err)
+			return samplerUsage(err)
+		}
+		if out.kind == ".gif" && len(s.Timesteps()) == 0 {
+			return usagef("--out %s: --strength %s leaves no step to show", out.path, f.init.strength)
 		}
 		frames = append(frames, min(maxFrames, len(s.Timesteps())))
 		printNotes(c, p, optionsFor(name, options))
@@ -190,6 +202,12 @@ func (f sampleFlags) check(c *cobra.Command) (names []string, err error) {
 	case f.noise != "" && given("size"):
 		return nil, usagef("--noise says how large the images are: leave --size out")
 	}
+	if err := f.init.check(c, f.size); err != nil {
+		return nil, err
+	}
+	if err := f.fill.check(c, f.size); err != nil {
+		return nil, err
+	}
 	if _, err := parseSize(f.size); err != nil || len(names) == 0 {
 		return nil, err
 	}
@@ -203,7 +221,7 @@ func (f sampleFlags) checkNames(c *cobra.Command, flag string, names []string) e
 		if !ok {
 			return usagef("%s: there is no sampler %q; the samplers are %s", flag, name, namesOf(nil))
 		}
-		if info.Inverts && f.noise == "" {
+		if info.Inverts && f.noise == "" && !f.fill.on {
 			return usagef("%s: %s turns images into noise; --noise must name a .npy file of images in [-1, 1]", flag, name)
 		}
 	}
@@ -261,12 +279,17 @@ func optionsFor(sampler string, o unstir.SampleOptions) unstir.SampleOptions {
 	return o
 }
 
-// forSize is the pipeline for images of the size that is asked for, that of the x_T in a file where one is named.
-func (f sampleFlags) forSize(p *unstir.Pipeline, o *unstir.SampleOptions) (*unstir.Pipeline, error) {
+// forSize is the pipeline for images of the size that is asked for, that of the x_T or the images in a file where one is named.
+func (f sampleFlags) forSize(c *cobra.Command, p *unstir.Pipeline, o *unstir.SampleOptions) (*unstir.Pipeline, error) {
 	if err := p.CanSample(); err != nil {
 		return nil, err
 	}
-	if f.noise == "" {
+	switch {
+	case f.fill.on:
+		return f.fill.apply(c, p, f.size, o)
+	case f.init.given() && f.noise == "":
+		return f.init.apply(c, p, f.size, o)
+	case f.noise == "":
 		size, err := parseSize(f.size)
 		if err != nil {
 			return nil, err
@@ -278,11 +301,14 @@ func (f sampleFlags) forSize(p *unstir.Pipeline, o *unstir.SampleOptions) (*unst
 		return nil, err
 	}
 	o.XT, o.N = x.Data, x.Shape[0]
+	if f.init.given() {
+		return f.init.apply(c, p, "", o)
+	}
 	return p, nil
 }
 
 // complete adds what depends on the model: labels. Where none are given all classes take turns, unless
-// x_T is from a file: it may be the encoding of an image, whose class it needs.
+// x_T is from a file, as it may be the encoding of an image, or images are given: their class is needed.
 func (f *sampleFlags) complete(c *cobra.Command, p *unstir.Pipeline, o *unstir.SampleOptions) (err error) {
 	if T := p.Schedule.T; f.steps > T {
 		return usagef("--steps %d: it must be at most %d, the number of timesteps that the model was trained on", f.steps, T)
@@ -296,7 +322,7 @@ func (f *sampleFlags) complete(c *cobra.Command, p *unstir.Pipeline, o *unstir.S
 
 // chooseClasses are the classes that take turns; nil for a model without classes.
 func (f *sampleFlags) chooseClasses(c *cobra.Command, p *unstir.Pipeline) ([]int, error) {
-	if p.NumClasses() == 0 || c.Flags().Changed("label") || f.noise != "" {
+	if p.NumClasses() == 0 || c.Flags().Changed("label") || f.noise != "" || f.init.given() || f.fill.on {
 		return parseLabels(c, p, f.label)
 	}
 	f.label = "all"
@@ -369,17 +395,22 @@ func (f sampleFlags) provenance(p *unstir.Pipeline, samplers []string, o unstir.
 		{"size", fmt.Sprintf("%dx%d", h, w)},
 	}
 	for _, s := range samplers {
-		steps := o.Steps
-		if steps == 0 {
-			steps = p.Schedule.DefaultSteps(s)
-		}
-		kv = append(kv, [2]string{"steps " + s, strconv.Itoa(steps)})
+		kv = append(kv, [2]string{"steps " + s, strconv.Itoa(p.Steps(optionsFor(s, o)))})
 	}
 	if st := p.Source.State; st != nil {
 		kv = append(kv, [2]string{"training step", strconv.Itoa(st.Step)}, [2]string{"data", st.Data.Name})
 	}
 	if f.noise != "" {
 		kv = append(kv, [2]string{"x_T", filepath.Base(f.noise)})
+	}
+	if f.init.given() {
+		kv = append(kv, [2]string{"init", filepath.Base(f.init.path)}, [2]string{"strength", f.init.strength})
+	}
+	if f.fill.on {
+		s, err := p.NewSampler(optionsFor(samplers[0], o))
+		if err == nil {
+			kv = append(kv, f.fill.texts(s)...)
+		}
 	}
 	kv = append(kv, [2]string{"seed", strconv.FormatUint(f.seed, 10)})
 	if o.StepSeed != nil {

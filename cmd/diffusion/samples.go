@@ -158,12 +158,9 @@ func settingsOf(p *unstir.Pipeline, o unstir.SampleOptions) (samples.Settings, e
 	r := p.Schedule.Resolve(o.Sampler, o.Settings)
 	s := samples.Settings{
 		Model: model, Channels: ch, Rows: h, Columns: w, TrainTimesteps: p.Schedule.T,
-		Sampler: o.Sampler, Steps: o.Steps, Spacing: string(r.Spacing), Pairing: string(r.Pairing), Timesteps: sampler.Timesteps(),
+		Sampler: o.Sampler, Steps: p.Steps(o), Spacing: string(r.Spacing), Pairing: string(r.Pairing), Timesteps: sampler.Timesteps(),
 		RederiveEps: r.RederiveEps, Variance: r.Variance.String(), Clip: string(r.Clip), Refine: r.Refine,
 		FinalSigmaMin: r.FinalSigmaMin, Seed: o.Seed, StepSeed: o.Seed,
-	}
-	if s.Steps == 0 {
-		s.Steps = p.Schedule.DefaultSteps(o.Sampler)
 	}
 	if info, _ := diffusion.Find(o.Sampler); info.Eta {
 		if s.Eta = strconv.FormatFloat(r.Eta, 'g', -1, 64); r.SigmaHat {
@@ -177,13 +174,27 @@ func settingsOf(p *unstir.Pipeline, o unstir.SampleOptions) (samples.Settings, e
 		s.StepSeed = *o.StepSeed
 	}
 	if o.XT != nil {
-		hash := sha256.New()
-		if err := npy.Write(hash, npy.Array[float32]{Shape: []int{o.N, ch, h, w}, Data: o.XT}); err != nil {
+		if s.XT, err = hashOf(o.XT, ch, h, w); err != nil {
 			return s, err
 		}
-		s.XT = hex.EncodeToString(hash.Sum(nil))
 	}
-	return s, nil
+	if o.Edit != nil {
+		s.Strength = strconv.FormatFloat(o.Edit.Strength, 'g', -1, 64)
+		s.Given, err = hashOf(o.Edit.Images, ch, h, w)
+	}
+	if r, ok := sampler.(*diffusion.RePaint); ok {
+		s.Mask = hashOfMask(o.Inpaint.Mask)
+		s.JumpLength, s.Resample = r.Jumps()
+		s.Given, err = hashOf(o.Inpaint.Images, ch, h, w)
+	}
+	return s, err
+}
+
+// hashOf is the SHA-256 of images as the bytes of an .npy file.
+func hashOf(x []float32, ch, h, w int) (string, error) {
+	hash := sha256.New()
+	err := npy.Write(hash, npy.Array[float32]{Shape: []int{len(x) / (ch * h * w), ch, h, w}, Data: x})
+	return hex.EncodeToString(hash.Sum(nil)), err
 }
 
 // kernels names what decides the last bits of an image: AVX2 and AVX-512 give the same.

@@ -302,13 +302,17 @@ func TestEveryOptionIsRecorded(t *testing.T) {
 	recorded := map[string]string{ // option: setting; "": changes no pixel of image i
 		"SampleOptions.N": "", "SampleOptions.First": "", "SampleOptions.Numbers": "", "SampleOptions.Batch": "", "SampleOptions.OnStep": "",
 		"SampleOptions.Sampler": "Sampler", "SampleOptions.Steps": "Steps", "SampleOptions.Seed": "Seed", "SampleOptions.StepSeed": "StepSeed",
-		"SampleOptions.Labels": "Labels", "SampleOptions.XT": "XT", "SampleOptions.Settings": "", // whose members follow
+		"SampleOptions.Labels": "Labels", "SampleOptions.XT": "XT", "SampleOptions.Settings": "", "SampleOptions.Edit": "", "SampleOptions.Inpaint": "", // whose members follow
 		"Options.Steps": "Steps", "Options.Timesteps": "Timesteps", "Options.Spacing": "Spacing", "Options.Pairing": "Pairing", "Options.Clip": "Clip", "Options.Eta": "Eta",
 		"Options.SigmaHat": "Eta", "Options.RederiveEps": "RederiveEps", "Options.Variance": "Variance", "Options.Refine": "Refine",
 		"Options.FinalSigmaMin": "FinalSigmaMin", "Options.LambdaMin": "LambdaMin",
+		"Edit.Images": "Given", "Edit.Strength": "Strength",
+		"Inpaint.Images": "Given", "Inpaint.Mask": "Mask", "Inpaint.JumpLength": "JumpLength", "Inpaint.Resample": "Resample",
 	}
 	settings := reflect.TypeFor[samples.Settings]()
-	for _, options := range []reflect.Type{reflect.TypeFor[unstir.SampleOptions](), reflect.TypeFor[diffusion.Options]()} {
+	for _, options := range []reflect.Type{
+		reflect.TypeFor[unstir.SampleOptions](), reflect.TypeFor[diffusion.Options](), reflect.TypeFor[unstir.Edit](), reflect.TypeFor[unstir.Inpaint](),
+	} {
 		for field := range options.NumField() {
 			name := options.Name() + "." + options.Field(field).Name
 			setting, known := recorded[name]
@@ -323,6 +327,12 @@ func TestEveryOptionIsRecorded(t *testing.T) {
 
 	lambda, step := -5.1, uint64(9)
 	p := channels(t, 1)
+	image, hole := make([]float32, 64), make([]bool, 64)
+	hole[9] = true
+	inpaint := func(o *unstir.SampleOptions) *unstir.Inpaint {
+		o.Inpaint = &unstir.Inpaint{Images: image, Mask: hole}
+		return o.Inpaint
+	}
 	base := unstir.SampleOptions{N: 2, Sampler: "ddim", Steps: 6}
 	for setting, c := range map[string]struct {
 		sampler string
@@ -343,6 +353,12 @@ func TestEveryOptionIsRecorded(t *testing.T) {
 		"Seed":          {"ddim", func(o *unstir.SampleOptions) { o.Seed = 1 }},
 		"StepSeed":      {"ddim", func(o *unstir.SampleOptions) { o.StepSeed = &step }},
 		"XT":            {"ddim", func(o *unstir.SampleOptions) { o.XT = make([]float32, 2*64) }},
+		"Given":         {"ddim", func(o *unstir.SampleOptions) { o.Edit = &unstir.Edit{Images: image, Strength: 0.5} }},
+		"Given (hole)":  {"ddim", func(o *unstir.SampleOptions) { inpaint(o) }},
+		"Strength":      {"ddim", func(o *unstir.SampleOptions) { o.Edit = &unstir.Edit{Images: image, Strength: 0.5} }},
+		"Mask":          {"ddim", func(o *unstir.SampleOptions) { inpaint(o) }},
+		"JumpLength":    {"ddim", func(o *unstir.SampleOptions) { inpaint(o).JumpLength = 3 }},
+		"Resample":      {"ddim", func(o *unstir.SampleOptions) { inpaint(o).Resample = 3 }},
 	} {
 		was := base
 		was.Sampler = c.sampler

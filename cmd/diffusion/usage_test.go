@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,6 +38,18 @@ func gzipped(t *testing.T, data []byte) []byte {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// picture is a PNG file of one colour.
+func picture(t *testing.T, rows, columns int, c color.Color) []byte {
+	t.Helper()
+	m := image.NewRGBA(image.Rect(0, 0, columns, rows))
+	draw.Draw(m, m.Rect, image.NewUniform(c), image.Point{}, draw.Src)
+	var b bytes.Buffer
+	if err := png.Encode(&b, m); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -80,6 +97,11 @@ func badInputs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := npy.WriteFile("loud.npy", npy.Array[float32]{Shape: []int{1, 1, 8, 8}, Data: slices.Repeat([]float32{2}, 64)}); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, "black.png", picture(t, 8, 8, color.Gray{}))
+	writeFile(t, "small.png", picture(t, 4, 6, color.Gray{Y: 255}))
 	writeFile(t, "lfs.npy", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12345\n"))
 	writeFile(t, "text.npy", []byte("not an array, but long enough to have a header"))
 }
@@ -91,20 +113,22 @@ type badCase struct {
 }
 
 const (
-	tiny     = "train --config tiny.toml "
-	samplers = "ddpm, ddim, ddim-inverse, dpm++1, dpm++2m, dpm++2m-heun, heun"
-	datasets = `"mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`
-	allConfs = "cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classes, mnist-classifier, quickstart"
-	sizes    = "both sides must be multiples of 2, as each level but the first halves them; the nearest sizes are 8 or 10 rows and 8 or 10 columns"
-	rows9    = "both sides must be multiples of 2, as each level but the first halves them; the nearest sizes are 8 rows and 8 or 10 columns"
-	badSize  = ": it must be ROWSxCOLUMNS, such as 20x12, or one number for both"
+	tiny      = "train --config tiny.toml "
+	samplers  = "ddpm, ddim, ddim-inverse, dpm++1, dpm++2m, dpm++2m-heun, heun"
+	datasets  = `"mnist", "fashion-mnist", "cifar10", "mnist-10k", "folder"`
+	allConfs  = "cifar10, cifar10-classifier, fashion-mnist, fashion-mnist-classifier, mnist, mnist-classes, mnist-classifier, quickstart"
+	sizes     = "both sides must be multiples of 2, as each level but the first halves them; the nearest sizes are 8 or 10 rows and 8 or 10 columns"
+	rows9     = "both sides must be multiples of 2, as each level but the first halves them; the nearest sizes are 8 rows and 8 or 10 columns"
+	hole      = "inpaint --image images/0.png --mask images/1.png "
+	strengths = ": it must be a number from 0 (the images as they are) to 1 (all steps)"
+	badSize   = ": it must be ROWSxCOLUMNS, such as 20x12, or one number for both"
 )
 
 var badCases = []badCase{
 	// The command line.
 	{"trian", 2, `there is no command "trian" (did you mean train?); see diffusion --help`},
-	{"paint", 2, `there is no command "paint"; the commands are...`},
-	{"help paint", 2, `there is no command "paint"; the commands are...`},
+	{"brush", 2, `there is no command "brush"; the commands are...`},
+	{"help brush", 2, `there is no command "brush"; the commands are...`},
 	{"bench both", 2, `there is no command "both"; the commands are sample, train; see diffusion bench --help`},
 	{"bench", 2, `bench what? train or sample; see diffusion bench --help`},
 	{"train tiny.toml", 2, `unexpected argument "tiny.toml"; see diffusion train --help`},
@@ -261,6 +285,60 @@ var badCases = []badCase{
 	{"inspect --plan --size 8x9", 2, "--size 8x9: images of 8x9 do not fit a model of 2 levels: " + rows9},
 	{"sample --noise x.npy --n 3", 2, "--noise says how many images there are: leave --n out"},
 
+	// Images to begin with.
+	{"sample --strength 0.5", 2, "--strength has no meaning without --init, the images to begin with"},
+	{"sample --init= --strength 0.5", 2, "--init is empty: name a picture, a directory of pictures or a .npy file"},
+	{"sample --init images --strength high", 2, `--strength "high"` + strengths},
+	{"sample --init images --strength 1.5", 2, `--strength "1.5"` + strengths},
+	{"sample --init images --strength -0.1", 2, `--strength "-0.1"` + strengths},
+	{"sample --init images --strength NaN", 2, `--strength "NaN"` + strengths},
+	{"sample --init nowhere.png", 1, "--init nowhere.png: ENOENT"},
+	{"sample --init nowhere.npy", 1, "--init nowhere.npy: ENOENT"},
+	{"sample --init notimages", 1, `--init notimages: data: opening "folder": ...`},
+	{"sample --init tiny.toml", 1, "--init tiny.toml: expected a picture (PNG, JPEG, WebP, GIF or BMP), found ..."},
+	{"sample --init rgb.npy", 1, "--init rgb.npy: the array has shape (1, 3, 8, 8), want (*, 1, *, *)"},
+	{"sample --init rows.npy", 1, "--init rows.npy: images of 8x9 do not fit a model of 2 levels: " + rows9},
+	{"sample --init loud.npy", 2, "--init loud.npy: image 0 has a value 2; all must be in [-1, 1]"},
+	{"sample --init x.npy --size 8", 2, "--init x.npy says how large the images are: leave --size out"},
+	{"sample --init images --size 9", 2, "--size 9x9: images of 9x9 do not fit a model of 2 levels: " + sizes},
+	{"sample --init images --n 0", 2, "--n 0: it must be at least 1"},
+	{"sample --init images --sampler ddim-inverse --noise x.npy", 2, "--sampler: SDEdit is not defined for ddim-inverse, which turns images into noise; " +
+		"it is defined for ddpm, ddim, dpm++1, dpm++2m, dpm++2m-heun, heun"},
+	{"sample --init images --strength 0 --out walk.gif", 2, "--out walk.gif: --strength 0 leaves no step to show"},
+	{"eval --init images", 2, "unknown flag: --init; see diffusion eval --help"},
+
+	// A hole to fill.
+	{"inpaint", 2, "--image is missing: a picture, or a .npy file of images"},
+	{"inpaint --image images/0.png", 2, "--mask is missing: a picture that is white where the image is to be filled"},
+	{"inpaint --image images --mask images/0.png", 2, "--image images: it is a directory; it must be a picture or a .npy file"},
+	{"inpaint --image images/0.png --mask images", 2, "--mask images: it must be a picture"},
+	{"inpaint --image images/0.png --mask x.npy", 2, "--mask x.npy: it must be a picture"},
+	{hole + "--jump-length 0", 2, "--jump-length 0: it must be at least 1"},
+	{hole + "--jump-length 20", 2, "--jump-length 20 does not fit 20 steps: it must be from 1 to 19"},
+	{hole + "--jump-length 1 --steps 1", 2, "--jump-length 1 does not fit a single step, from which there is nothing to go back to"},
+	{hole + "--jump-length ten", 2, `--jump-length "ten": it must be a whole number; see diffusion inpaint --help`},
+	{hole + "--resample 0", 2, "--resample 0: it must be from 1 to 1000"},
+	{hole + "--resample 1001", 2, "--resample 1001: it must be from 1 to 1000"},
+	{hole + "--sampler dpm++2m", 2, "--sampler: RePaint is not defined for dpm++2m, whose steps need more than x_t; it is defined for ddpm, ddim, dpm++1, heun"},
+	{hole + "--sampler ddim-inverse", 2, "--sampler: RePaint is not defined for ddim-inverse, which turns images into noise; it is defined for ddpm, ddim, dpm++1, heun"},
+	{hole + "--sampler plms", 2, `--sampler: there is no sampler "plms"; the samplers are ` + samplers},
+	{hole + "--steps 21", 2, "--steps 21: it must be at most 20, the number of timesteps that the model was trained on"},
+	{hole + "--eta 0.5", 2, "--eta has no meaning for ddpm; the sampler that takes it is ddim"},
+	{hole + "--n 0", 2, "--n 0: it must be at least 1"},
+	{hole + "--label 3", 2, "--label 3: the model is not class-conditional; leave it out"},
+	{hole + "--noise x.npy", 2, "unknown flag: --noise; see diffusion inpaint --help"},
+	{hole + "--out a.jpg", 2, "--out a.jpg: the extension .jpg is none that can be written; it must be .png, .gif or .npy, or none for a directory"},
+	{"inpaint --image nowhere.png --mask images/0.png", 1, "--image nowhere.png: ENOENT"},
+	{"inpaint --image tiny.toml --mask images/0.png", 1, "--image tiny.toml: expected a picture (PNG, JPEG, WebP, GIF or BMP), found ..."},
+	{"inpaint --image small.png --mask small.png", 2, "--image small.png: it has 4x6 pixels, the model's images have 8x8: crop and resize it together with its mask, " +
+		"or take images of its size with --size 4x6"},
+	{"inpaint --image x.npy --mask images/0.png --size 8", 2, "--image x.npy says how large the images are: leave --size out"},
+	{"inpaint --image loud.npy --mask images/0.png", 2, "--image loud.npy: image 0 has a value 2; all must be in [-1, 1]"},
+	{"inpaint --image rgb.npy --mask images/0.png", 1, "--image rgb.npy: the array has shape (1, 3, 8, 8), want (*, 1, *, *)"},
+	{"inpaint --image images/0.png --mask nowhere.png", 1, "--mask nowhere.png: ENOENT"},
+	{"inpaint --image images/0.png --mask small.png", 2, "--mask small.png: it has 4x6 pixels, the image has 8x8"},
+	{"inpaint --image images/0.png --mask black.png", 2, "--mask black.png: it is black everywhere, so that there is nothing to fill: white pixels, of 128 and above, are filled"},
+
 	// One prediction, and timing.
 	{"predict --t 3 --out e.npy", 2, "--x is missing: a .npy file of images"},
 	{"predict --x x.npy --out e.npy", 2, "--t is missing: a timestep, or one for each image"},
@@ -292,7 +370,7 @@ func TestBadInput(t *testing.T) {
 			args = args[:2]
 		}
 		// Every model that is not named is runs/tiny.
-		if (args[0] == "sample" || args[0] == "predict") && !strings.Contains(c.args, "--model") && !strings.HasSuffix(c.args, " false") {
+		if (args[0] == "sample" || args[0] == "predict" || args[0] == "inpaint") && !strings.Contains(c.args, "--model") && !strings.HasSuffix(c.args, " false") {
 			args = append(args, "--model", "runs/tiny")
 		}
 		r := call(args...)

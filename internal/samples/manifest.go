@@ -53,7 +53,12 @@ type Settings struct {
 	LambdaMin      string `json:"lambda_min,omitempty"`
 	Seed           uint64 `json:"seed"`
 	StepSeed       uint64 `json:"step_seed"`
-	XT             string `json:"x_T,omitempty"`    // SHA-256 of the array, as the bytes of an .npy file of float32
+	XT             string `json:"x_T,omitempty"`   // SHA-256 of the array, as the bytes of an .npy file of float32
+	Given          string `json:"given,omitempty"` // SHA-256 of the images that these are made from, as of x_T
+	Mask           string `json:"mask,omitempty"`  // SHA-256 of a byte for each pixel: 1 where it is filled, else 0
+	JumpLength     int    `json:"jump_length,omitempty"`
+	Resample       int    `json:"resample,omitempty"`
+	Strength       string `json:"strength,omitempty"`
 	Labels         []int  `json:"labels,omitempty"` // repeated over the images
 	Timesteps      []int  `json:"timesteps"`        // where the model is called, in order
 }

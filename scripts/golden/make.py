@@ -15,6 +15,7 @@ from pathlib import Path
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import schedulers
+import steering
 import training
 import unets
 from store import Inputs
@@ -30,7 +31,7 @@ def main():
     root = Path(__file__).resolve().parents[2]
     dirs = a.inputs or [root / d / "testdata" for d in ("diffusion", "unet", "train")]
     inputs = Inputs([] if a.fresh else dirs)
-    makers = {**schedulers.MAKERS, **unets.MAKERS, **training.MAKERS}
+    makers = {**schedulers.MAKERS, **steering.MAKERS, **unets.MAKERS, **training.MAKERS}
     wanted = a.only.split(",") if a.only else list(makers)
     for name in wanted:
         if name not in makers:
