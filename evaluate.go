@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"unstir/data"
+	"unstir/diffusion"
 	"unstir/featurenet"
 	"unstir/internal/images"
 	"unstir/internal/rng"
@@ -38,8 +39,13 @@ type EvaluateOptions struct {
 	// samples and tested on real images.
 	AccuracyScore bool
 
-	// Progress, if not nil, hears how far a part of the work is: "features", in images, or "accuracy score", in training
-	// steps. Sample.OnStep hears of the sampling.
+	// BoundImages is the number of test images for the variational bound, in bits per dimension; 0: it is not computed. The
+	// model is asked about each at every timestep. Sample.Seed chooses the images and their noise, Sample.Settings.Clip and
+	// Variance have the meaning that they have for ddpm. A class-conditional model is given the images' labels.
+	BoundImages int
+
+	// Progress, if not nil, hears how far a part of the work is: "features", in images, "bits per dimension", in timesteps of
+	// images, or "accuracy score", in training steps. Sample.OnStep hears of the sampling.
 	Progress func(what string, done, total int)
 }
 
@@ -48,6 +54,7 @@ type Evaluation struct {
 	*metrics.Result
 	Samples  *Samples     `json:"-"`
 	Training data.Dataset `json:"-"` // the training images; nil: there were none to compare with
+	Bound    *Bound       `json:"-"` // nil: it was not asked for, or there were no test images
 }
 
 // InputError is Evaluate's error where what is to be evaluated cannot be: images of another size than the feature network's,
@@ -78,10 +85,14 @@ const maxValue = 1.001
 // threads. The error is an *InputError where the options cannot be; it stops when ctx is done.
 func Evaluate(ctx context.Context, o EvaluateOptions) (*Evaluation, error) {
 	e := &evaluation{EvaluateOptions: o}
-	for _, step := range []func(context.Context) error{e.choose, e.check, e.openImages, e.sample} {
+	for _, step := range []func(context.Context) error{e.choose, e.check, e.openImages, e.openBound, e.sample} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
+	}
+	bound, err := e.computeBound(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("unstir: evaluate: %w", err)
 	}
 	in, err := e.measure(ctx)
 	if err != nil {
@@ -99,8 +110,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*Evaluation, error) {
 			return nil, fmt.Errorf("unstir: evaluate: accuracy score: %w", err)
 		}
 	}
+	bound.describe(r)
 	e.describe(r)
-	return &Evaluation{r, e.Samples, e.training}, nil
+	return &Evaluation{r, e.Samples, e.training, bound}, nil
 }
 
 // evaluation is a call of Evaluate.
@@ -108,7 +120,10 @@ type evaluation struct {
 	EvaluateOptions
 	references     metrics.Features // that come with the network; N 0: there are none
 	test, training data.Dataset     // nil: none
-	took           time.Duration    // of sampling; 0: the samples were given
+	bound          *diffusion.Bound
+	boundTest      data.Dataset  // whose images the bound is of
+	boundImages    []int32       // their numbers; nil: none
+	took           time.Duration // of sampling; 0: the samples were given
 	notes          []string
 }
 

@@ -38,6 +38,7 @@ func goldenDir(t *testing.T, dir string) {
 		"dpmsolver.safetensors":    goldenDPMSolver,
 		"sdedit.safetensors":       goldenSDEdit,
 		"repaint.safetensors":      goldenRePaint,
+		"bound.safetensors":        goldenBound,
 	}
 	found, _ := filepath.Glob(filepath.Join(dir, "*.json"))
 	more, _ := filepath.Glob(filepath.Join(dir, "schedulers", "*.json"))

@@ -54,7 +54,7 @@ func keys(t *testing.T, r *Result) (names []string, null map[string]bool) {
 
 var allKeys = strings.Fields(`dataset n sampler steps seed model_step feature_net feature_net_accuracy frechet frechet_real
 	frechet_noise kernel_mean kernel_std precision recall density coverage class_histogram class_entropy class_accuracy
-	accuracy_score near_copies images_per_s`)
+	accuracy_score near_copies bits_per_dim bits_per_dim_stderr images_per_s`)
 
 func TestEveryKeyIsAlwaysThere(t *testing.T) {
 	x, y := normal(1, 100, 8, 0, 1), normal(2, 120, 8, 0, 1)
@@ -62,7 +62,7 @@ func TestEveryKeyIsAlwaysThere(t *testing.T) {
 	for i := range classes {
 		classes[i] = i % 4
 	}
-	caller := strings.Fields("dataset sampler steps seed model_step feature_net feature_net_accuracy accuracy_score images_per_s")
+	caller := strings.Fields("dataset sampler steps seed model_step feature_net feature_net_accuracy accuracy_score bits_per_dim bits_per_dim_stderr images_per_s")
 	for _, test := range []struct {
 		what string
 		in   Input

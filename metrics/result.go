@@ -33,7 +33,11 @@ type Result struct {
 	ClassAccuracy  *float64 `json:"class_accuracy"`  // share of labelled samples that are classified as their label
 	AccuracyScore  *float64 `json:"accuracy_score"`  // share of real images told by a classifier that was trained on labelled samples
 	NearCopies     *float64 `json:"near_copies"`     // see Copies.Share
-	ImagesPerS     *float64 `json:"images_per_s"`    // sampling speed
+
+	BitsPerDim       *float64 `json:"bits_per_dim"`        // variational bound on the code length of test images
+	BitsPerDimStdErr *float64 `json:"bits_per_dim_stderr"` // its standard error over the images
+
+	ImagesPerS *float64 `json:"images_per_s"` // sampling speed
 
 	// Notes are warnings, and reasons for what is null.
 	Notes []string `json:"-"`
@@ -102,6 +106,9 @@ func (r *Result) Table() string {
 		row("accuracy score", "%.3f", r.AccuracyScore, "real images told by a classifier trained on the samples")
 	}
 	row("near copies", "%.3f", r.NearCopies, "test images 0.010")
+	if r.BitsPerDim != nil {
+		row("bits per dim", "%.4f", r.BitsPerDim, "± "+text("%.2g", r.BitsPerDimStdErr)+"; a bound on the code length of test images")
+	}
 	row("images/s", "%.3g", r.ImagesPerS, "")
 	for _, n := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -18,8 +16,6 @@ import (
 	"unstir/configs"
 	"unstir/data"
 	"unstir/diffusion"
-	"unstir/internal/atomicfile"
-	"unstir/internal/images"
 	"unstir/internal/npy"
 	"unstir/internal/samples"
 	"unstir/metrics"
@@ -29,8 +25,10 @@ type evalFlags struct {
 	sampleFlags
 	samples, labels, dataDir, json, pairs, classifier string
 	features, references, training                    string
+	bpdPlot                                           string
 	sets                                              []string
 	score                                             bool
+	bpd                                               int
 }
 
 func newEval() *cobra.Command {
@@ -64,6 +62,8 @@ test images need not be there, as the program has their features. The last resul
 	p.StringVar(&f.references, "reference-features", "", "with --features: those of test images, a .npy `FILE` [m, d]")
 	p.StringVar(&f.training, "training-features", "", "with --features: those of training images, a .npy `FILE` [k, d]; may be left out")
 	p.BoolVar(&f.score, "accuracy-score", false, "also train a classifier on the labelled samples and test it on real images, which takes minutes")
+	p.IntVar(&f.bpd, "bpd", 0, "also compute the variational bound of `N` test images in bits per dimension, such as of 256, at every timestep, which takes minutes")
+	p.StringVar(&f.bpdPlot, "bpd-plot", "", "with --bpd: plot the bound's terms by timestep to a .png `FILE`")
 	p.StringVar(&f.json, "json", "", "also write the result as JSON to a `FILE`; - for standard output, and no table")
 	p.StringVar(&f.pairs, "pairs", "", "write the samples nearest to training images, beside these, to a .png `FILE`")
 	return c
@@ -72,7 +72,7 @@ test images need not be there, as the program has their features. The last resul
 // checkEval finds what is wrong with the flags by themselves, and lists the sampler to run: none where the model says which.
 func (f evalFlags) checkEval(c *cobra.Command) ([]string, error) {
 	given := c.Flags().Changed
-	for _, file := range []struct{ flag, path string }{{"json", f.json}, {"pairs", f.pairs}} {
+	for _, file := range []struct{ flag, path string }{{"json", f.json}, {"pairs", f.pairs}, {"bpd-plot", f.bpdPlot}} {
 		switch {
 		case !given(file.flag) || file.flag == "json" && file.path == "-":
 			continue
@@ -80,8 +80,8 @@ func (f evalFlags) checkEval(c *cobra.Command) ([]string, error) {
 			return nil, usagef("--%s is empty: name a file", file.flag)
 		case isDir(file.path):
 			return nil, usagef("--%s %s: it is a directory", file.flag, file.path)
-		case file.flag == "pairs" && !strings.EqualFold(filepath.Ext(file.path), ".png"):
-			return nil, usagef("--pairs %s: the name must end in .png", file.path)
+		case file.flag != "json" && !strings.EqualFold(filepath.Ext(file.path), ".png"):
+			return nil, usagef("--%s %s: the name must end in .png", file.flag, file.path)
 		}
 		if err := checkFile("--"+file.flag, file.path); err != nil {
 			return nil, usage(err)
@@ -96,6 +96,12 @@ func (f evalFlags) checkEval(c *cobra.Command) ([]string, error) {
 		return nil, f.checkFeatures(c)
 	}
 	switch {
+	case f.bpd < 0 || given("bpd") && f.bpd == 0:
+		return nil, usagef("--bpd %d: it must be at least 1 test image", f.bpd)
+	case f.bpd == 0 && given("bpd-plot"):
+		return nil, usagef("--bpd-plot is of --bpd: say of how many test images, as in --bpd 256")
+	case f.bpd > 0 && f.samples != "" && !given("model"):
+		return nil, usagef("--bpd %d: bits per dimension are a model's, and not those of samples: name one with --model", f.bpd)
 	case given("features"):
 		return nil, usagef("--features is empty: name a .npy file")
 	case given("reference-features") || given("training-features"):
@@ -196,11 +202,11 @@ func runEval(c *cobra.Command, f evalFlags) error {
 	if made != nil {
 		e.Sampler, e.Steps, e.Seed = &made.Settings.Sampler, &made.Settings.Steps, &made.Settings.Seed
 	}
-	if err := f.writePairs(e); err != nil {
+	if err := f.writePictures(e); err != nil {
 		return err
 	}
 	if o.Pipeline != nil {
-		f.keep(c, o.Pipeline, e.Result)
+		f.keep(c, o.Pipeline, e)
 	}
 	return f.show(c, e.Result)
 }
@@ -219,15 +225,18 @@ func (f evalFlags) evaluation(c *cobra.Command) (o unstir.EvaluateOptions, end f
 		}
 		return bar
 	}
-	o.Open, o.AccuracyScore = open, f.score
+	o.Open, o.AccuracyScore, o.BoundImages = open, f.score, f.bpd
 	o.Sample.OnStep = func(st unstir.SampleStep) error {
 		show("sampling", sampleParts*f.n).sampled(st, f.n)
 		return nil
 	}
 	o.Progress = func(what string, done, total int) {
-		unit := "images"
-		if what != "features" {
-			unit = "steps"
+		unit := "steps"
+		switch what {
+		case "features":
+			unit = "images"
+		case "bits per dimension":
+			unit = "timesteps"
 		}
 		show(what, total).set(done, fmt.Sprintf("%d of %d %s", done, total, unit))
 	}
@@ -431,59 +440,4 @@ func (f evalFlags) evalFeatures(c *cobra.Command) error {
 		return usagef("%s", strings.TrimPrefix(err.Error(), "metrics: "))
 	}
 	return f.show(c, r)
-}
-
-// maxPairs is how many pairs --pairs shows.
-const maxPairs = 64
-
-func (f evalFlags) writePairs(e *unstir.Evaluation) error {
-	if f.pairs == "" {
-		return nil
-	}
-	m, err := e.Pairs(maxPairs)
-	if err == nil {
-		err = images.WritePNG(f.pairs, m, nil)
-	}
-	if err != nil {
-		return fmt.Errorf("--pairs %s: %w", f.pairs, withoutPackage(err))
-	}
-	return nil
-}
-
-// keep leaves the result with the run that is the model; one of its checkpoints is not. That it cannot is no reason to lose it.
-func (f evalFlags) keep(c *cobra.Command, p *unstir.Pipeline, r *metrics.Result) {
-	run := checkpoints.RunOf(p.Source.Dir)
-	if run == "" || filepath.Clean(f.model) == filepath.Clean(p.Source.Dir) {
-		return
-	}
-	if err := writeResult(filepath.Join(run, evalName), r); err != nil {
-		fmt.Fprintf(c.ErrOrStderr(), "note: the result is not kept with the run: %v\n", err)
-	}
-}
-
-func encodeResult(w io.Writer, r *metrics.Result) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
-}
-
-func writeResult(path string, r *metrics.Result) error {
-	return atomicfile.Write(path, func(w io.Writer) error { return encodeResult(w, r) })
-}
-
-// show prints the result, and writes it where --json says.
-func (f evalFlags) show(c *cobra.Command, r *metrics.Result) error {
-	if f.json == "-" {
-		for _, n := range r.Notes {
-			fmt.Fprintf(c.ErrOrStderr(), "note: %s\n", n)
-		}
-		return encodeResult(c.OutOrStdout(), r)
-	}
-	if f.json != "" {
-		if err := writeResult(f.json, r); err != nil {
-			return fmt.Errorf("--json %s: %w", f.json, withoutPath(err))
-		}
-	}
-	_, err := io.WriteString(c.OutOrStdout(), r.Table())
-	return err
 }

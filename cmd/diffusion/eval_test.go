@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -80,7 +81,8 @@ func evalWorkspace(t *testing.T) {
 // resultKeys are the keys of a result, in order.
 var resultKeys = []string{
 	"dataset", "n", "sampler", "steps", "seed", "model_step", "feature_net", "feature_net_accuracy", "frechet", "frechet_real", "frechet_noise",
-	"kernel_mean", "kernel_std", "precision", "recall", "density", "coverage", "class_histogram", "class_entropy", "class_accuracy", "accuracy_score", "near_copies", "images_per_s",
+	"kernel_mean", "kernel_std", "precision", "recall", "density", "coverage", "class_histogram", "class_entropy", "class_accuracy", "accuracy_score", "near_copies",
+	"bits_per_dim", "bits_per_dim_stderr", "images_per_s",
 }
 
 // resultOf reads a result, which must have every key once, in order.
@@ -128,7 +130,7 @@ func TestEvalOfAModel(t *testing.T) {
 	text := string(readFile(t, "out.json"))
 	m := resultOf(t, text)
 	for _, key := range resultKeys {
-		if (m[key] == nil) != (key == "accuracy_score") {
+		if (m[key] == nil) != slices.Contains([]string{"accuracy_score", "bits_per_dim", "bits_per_dim_stderr"}, key) {
 			t.Errorf("%s is %v", key, m[key])
 		}
 	}
@@ -401,6 +403,13 @@ func TestEvalOfWrongSamples(t *testing.T) {
 		{"--model runs/model --json=" + net, "--json is empty: name a file"},
 		{"--model runs/model --json digits" + net, "--json digits: it is a directory"},
 		{"--model runs/model --pairs p.jpg" + net, "--pairs p.jpg: the name must end in .png"},
+		{"--model runs/model --bpd 61" + net + " --data-dir digits", "--model runs/model/checkpoints/step-00000006: bits per dimension of 61 images: mnist has 60 test images"},
+		{"--model runs/model --bpd -1", "--bpd -1: it must be at least 1 test image"},
+		{"--model runs/model --bpd 0", "--bpd 0: it must be at least 1 test image"},
+		{"--model runs/model --bpd all", `--bpd "all": it must be a whole number; see diffusion eval --help`},
+		{"--model runs/model --bpd-plot p.png", "--bpd-plot is of --bpd: say of how many test images, as in --bpd 256"},
+		{"--model runs/model --bpd 4 --bpd-plot p.gif", "--bpd-plot p.gif: the name must end in .png"},
+		{"--samples s.npy --bpd 4" + mnist + net, "--bpd 4: bits per dimension are a model's, and not those of samples: name one with --model"},
 		{"--features s.npy", "--reference-features is missing: the features of test images, a .npy file [m, d]"},
 		{"--features s.npy --reference-features s.npy --n 3", "--n has no meaning with --features: leave one out"},
 		{"--reference-features s.npy", "--features is missing: the features of samples, a .npy file [n, d]"},
@@ -420,15 +429,53 @@ func TestEvalOfWrongSamples(t *testing.T) {
 	}
 }
 
+// The bits per dimension are in the result, whose plot is left with the run; they depend neither on threads nor on batches, nor
+// on what the samples are.
+func TestEvalBitsPerDim(t *testing.T) {
+	evalWorkspace(t)
+	r := call(append(evalModel, "--bpd", "5", "--bpd-plot", "terms.png", "--json", "out.json", "--threads", "1")...)
+	if r.code != exitDone {
+		t.Fatalf("exit code %d, %s", r.code, r.stderr)
+	}
+	has(t, "stderr", r.stderr, "bits per dimension 100.0%, 100 of 100 timesteps")
+	has(t, "the table", r.out, "\nbits per dim       ", "a bound on the code length of test images")
+	first := resultOf(t, string(readFile(t, "out.json")))
+	if bits, err := first["bits_per_dim"].(float64), first["bits_per_dim_stderr"].(float64); !(bits > 1 && err > 0 && err < bits) {
+		t.Errorf("%v ± %v bits per dimension", bits, err)
+	}
+	plot := readFile(t, "terms.png")
+	if string(readFile(t, "runs/model/bpd.png")) != string(plot) {
+		t.Error("the run has another plot")
+	}
+	must(t, "report", "runs/model")
+	has(t, "the report", string(readFile(t, "runs/model/report.html")), "Bits per dimension", "Terms of the variational bound by timestep")
+
+	second := resultOf(t, must(t, append(evalModel, "--bpd", "5", "--json", "-", "--threads", "3", "--batch", "7")...))
+	if a, b := without(first, "images_per_s"), without(second, "images_per_s"); !reflect.DeepEqual(a, b) {
+		t.Errorf("results differ:\n%v\n%v", a, b)
+	}
+	must(t, "sample", "--model", "runs/model", "--sampler", "ddim", "--steps", "2", "--n", "30", "--out", "set.npy")
+	given := resultOf(t, must(t, "eval", "--model", "runs/model", "--samples", "set.npy", "--classifier", "runs/classes", "--data-dir", "digits", "--bpd", "2", "--json", "-"))
+	if given["bits_per_dim"] == nil || given["bits_per_dim"] == first["bits_per_dim"] {
+		t.Errorf("two images have %v bits per dimension, five %v", given["bits_per_dim"], first["bits_per_dim"])
+	}
+
+	must(t, append(evalModel, "--json", "-")...) // without --bpd
+	must(t, "report", "runs/model")
+	if page := string(readFile(t, "runs/model/report.html")); strings.Contains(page, "Terms of the variational bound") {
+		t.Error("the report shows the plot of an earlier evaluation")
+	}
+}
+
 // An evaluation that is told to stop does so while it samples and while it measures, and leaves nothing.
 func TestEvalStops(t *testing.T) {
 	evalWorkspace(t)
-	for _, at := range []string{"sampling", "features"} {
+	for _, at := range []string{"sampling", "features", "bits per dimension"} {
 		before := files(t, ".")
 		ctx, cancel := context.WithCancel(t.Context())
 		stderr := &stopAt{what: at, stop: cancel}
 		var out strings.Builder
-		code := run(ctx, append(evalModel, "--n", "2000", "--steps", "1"), &out, stderr)
+		code := run(ctx, append(evalModel, "--n", "2000", "--steps", "1", "--bpd", "60"), &out, stderr)
 		if code != exitFailed || out.Len() > 0 || !strings.HasSuffix(stderr.String(), "diffusion: interrupted\n") {
 			t.Errorf("%s: exit code %d, %q, %s", at, code, out.String(), stderr.String())
 		}

@@ -33,6 +33,7 @@ import (
 const (
 	reportName = "report.html"
 	evalName   = "eval.json" // the last evaluation of the run's model
+	boundName  = "bpd.png"   // the bound's terms by timestep, where that evaluation computed it
 )
 
 func newReport() *cobra.Command {
@@ -392,9 +393,25 @@ func (p *pageOf) evaluation() {
 		p.miss("The evaluation cannot be read: %s.", evalName)
 		return
 	}
+	if p.Evaluation.BitsPerDim != nil {
+		p.bound()
+	}
 	if step := p.Evaluation.ModelStep; step != nil && p.state != nil && *step != p.state.Step {
 		p.NoteOnEval = fmt.Sprintf("The evaluation is of step %s, and the newest checkpoint of step %s.", counted(*step), counted(p.state.Step))
 		p.miss("%s", p.NoteOnEval)
+	}
+}
+
+// bound is the plot of the evaluation's bits per dimension.
+func (p *pageOf) bound() {
+	data, err := filekind.ReadFile(filepath.Join(p.dir, boundName), maxReportPicture)
+	if err != nil {
+		p.miss("The plot of the bits per dimension cannot be read: %v.", err)
+		return
+	}
+	p.Bound = &htmlreport.Picture{
+		Data: data, Caption: "Terms of the variational bound by timestep, and their sum up to each, in bits per dimension.",
+		Alt: "Two curves over the timestep, which is on a logarithmic axis: the terms of the variational bound, and their sum up to each timestep",
 	}
 }
 

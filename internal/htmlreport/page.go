@@ -30,7 +30,8 @@ type Page struct {
 
 	PreviewNote string // below them; may be empty
 	Evaluation  *Evaluation
-	NoteOnEval  string // below it, or why there is none
+	Bound       *Picture // the plot of its bits per dimension; nil: there is none
+	NoteOnEval  string   // below it, or why there is none
 	Classes     []string
 	Samplers    []Picture
 	NoSamplers  string // what to do where there are no such pictures
@@ -71,7 +72,11 @@ func Write(w io.Writer, p Page) error {
 	for i := range p.Commands {
 		all = append(all, &p.Commands[i].Line)
 	}
-	for _, list := range [][]Picture{p.Previews, p.Samplers} {
+	var bound []Picture
+	if p.Bound != nil {
+		bound = append(bound, *p.Bound)
+	}
+	for _, list := range [][]Picture{p.Previews, p.Samplers, bound} {
 		for i := range list {
 			all = append(all, &list[i].Alt, &list[i].Caption)
 		}
@@ -85,6 +90,7 @@ func Write(w io.Writer, p Page) error {
 		Drawings              []*drawing
 		NoCurves              []string
 		Previews, Samplers    []figure
+		Bound                 []figure
 		Measures              []measure
 		How                   []Fact
 		Bars                  []bar
@@ -93,6 +99,7 @@ func Write(w io.Writer, p Page) error {
 		Page: p, Style: template.CSS(style), Script: template.JS(script),
 		Policy:   fmt.Sprintf("default-src 'none'; img-src data:; style-src %s; script-src %s; base-uri 'none'; form-action 'none'", hash(style), hash(script)),
 		Previews: figures(p.Previews, budgetPreviews), Samplers: figures(p.Samplers, budgetSamples),
+		Bound: figures(bound, budgetBound),
 	}
 	for i, c := range p.Curves {
 		if d := layOut(fmt.Sprintf("curve-%d", i+1), c); d != nil {

@@ -24,6 +24,7 @@ type Picture struct {
 const (
 	budgetPreviews = 3_500_000
 	budgetSamples  = 2_000_000
+	budgetBound    = 500_000
 	maxPixels      = 1 << 25
 )
 

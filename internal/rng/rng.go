@@ -30,6 +30,7 @@ const (
 	TestNoise    Stream = 10 // a: image of the test split
 	UniformImage Stream = 11 // of an evaluation; a: image
 	LabelDropout Stream = 12 // a: step, b: image in the batch
+	BoundNoise   Stream = 13 // x_t in the variational bound; a: image, b: timestep
 )
 
 // Uint64 returns 64 uniform bits.
