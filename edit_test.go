@@ -125,14 +125,20 @@ func TestInpaintKeepsWhatIsKnown(t *testing.T) {
 	}
 }
 
-// A sampler that takes the whole schedule takes the paper's 250 steps to fill, and others what they do.
+// A sampler that takes the whole schedule takes the paper's 250 steps to fill, unless nothing is known, and others what they
+// do.
 func TestStepsOfInpaint(t *testing.T) {
 	p := testPipeline(t, testConfig())
-	fill := &Inpaint{Images: testImages(1), Mask: leftHalf(), Resample: 1}
-	for sampler, want := range map[string]int{"ddpm": 250, "ddim": 50} {
-		s, err := p.NewSampler(SampleOptions{Sampler: sampler, Inpaint: fill})
-		if err != nil || len(s.Timesteps()) != want {
-			t.Errorf("%s: %d steps, %v, want %d", sampler, len(s.Timesteps()), err, want)
+	everything := slices.Repeat([]bool{true}, 96)
+	for _, c := range []struct {
+		sampler string
+		mask    []bool
+		want    int
+	}{{"ddpm", leftHalf(), 250}, {"ddpm", everything, 1000}, {"ddim", leftHalf(), 50}, {"ddim", everything, 50}} {
+		o := SampleOptions{Sampler: c.sampler, Inpaint: &Inpaint{Images: testImages(1), Mask: c.mask, Resample: 1}}
+		s, err := p.NewSampler(o)
+		if err != nil || len(s.Timesteps()) != c.want || p.Steps(o) != c.want {
+			t.Errorf("%s: %d steps, %v, want %d", c.sampler, len(s.Timesteps()), err, c.want)
 		}
 	}
 	if notes := p.Notes(SampleOptions{Sampler: "ddim", Steps: 5, Inpaint: &Inpaint{Images: testImages(1), Mask: leftHalf()}}); len(notes) != 1 ||
@@ -160,6 +166,8 @@ func TestEditRefuses(t *testing.T) {
 		{"Inpaint", "Edit is set, too", SampleOptions{Edit: &Edit{images, 0.5}, Inpaint: &Inpaint{Images: images, Mask: mask}}},
 		{"Inpaint.Images", "image 0 has a value 1.5", SampleOptions{Inpaint: &Inpaint{Images: beyond, Mask: mask}}},
 		{"Inpaint.Mask", "it has 95 pixels; an image of 8x12 has 96", SampleOptions{Inpaint: &Inpaint{Images: images, Mask: mask[:95]}}},
+		{"Inpaint.Resample", "-1 is not possible: it must be from 1 to 1000", SampleOptions{Inpaint: &Inpaint{Images: images, Mask: mask, Resample: -1}}},
+		{"Inpaint.Resample", "1001 is not possible", SampleOptions{Inpaint: &Inpaint{Images: images, Mask: mask, Resample: 1001}}},
 		{"Inpaint.Mask", "nothing to fill", SampleOptions{Inpaint: &Inpaint{Images: images, Mask: make([]bool, 96)}}},
 	} {
 		c.o.N, c.o.Sampler, c.o.Steps = 1, "ddim", 4

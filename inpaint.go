@@ -26,6 +26,8 @@ func (i *Inpaint) check(c, h, w int) error {
 	switch {
 	case len(i.Mask) != h*w:
 		return editError("Inpaint.Mask", "it has %d pixels; an image of %dx%d has %d", len(i.Mask), h, w, h*w)
+	case i.Resample < 0 || i.Resample > diffusion.MaxResample:
+		return editError("Inpaint.Resample", "%d is not possible: it must be from 1 to %d, or 0 for %d", i.Resample, diffusion.MaxResample, diffusion.DefaultResample)
 	case !slices.Contains(i.Mask, true):
 		return editError("Inpaint.Mask", "it is false everywhere: there is nothing to fill")
 	}

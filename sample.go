@@ -74,14 +74,14 @@ func (p *Pipeline) settings(o SampleOptions) (string, diffusion.Options) {
 	}
 	if settings.Steps == 0 && settings.Timesteps == nil {
 		settings.Steps = p.Schedule.DefaultSteps(name)
-		if o.Inpaint != nil {
+		if o.Inpaint != nil && slices.Contains(o.Inpaint.Mask, false) {
 			settings.Steps = min(settings.Steps, inpaintSteps)
 		}
 	}
 	return name, settings
 }
 
-// Steps is the number of steps that Sample takes, where the sampler's list has as many.
+// Steps is the number of sampling steps that the options ask for, with the default filled in.
 func (p *Pipeline) Steps(o SampleOptions) int {
 	_, settings := p.settings(o)
 	return settings.Steps

@@ -24,9 +24,9 @@ import (
 //
 // The last line goes back up by diffusion, so that the filling is drawn again
 // from an x_t that has seen what is known of x_{t-1}. As in the paper's appendix
-// and in diffusers it goes back by several steps at once: after each step that
-// leaves a multiple of JumpLength of the S steps, but for the first S -
-// JumpLength, the run goes JumpLength steps back, Resample - 1 times.
+// and in diffusers it goes back by several steps at once: wherever the steps that
+// are left are a multiple of JumpLength, and fewer than S - JumpLength of the S,
+// the run goes JumpLength steps back, Resample - 1 times.
 //
 // The paper's sampler is ddpm; ddim is diffusers' form, and any sampler will do
 // whose step needs x_t alone. A step ends at the sampler's own alphaBar, and the
