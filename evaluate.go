@@ -372,6 +372,7 @@ func (s *Samples) asPictures() featurenet.Images {
 func (e *evaluation) describe(r *metrics.Result) {
 	r.Notes = append(e.notes, r.Notes...)
 	r.Dataset, r.FeatureNet, r.FeatureNetAccuracy = &e.Data.Dataset, &e.Net.Name, e.Net.Accuracy
+	r.References = e.describeReferences()
 	p := e.Pipeline
 	if p == nil {
 		return
@@ -386,6 +387,18 @@ func (e *evaluation) describe(r *metrics.Result) {
 	steps := cmp.Or(settings.Steps, len(settings.Timesteps))
 	r.Sampler, r.Steps, r.Seed = &name, &steps, &e.Sample.Seed
 	r.ImagesPerS = metrics.Number(float64(e.Samples.N) / e.took.Seconds())
+}
+
+// describeReferences says in words what the samples were compared with.
+func (e *evaluation) describeReferences() string {
+	name := e.Data.Dataset
+	switch {
+	case e.test != nil && e.test.Info().Split != data.Test:
+		return "all pictures of the folder, training images among them"
+	case name == data.MNIST10K: // which has no test images of its own
+		name = data.MNIST
+	}
+	return name + "'s test images"
 }
 
 // Pairs is a picture of the n samples that are nearest to a training image, or of all where they are fewer, beside the

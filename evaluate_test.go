@@ -62,7 +62,7 @@ func TestEvaluateNeedsNoData(t *testing.T) {
 	}
 	r := e.Result
 	if *r.Dataset != data.MNIST10K || r.N != 70 || *r.Sampler != "ddim" || *r.Steps != 2 || *r.Seed != 3 || r.ModelStep != nil || *r.FeatureNetAccuracy < 0.994 ||
-		!strings.HasPrefix(*r.FeatureNet, "mnist-classifier ") || len(r.ClassHistogram) != 10 || *r.ImagesPerS <= 0 || r.AccuracyScore != nil {
+		!strings.HasPrefix(*r.FeatureNet, "mnist-classifier ") || len(r.ClassHistogram) != 10 || *r.ImagesPerS <= 0 || r.AccuracyScore != nil || r.References != "mnist's test images" {
 		t.Errorf("%s", r.Table())
 	}
 	if !(*r.Frechet > 10**r.FrechetReal && *r.FrechetNoise > 10**r.FrechetReal && *r.Recall < 0.1 && *r.ClassAccuracy < 0.5) {

@@ -220,7 +220,7 @@ func TestTable(t *testing.T) {
 		Frechet: Number(1.9), FrechetReal: Number(0.4), FrechetNoise: Number(142.3), KernelMean: Number(0.00123), KernelStd: Number(0.0004),
 		Precision: Number(0.9), Recall: Number(0.8), Density: Number(1.02), Coverage: Number(0.93),
 		ClassHistogram: []int{900, 1100}, ClassEntropy: Number(0.688), AccuracyScore: Number(0.9), NearCopies: Number(0.0085), ImagesPerS: Number(31.4),
-		Notes: []string{"class_accuracy is null"},
+		BitsPerDim: Number(1.91234), BitsPerDimStdErr: Number(0.0251), References: "mnist's test images", Notes: []string{"class_accuracy is null"},
 	}
 	const want = `samples            2000, ddim, 50 steps, seed 1, model of step 8000
 references         mnist's test images
@@ -235,8 +235,9 @@ coverage           0.930        references with a sample near
 class entropy      0.688        nats; 2 equal classes 0.693
 classes            900 1100
 class accuracy     -            samples classified as their label
-accuracy score     0.900        real images told by a classifier trained on the samples
+accuracy score     0.900        real images that a classifier trained on the samples classifies correctly
 near copies        0.009        test images 0.010
+bits per dim       1.9123       ± 0.025; a bound on the code length of test images
 images/s           31.4
 note: class_accuracy is null
 `
@@ -255,11 +256,19 @@ func TestResultComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back Result
-	if err := json.Unmarshal(text, &back); err != nil {
+	back, err := ParseResult(text)
+	if err != nil {
 		t.Fatal(err)
 	}
-	sameJSON(t, &back, r)
+	sameJSON(t, back, r)
+	for text, want := range map[string]string{
+		`{"frechet": "<b>"}`: "not the JSON of an evaluation: frechet cannot be a string", "null": "not the JSON of an evaluation: it is null",
+		`{"class_histogram": [1.5]}`: "not the JSON of an evaluation: class_histogram cannot be a number 1.5",
+	} {
+		if _, err := ParseResult([]byte(text)); err == nil || err.Error() != want {
+			t.Errorf("%s: error %v, want %s", text, err, want)
+		}
+	}
 }
 
 func TestFeaturesFiles(t *testing.T) {

@@ -1,9 +1,13 @@
 package metrics
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
+
+	"unstir/internal/oneline"
 )
 
 // Result is an evaluation as its JSON has it: every key is always there, null where it does not apply. Evaluate fills in
@@ -31,7 +35,7 @@ type Result struct {
 	ClassHistogram []int    `json:"class_histogram"` // samples by predicted class, in label order
 	ClassEntropy   *float64 `json:"class_entropy"`   // of the histogram, in nats
 	ClassAccuracy  *float64 `json:"class_accuracy"`  // share of labelled samples that are classified as their label
-	AccuracyScore  *float64 `json:"accuracy_score"`  // share of real images told by a classifier that was trained on labelled samples
+	AccuracyScore  *float64 `json:"accuracy_score"`  // share of real images that a classifier trained on the labelled samples classifies correctly
 	NearCopies     *float64 `json:"near_copies"`     // see Copies.Share
 
 	BitsPerDim       *float64 `json:"bits_per_dim"`        // variational bound on the code length of test images
@@ -39,10 +43,30 @@ type Result struct {
 
 	ImagesPerS *float64 `json:"images_per_s"` // sampling speed
 
+	// References says in words what the samples were compared with; Table has a line for it unless it is empty.
+	References string `json:"-"`
 	// Notes are warnings, and reasons for what is null.
 	Notes []string `json:"-"`
 	// Copies are the samples nearest to training images; nil where NearCopies is.
 	Copies *Copies `json:"-"`
+}
+
+// ParseResult reads a Result from its JSON. Keys that it does not know are passed over, and those that are missing are null. An
+// error is one line.
+func ParseResult(text []byte) (*Result, error) {
+	var r *Result
+	err := json.Unmarshal(text, &r)
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &kind) && kind.Field != "":
+		err = fmt.Errorf("%s cannot be a %s", kind.Field, kind.Value)
+	case err == nil && r == nil:
+		err = errors.New("it is null")
+	}
+	if err != nil {
+		return nil, oneline.Error(fmt.Errorf("not the JSON of an evaluation: %w", err))
+	}
+	return r, nil
 }
 
 // Number is a value for a Result: nil, and null in JSON, where v is not finite.
@@ -74,8 +98,8 @@ func (r *Result) Table() string {
 	}
 
 	line("samples", "%s", r.what())
-	if r.Dataset != nil {
-		line("references", "%s's test images", *r.Dataset)
+	if r.References != "" {
+		line("references", "%s", r.References)
 	}
 	if r.FeatureNet != nil {
 		accuracy := ""
@@ -103,7 +127,7 @@ func (r *Result) Table() string {
 	}
 	row("class accuracy", "%.3f", r.ClassAccuracy, "samples classified as their label")
 	if r.AccuracyScore != nil {
-		row("accuracy score", "%.3f", r.AccuracyScore, "real images told by a classifier trained on the samples")
+		row("accuracy score", "%.3f", r.AccuracyScore, "real images that a classifier trained on the samples classifies correctly")
 	}
 	row("near copies", "%.3f", r.NearCopies, "test images 0.010")
 	if r.BitsPerDim != nil {

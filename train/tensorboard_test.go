@@ -83,6 +83,31 @@ func TestEventsAreTheLogsAndThePreviews(t *testing.T) {
 	wantSteps(t, s.Dir, tagPreview, 3, 6, 9)
 }
 
+// A classifier's events have its accuracies, after a stop too.
+func TestEventsOfAClassifier(t *testing.T) {
+	s := classifierSetup(t, false)
+	s.Log.TensorBoard = true
+	s.StopAt = 6
+	tr, err := New(s)
+	mustRun(t, tr, err)
+	s.StopAt = 0
+	tr, err = Resume(context.Background(), s, filepath.Join(s.Dir, "checkpoints", "step-00000004"))
+	mustRun(t, tr, err)
+	wantSteps(t, s.Dir, "train/accuracy", nine...)
+	wantSteps(t, s.Dir, "test/accuracy", 4, 8, 9)
+	lines := readLog(t, s.Dir)
+	for _, e := range eventtest.Read(t, s.Dir)[2:] {
+		l := lines[e.Step-1]
+		want := []tfevents.Value{{Tag: "train/accuracy", Scalar: float32(*l.Accuracy)}}
+		if l.TestAccuracy != nil {
+			want = append(want, tfevents.Value{Tag: "test/accuracy", Scalar: float32(*l.TestAccuracy)})
+		}
+		if got := e.Values[4:]; !slices.Equal(got, want) {
+			t.Errorf("step %d has %+v, want %+v", e.Step, got, want)
+		}
+	}
+}
+
 func TestNoEventsUnlessAskedFor(t *testing.T) {
 	s := eventSetup(t)
 	s.Log.TensorBoard = false

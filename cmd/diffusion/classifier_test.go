@@ -93,7 +93,11 @@ func TestAClassifierIsTrainedAndInspected(t *testing.T) {
 		"1x8x8", "levels.1", "conv_in", "total")
 	must(t, "report", "runs/classes")
 	page := string(readFile(t, "runs/classes/report.html"))
-	has(t, "the report", page, "classifier, channels [8 16], 12 features", "of 7 images, after step 6", "Test accuracy", "cross-entropy, by training step")
+	has(t, "the report", page, "classifier, channels [8 16], 12 features", "of 7 images, after step 6", `id="curve-1">Test accuracy</h3>`, `id="curve-2">Accuracy</h3>`,
+		"% of the test images, by training step", "Test accuracy over steps 2 to 6: ", "Accuracy over steps 1 to 6: ", "cross-entropy, by training step")
+	if list := commandsOf(page); len(list) != 3 || !strings.HasPrefix(list[0], "diffusion train ") || !strings.HasPrefix(list[1], "diffusion report ") || !strings.HasPrefix(list[2], "tensorboard ") {
+		t.Errorf("the commands are %q", list)
+	}
 	for _, not := range []string{"Previews", "Samplers", "diffusion sample", "diffusion export", "predicts epsilon"} {
 		if strings.Contains(page, not) {
 			t.Errorf("the report of a classifier speaks of %s", not)
@@ -122,7 +126,8 @@ func TestAClassifierIsNoDiffusionModel(t *testing.T) {
 	must(t, "train", "--config", "classes.toml")
 	writeFile(t, "x.npy", readFile(t, "digits/t10k-labels-idx1-ubyte"))
 	for _, args := range [][]string{
-		{"sample"}, {"predict", "--x", "x.npy", "--t", "1", "--out", "y.npy"}, {"export", "--out", "exported"}, {"inspect", "--plan"},
+		{"sample"}, {"predict", "--x", "x.npy", "--t", "1", "--out", "y.npy"}, {"export", "--out", "exported"}, {"eval"}, {"interpolate", "--from", "1", "--to", "2"},
+		{"encode", "--images", "images", "--out", "z.npy"}, {"inpaint", "--image", "images/0.png", "--mask", "images/1.png"}, {"inspect", "--plan"},
 	} {
 		model := []string{"--model", "runs/classes"}
 		want := "it is a classifier, which tells the classes of images, and no diffusion model"

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -158,7 +159,18 @@ func TestEvalOfAModel(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, "report", "runs/model")
-	has(t, "the report", string(readFile(t, "runs/model/report.html")), "Fréchet distance", "mnist classifier of step 40 ")
+	page := string(readFile(t, "runs/model/report.html"))
+	has(t, "the report", page, "Fréchet distance", "mnist classifier of step 40 ")
+	if runtime.GOOS == "windows" {
+		return // paths are in quotes
+	}
+	commands := commandsOf(page)
+	i := slices.IndexFunc(commands, func(line string) bool { return strings.HasPrefix(line, "diffusion eval ") })
+	if i < 0 {
+		t.Fatalf("the report has the commands %q", commands)
+	}
+	line := strings.Fields(strings.Replace(commands[i], "CLASSIFIER", "runs/classes", 1))
+	must(t, append(line[1:], "--steps", "2", "--n", "20", "--data-dir", "digits")...)
 }
 
 // without leaves out the keys that differ between equal evaluations.
@@ -289,6 +301,8 @@ func TestEvalOfAFolder(t *testing.T) {
 		t.Errorf("without: %v", m)
 	}
 	has(t, "stderr", notes, "note: the references are all pictures of the folder, which a model of it was trained on: it looks better than it is; data.holdout = 0.1 in training keeps some apart")
+	table := must(t, "eval", "--model", "runs/all", "--classifier", "runs/classes", "--sampler", "ddim", "--steps", "2", "--n", "20")
+	has(t, "the table", table, "\nreferences         all pictures of the folder, training images among them\n")
 	r := call("train", "--out", "runs/kept", "--resume", "auto", "--config", "tiny.toml", "--set", "data.size=8")
 	if r.code != exitUsage || !strings.Contains(r.stderr, "the dataset was folder: ") {
 		t.Errorf("going on without the part held out: exit code %d, %s", r.code, r.stderr)

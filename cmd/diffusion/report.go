@@ -21,6 +21,7 @@ import (
 
 	"unstir/checkpoints"
 	"unstir/configs"
+	"unstir/featurenet"
 	"unstir/internal/atomicfile"
 	"unstir/internal/filekind"
 	"unstir/internal/htmlreport"
@@ -110,11 +111,12 @@ func checkRun(dir string) error {
 // pageOf gathers a page: what there is, and a sentence for what there is not.
 type pageOf struct {
 	htmlreport.Page
-	dir   string
-	cfg   *configs.Config // nil: it cannot be read
-	lines []train.LogLine
-	state *checkpoints.State // of the newest checkpoint; nil: there is none
-	saved string             // its directory
+	dir     string
+	cfg     *configs.Config // nil: it cannot be read
+	lines   []train.LogLine
+	state   *checkpoints.State // of the newest checkpoint; nil: there is none
+	saved   string             // its directory
+	classes []string           // names of its classes
 }
 
 func describePage(ctx context.Context, dir string) (htmlreport.Page, error) {
@@ -219,7 +221,7 @@ func (p *pageOf) checkpoint(ctx context.Context) error {
 		p.miss("No checkpoint can be opened: %v.", err)
 	default:
 		defer m.Close()
-		p.state, p.saved, p.Classes = m.State, m.Dir, m.State.Data.Classes
+		p.state, p.saved, p.classes = m.State, m.Dir, m.State.Data.Classes
 		for _, s := range m.Skipped {
 			p.miss("A newer checkpoint is damaged: %v.", s.Err)
 		}
@@ -378,43 +380,6 @@ func textOf(texts []images.Text, key string) string {
 	return ""
 }
 
-func (p *pageOf) evaluation() {
-	text, err := filekind.ReadFile(filepath.Join(p.dir, evalName), maxReportText)
-	if errors.Is(err, fs.ErrNotExist) {
-		p.NoteOnEval = fmt.Sprintf("There is none: the run's directory has no %s.", evalName)
-		p.miss("There is no evaluation.")
-		return
-	}
-	if err == nil {
-		p.Evaluation, err = htmlreport.ParseEvaluation(text)
-	}
-	if err != nil {
-		p.NoteOnEval = fmt.Sprintf("The evaluation cannot be read: %v.", err)
-		p.miss("The evaluation cannot be read: %s.", evalName)
-		return
-	}
-	if p.Evaluation.BitsPerDim != nil {
-		p.bound()
-	}
-	if step := p.Evaluation.ModelStep; step != nil && p.state != nil && *step != p.state.Step {
-		p.NoteOnEval = fmt.Sprintf("The evaluation is of step %s, and the newest checkpoint of step %s.", counted(*step), counted(p.state.Step))
-		p.miss("%s", p.NoteOnEval)
-	}
-}
-
-// bound is the plot of the evaluation's bits per dimension.
-func (p *pageOf) bound() {
-	data, err := filekind.ReadFile(filepath.Join(p.dir, boundName), maxReportPicture)
-	if err != nil {
-		p.miss("The plot of the bits per dimension cannot be read: %v.", err)
-		return
-	}
-	p.Bound = &htmlreport.Picture{
-		Data: data, Caption: "Terms of the variational bound by timestep, and their sum up to each, in bits per dimension.",
-		Alt: "Two curves over the timestep, which is on a logarithmic axis: the terms of the variational bound, and their sum up to each timestep",
-	}
-}
-
 // samplers are the pictures in the run's directory of which sample says how it made them, those of several samplers
 // first, and animations that are named samplers.
 func (p *pageOf) samplers() {
@@ -503,11 +468,22 @@ func (p *pageOf) goingOn() {
 		}
 		add("Draw samples:", "sample --model %s --sampler ddim%s", run, label)
 		add("Compare samplers side by side, for this page:", "sample --model %s --compare ddpm,ddim --n %s%s --out %s", run,
-			strconv.Itoa(max(8, min(20, len(p.Classes)))), label, quote(filepath.Join(p.dir, "samplers.png")))
+			strconv.Itoa(max(8, min(20, len(p.classes)))), label, quote(filepath.Join(p.dir, "samplers.png")))
+		p.commandOfEval(add, run)
 		add("Take the model to Python's diffusers:", "export --model %s --out %s", run, quote(filepath.Base(p.Title)+"-pipeline"))
 	}
 	add("Make this page again:", "report %s", run)
 	if isFile(train.EventFile(p.dir)) {
 		p.Commands = append(p.Commands, htmlreport.Command{Purpose: "Follow the run in TensorBoard:", Line: "tensorboard --logdir " + run})
 	}
+}
+
+// commandOfEval adds the command that evaluates the run's model. Only for some images the program has a classifier of its own.
+func (p *pageOf) commandOfEval(add func(purpose, format string, args ...any), run string) {
+	if d := p.state.Data; featurenet.HasEmbedded(d.Name) && d.Channels == 1 && d.Height == 28 && d.Width == 28 {
+		add("Compare samples with test images, in figures for this page:", "eval --model %s --sampler ddim", run)
+		return
+	}
+	add("Compare samples with test images, in figures for this page, by the run of a classifier of such images, CLASSIFIER:",
+		"eval --model %s --sampler ddim --classifier CLASSIFIER", run)
 }

@@ -2,18 +2,21 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"html"
 	"image"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"unstir/internal/dirlock"
 	"unstir/internal/htmlreport"
 	"unstir/internal/images"
+	"unstir/metrics"
 )
 
 // reportOn makes a run's page and returns it.
@@ -74,17 +77,58 @@ func TestReport(t *testing.T) {
 	commands := commandsOf(page)
 	want := []string{
 		"diffusion train --out runs/tiny --resume auto --steps 12", "diffusion sample --model runs/tiny --sampler ddim",
-		"diffusion sample --model runs/tiny --compare ddpm,ddim --n 8 --out runs/tiny/samplers.png", "diffusion export --model runs/tiny --out tiny-pipeline",
+		"diffusion sample --model runs/tiny --compare ddpm,ddim --n 8 --out runs/tiny/samplers.png", "diffusion eval --model runs/tiny --sampler ddim --classifier CLASSIFIER", "diffusion export --model runs/tiny --out tiny-pipeline",
 		"diffusion report runs/tiny", "tensorboard --logdir runs/tiny",
 	}
 	if strings.Join(commands, "\n") != strings.Join(want, "\n") {
 		t.Fatalf("the commands are\n%s\nwant\n%s", strings.Join(commands, "\n"), strings.Join(want, "\n"))
 	}
-	for _, line := range commands[:5] {
+	for _, line := range commands[:6] {
+		if strings.HasPrefix(line, "diffusion eval ") { // TestEvalOfAModel runs it
+			continue
+		}
 		must(t, strings.Fields(line)[1:]...)
 	}
 	if page = string(readFile(t, "runs/tiny/report.html")); !strings.Contains(page, "The evaluation is of step 6, and the newest checkpoint of step 12.") {
 		t.Error("the page does not say that the evaluation is an older one's")
+	}
+}
+
+// The page has each measure of an evaluation that is not null, with what it is compared with, and the classes by their names.
+func TestReportOfAnEvaluation(t *testing.T) {
+	r, err := metrics.ParseResult([]byte(evalJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := describeEvaluation(r, []string{"zero", "one"})
+	got := ""
+	for _, m := range e.Measures {
+		got += fmt.Sprintf("%s: %s; %s\n", m.Name, m.Value, m.Beside)
+	}
+	for _, f := range e.How {
+		got += f.Label + ": " + f.Value + "\n"
+	}
+	want := `Fréchet distance: 2; real images 0.4, noise 800; 5.0 times that of real images
+Kernel distance: 0.031 ± 0.002; 
+Precision: 0.6; 
+Recall: 0.5; 
+Density: 0.7; 
+Coverage: 0.8; 
+Class entropy: 0.67; 1.099 for 3 even classes
+Bits per dimension: 1.5 ± 0.02; 
+Images a second: 210.5; 
+Samples: 1,000
+Dataset: mnist
+Sampler: ddim, 50 steps
+Seed: 1
+Model of step: 3,000
+Features: mnist-1
+`
+	if got != want {
+		t.Errorf("the evaluation is\n%s\nwant\n%s", got, want)
+	}
+	if classes := []htmlreport.Class{{Name: "zero", Count: 120}, {Name: "one"}, {Name: "2", Count: 80}}; !slices.Equal(e.Classes, classes) {
+		t.Errorf("the classes are %v", e.Classes)
 	}
 }
 

@@ -32,7 +32,6 @@ type Page struct {
 	Evaluation  *Evaluation
 	Bound       *Picture // the plot of its bits per dimension; nil: there is none
 	NoteOnEval  string   // below it, or why there is none
-	Classes     []string
 	Samplers    []Picture
 	NoSamplers  string // what to do where there are no such pictures
 	Commands    []Command
@@ -66,6 +65,14 @@ func Write(w io.Writer, p Page) error {
 	for i := range p.Facts {
 		all = append(all, &p.Facts[i].Value)
 	}
+	if e := p.Evaluation; e != nil {
+		for i := range e.How {
+			all = append(all, &e.How[i].Value)
+		}
+		for i := range e.Measures {
+			all = append(all, &e.Measures[i].Value, &e.Measures[i].Beside)
+		}
+	}
 	for i := range p.Missing {
 		all = append(all, &p.Missing[i])
 	}
@@ -91,8 +98,6 @@ func Write(w io.Writer, p Page) error {
 		NoCurves              []string
 		Previews, Samplers    []figure
 		Bound                 []figure
-		Measures              []measure
-		How                   []Fact
 		Bars                  []bar
 		MoreBars              int
 	}{
@@ -110,11 +115,8 @@ func Write(w io.Writer, p Page) error {
 	}
 	view.Config = cleanLines(p.Config)
 	if e := p.Evaluation; e != nil {
-		view.Measures, view.How, view.Bars = e.measures(), e.how(), e.bars(p.Classes)
-		for i := range view.How {
-			view.How[i].Value = clean(view.How[i].Value)
-		}
-		view.MoreBars = len(e.Histogram) - len(view.Bars)
+		view.Bars = e.bars()
+		view.MoreBars = len(e.Classes) - len(view.Bars)
 	}
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, view); err != nil {
