@@ -24,9 +24,9 @@ type LabelError struct {
 
 func (e *LabelError) Error() string { return fmt.Sprintf("unstir: label %q: %s", e.Label, e.Reason) }
 
-// NumClasses is the number of classes that can be asked for, as the labels 0 to NumClasses()-1: those of the data that
-// the model was trained on, as far as its checkpoint names them, or else all that it has room for; 0 for a model that
-// is not class-conditional. The null class is none of them.
+// NumClasses is the number of classes that can be asked for: those of the data that the model was trained on, as far as its
+// checkpoint names them, or else all that it has room for but the null class; 0 for a model that is not class-conditional.
+// They are the labels 0 to NumClasses()-1, unless WithNullClass has named one among these: Labels lists them.
 func (p *Pipeline) NumClasses() int {
 	classes := p.model.Config.NumClassEmbeds
 	if _, ok := p.NullClass(); ok {
@@ -38,13 +38,37 @@ func (p *Pipeline) NumClasses() int {
 	return classes
 }
 
-// NullClass is the null class of a model that was trained with label dropout, the label of an image whose class is not said:
-// the last of the model's class embeddings. ok is false where the model's checkpoint names none.
-func (p *Pipeline) NullClass() (label int, ok bool) {
-	if st := p.Source.State; st != nil && st.NullClass != nil {
-		return *st.NullClass, true
+// Labels are the labels of the classes that can be asked for, rising.
+func (p *Pipeline) Labels() []int {
+	null, end := p.labelRange()
+	labels := make([]int, 0, end)
+	for l := range end {
+		if l != null {
+			labels = append(labels, l)
+		}
 	}
-	return 0, false
+	return labels
+}
+
+// labelRange says that the labels are those below end, but for the null class; null is -1 where it is none of them.
+func (p *Pipeline) labelRange() (null, end int) {
+	end = p.NumClasses()
+	if null, ok := p.NullClass(); ok && null < end {
+		return null, end + 1
+	}
+	return -1, end
+}
+
+// labelWords are the labels in words.
+func (p *Pipeline) labelWords() string {
+	switch null, end := p.labelRange(); null {
+	case -1:
+		return fmt.Sprintf("0 to %d", end-1)
+	case 0:
+		return fmt.Sprintf("1 to %d", end-1)
+	default:
+		return fmt.Sprintf("0 to %d but %d", end-1, null)
+	}
 }
 
 // Classes are the names of the classes in the order of their labels. They are nil for a model that is not
@@ -64,12 +88,12 @@ func (p *Pipeline) classNames() []string {
 }
 
 // Label is the label of the class of that name, compared in Unicode's normal form NFC: an accent may be a letter's part
-// or a character of its own. Where no class has the name and it is a whole number, it is the label itself, from 0 to
-// NumClasses()-1, unless classes are named by numbers: then a number is a name and nothing else. The error is a
+// or a character of its own. Where no class has the name and it is a whole number, it is the label itself, one of
+// Labels, unless classes are named by numbers: then a number is a name and nothing else. The error is a
 // *LabelError.
 func (p *Pipeline) Label(name string) (int, error) {
-	names, count := p.Classes(), p.NumClasses()
-	if count == 0 {
+	names := p.Classes()
+	if p.NumClasses() == 0 {
 		return 0, &LabelError{name, "the model is not class-conditional"}
 	}
 	switch found := withName(names, name); {
@@ -78,7 +102,8 @@ func (p *Pipeline) Label(name string) (int, error) {
 	case len(found) > 1:
 		return 0, &LabelError{name, fmt.Sprintf("the classes %d and %d have the same name, or names that look the same", found[0], found[1])}
 	}
-	if l, err := strconv.Atoi(name); err == nil && l >= 0 && l < count && !slices.ContainsFunc(names, isNumber) {
+	null, end := p.labelRange()
+	if l, err := strconv.Atoi(name); err == nil && l >= 0 && l < end && l != null && !slices.ContainsFunc(names, isNumber) {
 		return l, nil
 	}
 	return 0, &LabelError{name, "the classes are " + p.ClassList(messageWidth) + didYouMean(names, name)}
@@ -103,11 +128,7 @@ func (p *Pipeline) ParseLabels(list string) ([]int, error) {
 		return []int{l}, err
 	}
 	if list == "all" {
-		labels := make([]int, p.NumClasses())
-		for i := range labels {
-			labels[i] = i
-		}
-		return labels, nil
+		return p.Labels(), nil
 	}
 	items, err := splitLabels(list)
 	if err != nil {
@@ -219,7 +240,7 @@ const messageWidth = 400
 // about so many letters, but at least one; 0 lists all.
 func (p *Pipeline) ClassList(width int) string {
 	names := p.Classes()
-	numbers := fmt.Sprintf("0 to %d", p.NumClasses()-1)
+	numbers := p.labelWords()
 	if len(names) == 0 {
 		return numbers
 	}

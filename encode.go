@@ -20,6 +20,9 @@ type EncodeOptions struct {
 	Labels  []int             // [N] classes, for a class-conditional model
 	Batch   int               // images that are encoded together; it changes the speed and the memory only
 
+	// Guidance is that of the DDIM run that decodes: SampleOptions.Guidance.
+	Guidance *diffusion.Guidance
+
 	// OnStep is called after each update of each batch; an error of it stops the run. May be nil.
 	OnStep func(SampleStep) error
 }
@@ -44,7 +47,7 @@ func (p *Pipeline) Encode(ctx context.Context, x []float32, o EncodeOptions) (*S
 		o.Refine = DefaultRefine
 	}
 	return p.Sample(ctx, SampleOptions{
-		N: len(x) / dim, Sampler: "ddim-inverse", Steps: o.Steps, Batch: o.Batch, Labels: o.Labels, XT: x,
+		N: len(x) / dim, Sampler: "ddim-inverse", Steps: o.Steps, Batch: o.Batch, Labels: o.Labels, Guidance: o.Guidance, XT: x,
 		Settings: diffusion.Options{Spacing: o.Spacing, Pairing: o.Pairing, Refine: max(0, o.Refine), Clip: diffusion.ClipNone}, OnStep: o.OnStep,
 	})
 }

@@ -190,10 +190,10 @@ func (e *evaluation) check(context.Context) (err error) {
 		return e.checkGiven()
 	}
 	e.Sample.N = n
-	if classes := e.Pipeline.NumClasses(); classes > 0 && e.Sample.Labels == nil {
+	if every := e.Pipeline.Labels(); len(every) > 0 && e.Sample.Labels == nil {
 		e.Sample.Labels = make([]int, n)
 		for i := range e.Sample.Labels {
-			e.Sample.Labels[i] = i % classes
+			e.Sample.Labels[i] = every[i%len(every)]
 		}
 	}
 	if err := e.Pipeline.checkSample(e.Sample); err != nil {

@@ -2,6 +2,7 @@ package unstir_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image/png"
 	"log"
@@ -99,6 +100,34 @@ func ExamplePipeline_Sample_httpHandler() {
 	// 1 200 OK (16,16)
 	// 2 200 OK (16,16)
 	// 3 200 OK (16,16)
+}
+
+// Guide samples towards their classes: the model of a class-conditional pipeline is asked with the class and without, and what
+// the class changes is exaggerated.
+func ExamplePipeline_WithNullClass() {
+	ctx := context.Background()
+	p, err := unstir.Open(ctx, "unet/testdata/unet_classes") // a run that was trained with label dropout knows its null class
+	if err != nil {
+		log.Fatal(err)
+	}
+	if p, err = p.WithNullClass(2); err != nil {
+		log.Fatal(err)
+	}
+	guidance := &diffusion.Guidance{Weight: 3, Rescale: 0.7, Interval: &diffusion.Interval{Low: 100, High: 900}}
+	s, err := p.Sample(ctx, unstir.SampleOptions{N: 2, Labels: []int{0, 1}, Sampler: "ddim", Steps: 5, Guidance: guidance})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(s.N, "images of the classes", p.Labels())
+
+	guidance.Weight = -1
+	var wrong *diffusion.GuidanceError
+	if errors.As(p.CheckGuidance(guidance), &wrong) {
+		fmt.Println(wrong)
+	}
+	// Output:
+	// 2 images of the classes [0 1]
+	// guidance -1: it must be a number from 0 on, such as 2
 }
 
 // Make more images than fit in memory: each is handed on as soon as its batch is done. What is missing of a set is

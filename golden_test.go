@@ -38,23 +38,7 @@ type ddimFixture struct {
 // lies beside it, or else the default one, with the run's own settings; for images of the run's size.
 func (f *ddimFixture) pipeline(t *testing.T) *Pipeline {
 	t.Helper()
-	config, err := unet.ParseConfig(f.Settings.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.SampleSize.H, config.SampleSize.W = f.Sides(t, "ddim.x_T")
-	params, err := unet.Layout(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, p := range params.List {
-		names = append(names, p.Name)
-	}
-	m, err := unet.Load(config, f.Weights(t, f.Settings.Weights, names))
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := loadGolden(t, f.Fixture, f.Settings.Config, f.Settings.Weights, "ddim.x_T")
 	c := diffusion.Defaults()
 	if text, err := os.ReadFile(filepath.Join(f.Dir, "scheduler", "scheduler_config.json")); err == nil {
 		if c, err = diffusion.ParseConfig(text); err != nil {
@@ -71,6 +55,29 @@ func (f *ddimFixture) pipeline(t *testing.T) *Pipeline {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// loadGolden is a fixture's model, for images of the size of a tensor.
+func loadGolden(t *testing.T, f *golden.Fixture, config json.RawMessage, weights, images string) *unet.Model {
+	t.Helper()
+	c, err := unet.ParseConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SampleSize.H, c.SampleSize.W = f.Sides(t, images)
+	params, err := unet.Layout(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range params.List {
+		names = append(names, p.Name)
+	}
+	m, err := unet.Load(c, f.Weights(t, weights, names))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 // A directory with a model and a scheduler, and the reference's numbers beside them, opens as the same model.

@@ -3,6 +3,7 @@ package unstir
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"unstir/diffusion"
 	"unstir/internal/machine"
@@ -24,15 +25,21 @@ func (e *MemoryError) Error() string {
 	return fmt.Sprintf("unstir: a batch of %d images does not fit into memory: %v; the largest batch that fits is %d", e.Batch, e.err, e.Fits)
 }
 
-// fit checks that there is memory for a predictor of a batch, what a sampler keeps of it, and the images that are
-// returned.
-func (p *Pipeline) fit(batch, images int) error {
+// fit checks that there is memory for a batch's predictors, which predict per[k] times for each image, for what a sampler keeps
+// of the batch, and for the images that are returned.
+func (p *Pipeline) fit(batch, images int, per ...int) error {
 	c, h, w := p.Shape()
 	dim := int64(c) * int64(h) * int64(w)
+	most := int64(slices.Max(per))
 	err := machine.Fit(batch, func(n int) (int64, error) {
-		plan, err := unet.PredictorMemory(p.model, n, h, w)
-		const float32s = 2 * 4 // x and the output, on their way to the model and back
-		return plan + (diffusion.BytesPerValue+float32s)*int64(n)*dim + 4*int64(images)*dim, err
+		batches := make([]int, len(per))
+		for k := range per {
+			batches[k] = per[k] * n
+		}
+		plan, err := unet.PredictorsMemory(p.model, batches, h, w)
+		perValue := diffusion.BytesPerValue + most*2*4 // x and the outputs, on their way to the model and back
+		perValue += (most - 1) * 8                     // the outputs by the null class
+		return plan + perValue*int64(n)*dim + 4*int64(images)*dim, err
 	})
 	var short *machine.Shortage
 	if errors.As(err, &short) {

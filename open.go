@@ -63,9 +63,8 @@ func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, er
 	if in, out := config.InChannels, config.OutChannels; out == 2*in {
 		return nil, fmt.Errorf("unstir: %s: %w", c.Dir, learnedVariance(in, out))
 	}
-	if st := c.State; st != nil && st.NullClass != nil && *st.NullClass != config.NumClassEmbeds-1 {
-		return nil, fmt.Errorf("unstir: %s: the null class of training/state.json is %d, and %s has num_class_embeds = %d, of which it must be the last",
-			c.Dir, *st.NullClass, c.UNetFile, config.NumClassEmbeds)
+	if err := checkNullClass(c.State, config); err != nil {
+		return nil, fmt.Errorf("unstir: %s: %w", c.Dir, err)
 	}
 	model, err := readModel(config, weights)
 	if err != nil {
@@ -87,7 +86,18 @@ func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, er
 	}
 	p.Source = Source{Dir: c.Dir, Weights: weights.Name(), Raw: o.raw, State: c.State, Skipped: c.Skipped}
 	p.configs = [][]byte{c.UNet, c.Scheduler}
+	if c.State != nil {
+		p.null = c.State.NullClass
+	}
 	return p, nil
+}
+
+// checkNullClass makes sure that the null class of a checkpoint, if it has one, is the last of the model's class embeddings.
+func checkNullClass(st *checkpoints.State, c unet.Config) error {
+	if st != nil && st.NullClass != nil && *st.NullClass != c.NumClassEmbeds-1 {
+		return fmt.Errorf("the null class of the training's state is %d, and must be the last of the model's num_class_embeds = %d", *st.NullClass, c.NumClassEmbeds)
+	}
+	return nil
 }
 
 // readModel reads every parameter of a UNet.

@@ -1,13 +1,11 @@
 package unstir
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
 
 	"unstir/diffusion"
-	"unstir/unet"
 )
 
 // defaultBatch is how many images go through the model together: enough to keep the kernels busy, few enough to
@@ -23,12 +21,16 @@ type SampleOptions struct {
 	StepSeed *uint64   // of the steps' noise: one x_T leads to many images
 	First    int       // number of the first image: image i of a seed is always the same one
 	Numbers  []int     // [N] numbers of the images, where they are not First, First+1, ...
-	Batch    int       // images that are sampled together; it changes the speed and the memory, not the images
+	Batch    int       // images that are sampled together (default 16, or 8 with Guidance); it changes the speed and the memory, not the images
 	Labels   []int     // [N] classes, for a class-conditional model; Pipeline.Label finds one by its name
 	XT       []float32 // [N, C, H, W] to start from, in place of the seed's noise of x_T
 
 	Edit    *Edit    // makes the images from given ones; nil: from noise alone
 	Inpaint *Inpaint // fills holes in given images
+
+	// Guidance is classifier-free guidance towards the Labels; nil: none. A weight other than 1 takes a class-conditional model that
+	// was trained with label dropout. It runs the model on two images for each one, unless the weight is 0 or outside of its interval.
+	Guidance *diffusion.Guidance
 
 	// Settings are the sampler's own: eta, variance, clipping, spacing, pairing ... What is not set follows the scheduler
 	// configuration that the model came with. Steps above takes the place of Settings.Steps.
@@ -57,10 +59,16 @@ func (p *Pipeline) NewSampler(o SampleOptions) (diffusion.Sampler, error) {
 // because it does not tile the schedule. It is empty where NewSampler returns an error.
 func (p *Pipeline) Notes(o SampleOptions) []diffusion.Note {
 	name, settings := p.settings(o)
+	var notes []diffusion.Note
 	if o.Edit != nil || o.Inpaint != nil {
-		return p.editNotes(name, settings, o)
+		notes = p.editNotes(name, settings, o)
+	} else {
+		notes = diffusion.Notes(name, p.Schedule, settings)
 	}
-	return diffusion.Notes(name, p.Schedule, settings)
+	if o.Guidance != nil {
+		notes = append(notes, o.Guidance.Notes(name, p.Schedule, settings)...)
+	}
+	return notes
 }
 
 // settings are the sampler and its options with the defaults filled in.
@@ -140,16 +148,16 @@ func (p *Pipeline) SampleEach(ctx context.Context, o SampleOptions, f func(i int
 // Prepare checks that SampleEach can begin with these options and that there is memory for it, and plans its batches, so
 // that it begins at once.
 func (p *Pipeline) Prepare(o SampleOptions) error {
-	_, q, err := p.prepare(o, 0)
+	_, e, err := p.prepare(o, 0)
 	if err != nil {
 		return err
 	}
-	p.release(q)
+	p.free(e)
 	return nil
 }
 
-// prepare makes the sampler and the predictor of a call whose caller keeps so many images beside the batch.
-func (p *Pipeline) prepare(o SampleOptions, kept int) (diffusion.Sampler, *unet.Predictor, error) {
+// prepare makes the sampler and the evaluator of a call whose caller keeps so many images beside the batch.
+func (p *Pipeline) prepare(o SampleOptions, kept int) (diffusion.Sampler, *evaluator, error) {
 	if err := p.checkSample(o); err != nil {
 		return nil, nil, err
 	}
@@ -157,22 +165,21 @@ func (p *Pipeline) prepare(o SampleOptions, kept int) (diffusion.Sampler, *unet.
 	if err != nil {
 		return nil, nil, err
 	}
-	batch := min(cmp.Or(o.Batch, defaultBatch), o.N)
-	q, err := p.predictor(batch, batch+kept)
-	return sampler, q, err
+	e, err := p.evaluator(o, sampler.Timesteps(), kept)
+	return sampler, e, err
 }
 
 func (p *Pipeline) sampleEach(ctx context.Context, o SampleOptions, kept int, f func(i int, s *Samples) error) error {
-	sampler, q, err := p.prepare(o, kept)
+	sampler, e, err := p.prepare(o, kept)
 	if err != nil {
 		return err
 	}
-	defer p.release(q)
+	defer p.free(e)
 	c, h, w := p.Shape()
-	dim, batch := c*h*w, q.Batch()
+	dim, batch := c*h*w, e.batch
 	for first := 0; first < o.N; first += batch {
 		n := min(batch, o.N-first)
-		data, err := p.sampleBatch(ctx, o, sampler, q, first, n)
+		data, err := p.sampleBatch(ctx, o, sampler, e, first, n)
 		if err != nil {
 			return fmt.Errorf("unstir: sample %s: %w", o.inWords(first, n), err)
 		}
@@ -212,7 +219,10 @@ func (p *Pipeline) checkSample(o SampleOptions) error {
 	case o.Labels != nil && len(o.Labels) != o.N:
 		return fmt.Errorf("unstir: %d labels for %d images", len(o.Labels), o.N)
 	case o.Labels == nil && p.model.Config.NumClassEmbeds > 0:
-		return fmt.Errorf("unstir: the model is class-conditional: give each image a label from 0 to %d, in Labels", p.NumClasses()-1)
+		return fmt.Errorf("unstir: the model is class-conditional: give each image a label from %s, in Labels", p.labelWords())
+	}
+	if err := p.CheckGuidance(o.Guidance); err != nil {
+		return err
 	}
 	return p.CheckEdit(o)
 }
@@ -234,7 +244,7 @@ func (o SampleOptions) inWords(first, n int) string {
 }
 
 // sampleBatch makes the call's images first to first+n-1, [n, C, H, W].
-func (p *Pipeline) sampleBatch(ctx context.Context, o SampleOptions, s diffusion.Sampler, q *unet.Predictor, first, n int) ([]float32, error) {
+func (p *Pipeline) sampleBatch(ctx context.Context, o SampleOptions, s diffusion.Sampler, e *evaluator, first, n int) ([]float32, error) {
 	c, h, w := p.Shape()
 	dim := c * h * w
 	name, _ := p.settings(o)
@@ -253,10 +263,13 @@ func (p *Pipeline) sampleBatch(ctx context.Context, o SampleOptions, s diffusion
 	if o.OnStep != nil {
 		d.Observe = func(st diffusion.Step) error { return o.OnStep(SampleStep{st, first, n}) }
 	}
+	var labels []int
 	if o.Labels != nil {
-		if err := q.SetLabels(o.Labels[first : first+n]); err != nil {
-			return nil, err
-		}
+		labels = o.Labels[first : first+n]
 	}
-	return d.Sample(ctx, s, q.Float64())
+	m, err := p.modelFor(e, o, labels)
+	if err != nil {
+		return nil, err
+	}
+	return d.Sample(ctx, s, m)
 }

@@ -35,27 +35,34 @@ func shades() (data.Dataset, error) {
 	return data.NewMemory(info, pixels, labels)
 }
 
-// trained is a class-conditional model of shades, as training leaves it in a run's directory. It is made once.
-var trained = sync.OnceValues(func() (*Pipeline, error) {
+// trained is a class-conditional model of shades, as training leaves it in a run's directory; guidable is one that was trained
+// with label dropout. Each is made once.
+var (
+	trained  = sync.OnceValues(func() (*Pipeline, error) { return openShades(0) })
+	guidable = sync.OnceValues(func() (*Pipeline, error) { return openShades(0.2) })
+)
+
+func openShades(labelDropout float64) (*Pipeline, error) {
 	dir, err := os.MkdirTemp("", "unstir-test-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	run := filepath.Join(dir, "shades")
-	if err := trainShades(run); err != nil {
+	if err := trainShades(run, labelDropout); err != nil {
 		return nil, err
 	}
 	return Open(context.Background(), run)
-})
+}
 
-func trainShades(run string) error {
+func trainShades(run string, labelDropout float64) error {
 	set, err := shades()
 	if err != nil {
 		return err
 	}
 	tc, ema, ckpt, preview := train.Defaults()
 	tc.Steps, tc.BatchSize, tc.Slice, tc.LR, tc.WarmupSteps, tc.LRSchedule = 160, 12, 12, 6e-3, 10, "cosine"
+	tc.LabelDropout = labelDropout
 	ema.Decay, ckpt.Every, preview.Every = 0.98, 0, 0
 	tr, err := train.New(train.Setup{
 		Seed: 3, Data: set, Model: classConfig(), Scheduler: diffusion.Defaults(),

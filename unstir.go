@@ -33,7 +33,8 @@ type Pipeline struct {
 	Schedule *diffusion.Schedule
 
 	model *unet.Model
-	h, w  int // 0: the model's sample_size is null, or a size that it does not take
+	h, w  int  // 0: the model's sample_size is null, or a size that it does not take
+	null  *int // the null class; nil: there is none
 
 	configs [][]byte // of model and scheduler as their files have them; nil: not from files
 
@@ -77,7 +78,7 @@ func (p *Pipeline) ForSize(h, w int) (*Pipeline, error) {
 	if err := checkSize(p.model.Config, h, w); err != nil {
 		return nil, fmt.Errorf("unstir: %w", err)
 	}
-	return &Pipeline{Source: p.Source, Schedule: p.Schedule, model: p.model, configs: p.configs, h: h, w: w}, nil
+	return &Pipeline{Source: p.Source, Schedule: p.Schedule, model: p.model, configs: p.configs, h: h, w: w, null: p.null}, nil
 }
 
 // maxPixels bounds the size of one image.
@@ -110,23 +111,55 @@ const maxIdle = 4
 // predictor takes a predictor for a batch from those that are idle, or plans one, if there is memory for it and for so
 // many images that are returned.
 func (p *Pipeline) predictor(batch, images int) (*unet.Predictor, error) {
+	qs, err := p.predictors(batch, images, 1)
+	if err != nil {
+		return nil, err
+	}
+	return qs[0], nil
+}
+
+// predictors are several that take turns on a batch: in one run, the k-th predicts per[k] times for each image.
+func (p *Pipeline) predictors(batch, images int, per ...int) ([]*unet.Predictor, error) {
+	qs := make([]*unet.Predictor, len(per))
+	for k, n := range per {
+		qs[k] = p.takeIdle(n * batch)
+	}
+	var err error
+	if slices.Contains(qs, nil) {
+		err = p.fit(batch, images, per...)
+	}
+	for k, n := range per {
+		if qs[k] == nil && err == nil {
+			qs[k], err = unet.NewPredictor(p.model, n*batch, p.h, p.w)
+		}
+	}
+	if err != nil {
+		for _, q := range qs {
+			p.release(q)
+		}
+		return nil, err
+	}
+	return qs, nil
+}
+
+// takeIdle takes a predictor for a batch from those that are idle; nil where there is none.
+func (p *Pipeline) takeIdle(batch int) *unet.Predictor {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for i := len(p.idle) - 1; i >= 0; i-- {
 		if q := p.idle[i]; q.Batch() == batch {
 			p.idle = slices.Delete(p.idle, i, i+1)
-			p.mu.Unlock()
-			return q, nil
+			return q
 		}
 	}
-	p.mu.Unlock()
-	if err := p.fit(batch, images); err != nil {
-		return nil, err
-	}
-	return unet.NewPredictor(p.model, batch, p.h, p.w)
+	return nil
 }
 
-// release keeps a predictor, in place of the one that was not used for longest where there are many.
+// release keeps a predictor, unless it is nil, in place of the one that was not used for longest where there are many.
 func (p *Pipeline) release(q *unet.Predictor) {
+	if q == nil {
+		return
+	}
 	q.ClearLabels()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,7 +182,7 @@ func (p *Pipeline) Predict(ctx context.Context, x []float32, t []int, labels []i
 	}
 	switch classes := p.model.Config.NumClassEmbeds; {
 	case labels == nil && classes > 0:
-		return nil, fmt.Errorf("unstir: the model is class-conditional: give each image a label from 0 to %d", p.NumClasses()-1)
+		return nil, fmt.Errorf("unstir: the model is class-conditional: give each image a label from %s", p.labelWords())
 	case labels != nil && len(labels) != len(t):
 		return nil, fmt.Errorf("unstir: %d labels for %d images", len(labels), len(t))
 	}

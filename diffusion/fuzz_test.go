@@ -70,7 +70,7 @@ func FuzzParseConfig(f *testing.F) {
 // FuzzOptionWords: whatever the words of a sampler's options are, they are refused in one line or mean a value in its
 // range.
 func FuzzOptionWords(f *testing.F) {
-	for _, word := range []string{"hat", "0.5", "posterior", "beta", "static", "dynamic", "none", "leading", "quad", "", "nan", "-0", "1e-400", "0x1p-3", "1_0", "+Inf", "0.5\n", "\xff", strings.Repeat("\xd0", 600)} {
+	for _, word := range []string{"hat", "0.5", "posterior", "beta", "static", "dynamic", "none", "leading", "quad", "", "nan", "-0", "1e-400", "0x1p-3", "1_0", "+Inf", "0.5\n", "100,800", " 0 , 0", "9,1", "1,2,3", "-1,5", ",", "\xff", strings.Repeat("\xd0", 600)} {
 		f.Add(word)
 	}
 	f.Fuzz(func(t *testing.T, word string) {
@@ -98,7 +98,22 @@ func FuzzOptionWords(f *testing.F) {
 		if err4 == nil && string(pairing) != word {
 			t.Errorf("pairing %q is %q", word, pairing)
 		}
-		for _, err := range append(errs, err, err2, err3, err4) {
+		g, err5 := ParseGuidance(word, "", "")
+		if err5 == nil && !(g.Weight >= 0 && g.Weight <= math.MaxFloat64) {
+			t.Errorf("guidance %q is %v", word, g.Weight)
+		}
+		g, err6 := ParseGuidance("2", word, "")
+		if err6 == nil && !(g.Rescale >= 0 && g.Rescale <= 1) {
+			t.Errorf("guidance-rescale %q is %v", word, g.Rescale)
+		}
+		g, err7 := ParseGuidance("2", "", word)
+		if i := g.Interval; err7 == nil && i != nil {
+			again, err := ParseGuidance("2", "", i.String())
+			if err != nil || *again.Interval != *i || i.Low < 0 || i.High < i.Low {
+				t.Errorf("guidance-interval %q is %v, read again as %v, %v", word, i, again.Interval, err)
+			}
+		}
+		for _, err := range append(errs, err, err2, err3, err4, err5, err6, err7) {
 			if err != nil {
 				errortest.OneLine(t, err)
 			}

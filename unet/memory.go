@@ -28,21 +28,30 @@ func GradientMemory(c Config, params *nn.Params, weights []float32, o GradientOp
 // and w columns: the memory of the plan, and those transformed filters, shared by the model's predictors, that are not
 // there yet. It allocates none of it.
 func PredictorMemory(m *Model, batch, h, w int) (int64, error) {
-	if batch < 1 {
-		return 0, fmt.Errorf("unet: a predictor for a batch of %d images; it must be at least 1", batch)
+	return PredictorsMemory(m, []int{batch}, h, w)
+}
+
+// PredictorsMemory is PredictorMemory for several predictors of a model, one for each batch.
+func PredictorsMemory(m *Model, batches []int, h, w int) (int64, error) {
+	var total, filters int64
+	for _, batch := range batches {
+		if batch < 1 {
+			return 0, fmt.Errorf("unet: a predictor for a batch of %d images; it must be at least 1", batch)
+		}
+		if err := m.Config.CheckSize(h, w); err != nil {
+			return 0, fmt.Errorf("unet: %w", err)
+		}
+		_, out, g, err := m.build(batch, h, w)
+		if err != nil {
+			return 0, fmt.Errorf("unet: build the graph: %w", err)
+		}
+		plan, err := engine.Measure(G.Nodes{out}, engine.Options{})
+		if err != nil {
+			return 0, fmt.Errorf("unet: plan the graph: %w", err)
+		}
+		filters = max(filters, min(g.FilterBytes(), filterLimit)-m.filters.Bytes())
+		images := int64(batch) * int64(h) * int64(w) * int64(m.Config.InChannels)
+		total += int64(plan.Arena) + 4*images
 	}
-	if err := m.Config.CheckSize(h, w); err != nil {
-		return 0, fmt.Errorf("unet: %w", err)
-	}
-	_, out, g, err := m.build(batch, h, w)
-	if err != nil {
-		return 0, fmt.Errorf("unet: build the graph: %w", err)
-	}
-	plan, err := engine.Measure(G.Nodes{out}, engine.Options{})
-	if err != nil {
-		return 0, fmt.Errorf("unet: plan the graph: %w", err)
-	}
-	filters := max(0, min(g.FilterBytes(), filterLimit)-m.filters.Bytes())
-	images := int64(batch) * int64(h) * int64(w) * int64(m.Config.InChannels)
-	return int64(plan.Arena) + filters + 4*images, nil
+	return total + filters, nil
 }

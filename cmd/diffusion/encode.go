@@ -22,6 +22,7 @@ type encodeFlags struct {
 	model, images, spacing, pairing, label, size, out string
 	ema, check                                        bool
 	steps, refine, batch, threads                     int
+	guidance                                          guidanceFlags
 }
 
 func newEncode() *cobra.Command {
@@ -33,7 +34,7 @@ func newEncode() *cobra.Command {
 A picture, or the pictures of a directory in the order of their names, are cropped and resized to the model's images;
 a .npy file holds images [N, C, H, W] in [-1, 1] of any size that the model takes. The images come back from
   diffusion sample --noise FILE.npy --sampler ddim --steps S --clip none
-with the same number of steps, --spacing and --pairing, and with the same --label where the model has classes: a step that clips cannot be run
+with the same number of steps, --spacing, --pairing and --guidance, and with the same --label where the model has classes: a step that clips cannot be run
 backwards.`,
 		Example: `  diffusion encode --model runs/mnist --images seven.png --out seven.npy --check
   diffusion sample --model runs/mnist --noise seven.npy --sampler ddim --steps 50 --clip none --out again.png`,
@@ -50,6 +51,7 @@ backwards.`,
 	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
 	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
 	p.StringVar(&f.label, "label", "", labelHelp+"; repeated over the images")
+	f.guidance.add(p)
 	p.IntVar(&f.batch, "batch", 0, "images encoded together; changes speed and memory, not the encodings")
 	p.StringVar(&f.out, "out", "", "the encodings: a .npy `FILE`")
 	p.BoolVar(&f.check, "check", false, "also decode, and say how far the images are from what they were")
@@ -92,6 +94,9 @@ func runEncode(c *cobra.Command, f encodeFlags) error {
 		o.Refine = -1
 	}
 	var err error
+	if o.Guidance, err = f.guidance.parse(c); err != nil {
+		return err
+	}
 	if f.spacing != "" {
 		if o.Spacing, err = diffusion.ParseSpacing(f.spacing); err != nil {
 			return usagef("--%w", err)
@@ -104,6 +109,9 @@ func runEncode(c *cobra.Command, f encodeFlags) error {
 	}
 	p, err := openModel(c, f.model, f.ema)
 	if err != nil {
+		return err
+	}
+	if p, err = f.guidance.guide(c, p, o.Guidance); err != nil {
 		return err
 	}
 	if o.Steps, err = stepsFor(p, f.steps); err != nil {
@@ -168,7 +176,7 @@ func encodeImages(c *cobra.Command, p *unstir.Pipeline, x npy.Array[float32], o 
 // checkEncoding decodes and compares.
 func checkEncoding(c *cobra.Command, p *unstir.Pipeline, x npy.Array[float32], encoded *unstir.Samples, o unstir.EncodeOptions) error {
 	back, err := p.Sample(c.Context(), unstir.SampleOptions{
-		N: encoded.N, Sampler: "ddim", Steps: o.Steps, XT: encoded.Data, Labels: o.Labels, Batch: o.Batch,
+		N: encoded.N, Sampler: "ddim", Steps: o.Steps, XT: encoded.Data, Labels: o.Labels, Batch: o.Batch, Guidance: o.Guidance,
 		Settings: diffusion.Options{Clip: diffusion.ClipNone, Spacing: o.Spacing, Pairing: o.Pairing},
 	})
 	if err != nil {

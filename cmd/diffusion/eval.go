@@ -126,7 +126,8 @@ func (f evalFlags) checkEval(c *cobra.Command) ([]string, error) {
 }
 
 // samplingFlags are those that say how samples are made.
-var samplingFlags = []string{"sampler", "steps", "eta", "variance", "clip", "rederive-eps", "spacing", "pairing", "batch", "seed", "step-seed", "label", "ema"}
+var samplingFlags = []string{"sampler", "steps", "eta", "variance", "clip", "rederive-eps", "spacing", "pairing", "batch", "seed", "step-seed", "label", "ema",
+	"guidance", "guidance-rescale", "guidance-interval", "null-class"}
 
 // firstGiven is the first of some flags that is given; "" for none.
 func firstGiven(c *cobra.Command, flags ...string) string {
@@ -308,6 +309,10 @@ func (f evalFlags) sampling(c *cobra.Command, o *unstir.EvaluateOptions, names [
 	if err := p.CanSample(); err != nil {
 		return err
 	}
+	if p, err = f.guidance.guide(c, p, options.Guidance); err != nil {
+		return err
+	}
+	o.Pipeline = p
 	if err := f.complete(c, p, &options); err != nil {
 		return err
 	}

@@ -148,6 +148,9 @@ func describeModel(w io.Writer, p *unstir.Pipeline) {
 	if p.NumClasses() > 0 {
 		fmt.Fprintf(w, "classes\t%s\n", p.ClassList(0))
 	}
+	if _, ok := p.NullClass(); ok {
+		fmt.Fprintf(w, "guidance\tyes: trained with label dropout\n")
+	}
 	sc := p.Schedule.Config
 	if name := sc.Class.Name; name != "" {
 		fmt.Fprintf(w, "scheduler\t%s: sample takes %s unless --sampler says otherwise\n", name, p.DefaultSampler())

@@ -22,6 +22,7 @@ type interpolateFlags struct {
 	model, from, to, sampler, clip, spacing, pairing, label, size, out string
 	ema                                                                bool
 	frames, steps, batch, threads                                      int
+	guidance                                                           guidanceFlags
 }
 
 // walkers are the samplers that draw no noise: with one that does, each frame would go its own way.
@@ -54,6 +55,7 @@ a walk, .npy the images [N, C, H, W] in [-1, 1].`,
 	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
 	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
 	p.StringVar(&f.label, "label", "", labelHelp+"; one, or those of the two ends: a frame is of the nearer end's")
+	f.guidance.add(p)
 	p.IntVar(&f.batch, "batch", 0, "images sampled together; changes speed and memory, not the images")
 	p.StringVar(&f.out, "out", "strip.png", "`FILE` to write")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
@@ -86,8 +88,11 @@ func (f interpolateFlags) validate(c *cobra.Command) error {
 }
 
 // options are Sample's for the flags.
-func (f interpolateFlags) options() (o unstir.SampleOptions, err error) {
+func (f interpolateFlags) options(c *cobra.Command) (o unstir.SampleOptions, err error) {
 	o = unstir.SampleOptions{Sampler: f.sampler, Batch: f.batch}
+	if o.Guidance, err = f.guidance.parse(c); err != nil {
+		return o, err
+	}
 	if f.spacing != "" {
 		if o.Settings.Spacing, err = diffusion.ParseSpacing(f.spacing); err != nil {
 			return o, usagef("--%w", err)
@@ -115,12 +120,15 @@ func runInterpolate(c *cobra.Command, f interpolateFlags) error {
 	if err := f.validate(c); err != nil {
 		return err
 	}
-	o, err := f.options()
+	o, err := f.options(c)
 	if err != nil {
 		return err
 	}
 	p, err := openModel(c, f.model, f.ema)
 	if err != nil {
+		return err
+	}
+	if p, err = f.guidance.guide(c, p, o.Guidance); err != nil {
 		return err
 	}
 	if p, err = f.forSize(p); err != nil {
@@ -160,7 +168,7 @@ func runInterpolate(c *cobra.Command, f interpolateFlags) error {
 		}
 		return err
 	}
-	if err := f.write(p, walk, o.Steps); err != nil {
+	if err := f.write(p, walk, o); err != nil {
 		return fmt.Errorf("--out %s: %w", f.out, err)
 	}
 	_, err = fmt.Fprintln(c.OutOrStdout(), f.out)
@@ -234,7 +242,7 @@ func (f interpolateFlags) end(c *cobra.Command, p *unstir.Pipeline, o unstir.Sam
 	if err != nil {
 		return nil, err
 	}
-	e, err := encodeImages(c, p, x, unstir.EncodeOptions{Steps: o.Steps, Batch: f.batch, Spacing: o.Settings.Spacing, Pairing: o.Settings.Pairing, Labels: labels})
+	e, err := encodeImages(c, p, x, unstir.EncodeOptions{Steps: o.Steps, Batch: f.batch, Spacing: o.Settings.Spacing, Pairing: o.Settings.Pairing, Labels: labels, Guidance: o.Guidance})
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +268,7 @@ func onePicture(c *cobra.Command, flag, path string, p *unstir.Pipeline) (npy.Ar
 }
 
 // write writes the walk in the form that the name asks for.
-func (f interpolateFlags) write(p *unstir.Pipeline, s *unstir.Samples, steps int) error {
+func (f interpolateFlags) write(p *unstir.Pipeline, s *unstir.Samples, o unstir.SampleOptions) error {
 	if strings.EqualFold(filepath.Ext(f.out), ".npy") {
 		return npy.WriteFile(f.out, npy.Array[float32]{Shape: []int{s.N, s.C, s.H, s.W}, Data: s.Data})
 	}
@@ -281,10 +289,10 @@ func (f interpolateFlags) write(p *unstir.Pipeline, s *unstir.Samples, steps int
 		return err
 	}
 	texts := []images.Text{{Key: "Software", Value: "unstir " + version()}}
-	for _, kv := range [][2]string{
+	for _, kv := range append([][2]string{
 		{"model", filepath.ToSlash(p.Source.Dir)}, {"from", f.from}, {"to", f.to},
-		{"sampler", f.sampler}, {"steps", strconv.Itoa(steps)}, {"size", fmt.Sprintf("%dx%d", s.H, s.W)}, {"spacing", f.spacing}, {"pairing", f.pairing}, {"label", f.label},
-	} {
+		{"sampler", f.sampler}, {"steps", strconv.Itoa(o.Steps)}, {"size", fmt.Sprintf("%dx%d", s.H, s.W)}, {"spacing", f.spacing}, {"pairing", f.pairing}, {"label", f.label},
+	}, guidanceTexts(p, o.Guidance)...) {
 		if kv[1] != "" {
 			texts = append(texts, images.Text{Key: kv[0], Value: strings.ToValidUTF8(kv[1], "\uFFFD")})
 		}

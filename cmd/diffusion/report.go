@@ -441,7 +441,7 @@ func describeSamples(names string, texts []images.Text) string {
 		}
 		parts = append(parts, name)
 	}
-	for _, key := range []string{"training step", "label", "seed"} {
+	for _, key := range []string{"training step", "label", "guidance", "seed"} {
 		if v := textOf(texts, key); v != "" {
 			parts = append(parts, key+" "+v)
 		}

@@ -23,8 +23,9 @@ type sampleFlags struct {
 	steps, n, batch, threads                                                                int
 	seed, stepSeed                                                                          uint64
 
-	init initFlags // of sample alone
-	fill fillFlags // of inpaint alone
+	init     initFlags // of sample alone
+	fill     fillFlags // of inpaint alone
+	guidance guidanceFlags
 
 	classes []int // that take turns: complete sets them
 }
@@ -72,7 +73,8 @@ func (f *sampleFlags) addFlags(p *pflag.FlagSet) {
 	p.BoolVar(&f.rederive, "rederive-eps", false, namesOf(takesEta)+": take eps from the clipped x_0")
 	p.StringVar(&f.spacing, "spacing", "", "how fewer than all steps are spread, a `KIND` of leading, trailing, linspace or quad (default: as the model says)")
 	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
-	p.IntVar(&f.batch, "batch", 0, "images sampled together (default 16); changes speed and memory, not the images")
+	f.guidance.add(p)
+	p.IntVar(&f.batch, "batch", 0, "images sampled together (default 16, with --guidance 8); changes speed and memory, not the images")
 	p.Uint64Var(&f.seed, "seed", 0, "seed of the noise (default 0)")
 	p.Uint64Var(&f.stepSeed, "step-seed", 0, "seed of the steps' noise alone: one x_T leads to many images")
 	p.IntVar(&f.threads, "threads", 0, "threads; 0: as many as the system allows")
@@ -109,6 +111,9 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 		if err := f.checkNames(c, "the model's scheduler", names); err != nil {
 			return err
 		}
+	}
+	if p, err = f.guidance.guide(c, p, options.Guidance); err != nil {
+		return err
 	}
 	if p, err = f.forSize(c, p, &options); err != nil {
 		return err
@@ -235,8 +240,11 @@ func (f sampleFlags) checkNames(c *cobra.Command, flag string, names []string) e
 }
 
 // options are what the flags say; what they leave open follows the scheduler's configuration.
-func (f sampleFlags) options(c *cobra.Command) (unstir.SampleOptions, error) {
-	o := unstir.SampleOptions{N: f.n, Steps: f.steps, Seed: f.seed, Batch: f.batch}
+func (f sampleFlags) options(c *cobra.Command) (o unstir.SampleOptions, err error) {
+	o = unstir.SampleOptions{N: f.n, Steps: f.steps, Seed: f.seed, Batch: f.batch}
+	if o.Guidance, err = f.guidance.parse(c); err != nil {
+		return o, err
+	}
 	s := &o.Settings
 	s.RederiveEps = f.rederive
 	if c.Flags().Changed("step-seed") {
@@ -326,11 +334,7 @@ func (f *sampleFlags) chooseClasses(c *cobra.Command, p *unstir.Pipeline) ([]int
 		return parseLabels(c, p, f.label)
 	}
 	f.label = "all"
-	every := make([]int, p.NumClasses())
-	for i := range every {
-		every[i] = i
-	}
-	return every, nil
+	return p.Labels(), nil
 }
 
 // period is after how many labels they repeat themselves.
@@ -416,7 +420,8 @@ func (f sampleFlags) provenance(p *unstir.Pipeline, samplers []string, o unstir.
 	if o.StepSeed != nil {
 		kv = append(kv, [2]string{"step seed", strconv.FormatUint(*o.StepSeed, 10)})
 	}
-	for _, s := range [][2]string{{"eta", f.eta}, {"variance", f.variance}, {"clip", f.clip}, {"spacing", f.spacing}, {"pairing", f.pairing}, {"label", f.label}} {
+	given := [][2]string{{"eta", f.eta}, {"variance", f.variance}, {"clip", f.clip}, {"spacing", f.spacing}, {"pairing", f.pairing}, {"label", f.label}}
+	for _, s := range append(given, guidanceTexts(p, o.Guidance)...) {
 		if s[1] != "" {
 			kv = append(kv, s)
 		}

@@ -170,6 +170,7 @@ func settingsOf(p *unstir.Pipeline, o unstir.SampleOptions) (samples.Settings, e
 	if r.LambdaMin != nil {
 		s.LambdaMin = strconv.FormatFloat(*r.LambdaMin, 'g', -1, 64)
 	}
+	s.Guidance, s.GuidanceRescale, s.GuidanceInterval, s.NullClass = guidanceWords(p, o.Guidance)
 	if o.StepSeed != nil {
 		s.StepSeed = *o.StepSeed
 	}

@@ -302,16 +302,17 @@ func TestEveryOptionIsRecorded(t *testing.T) {
 	recorded := map[string]string{ // option: setting; "": changes no pixel of image i
 		"SampleOptions.N": "", "SampleOptions.First": "", "SampleOptions.Numbers": "", "SampleOptions.Batch": "", "SampleOptions.OnStep": "",
 		"SampleOptions.Sampler": "Sampler", "SampleOptions.Steps": "Steps", "SampleOptions.Seed": "Seed", "SampleOptions.StepSeed": "StepSeed",
-		"SampleOptions.Labels": "Labels", "SampleOptions.XT": "XT", "SampleOptions.Settings": "", "SampleOptions.Edit": "", "SampleOptions.Inpaint": "", // whose members follow
+		"SampleOptions.Labels": "Labels", "SampleOptions.XT": "XT", "SampleOptions.Settings": "", "SampleOptions.Edit": "", "SampleOptions.Inpaint": "", "SampleOptions.Guidance": "", // whose members follow
 		"Options.Steps": "Steps", "Options.Timesteps": "Timesteps", "Options.Spacing": "Spacing", "Options.Pairing": "Pairing", "Options.Clip": "Clip", "Options.Eta": "Eta",
 		"Options.SigmaHat": "Eta", "Options.RederiveEps": "RederiveEps", "Options.Variance": "Variance", "Options.Refine": "Refine",
 		"Options.FinalSigmaMin": "FinalSigmaMin", "Options.LambdaMin": "LambdaMin",
+		"Guidance.Weight": "Guidance", "Guidance.Rescale": "GuidanceRescale", "Guidance.Interval": "GuidanceInterval",
 		"Edit.Images": "Given", "Edit.Strength": "Strength",
 		"Inpaint.Images": "Given", "Inpaint.Mask": "Mask", "Inpaint.JumpLength": "JumpLength", "Inpaint.Resample": "Resample",
 	}
 	settings := reflect.TypeFor[samples.Settings]()
 	for _, options := range []reflect.Type{
-		reflect.TypeFor[unstir.SampleOptions](), reflect.TypeFor[diffusion.Options](), reflect.TypeFor[unstir.Edit](), reflect.TypeFor[unstir.Inpaint](),
+		reflect.TypeFor[unstir.SampleOptions](), reflect.TypeFor[diffusion.Options](), reflect.TypeFor[unstir.Edit](), reflect.TypeFor[unstir.Inpaint](), reflect.TypeFor[diffusion.Guidance](),
 	} {
 		for field := range options.NumField() {
 			name := options.Name() + "." + options.Field(field).Name
@@ -338,27 +339,32 @@ func TestEveryOptionIsRecorded(t *testing.T) {
 		sampler string
 		change  func(*unstir.SampleOptions)
 	}{
-		"Steps":         {"ddim", func(o *unstir.SampleOptions) { o.Steps = 7 }},
-		"Timesteps":     {"ddim", func(o *unstir.SampleOptions) { o.Steps, o.Settings.Timesteps = 0, []int{9, 7, 5, 3, 1, 0} }},
-		"Spacing":       {"ddim", func(o *unstir.SampleOptions) { o.Settings.Spacing = diffusion.Trailing }},
-		"Pairing":       {"ddim", func(o *unstir.SampleOptions) { o.Settings.Pairing = diffusion.PairNext }},
-		"Clip":          {"ddim", func(o *unstir.SampleOptions) { o.Settings.Clip = diffusion.ClipNone }},
-		"Eta":           {"ddim", func(o *unstir.SampleOptions) { o.Settings.Eta = 0.5 }},
-		"Eta (hat)":     {"ddim", func(o *unstir.SampleOptions) { o.Settings.SigmaHat = true }},
-		"RederiveEps":   {"ddim", func(o *unstir.SampleOptions) { o.Settings.RederiveEps = true }},
-		"Variance":      {"ddpm", func(o *unstir.SampleOptions) { o.Settings.Variance = diffusion.VarianceBeta }},
-		"Refine":        {"ddim-inverse", func(o *unstir.SampleOptions) { o.Settings.Refine = 2 }},
-		"FinalSigmaMin": {"dpm++2m", func(o *unstir.SampleOptions) { o.Settings.FinalSigmaMin = true }},
-		"LambdaMin":     {"dpm++2m", func(o *unstir.SampleOptions) { o.Settings.LambdaMin = &lambda }},
-		"Seed":          {"ddim", func(o *unstir.SampleOptions) { o.Seed = 1 }},
-		"StepSeed":      {"ddim", func(o *unstir.SampleOptions) { o.StepSeed = &step }},
-		"XT":            {"ddim", func(o *unstir.SampleOptions) { o.XT = make([]float32, 2*64) }},
-		"Given":         {"ddim", func(o *unstir.SampleOptions) { o.Edit = &unstir.Edit{Images: image, Strength: 0.5} }},
-		"Given (hole)":  {"ddim", func(o *unstir.SampleOptions) { inpaint(o) }},
-		"Strength":      {"ddim", func(o *unstir.SampleOptions) { o.Edit = &unstir.Edit{Images: image, Strength: 0.5} }},
-		"Mask":          {"ddim", func(o *unstir.SampleOptions) { inpaint(o) }},
-		"JumpLength":    {"ddim", func(o *unstir.SampleOptions) { inpaint(o).JumpLength = 3 }},
-		"Resample":      {"ddim", func(o *unstir.SampleOptions) { inpaint(o).Resample = 3 }},
+		"Steps":           {"ddim", func(o *unstir.SampleOptions) { o.Steps = 7 }},
+		"Timesteps":       {"ddim", func(o *unstir.SampleOptions) { o.Steps, o.Settings.Timesteps = 0, []int{9, 7, 5, 3, 1, 0} }},
+		"Spacing":         {"ddim", func(o *unstir.SampleOptions) { o.Settings.Spacing = diffusion.Trailing }},
+		"Pairing":         {"ddim", func(o *unstir.SampleOptions) { o.Settings.Pairing = diffusion.PairNext }},
+		"Clip":            {"ddim", func(o *unstir.SampleOptions) { o.Settings.Clip = diffusion.ClipNone }},
+		"Eta":             {"ddim", func(o *unstir.SampleOptions) { o.Settings.Eta = 0.5 }},
+		"Eta (hat)":       {"ddim", func(o *unstir.SampleOptions) { o.Settings.SigmaHat = true }},
+		"RederiveEps":     {"ddim", func(o *unstir.SampleOptions) { o.Settings.RederiveEps = true }},
+		"Variance":        {"ddpm", func(o *unstir.SampleOptions) { o.Settings.Variance = diffusion.VarianceBeta }},
+		"Refine":          {"ddim-inverse", func(o *unstir.SampleOptions) { o.Settings.Refine = 2 }},
+		"FinalSigmaMin":   {"dpm++2m", func(o *unstir.SampleOptions) { o.Settings.FinalSigmaMin = true }},
+		"LambdaMin":       {"dpm++2m", func(o *unstir.SampleOptions) { o.Settings.LambdaMin = &lambda }},
+		"Seed":            {"ddim", func(o *unstir.SampleOptions) { o.Seed = 1 }},
+		"StepSeed":        {"ddim", func(o *unstir.SampleOptions) { o.StepSeed = &step }},
+		"XT":              {"ddim", func(o *unstir.SampleOptions) { o.XT = make([]float32, 2*64) }},
+		"Guidance":        {"ddim", func(o *unstir.SampleOptions) { o.Guidance = &diffusion.Guidance{Weight: 2} }},
+		"GuidanceRescale": {"ddim", func(o *unstir.SampleOptions) { o.Guidance = &diffusion.Guidance{Weight: 2, Rescale: 0.5} }},
+		"GuidanceInterval": {"ddim", func(o *unstir.SampleOptions) {
+			o.Guidance = &diffusion.Guidance{Weight: 2, Interval: &diffusion.Interval{Low: 1, High: 5}}
+		}},
+		"Given":        {"ddim", func(o *unstir.SampleOptions) { o.Edit = &unstir.Edit{Images: image, Strength: 0.5} }},
+		"Given (hole)": {"ddim", func(o *unstir.SampleOptions) { inpaint(o) }},
+		"Strength":     {"ddim", func(o *unstir.SampleOptions) { o.Edit = &unstir.Edit{Images: image, Strength: 0.5} }},
+		"Mask":         {"ddim", func(o *unstir.SampleOptions) { inpaint(o) }},
+		"JumpLength":   {"ddim", func(o *unstir.SampleOptions) { inpaint(o).JumpLength = 3 }},
+		"Resample":     {"ddim", func(o *unstir.SampleOptions) { inpaint(o).Resample = 3 }},
 	} {
 		was := base
 		was.Sampler = c.sampler

@@ -35,32 +35,36 @@ type Manifest struct {
 // Settings are what the pixels depend on, with nothing left to a default. A setting that is added later must be left
 // out of the file (omitempty) where it has the value that it always had before.
 type Settings struct {
-	Model          string `json:"model"` // unstir.Pipeline.Hash
-	Channels       int    `json:"channels"`
-	Rows           int    `json:"rows"`
-	Columns        int    `json:"columns"`
-	TrainTimesteps int    `json:"train_timesteps"` // T
-	Sampler        string `json:"sampler"`
-	Steps          int    `json:"steps"`
-	Spacing        string `json:"spacing"`
-	Pairing        string `json:"pairing"`
-	Eta            string `json:"eta,omitempty"` // ddim: a number or hat
-	RederiveEps    bool   `json:"rederive_eps,omitempty"`
-	Variance       string `json:"variance,omitempty"` // ddpm
-	Clip           string `json:"clip"`
-	Refine         int    `json:"refine,omitempty"`
-	FinalSigmaMin  bool   `json:"final_sigma_min,omitempty"`
-	LambdaMin      string `json:"lambda_min,omitempty"`
-	Seed           uint64 `json:"seed"`
-	StepSeed       uint64 `json:"step_seed"`
-	XT             string `json:"x_T,omitempty"`   // SHA-256 of the array, as the bytes of an .npy file of float32
-	Given          string `json:"given,omitempty"` // SHA-256 of the images that these are made from, as of x_T
-	Mask           string `json:"mask,omitempty"`  // SHA-256 of a byte for each pixel: 1 where it is filled, else 0
-	JumpLength     int    `json:"jump_length,omitempty"`
-	Resample       int    `json:"resample,omitempty"`
-	Strength       string `json:"strength,omitempty"`
-	Labels         []int  `json:"labels,omitempty"` // repeated over the images
-	Timesteps      []int  `json:"timesteps"`        // where the model is called, in order
+	Model            string `json:"model"` // unstir.Pipeline.Hash
+	Channels         int    `json:"channels"`
+	Rows             int    `json:"rows"`
+	Columns          int    `json:"columns"`
+	TrainTimesteps   int    `json:"train_timesteps"` // T
+	Sampler          string `json:"sampler"`
+	Steps            int    `json:"steps"`
+	Spacing          string `json:"spacing"`
+	Pairing          string `json:"pairing"`
+	Eta              string `json:"eta,omitempty"` // ddim: a number or hat
+	RederiveEps      bool   `json:"rederive_eps,omitempty"`
+	Variance         string `json:"variance,omitempty"` // ddpm
+	Clip             string `json:"clip"`
+	Refine           int    `json:"refine,omitempty"`
+	FinalSigmaMin    bool   `json:"final_sigma_min,omitempty"`
+	LambdaMin        string `json:"lambda_min,omitempty"`
+	Guidance         string `json:"guidance,omitempty"` // these four: of classifier-free guidance with another weight than 1
+	GuidanceRescale  string `json:"guidance_rescale,omitempty"`
+	GuidanceInterval string `json:"guidance_interval,omitempty"` // LO,HI
+	NullClass        string `json:"null_class,omitempty"`        // where the model does not name it
+	Seed             uint64 `json:"seed"`
+	StepSeed         uint64 `json:"step_seed"`
+	XT               string `json:"x_T,omitempty"`   // SHA-256 of the array, as the bytes of an .npy file of float32
+	Given            string `json:"given,omitempty"` // SHA-256 of the images that these are made from, as of x_T
+	Mask             string `json:"mask,omitempty"`  // SHA-256 of a byte for each pixel: 1 where it is filled, else 0
+	JumpLength       int    `json:"jump_length,omitempty"`
+	Resample         int    `json:"resample,omitempty"`
+	Strength         string `json:"strength,omitempty"`
+	Labels           []int  `json:"labels,omitempty"` // repeated over the images
+	Timesteps        []int  `json:"timesteps"`        // where the model is called, in order
 }
 
 // Origin says by what the set was begun. None of it changes the images by more than rounding.

@@ -57,7 +57,7 @@ func TestADamagedManifestIsRefused(t *testing.T) {
 		"null":           {"null", "it has no format"},
 		"a list":         {"[]", "samples.json is corrupt: "},
 		"a later format": {strings.Replace(good, `"format": 1`, `"format": 2`, 1), "has format 2, this program knows 1"},
-		"a later key":    {strings.Replace(good, `"clip"`, `"guidance": 3, "clip"`, 1), `unknown field "guidance"`},
+		"a later key":    {strings.Replace(good, `"clip"`, `"later": 3, "clip"`, 1), `unknown field "later"`},
 		"no images":      {strings.Replace(good, `"n": 2`, `"n": 0`, 1), "n is 0"},
 		"a wrong type":   {strings.Replace(good, `"n": 2`, `"n": "2"`, 1), "samples.json is corrupt"},
 		"no model":       {strings.Replace(good, "0123456789abcdef", "", 1), "it names no model"},

@@ -1,4 +1,4 @@
-"""Makes the reference fixtures: schedules and samplers, UNets, a training run, by diffusers on a CPU; the variational bound.
+"""Makes the reference fixtures: schedules and samplers, UNets, guided runs, a training run, by diffusers on a CPU; the variational bound.
 
     python scripts/golden/make.py OUT                   # everything, some minutes
     python scripts/golden/make.py OUT --only ddim,unet_tiny
@@ -15,6 +15,7 @@ from pathlib import Path
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import bound
+import guidance
 import schedulers
 import steering
 import training
@@ -32,7 +33,7 @@ def main():
     root = Path(__file__).resolve().parents[2]
     dirs = a.inputs or [root / d / "testdata" for d in ("diffusion", "unet", "train")]
     inputs = Inputs([] if a.fresh else dirs)
-    makers = {**schedulers.MAKERS, **steering.MAKERS, **bound.MAKERS, **unets.MAKERS, **training.MAKERS}
+    makers = {**schedulers.MAKERS, **steering.MAKERS, **bound.MAKERS, **unets.MAKERS, **guidance.MAKERS, **training.MAKERS}
     wanted = a.only.split(",") if a.only else list(makers)
     for name in wanted:
         if name not in makers:

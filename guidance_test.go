@@ -1,0 +1,506 @@
+package unstir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image/color"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"unstir/checkpoints"
+	"unstir/data"
+	"unstir/diffusion"
+	"unstir/internal/images"
+	"unstir/nn/kernel"
+	"unstir/train"
+)
+
+func guidablePipeline(t *testing.T) *Pipeline {
+	t.Helper()
+	p, err := guidable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// turns are n labels, the two classes of shades in turn.
+func turns(n int) []int {
+	labels := make([]int, n)
+	for i := range labels {
+		labels[i] = i % 2
+	}
+	return labels
+}
+
+// A weight of 1 gives the bits of sampling without guidance, for any model and by the same predictor; a weight of 0 those of the
+// null class, whatever the labels.
+func TestWeightsOneAndZero(t *testing.T) {
+	p := guidablePipeline(t)
+	null, _ := p.NullClass()
+	for _, sampler := range []string{"ddpm", "ddim", "dpm++2m", "heun"} {
+		o := SampleOptions{N: 5, Batch: 3, Sampler: sampler, Steps: 6, Seed: 4, Labels: turns(5)}
+		plain := mustSample(t, p, o).Data
+		o.Guidance = &diffusion.Guidance{Weight: 1, Rescale: 0.5}
+		if !slices.Equal(mustSample(t, p, o).Data, plain) {
+			t.Errorf("%s: weight 1 is not the model without guidance", sampler)
+		}
+		o.Guidance = &diffusion.Guidance{Weight: 0}
+		free := mustSample(t, p, o).Data
+		if slices.Equal(free, plain) {
+			t.Errorf("%s: weight 0 draws what the labels say", sampler)
+		}
+		o.Guidance, o.Labels = nil, slices.Repeat([]int{null}, 5)
+		if !slices.Equal(mustSample(t, p, o).Data, free) {
+			t.Errorf("%s: weight 0 is not the null class", sampler)
+		}
+	}
+	without := trainedPipeline(t)
+	o := SampleOptions{N: 2, Sampler: "ddim", Steps: 3, Labels: turns(2)}
+	plain := mustSample(t, without, o).Data
+	o.Guidance = &diffusion.Guidance{Weight: 1}
+	if !slices.Equal(mustSample(t, without, o).Data, plain) {
+		t.Error("weight 1 of a model without a null class is not the model without guidance")
+	}
+}
+
+// Guidance evaluates the model on both conditions in one batch, of twice the images, and where it does not act on the images alone.
+func TestGuidanceEvaluatesBothInOneBatch(t *testing.T) {
+	p := guidablePipeline(t)
+	timesteps := []int{999, 500, 0}
+	for _, c := range []struct {
+		g                *diffusion.Guidance
+		batch            int
+		wantOne, wantTwo int // images of the predictors; 0: none
+	}{
+		{nil, 0, 16, 0},
+		{&diffusion.Guidance{Weight: 1}, 0, 16, 0},
+		{&diffusion.Guidance{Weight: 0}, 0, 16, 0},
+		{&diffusion.Guidance{Weight: 2}, 0, 0, 16},
+		{&diffusion.Guidance{Weight: 2}, 5, 0, 10},
+		{&diffusion.Guidance{Weight: 2, Interval: &diffusion.Interval{Low: 100, High: 999}}, 5, 5, 10},
+		{&diffusion.Guidance{Weight: 2, Interval: &diffusion.Interval{Low: 600, High: 900}}, 5, 5, 0},
+		{&diffusion.Guidance{Weight: 0, Rescale: 1}, 1, 0, 2},
+	} {
+		e, err := p.evaluator(SampleOptions{N: 40, Batch: c.batch, Guidance: c.g}, timesteps, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, two := 0, 0
+		if e.one != nil {
+			one = e.one.Batch()
+		}
+		if e.both != nil {
+			two = e.both.Batch()
+		}
+		if one != c.wantOne || two != c.wantTwo {
+			t.Errorf("%+v, batch %d: predictors of %d and %d images, want %d and %d", c.g, c.batch, one, two, c.wantOne, c.wantTwo)
+		}
+		p.free(e)
+	}
+}
+
+// A guided run is the loop that the paper writes: DDIM on what one prediction by the class and one by the null class give.
+func TestGuidedRunIsThePapersLoop(t *testing.T) {
+	p := guidablePipeline(t)
+	const n, steps, dim = 3, 10, 64
+	g := &diffusion.Guidance{Weight: 2.5, Rescale: 0.7, Interval: &diffusion.Interval{Low: 100, High: 700}}
+	labels := []int{1, 0, 1}
+	null := []int{2, 2, 2}
+	x := make([]float64, n*dim)
+	for i := range n {
+		for j, v := range p.InitialNoise(6, i) {
+			x[i*dim+j] = float64(v)
+		}
+	}
+	for k := range steps {
+		ti := (steps - 1 - k) * 100
+		x32 := make([]float32, len(x))
+		for j, v := range x {
+			x32[j] = float32(v)
+		}
+		ts := []int{ti, ti, ti}
+		cond, err := p.Predict(t.Context(), x32, ts, labels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		free, err := p.Predict(t.Context(), x32, ts, null)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, prev := p.Schedule.AlphaBar[ti], 1.0
+		if ti >= 100 {
+			prev = p.Schedule.AlphaBar[ti-100]
+		}
+		for i := range n {
+			eps := make([]float64, dim)
+			var sc, scc, sg, sgg float64
+			for j := range eps {
+				c, f := float64(cond[i*dim+j]), float64(free[i*dim+j])
+				eps[j] = c
+				if ti >= 100 && ti <= 700 {
+					eps[j] = f + 2.5*(c-f)
+				}
+				sc, scc, sg, sgg = sc+c, scc+c*c, sg+eps[j], sgg+eps[j]*eps[j]
+			}
+			ratio := math.Sqrt((scc - sc*sc/dim) / (sgg - sg*sg/dim))
+			for j, e := range eps {
+				if ti >= 100 && ti <= 700 {
+					e = 0.7*e*ratio + 0.3*e
+				}
+				at := &x[i*dim+j]
+				x0 := max(-1, min(1, (*at-math.Sqrt(1-a)*e)/math.Sqrt(a)))
+				*at = math.Sqrt(prev)*x0 + math.Sqrt(1-prev)*e
+			}
+		}
+	}
+	got := mustSample(t, p, SampleOptions{N: n, Sampler: "ddim", Steps: steps, Seed: 6, Labels: labels, Guidance: g}).Data
+	for j, v := range got {
+		if d := math.Abs(float64(v) - x[j]); !(d < 1e-5) {
+			t.Fatalf("value %d is %v, and %v by hand", j, v, x[j])
+		}
+	}
+}
+
+// Guided images have the same bits in any batch and on any number of threads.
+func TestGuidedImagesDoNotDependOnTheBatch(t *testing.T) {
+	p := guidablePipeline(t)
+	o := SampleOptions{
+		N: 7, Sampler: "ddpm", Steps: 5, Seed: 8, Labels: turns(7),
+		Guidance: &diffusion.Guidance{Weight: 3, Rescale: 0.3, Interval: &diffusion.Interval{Low: 300, High: 999}},
+	}
+	want := mustSample(t, p, o).Data
+	defer kernel.SetThreads(kernel.Threads())
+	for _, c := range []struct{ batch, threads int }{{1, 1}, {3, 2}, {7, 3}} {
+		kernel.SetThreads(c.threads)
+		o.Batch = c.batch
+		if !slices.Equal(mustSample(t, p, o).Data, want) {
+			t.Errorf("batches of %d on %d threads have other bits", c.batch, c.threads)
+		}
+	}
+	some := o
+	some.N, some.Numbers, some.Labels = 2, []int{5, 2}, []int{1, 0}
+	got := mustSampleEach(t, p, some)
+	for i, x := range got {
+		sameImage(t, fmt.Sprintf("image %d", i), x, want[i*64:(i+1)*64])
+	}
+}
+
+// Guidance is a model's, and so goes with what a sampler does with given images: weight 1 has their bits without it.
+func TestGuidanceOfGivenImages(t *testing.T) {
+	p := guidablePipeline(t)
+	given, _ := trainImages(t, 2)
+	mask := make([]bool, 64)
+	for i := range mask {
+		mask[i] = i%8 < 3
+	}
+	for name, o := range map[string]SampleOptions{
+		"edit":    {Edit: &Edit{Images: given, Strength: 0.6}},
+		"inpaint": {Inpaint: &Inpaint{Images: given, Mask: mask}},
+		"no step": {Edit: &Edit{Images: given}},
+	} {
+		o.N, o.Sampler, o.Steps, o.Labels = 3, "ddim", 8, turns(3)
+		with := func(weight float64, batch int) []float32 {
+			o.Guidance, o.Batch = &diffusion.Guidance{Weight: weight}, batch
+			return mustSample(t, p, o).Data
+		}
+		plain := mustSample(t, p, o).Data
+		if !slices.Equal(with(1, 2), plain) {
+			t.Errorf("%s: weight 1 is not the run without guidance", name)
+		}
+		guided := with(3, 2)
+		if slices.Equal(guided, plain) != (name == "no step") {
+			t.Errorf("%s: guidance changes the images: %t", name, !slices.Equal(guided, plain))
+		}
+		if !slices.Equal(with(3, 1), guided) {
+			t.Errorf("%s: the bits depend on the batch", name)
+		}
+	}
+}
+
+// Guidance does what it is for: the larger the weight, the further apart are the two classes of images.
+func TestGuidanceDrivesClassesApart(t *testing.T) {
+	p := guidablePipeline(t)
+	const n = 12
+	apart := func(w float64) float64 {
+		s := mustSample(t, p, SampleOptions{N: n, Sampler: "ddim", Steps: 20, Seed: 5, Labels: turns(n), Guidance: &diffusion.Guidance{Weight: w}})
+		d := 0.0
+		for i := range n {
+			for _, v := range s.part(i) {
+				d += float64(v) * float64(2*(i%2)-1) / (n * 32)
+			}
+		}
+		return d
+	}
+	w0, w1, w3, w5 := apart(0), apart(1), apart(3), apart(5)
+	t.Logf("the means of the classes are %.2f apart with weight 0, %.2f with 1, %.2f with 3, %.2f with 5", w0, w1, w3, w5)
+	if !(math.Abs(w0) < w1 && 3*w1 < w3 && w3 < w5) {
+		t.Error("they do not grow apart")
+	}
+}
+
+// An image that is encoded with guidance comes back by the guided run.
+func TestGuidedEncodingReturnsTheImage(t *testing.T) {
+	p := guidablePipeline(t)
+	x, labels := trainImages(t, 4)
+	g := &diffusion.Guidance{Weight: 1.5}
+	e, err := p.Encode(t.Context(), x, EncodeOptions{Steps: 20, Labels: labels, Guidance: g})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := func(g *diffusion.Guidance) float64 {
+		rms, _ := rmsOf(mustSample(t, p, SampleOptions{
+			N: 4, Sampler: "ddim", Steps: 20, XT: e.Data, Labels: labels, Guidance: g, Settings: diffusion.Options{Clip: diffusion.ClipNone},
+		}).Data, x)
+		return rms
+	}
+	if with, without := back(g), back(nil); !(with < 2/255.0 && without > 5*with) {
+		t.Errorf("the image comes back %.3g off with guidance, and %.3g off without", with, without)
+	}
+}
+
+// The null class of a model is no class: neither counted, listed nor found, by number or in all.
+func TestTheNullClassIsNoClass(t *testing.T) {
+	p := guidablePipeline(t)
+	if null, ok := p.NullClass(); !ok || null != 2 {
+		t.Errorf("the null class is %d, %t", null, ok)
+	}
+	if n, list, names := p.NumClasses(), p.Labels(), p.Classes(); n != 2 || !slices.Equal(list, []int{0, 1}) || len(names) != 2 {
+		t.Errorf("there are %d classes: %v, %v", n, list, names)
+	}
+	if l, err := p.ParseLabels("all"); err != nil || !slices.Equal(l, []int{0, 1}) {
+		t.Errorf("all classes are %v, %v", l, err)
+	}
+	_, err := p.Label("2")
+	var bad *LabelError
+	if !errors.As(err, &bad) || bad.Reason != "the classes are 0 to 1: dark, bright" {
+		t.Errorf("error %v", err)
+	}
+	// Without names too: the data need not have any.
+	bare := *p.Source.State
+	bare.Data.Classes = nil
+	unnamed := &Pipeline{Source: Source{State: &bare}, Schedule: p.Schedule, model: p.model, h: p.h, w: p.w, null: p.null}
+	if n, list := unnamed.NumClasses(), unnamed.ClassList(0); n != 2 || list != "0 to 1" {
+		t.Errorf("without names there are %d classes: %s", n, list)
+	}
+	if _, err := unnamed.Sample(t.Context(), SampleOptions{N: 1}); err == nil || !strings.Contains(err.Error(), "a label from 0 to 1") {
+		t.Errorf("error %v", err)
+	}
+	same, err := p.ForSize(16, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := same.NullClass(); !ok {
+		t.Error("at another size the model has no null class")
+	}
+}
+
+// The null class of a pipeline is what the caller says, wherever it lies among the others.
+func TestWithNullClass(t *testing.T) {
+	c := testConfig()
+	c.NumClassEmbeds = 4
+	p := testPipeline(t, c)
+	guidance := &diffusion.Guidance{Weight: 2}
+	for null, want := range map[int]struct {
+		labels []int
+		words  string
+	}{
+		0: {[]int{1, 2, 3}, "1 to 3"}, 2: {[]int{0, 1, 3}, "0 to 3 but 2"}, 3: {[]int{0, 1, 2}, "0 to 2"},
+	} {
+		q, err := p.WithNullClass(null)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := q.Labels(); !slices.Equal(got, want.labels) || q.NumClasses() != 3 || q.ClassList(0) != want.words {
+			t.Errorf("null class %d: %d classes %v, %s", null, q.NumClasses(), got, q.ClassList(0))
+		}
+		for l := range 5 {
+			if _, err := q.Label(fmt.Sprint(l)); (err == nil) != slices.Contains(want.labels, l) {
+				t.Errorf("null class %d: label %d: %v", null, l, err)
+			}
+		}
+		o := SampleOptions{N: 2, Sampler: "ddim", Steps: 3, Labels: want.labels[:2], Guidance: guidance}
+		guided := mustSample(t, q, o).Data
+		o.Guidance = nil
+		if slices.Equal(guided, mustSample(t, q, o).Data) {
+			t.Errorf("null class %d: guidance changes nothing", null)
+		}
+	}
+	if n, list := p.NumClasses(), p.ClassList(0); n != 4 || list != "0 to 3" {
+		t.Errorf("the pipeline itself has %d classes now: %s", n, list)
+	}
+}
+
+// A preview of a run with label dropout shows the classes in turn, and never the null class, also where classes have no names.
+func TestPreviewsShowClassesOnly(t *testing.T) {
+	named, err := shades()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := named.Info()
+	pixels, labels := make([]byte, info.Count*64), make([]int, info.Count)
+	for i := range labels {
+		named.Image(i, pixels[i*64:(i+1)*64])
+		labels[i] = named.Label(i)
+	}
+	set, err := data.NewMemory(data.Info{Name: "shades", Channels: 1, Height: 8, Width: 8}, pixels, labels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tc, ema, ckpt, preview := train.Defaults()
+	tc.Steps, tc.BatchSize, tc.LR, tc.LabelDropout = 10, 12, 6e-3, 0.5
+	preview.Every, preview.Images, preview.Steps = 10, 6, 4
+	run := filepath.Join(t.TempDir(), "run")
+	tr, err := train.New(train.Setup{
+		Seed: 3, Data: set, Model: classConfig(), Scheduler: diffusion.Defaults(),
+		Train: tc, EMA: ema, Checkpoint: ckpt, Preview: preview, Dir: run, ConfigTOML: []byte("name = \"shades\"\n"), Version: "test",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(t.Context(), run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := mustSample(t, p, SampleOptions{N: 6, Sampler: "ddim", Steps: 4, Seed: 3, Labels: turns(6)})
+	list, err := images.FromNCHW(s.Data, 6, 1, 8, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(run, "previews", "step-00000010.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	shown, err := png.Decode(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scale := shown.Bounds().Dx() / (4*(8+2) + 2)
+	want, err := images.Grid(list, images.GridOptions{Cols: 4, Padding: 2, Scale: scale})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shown.Bounds() != want.Bounds() {
+		t.Fatalf("the preview is %v, want %v: two pairs of classes wide", shown.Bounds(), want.Bounds())
+	}
+	for y := range want.Bounds().Dy() {
+		for x := range want.Bounds().Dx() {
+			if color.GrayModel.Convert(shown.At(x, y)) != color.GrayModel.Convert(want.At(x, y)) {
+				t.Fatalf("the preview's pixel (%d, %d) is not that of the classes in turn", x, y)
+			}
+		}
+	}
+}
+
+// What cannot be guided says why, and what would be right.
+func TestModelsThatCannotBeGuided(t *testing.T) {
+	c := testConfig()
+	plain := testPipeline(t, c)
+	c.NumClassEmbeds = 3
+	pipeline := testPipeline(t, c)
+	c.NumClassEmbeds = 1
+	single := testPipeline(t, c)
+	two := &diffusion.Guidance{Weight: 2}
+	check := func(what string, err error, want string) {
+		t.Helper()
+		var g *diffusion.GuidanceError
+		if !errors.As(err, &g) || err.Error() != "unstir: "+want {
+			t.Errorf("%s: error %v, want %s", what, err, want)
+		}
+	}
+	check("no classes", plain.CheckGuidance(two),
+		"guidance 2: the model is not class-conditional, and there is no class to guide it to: train one with model.num_class_embeds and train.label_dropout")
+	check("trained without", trainedPipeline(t).CheckGuidance(two),
+		"guidance 2: the model was not trained to do without the class: train one with train.label_dropout, such as 0.1")
+	check("pipeline", pipeline.CheckGuidance(two), "guidance 2: the model does not say which of its class embeddings is the null class")
+	check("weight", guidablePipeline(t).CheckGuidance(&diffusion.Guidance{Weight: -2}), "guidance -2: it must be a number from 0 on, such as 2")
+	check("weight of any model", plain.CheckGuidance(&diffusion.Guidance{Weight: math.NaN()}), "guidance NaN: it must be a number from 0 on, such as 2")
+	check("interval", guidablePipeline(t).CheckGuidance(&diffusion.Guidance{Weight: 1, Interval: &diffusion.Interval{Low: 0, High: 1000}}),
+		"guidance-interval 0,1000: the timesteps that the model was trained on are 0 to 999")
+	_, err := pipeline.Sample(t.Context(), SampleOptions{N: 1, Labels: []int{0}, Guidance: two})
+	check("sampling", err, "guidance 2: the model does not say which of its class embeddings is the null class")
+	null := func(p *Pipeline, label int) error { _, err := p.WithNullClass(label); return err }
+	check("no classes", null(plain, 0), "null-class 0: the model is not class-conditional")
+	check("one class", null(single, 0), "null-class 0: the model has no class beside it")
+	check("beyond", null(pipeline, 3), "null-class 3: the model's class embeddings are 0 to 2")
+	check("negative", null(pipeline, -1), "null-class -1: the model's class embeddings are 0 to 2")
+	check("trained without", null(trainedPipeline(t), 1), "null-class 1: the model was trained without one, as train.label_dropout was 0")
+	check("another", null(guidablePipeline(t), 1), "null-class 1: this model's is 2, and need not be given")
+	if p, err := guidablePipeline(t).WithNullClass(2); err != nil || p != guidablePipeline(t) {
+		t.Errorf("the model's own null class: %v", err)
+	}
+	if err := plain.CheckGuidance(&diffusion.Guidance{Weight: 1}); err != nil {
+		t.Errorf("weight 1 of an unconditional model: %v", err)
+	}
+}
+
+// Guided runs of ddim that clip x_0 alone are warned of, and no others.
+func TestNotesOfGuidance(t *testing.T) {
+	p := guidablePipeline(t)
+	for _, c := range []struct {
+		sampler  string
+		weight   float64
+		settings diffusion.Options
+		notes    int
+	}{
+		{"ddim", 2, diffusion.Options{}, 1},
+		{"ddim", 2, diffusion.Options{Clip: diffusion.ClipDynamic}, 1},
+		{"ddim", 1, diffusion.Options{}, 0},
+		{"ddim", 0.5, diffusion.Options{}, 0},
+		{"ddim", 2, diffusion.Options{RederiveEps: true}, 0},
+		{"ddim", 2, diffusion.Options{Pairing: diffusion.PairNext}, 0},
+		{"ddim", 2, diffusion.Options{Clip: diffusion.ClipNone}, 0},
+		{"ddpm", 2, diffusion.Options{}, 0},
+		{"heun", 2, diffusion.Options{}, 0},
+		{"dpm++2m", 2, diffusion.Options{Pairing: diffusion.PairNext}, 0},
+	} {
+		o := SampleOptions{Sampler: c.sampler, Steps: 50, Settings: c.settings, Guidance: &diffusion.Guidance{Weight: c.weight}}
+		notes := p.Notes(o)
+		if len(notes) != c.notes || c.notes == 1 && !strings.Contains(notes[0].Problem, "rederive-eps takes eps from the clipped x_0") {
+			t.Errorf("%s, weight %v, %+v: %v", c.sampler, c.weight, c.settings, notes)
+		}
+	}
+}
+
+// A state that names another null class than the model's last embedding is refused.
+func TestANullClassThatIsNotTheLast(t *testing.T) {
+	p := guidablePipeline(t)
+	if st := p.Source.State; st.NullClass == nil || *st.NullClass != p.Model().Config.NumClassEmbeds-1 {
+		t.Errorf("the null class is %v of %d embeddings", st.NullClass, p.Model().Config.NumClassEmbeds)
+	}
+	for null, want := range map[int]bool{2: true, 1: false, 3: false} {
+		err := checkNullClass(&checkpoints.State{NullClass: &null}, p.Model().Config)
+		if (err == nil) != want {
+			t.Errorf("null class %d of 3 embeddings: %v", null, err)
+		}
+	}
+}
+
+// Guidance needs the memory of two predictions for each image, which is foreseen.
+func TestMemoryOfGuidance(t *testing.T) {
+	p := guidablePipeline(t)
+	t.Setenv("UNSTIR_MEMORY", "30000000")
+	fits := func(g *diffusion.Guidance) int {
+		var short *MemoryError
+		_, err := p.Sample(context.Background(), SampleOptions{N: 5000, Batch: 5000, Sampler: "ddim", Steps: 2, Labels: turns(5000), Guidance: g})
+		if !errors.As(err, &short) {
+			t.Fatalf("error %v, want a *MemoryError", err)
+		}
+		return short.Fits
+	}
+	plain, guided := fits(nil), fits(&diffusion.Guidance{Weight: 2})
+	partly := fits(&diffusion.Guidance{Weight: 2, Interval: &diffusion.Interval{Low: 0, High: 400}})
+	if !(partly < guided && guided < plain && guided > plain/3) {
+		t.Errorf("%d images fit without guidance, %d with it, %d with it in an interval", plain, guided, partly)
+	}
+}
