@@ -47,13 +47,28 @@ func TestClassesFromFolderToSample(t *testing.T) {
 		t.Errorf("inspect does not name the classes:\n%s", out)
 	}
 	must(t, strings.Fields("sample --n 5 --sampler ddim --steps 4 --out turns.png")...)
-	for _, name := range []string{"turns.png", "runs/tiny/previews/step-00000004.png"} {
+	must(t, strings.Fields("sample --sampler ddim --steps 4 --out all.png")...)
+	must(t, strings.Fields("sample --sampler ddim --steps 4 --label a,b,a --out three.png")...)
+	must(t, strings.Fields("export --model runs/tiny --out exported")...) // which has three classes, as it has no names
+	must(t, strings.Fields("sample --model exported --sampler ddim --steps 4 --out whole.png")...)
+	must(t, strings.Fields("sample --model exported --sampler ddim --steps 4 --n 64 --out ragged.png")...)
+	if sampled(t, "whole.npy", strings.Fields("--model exported --sampler ddim --steps 4")...); readArray(t, "whole.npy").Shape[0] != 64 {
+		t.Error("an array has other than 64 images")
+	}
+	for name, want := range map[string]struct{ rows, cols int }{
+		"whole.png":                            {9, 7}, // 63 images
+		"ragged.png":                           {9, 8},
+		"turns.png":                            {2, 3}, // a row of each class
+		"all.png":                              {8, 8}, // four of each, of the 64 images that both classes fill
+		"three.png":                            {9, 8}, // three in turn, asked for: all 64
+		"runs/tiny/previews/step-00000004.png": {2, 4}, // in columns
+	} {
 		grid, err := png.Decode(bytes.NewReader(readFile(t, name)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if size := grid.Bounds().Size(); size.X != 8*(4*(8+2)+2) || size.Y != 8*(2*(8+2)+2) {
-			t.Errorf("%s, 5 images of two classes in turn, is %v, not two pairs wide", name, size)
+		if size := grid.Bounds().Size(); size.X != 8*(want.cols*(8+2)+2) || size.Y != 8*(want.rows*(8+2)+2) {
+			t.Errorf("%s, images of two classes in turn, is %v, not %d rows of %d", name, size, want.rows, want.cols)
 		}
 	}
 	must(t, strings.Fields("encode --images images/a/0.png --label 0 --steps 3 --out e.npy")...)

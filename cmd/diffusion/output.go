@@ -21,8 +21,8 @@ type output struct {
 	kind  string // .png, .gif, .npy, or "" for a directory
 	walks []*walk
 
-	exact  bool // a single image is a picture of its own size, and not a grid
-	period int  // images so far apart are of one class, where classes take turns; or 0
+	exact   bool // a single image is a picture of its own size, and not a grid
+	classes int  // that take turns, each in a row of its own; or 0
 }
 
 // newOutput checks the path before any work is done. An empty path is the first free one of NAME.png, NAME-2.png ...:
@@ -88,7 +88,7 @@ const maxFrames = 60
 type walk struct {
 	name       string
 	n, c, h, w int
-	period     int
+	classes    int
 	exact      bool
 	keep       bool
 	x, x0      [][]float64 // [frame][n C H W]
@@ -96,7 +96,7 @@ type walk struct {
 }
 
 func (o *output) begin(name string, n, c, h, w int) *walk {
-	k := &walk{name: name, n: n, c: c, h: h, w: w, period: o.period, exact: o.exact, keep: o.kind == ".gif"}
+	k := &walk{name: name, n: n, c: c, h: h, w: w, classes: o.classes, exact: o.exact, keep: o.kind == ".gif"}
 	o.walks = append(o.walks, k)
 	return k
 }
@@ -156,7 +156,7 @@ func (k *walk) grid(x []float64) (image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return images.Grid(list, images.GridOptions{Period: k.period, Padding: gridPadding, Scale: k.scale()})
+	return images.Grid(list, images.GridOptions{Classes: k.classes, Padding: gridPadding, Scale: k.scale()})
 }
 
 func (k *walk) final() (image.Image, error) {
@@ -167,7 +167,7 @@ func (k *walk) final() (image.Image, error) {
 	if k.exact && k.n == 1 {
 		return list[0], nil
 	}
-	return images.Grid(list, images.GridOptions{Period: k.period, Padding: gridPadding, Scale: k.scale()})
+	return images.Grid(list, images.GridOptions{Classes: k.classes, Padding: gridPadding, Scale: k.scale()})
 }
 
 func (o *output) writePNG(texts []images.Text) error {

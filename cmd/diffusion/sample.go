@@ -52,7 +52,7 @@ with a larger --n it adds the missing images.`,
 	p := c.Flags()
 	f.addFlags(p)
 	p.StringVar(&f.compare, "compare", "", "several `SAMPLERS`, such as ddpm,ddim, side by side from one x_T")
-	p.IntVar(&f.n, "n", 64, "number of images")
+	p.IntVar(&f.n, "n", 64, "number of images; a grid of every class has whole rows by default: 60 for 10 classes")
 	p.StringVar(&f.size, "size", "", sizeUsage)
 	f.init.add(p)
 	p.StringVar(&f.noise, "noise", "", "read x_T [N, C, H, W] from a .npy `FILE`")
@@ -121,7 +121,11 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	if err := f.complete(c, p, &options); err != nil {
 		return err
 	}
-	out.period = period(options.Labels)
+	if f.wholeRows(c, out) {
+		options.N -= options.N % len(f.classes)
+		options.Labels = options.Labels[:options.N]
+	}
+	out.classes = period(options.Labels)
 	if err := out.checkChannels(p); err != nil {
 		return err
 	}
@@ -335,6 +339,13 @@ func (f *sampleFlags) chooseClasses(c *cobra.Command, p *unstir.Pipeline) ([]int
 	}
 	f.label = "all"
 	return p.Labels(), nil
+}
+
+// wholeRows tells whether the images are a grid of every class, whose number is left to the program: then each row is filled.
+func (f sampleFlags) wholeRows(c *cobra.Command, out *output) bool {
+	given := c.Flags().Changed
+	free := !given("n") && !given("label") && f.noise == "" && !f.init.given() && !f.fill.on
+	return free && (out.kind == ".png" || out.kind == ".gif") && len(f.classes) > 1 && len(f.classes) <= f.n
 }
 
 // period is after how many labels they repeat themselves.

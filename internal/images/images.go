@@ -65,9 +65,27 @@ func fromPlanes(planes []byte, c, h, w int) image.Image {
 type GridOptions struct {
 	Cols       int   // images in a row; 0: as many as make the grid about square
 	Period     int   // where Cols is 0 and the grid stays about square: images so far apart stand below each other
+	Classes    int   // likewise: image i is of class i mod Classes, and a row has images of one class only
 	Padding    int   // pixels between the images and around them
 	Background uint8 // gray level of the padding and of empty places
 	Scale      int   // each pixel becomes Scale x Scale; 0 is 1
+}
+
+// classRows lays n images of classes in turn out in rows of one class each: the rows of a class and the columns that make the grid
+// most nearly square. They are 0 where it would be more than twice as high as a square one, or the rows of one image.
+func classRows(n, classes int) (rows, cols int) {
+	each := (n + classes - 1) / classes // images of a class
+	best := math.Inf(1)
+	for r := 1; r <= each; r++ {
+		c := (each + r - 1) / r
+		if off := math.Abs(math.Log(float64(classes*r) / float64(c))); off < best {
+			best, rows, cols = off, r, c
+		}
+	}
+	if each == 1 || classes*rows > 2*int(math.Ceil(math.Sqrt(float64(n)))) {
+		return 0, 0
+	}
+	return rows, cols
 }
 
 // Grid puts images of one size into rows, from the left and from the top.
@@ -75,10 +93,19 @@ func Grid(list []image.Image, o GridOptions) (image.Image, error) {
 	if len(list) == 0 {
 		return nil, errors.New("a grid of no images")
 	}
-	if o.Cols < 0 || o.Period < 0 || o.Padding < 0 || o.Scale < 0 {
+	if o.Cols < 0 || o.Period < 0 || o.Classes < 0 || o.Padding < 0 || o.Scale < 0 {
 		return nil, fmt.Errorf("a grid with a negative option: %+v", o)
 	}
 	cols, size := o.Cols, list[0].Bounds().Size()
+	place := func(i int) (row, col int) { return i / cols, i % cols }
+	rows := 0
+	if cols == 0 && o.Classes > 1 {
+		var each int
+		if each, cols = classRows(len(list), o.Classes); cols > 0 {
+			rows = each * o.Classes
+			place = func(i int) (row, col int) { return i%o.Classes*each + i/o.Classes/cols, i / o.Classes % cols }
+		}
+	}
 	if cols == 0 {
 		cols = int(math.Ceil(math.Sqrt(float64(len(list)))))
 		if k := max(o.Period, 1); max(1, (2*cols+k)/(2*k))*k <= 2*cols {
@@ -86,14 +113,15 @@ func Grid(list []image.Image, o GridOptions) (image.Image, error) {
 		}
 	}
 	cols = min(cols, len(list))
-	rows := (len(list) + cols - 1) / cols
+	rows = max(rows, (len(list)+cols-1)/cols)
 	pad := o.Padding
 	canvas := newCanvas(list, cols*(size.X+pad)+pad, rows*(size.Y+pad)+pad, o.Background)
 	for i, m := range list {
 		if m.Bounds().Size() != size {
 			return nil, fmt.Errorf("image %d of a grid is %v, the first one is %v", i, m.Bounds().Size(), size)
 		}
-		paste(canvas, m, pad+i%cols*(size.X+pad), pad+i/cols*(size.Y+pad))
+		row, col := place(i)
+		paste(canvas, m, pad+col*(size.X+pad), pad+row*(size.Y+pad))
 	}
 	return Scale(canvas, max(o.Scale, 1)), nil
 }

@@ -141,6 +141,46 @@ func TestAPeriodMakesColumns(t *testing.T) {
 	}
 }
 
+// Classes in turn have rows of their own, where that is not far from square; images of one class stand in their order.
+func TestClassesMakeRows(t *testing.T) {
+	for _, c := range []struct {
+		n, classes int
+		want       image.Point
+	}{
+		{60, 10, image.Pt(6, 10)}, {64, 10, image.Pt(7, 10)}, {40, 10, image.Pt(4, 10)}, {20, 10, image.Pt(2, 10)}, {64, 2, image.Pt(8, 8)}, {36, 4, image.Pt(5, 8)}, {5, 2, image.Pt(3, 2)},
+		{10, 10, image.Pt(4, 3)}, {12, 10, image.Pt(4, 3)}, {64, 100, image.Pt(8, 8)}, {9, 1, image.Pt(3, 3)}, {9, 0, image.Pt(3, 3)},
+	} {
+		list := make([]image.Image, c.n)
+		for i := range list {
+			list[i] = graySolid(1, 1, uint8(100+i))
+		}
+		g, err := Grid(list, GridOptions{Classes: c.classes})
+		if err != nil || g.Bounds().Size() != c.want {
+			t.Errorf("%d images of %d classes: %v, %v, want %v", c.n, c.classes, g.Bounds().Size(), err, c.want)
+			continue
+		}
+		seen := 0
+		for y := range c.want.Y {
+			last := -1
+			for x := range c.want.X {
+				v := g.At(x, y).(color.Gray).Y
+				if v < 100 {
+					continue
+				}
+				seen++
+				i := int(v) - 100
+				if last >= 0 && c.classes > 1 && c.n >= 2*c.classes && i != last+c.classes {
+					t.Errorf("%d images of %d classes: image %d is beside %d", c.n, c.classes, i, last)
+				}
+				last = i
+			}
+		}
+		if seen != c.n {
+			t.Errorf("%d of %d images are in the grid", seen, c.n)
+		}
+	}
+}
+
 func TestAColourImageMakesTheGridRGB(t *testing.T) {
 	red := color.RGBA{200, 0, 7, 255}
 	g, err := Grid([]image.Image{graySolid(2, 2, 50), solid(2, 2, red)}, GridOptions{Cols: 2})
