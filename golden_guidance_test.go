@@ -55,7 +55,7 @@ func TestGoldenGuidance(t *testing.T) {
 			if p, err = p.WithNullClass(f.Settings.Null); err != nil {
 				t.Fatal(err)
 			}
-			g := &diffusion.Guidance{Weight: c.Weight, Rescale: c.Rescale}
+			g := &diffusion.Guidance{Weight: c.Weight, Rescale: c.Rescale, KeepEps: true}
 			if len(c.Interval) == 2 {
 				g.Interval = &diffusion.Interval{Low: c.Interval[0], High: c.Interval[1]}
 			}

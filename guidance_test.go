@@ -110,7 +110,7 @@ func TestGuidanceEvaluatesBothInOneBatch(t *testing.T) {
 func TestGuidedRunIsThePapersLoop(t *testing.T) {
 	p := guidablePipeline(t)
 	const n, steps, dim = 3, 10, 64
-	g := &diffusion.Guidance{Weight: 2.5, Rescale: 0.7, Interval: &diffusion.Interval{Low: 100, High: 700}}
+	g := &diffusion.Guidance{Weight: 2.5, Rescale: 0.7, Interval: &diffusion.Interval{Low: 100, High: 700}, KeepEps: true}
 	labels := []int{1, 0, 1}
 	null := []int{2, 2, 2}
 	x := make([]float64, n*dim)
@@ -444,30 +444,30 @@ func TestModelsThatCannotBeGuided(t *testing.T) {
 	}
 }
 
-// Guided runs of ddim that clip x_0 alone are warned of, and no others.
-func TestNotesOfGuidance(t *testing.T) {
+// Guided runs of ddim take eps from the clipped x_0, unless they are told to keep it.
+func TestGuidedDDIMTakesEpsFromTheClippedImage(t *testing.T) {
 	p := guidablePipeline(t)
 	for _, c := range []struct {
 		sampler  string
-		weight   float64
-		settings diffusion.Options
-		notes    int
+		guidance diffusion.Guidance
+		rederive bool
 	}{
-		{"ddim", 2, diffusion.Options{}, 1},
-		{"ddim", 2, diffusion.Options{Clip: diffusion.ClipDynamic}, 1},
-		{"ddim", 1, diffusion.Options{}, 0},
-		{"ddim", 0.5, diffusion.Options{}, 0},
-		{"ddim", 2, diffusion.Options{RederiveEps: true}, 0},
-		{"ddim", 2, diffusion.Options{Pairing: diffusion.PairNext}, 0},
-		{"ddim", 2, diffusion.Options{Clip: diffusion.ClipNone}, 0},
-		{"ddpm", 2, diffusion.Options{}, 0},
-		{"heun", 2, diffusion.Options{}, 0},
-		{"dpm++2m", 2, diffusion.Options{Pairing: diffusion.PairNext}, 0},
+		{"ddim", diffusion.Guidance{Weight: 2}, true},
+		{"ddim", diffusion.Guidance{Weight: 2, KeepEps: true}, false},
+		{"ddim", diffusion.Guidance{Weight: 1}, false},
+		{"ddim", diffusion.Guidance{Weight: 0.5}, false},
+		{"ddpm", diffusion.Guidance{Weight: 2}, false},
+		{"heun", diffusion.Guidance{Weight: 2}, false},
 	} {
-		o := SampleOptions{Sampler: c.sampler, Steps: 50, Settings: c.settings, Guidance: &diffusion.Guidance{Weight: c.weight}}
-		notes := p.Notes(o)
-		if len(notes) != c.notes || c.notes == 1 && !strings.Contains(notes[0].Problem, "rederive-eps takes eps from the clipped x_0") {
-			t.Errorf("%s, weight %v, %+v: %v", c.sampler, c.weight, c.settings, notes)
+		o := SampleOptions{N: 1, Sampler: c.sampler, Steps: 10, Labels: []int{1}, Guidance: &c.guidance}
+		if _, settings := p.settings(o); settings.RederiveEps != c.rederive {
+			t.Errorf("%s, %+v: RederiveEps is %t", c.sampler, c.guidance, settings.RederiveEps)
+		}
+		got, want := mustSample(t, p, o), o
+		kept := c.guidance
+		kept.KeepEps, want.Guidance, want.Settings.RederiveEps = true, &kept, c.rederive
+		if !slices.Equal(got.Data, mustSample(t, p, want).Data) {
+			t.Errorf("%s, %+v: the images are not those of RederiveEps = %t", c.sampler, c.guidance, c.rederive)
 		}
 	}
 }

@@ -59,16 +59,10 @@ func (p *Pipeline) NewSampler(o SampleOptions) (diffusion.Sampler, error) {
 // because it does not tile the schedule. It is empty where NewSampler returns an error.
 func (p *Pipeline) Notes(o SampleOptions) []diffusion.Note {
 	name, settings := p.settings(o)
-	var notes []diffusion.Note
 	if o.Edit != nil || o.Inpaint != nil {
-		notes = p.editNotes(name, settings, o)
-	} else {
-		notes = diffusion.Notes(name, p.Schedule, settings)
+		return p.editNotes(name, settings, o)
 	}
-	if o.Guidance != nil {
-		notes = append(notes, o.Guidance.Notes(name, p.Schedule, settings)...)
-	}
-	return notes
+	return diffusion.Notes(name, p.Schedule, settings)
 }
 
 // settings are the sampler and its options with the defaults filled in.
@@ -85,6 +79,9 @@ func (p *Pipeline) settings(o SampleOptions) (string, diffusion.Options) {
 		if o.Inpaint != nil && slices.Contains(o.Inpaint.Mask, false) {
 			settings.Steps = min(settings.Steps, inpaintSteps)
 		}
+	}
+	if o.Guidance != nil {
+		settings = o.Guidance.Complete(name, settings)
 	}
 	return name, settings
 }

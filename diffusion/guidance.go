@@ -43,6 +43,10 @@ type Guidance struct {
 	// (Kynkäänniemi et al., "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in Diffusion
 	// Models", 2024: guidance costs variety where the noise is high, and is of little use where it is low.)
 	Interval *Interval
+
+	// KeepEps leaves ddim's eps as the guided model has it where x_0 is clipped, as diffusers' pipelines do by default. Else
+	// weights above 1 set Options.RederiveEps: see Complete.
+	KeepEps bool
 }
 
 // Interval is the timesteps from Low to High, both included.
@@ -144,15 +148,13 @@ func (g Guidance) Calls(timesteps []int) (one, both bool) {
 	return one, both
 }
 
-// Notes says what the images will show of guidance with the settings of a sampler, in addition to what Notes says of these: ddim
-// that clips x_0 goes on with the eps of the x_0 before it was clipped, and guidance leads x_0 far out of the images' range.
-// Options.RederiveEps helps, which diffusers' DDIM pipelines do not do by default, either.
-func (g Guidance) Notes(name string, s *Schedule, o Options) []Note {
-	info, _ := Find(name)
-	if g.Weight <= 1 || !info.Eta || o.RederiveEps || o.Pairing == PairNext || s.clipper(o).kind == ClipNone {
-		return nil
+// Complete adds what guidance needs to the settings of a sampler: ddim takes eps from the clipped x_0, unless KeepEps says
+// otherwise. Guidance leads x_0 far out of the images' range, and what clipping takes from x_0 alone spoils the images.
+func (g Guidance) Complete(name string, o Options) Options {
+	if info, _ := Find(name); info.Eta && g.Weight > 1 && !g.KeepEps {
+		o.RederiveEps = true
 	}
-	return []Note{{Problem: name + " clips the guided x_0 and goes on with the eps from before, which spoils images the more, the stronger the guidance is; rederive-eps takes eps from the clipped x_0"}}
+	return o
 }
 
 // Guide is the guided model, of one batch at a time. Where Weight is 1 its predictions are m's, bit for bit.

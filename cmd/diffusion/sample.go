@@ -70,7 +70,7 @@ func (f *sampleFlags) addFlags(p *pflag.FlagSet) {
 	p.StringVar(&f.eta, "eta", "", namesOf(takesEta)+": the steps' noise, a `NUMBER` from 0 (none, the default) to 1 (as ddpm), or hat")
 	p.StringVar(&f.variance, "variance", "", namesOf(takesVariance)+": the noise's variance, posterior, beta, or a `NUMBER` from 0 (posterior) to 1 (beta)")
 	p.StringVar(&f.clip, "clip", "", "what is done to each guess of x_0, a `KIND` of static, dynamic or none (default: as the model says)")
-	p.BoolVar(&f.rederive, "rederive-eps", false, namesOf(takesEta)+": take eps from the clipped x_0")
+	p.BoolVar(&f.rederive, "rederive-eps", false, namesOf(takesEta)+": take eps from the clipped x_0 (default with a --guidance above 1)")
 	p.StringVar(&f.spacing, "spacing", "", "how fewer than all steps are spread, a `KIND` of leading, trailing, linspace or quad (default: as the model says)")
 	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
 	f.guidance.add(p)
@@ -251,6 +251,9 @@ func (f sampleFlags) options(c *cobra.Command) (o unstir.SampleOptions, err erro
 	}
 	s := &o.Settings
 	s.RederiveEps = f.rederive
+	if o.Guidance != nil {
+		o.Guidance.KeepEps = c.Flags().Changed("rederive-eps") && !f.rederive
+	}
 	if c.Flags().Changed("step-seed") {
 		o.StepSeed = &f.stepSeed
 	}
