@@ -386,6 +386,9 @@ func (e *evaluation) describe(r *metrics.Result) {
 	name, settings := p.settings(e.Sample)
 	steps := cmp.Or(settings.Steps, len(settings.Timesteps))
 	r.Sampler, r.Steps, r.Seed = &name, &steps, &e.Sample.Seed
+	if g := e.Sample.Guidance; g != nil && !g.Idle() {
+		r.Guidance = &g.Weight
+	}
 	r.ImagesPerS = metrics.Number(float64(e.Samples.N) / e.took.Seconds())
 }
 

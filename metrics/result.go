@@ -18,6 +18,7 @@ type Result struct {
 	Sampler            *string  `json:"sampler"`              // null: the samples were given
 	Steps              *int     `json:"steps"`                // of the sampler
 	Seed               *uint64  `json:"seed"`                 // of the samples
+	Guidance           *float64 `json:"guidance"`             // weight of classifier-free guidance; null: there was none
 	ModelStep          *int     `json:"model_step"`           // the training step that the model is from
 	FeatureNet         *string  `json:"feature_net"`          // name and version
 	FeatureNetAccuracy *float64 `json:"feature_net_accuracy"` // share of test images that it classifies correctly
@@ -151,6 +152,9 @@ func (r *Result) what() string {
 	}
 	if r.Seed != nil {
 		s += fmt.Sprintf(", seed %d", *r.Seed)
+	}
+	if r.Guidance != nil {
+		s += fmt.Sprintf(", guidance %g", *r.Guidance)
 	}
 	if r.ModelStep != nil {
 		s += fmt.Sprintf(", model of step %d", *r.ModelStep)

@@ -62,7 +62,7 @@ func evalWorkspace(t *testing.T) {
 			"slice = 3", "slice = 8", "every = 2", "every = 0").Replace(classesConfig)))
 		must(t, "train", "--config", "classes.toml")
 		must(t, "train", "--config", "tiny.toml", "--set", "name=model", "--set", "data.dataset=mnist", "--set", "data.dir=digits", "--set", "data.flip=false",
-			"--set", "model.num_class_embeds=10", "--set", "model.dropout=0")
+			"--set", "model.num_class_embeds=10", "--set", "model.dropout=0", "--set", "train.label_dropout=0.2")
 		keep, err := os.MkdirTemp("", "unstir-test-")
 		if err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func evalWorkspace(t *testing.T) {
 
 // resultKeys are the keys of a result, in order.
 var resultKeys = []string{
-	"dataset", "n", "sampler", "steps", "seed", "model_step", "feature_net", "feature_net_accuracy", "frechet", "frechet_real", "frechet_noise",
+	"dataset", "n", "sampler", "steps", "seed", "guidance", "model_step", "feature_net", "feature_net_accuracy", "frechet", "frechet_real", "frechet_noise",
 	"kernel_mean", "kernel_std", "precision", "recall", "density", "coverage", "class_histogram", "class_entropy", "class_accuracy", "accuracy_score", "near_copies",
 	"bits_per_dim", "bits_per_dim_stderr", "images_per_s",
 }
@@ -118,6 +118,21 @@ func resultOf(t *testing.T, text string) map[string]any {
 var evalModel = []string{"eval", "--model", "runs/model", "--classifier", "runs/classes", "--sampler", "ddim", "--steps", "3", "--n", "30", "--seed", "4",
 	"--data-dir", "digits"} // the directory that the runs remember is gone
 
+// The samples of an evaluation are guided where that is asked for, and the result says so.
+func TestEvalOfAGuidedModel(t *testing.T) {
+	evalWorkspace(t)
+	eval := func(args ...string) map[string]any {
+		return resultOf(t, must(t, append(append(evalModel, "--json", "-"), args...)...))
+	}
+	plain, one, three := eval(), eval("--guidance", "1"), eval("--guidance", "3", "--guidance-rescale", "0.5")
+	if plain["guidance"] != nil || one["guidance"] != nil || three["guidance"] != 3.0 {
+		t.Errorf("guidance is %v without, %v of weight 1, %v of weight 3", plain["guidance"], one["guidance"], three["guidance"])
+	}
+	if plain["frechet"] != one["frechet"] || plain["frechet"] == three["frechet"] {
+		t.Errorf("the distance is %v without guidance, %v with weight 1, %v with weight 3", plain["frechet"], one["frechet"], three["frechet"])
+	}
+}
+
 // A model's samples are compared with the test images of its dataset; the result is printed, written and left with the run.
 func TestEvalOfAModel(t *testing.T) {
 	evalWorkspace(t)
@@ -131,7 +146,7 @@ func TestEvalOfAModel(t *testing.T) {
 	text := string(readFile(t, "out.json"))
 	m := resultOf(t, text)
 	for _, key := range resultKeys {
-		if (m[key] == nil) != slices.Contains([]string{"accuracy_score", "bits_per_dim", "bits_per_dim_stderr"}, key) {
+		if (m[key] == nil) != slices.Contains([]string{"guidance", "accuracy_score", "bits_per_dim", "bits_per_dim_stderr"}, key) {
 			t.Errorf("%s is %v", key, m[key])
 		}
 	}

@@ -154,6 +154,10 @@ func TestGuidanceOfASetOfImages(t *testing.T) {
 			t.Errorf("with %q: exit code %d, says %q, want %q", args, r.code, said(r.stderr), want)
 		}
 	}
+	if r := call(strings.Fields(set + "--n 4 --guidance 2 --guidance-rescale 0.5 --guidance-interval 4,15 --rederive-eps=false")...); r.code != exitUsage ||
+		!strings.Contains(r.stderr, "made with rederive_eps = true, this command has false") {
+		t.Errorf("with --rederive-eps=false: exit code %d, says %q", r.code, said(r.stderr))
+	}
 	must(t, strings.Fields("sample --model runs/tiny --sampler ddim --steps 3 --out plain --n 2")...)
 	must(t, strings.Fields("sample --model runs/tiny --sampler ddim --steps 3 --out plain --n 4 --guidance 1")...)
 	if text := string(readFile(t, "plain/samples.json")); strings.Contains(text, "guidance") || strings.Contains(text, "null") {

@@ -155,6 +155,9 @@ func settingsOf(p *unstir.Pipeline, o unstir.SampleOptions) (samples.Settings, e
 		return samples.Settings{}, err
 	}
 	ch, h, w := p.Shape()
+	if o.Guidance != nil {
+		o.Settings = o.Guidance.Complete(o.Sampler, o.Settings)
+	}
 	r := p.Schedule.Resolve(o.Sampler, o.Settings)
 	s := samples.Settings{
 		Model: model, Channels: ch, Rows: h, Columns: w, TrainTimesteps: p.Schedule.T,

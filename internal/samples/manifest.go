@@ -44,17 +44,17 @@ type Settings struct {
 	Steps            int    `json:"steps"`
 	Spacing          string `json:"spacing"`
 	Pairing          string `json:"pairing"`
-	Eta              string `json:"eta,omitempty"` // ddim: a number or hat
+	Guidance         string `json:"guidance,omitempty"` // these four: of classifier-free guidance with another weight than 1
+	GuidanceRescale  string `json:"guidance_rescale,omitempty"`
+	GuidanceInterval string `json:"guidance_interval,omitempty"` // LO,HI
+	NullClass        string `json:"null_class,omitempty"`        // where the model does not name it
+	Eta              string `json:"eta,omitempty"`               // ddim: a number or hat
 	RederiveEps      bool   `json:"rederive_eps,omitempty"`
 	Variance         string `json:"variance,omitempty"` // ddpm
 	Clip             string `json:"clip"`
 	Refine           int    `json:"refine,omitempty"`
 	FinalSigmaMin    bool   `json:"final_sigma_min,omitempty"`
 	LambdaMin        string `json:"lambda_min,omitempty"`
-	Guidance         string `json:"guidance,omitempty"` // these four: of classifier-free guidance with another weight than 1
-	GuidanceRescale  string `json:"guidance_rescale,omitempty"`
-	GuidanceInterval string `json:"guidance_interval,omitempty"` // LO,HI
-	NullClass        string `json:"null_class,omitempty"`        // where the model does not name it
 	Seed             uint64 `json:"seed"`
 	StepSeed         uint64 `json:"step_seed"`
 	XT               string `json:"x_T,omitempty"`   // SHA-256 of the array, as the bytes of an .npy file of float32

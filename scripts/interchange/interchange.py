@@ -20,6 +20,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -29,6 +30,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers.guiders.guider_utils import rescale_noise_cfg
 
 import pipelines
 
@@ -104,12 +106,14 @@ REFUSED = {
     "learned variance": (dict(out_channels=2), "1 channels in and 2 out"),
 }
 
+# name: (of the model, of the scheduler, of the training)
 TRAINED = {
-    "epsilon, linear": ("", ""),
-    "scale_shift, 10 classes": ('resnet_time_scale_shift = "scale_shift"\nnum_class_embeds = 10', ""),
+    "epsilon, linear": ("", "", ""),
+    "scale_shift, 10 classes": ('resnet_time_scale_shift = "scale_shift"\nnum_class_embeds = 10', "", ""),
+    "10 classes, label dropout": ("num_class_embeds = 10", 'prediction_type = "v_prediction"', "label_dropout = 0.3"),
     "v_prediction, cosine, DDIM ends at alphaBar_0": (
-        "attention_head_dim = 0", 'prediction_type = "v_prediction"\nbeta_schedule = "squaredcos_cap_v2"\nset_alpha_to_one = false'),
-    "sample, padding 0, 1 layer": ("downsample_padding = 0\nflip_sin_to_cos = false\nfreq_shift = 1", 'prediction_type = "sample"'),
+        "attention_head_dim = 0", 'prediction_type = "v_prediction"\nbeta_schedule = "squaredcos_cap_v2"\nset_alpha_to_one = false', ""),
+    "sample, padding 0, 1 layer": ("downsample_padding = 0\nflip_sin_to_cos = false\nfreq_shift = 1", 'prediction_type = "sample"', ""),
 }
 
 CONFIG = """
@@ -128,6 +132,7 @@ num_train_timesteps = 200
 steps = 12
 batch_size = 16
 lr = 2e-3
+{train}
 [ema]
 decay = 0.9
 [checkpoint]
@@ -169,13 +174,13 @@ class Run:
                        "--out", self.work / "out.npy", *extra, direct=direct)
         return np.load(self.work / "out.npy")
 
-    def sample(self, model, xt, sampler, steps, labels=None, seed=0):
+    def sample(self, model, xt, sampler, steps, labels=None, seed=0, flags=()):
         """With sampler None, that of the pipeline's scheduler."""
         np.save(self.work / "xT.npy", xt)
         extra = [] if labels is None else ["--label", ",".join(map(str, labels))]
         extra += [] if sampler is None else ["--sampler", sampler]
         self.diffusion("sample", "--model", model, "--noise", self.work / "xT.npy", "--steps", steps,
-                       "--seed", seed, "--out", self.work / "samples.npy", *extra)
+                       "--seed", seed, "--out", self.work / "samples.npy", *extra, *flags)
         return np.load(self.work / "samples.npy")
 
     def step_noise(self, shape, steps, seed):
@@ -246,6 +251,17 @@ def walk(model, scheduler, xt, steps, labels=None, draws=None):
     finally:
         module.randn_tensor = old
     return x.clamp(-1, 1).double().numpy()
+
+
+def guided(model, null, weight, rescale):
+    """The model with classifier-free guidance, as diffusers' pipelines have it, for walk."""
+    def predict(x, t, class_labels):
+        both = torch.cat([torch.full_like(class_labels, null), class_labels])
+        by_null, by_label = model(torch.cat([x] * 2), t, class_labels=both).sample.chunk(2)
+        return SimpleNamespace(sample=rescale_noise_cfg(by_null + weight * (by_label - by_null), by_label, rescale))
+
+    predict.dtype = model.dtype
+    return predict
 
 
 def relative(got, want):
@@ -419,9 +435,10 @@ def here_to_there(run):
     run.say("`DDPMPipeline.from_pretrained` opens the checkpoint, and `UNet2DModel.from_pretrained` its `unet/`, without a warning.")
     run.say()
     run.say(HEADER.format("trained as"))
-    for i, (name, (model, scheduler)) in enumerate(TRAINED.items()):
+    null = {}
+    for i, (name, (model, scheduler, train)) in enumerate(TRAINED.items()):
         toml, out = run.work / f"small{i}.toml", run.work / f"run{i}"
-        toml.write_text(CONFIG.format(model=model, scheduler=scheduler))
+        toml.write_text(CONFIG.format(model=model, scheduler=scheduler, train=train))
         run.diffusion("train", "--config", toml, "--out", out)
         checkpoint = next((out / "checkpoints").glob("step-*"))
         opened(run, name, checkpoint, torch.float32)
@@ -429,7 +446,27 @@ def here_to_there(run):
             export = run.work / f"export{i}-{dtype}"
             run.diffusion("export", "--model", out, "--out", export, "--dtype", dtype)
             opened(run, f"{name}, exported as {dtype}", export, getattr(torch, dtype))
+        if train:
+            null[name] = (checkpoint, run.work / f"export{i}-float32")
     run.say()
+    for name, (checkpoint, export) in null.items():
+        guidance(run, name, checkpoint, export)
+    run.say()
+
+
+def guidance(run, name, checkpoint, export):
+    """Guided samples of a model that was trained with label dropout, and of its export."""
+    weight, rescale = 2.5, 0.7
+    null = json.loads((checkpoint / "training" / "state.json").read_text())["null_class"]
+    model = UNet2DModel.from_pretrained(checkpoint / "unet", low_cpu_mem_usage=False).eval().double()
+    scheduler = DDIMScheduler.from_pretrained(checkpoint / "scheduler")
+    x, labels = inputs(dict(model.config), 1), [0, 4, 9]
+    want = walk(guided(model, null, weight, rescale), scheduler, x, 10, labels)
+    flags = ("--guidance", weight, "--guidance-rescale", rescale, "--rederive-eps=false")
+    figures = [run.check(name, f"guided samples, {what}", absolute(run.sample(directory, x, "ddim", 10, labels, flags=(*flags, *more)), want), SAMPLE_LIMIT)
+               for what, directory, more in (("checkpoint", checkpoint, ()), ("export", export, ("--null-class", null)))]
+    run.say(f"With `{' '.join(map(str, flags))}`, DDIM samples of \"{name}\" differ by {figures[0]} from diffusers' loop of two "
+            f"predictions, and those of its export, with `--null-class {null}`, by {figures[1]}.")
 
 
 def opened(run, name, directory, dtype):
