@@ -168,4 +168,3 @@ func TestANullClassThatIsNotTheLast(t *testing.T) {
 		}
 	}
 }
-
