@@ -276,7 +276,7 @@ func (p *pageOf) facts() {
 		p.fact("Training time", "%v", took.Round(time.Second/10))
 		p.fact("Images seen", "%s", counted(last.Images))
 		if last.Seconds > 0 {
-			p.fact("Images a second", "%.0f on average", float64(last.Images)/last.Seconds)
+			p.fact("Images a second", "%s on average", counted(int64(math.Round(float64(last.Images)/last.Seconds))))
 		}
 	}
 	if c := p.cfg; c != nil {
@@ -423,6 +423,9 @@ func (p *pageOf) samplers() {
 	}
 	if len(list) == 0 {
 		p.NoSamplers = "There is no picture of samples in the run's directory."
+		if p.state != nil {
+			p.NoSamplers += " A command below makes one."
+		}
 		p.miss("There is no picture of samplers side by side.")
 	}
 }

@@ -17,6 +17,9 @@ func (p *pageOf) evaluation() {
 	text, err := filekind.ReadFile(filepath.Join(p.dir, evalName), maxReportText)
 	if errors.Is(err, fs.ErrNotExist) {
 		p.NoteOnEval = fmt.Sprintf("There is none: the run's directory has no %s.", evalName)
+		if p.state != nil {
+			p.NoteOnEval += " A command below makes one."
+		}
 		p.miss("There is no evaluation.")
 		return
 	}

@@ -243,8 +243,10 @@ func spread(m, n int) []int {
 	return out
 }
 
-// smooth replaces each value by the mean of a fiftieth of the points around it, at least eleven, fewer near the ends;
-// the geometric mean for a logarithmic axis.
+// smooth replaces each value by the mean of a fiftieth of the points around it, or of eleven where that is more, but of at
+// most a fifth of all; the geometric mean for a logarithmic axis. Near the first point there are fewer on either side, so
+// that the mean does not lag behind values that fall fast. Near the last there are fewer after it only, so that the curve
+// does not end at a single value.
 func smooth(points []Point, log bool) []Point {
 	sums := make([]float64, len(points)+1)
 	for i, p := range points {
@@ -254,11 +256,12 @@ func smooth(points []Point, log bool) []Point {
 		}
 		sums[i+1] = sums[i] + v
 	}
-	around := max(5, len(points)/100)
+	around := min(max(5, len(points)/100), len(points)/10)
 	out := make([]Point, len(points))
 	for i, p := range points {
-		reach := min(around, i, len(points)-1-i)
-		mean := (sums[i+reach+1] - sums[i-reach]) / float64(2*reach+1)
+		before := min(around, i)
+		lo, hi := i-before, min(i+before, len(points)-1)
+		mean := (sums[hi+1] - sums[lo]) / float64(hi+1-lo)
 		if log {
 			mean = math.Exp(mean)
 		}

@@ -495,6 +495,10 @@ func TestCurves(t *testing.T) {
 			t.Errorf("the mean is %g around %g", mean[20].Value, want)
 		}
 	}
+	zigzag := smooth(points(60, func(i int) float64 { return 1 + float64(i%2) }), false)
+	if first, last := zigzag[0].Value, zigzag[59].Value; first != 1 || last < 1.4 || last > 1.6 {
+		t.Errorf("the mean of a zigzag between 1 and 2 begins at %g and ends at %g", first, last)
+	}
 	d := layOut("x", Curve{Log: true, Points: []Point{{1, 0.5}, {2, math.NaN()}, {3, 0}, {4, math.Inf(1)}, {5, -1}, {6, 0.25}}})
 	if d == nil || d.Line != "M92 18L620 256" || len(d.Points) != 2 || d.Shown != "1;0.5;92;18 6;0.25;620;256" {
 		t.Errorf("the curve is %+v", d)
