@@ -31,7 +31,8 @@ func main() {
 	model := flag.String("model", "runs/mnist-classes", "run, checkpoint or pipeline")
 	dataset := flag.String("dataset", data.MNIST, "whose test images are taken")
 	dir := flag.String("data-dir", "", "where the dataset is (default: the user's cache)")
-	out := flag.String("out", "docs/images", "directory of the pictures")
+	out := flag.String("out", "", "directory of the pictures (default: none are drawn)")
+	only := flag.String("mask", "", "measure the seam of this mask alone")
 	n := flag.Int("n", 100, "test images that the seam is measured over; 0: none")
 	sampler := flag.String("sampler", "ddim", "sampler")
 	steps := flag.Int("steps", 0, "sampling steps (default: the sampler's)")
@@ -44,13 +45,15 @@ func main() {
 		log.Fatal(err)
 	}
 	s.sampler, s.steps = *sampler, *steps
-	if err := s.drawStrength(filepath.Join(*out, "strength.png")); err != nil {
-		log.Fatal(err)
+	if *out != "" {
+		if err := s.drawStrength(filepath.Join(*out, "strength.png")); err != nil {
+			log.Fatal(err)
+		}
+		if err := s.drawInpainting(filepath.Join(*out, "inpainting.png")); err != nil {
+			log.Fatal(err)
+		}
 	}
-	if err := s.drawInpainting(filepath.Join(*out, "inpainting.png")); err != nil {
-		log.Fatal(err)
-	}
-	worst, err := s.seams(*n)
+	worst, err := s.seams(*n, *only)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -222,16 +225,23 @@ func write(file string, cells []image.Image, columns int) error {
 	return images.WritePNG(file, m, nil)
 }
 
-// seams fills n test images for each mask, prints the steps at the seam and inside, and those of the test images
-// themselves, and returns the largest ratio.
-func (s *show) seams(n int) (worst float64, err error) {
+// seams fills n test images for each mask, or only the one of a name, prints the steps at the seam and inside beside those of
+// the test images themselves, and returns the largest ratio.
+func (s *show) seams(n int, only string) (worst float64, err error) {
 	if n < 1 {
 		return 0, nil
+	}
+	masks := s.masks()
+	if only != "" {
+		masks = slices.DeleteFunc(masks, func(m mask) bool { return m.name != only })
+		if len(masks) == 0 {
+			return 0, fmt.Errorf("there is no mask %q", only)
+		}
 	}
 	x, labels := s.images(n)
 	fmt.Println("| mask | each stretch is run | at the seam | one pixel inside | ratio | ratio of the test images |")
 	fmt.Println("|---|---|---|---|---|---|")
-	for _, m := range s.masks() {
+	for _, m := range masks {
 		fill := s.pixels(m)
 		realSeam, realInside := s.edge(x, fill)
 		for _, resample := range []int{1, diffusion.DefaultResample} {
