@@ -22,9 +22,29 @@ import (
 	"unstir/unet"
 )
 
+// Draw four digits with the model that is part of the library: no training, no data, no network.
+func Example() {
+	p, err := unstir.Demo()
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, err := p.Sample(context.Background(), unstir.SampleOptions{
+		N: 4, Labels: []int{1, 9, 8, 4}, Sampler: "ddim", Steps: 25, Seed: 1,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	grid, err := s.Grid() // an image.Image
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%d images of %dx%dx%d, as a picture of %v pixels\n", s.N, s.C, s.H, s.W, grid.Bounds().Size())
+	// Output: 4 images of 1x28x28, as a picture of (62,62) pixels
+}
+
 // Load a model and sample from it. The directory may be a run of the diffusion program, one of its checkpoints, or
 // a DDPM pipeline of Python's diffusers.
-func Example() {
+func ExampleOpen() {
 	ctx := context.Background()
 	p, err := unstir.Open(ctx, "unet/testdata/unet_tiny")
 	if err != nil {

@@ -15,10 +15,10 @@ import (
 
 // Source says where a pipeline came from.
 type Source struct {
-	Dir     string                // of the checkpoint or the pipeline
+	Dir     string                // of the checkpoint or the pipeline; "demo" for Demo's
 	Weights string                // the file of the weights, or the index of its shards
 	Raw     bool                  // the weights as trained, not their moving average
-	State   *checkpoints.State    // of a checkpoint's training; nil for other pipelines
+	State   *checkpoints.State    // of the training of a checkpoint, or of Demo; nil for other pipelines
 	Skipped []checkpoints.Skipped // newer checkpoints of the run that are damaged
 }
 
@@ -56,6 +56,11 @@ func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, er
 			return nil, fmt.Errorf("unstir: %s has one set of weights only: raw weights are kept in checkpoints of training runs", c.Dir)
 		}
 	}
+	return newPipeline(c, weights, o.raw)
+}
+
+// newPipeline is the pipeline of an opened model with one of its sets of weights.
+func newPipeline(c *checkpoints.Model, weights *safetensors.Reader, raw bool) (*Pipeline, error) {
 	config, err := unet.ParseConfig(c.UNet)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.UNetFile, err)
@@ -84,7 +89,7 @@ func Open(ctx context.Context, dir string, options ...OpenOption) (*Pipeline, er
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.UNetFile, err)
 	}
-	p.Source = Source{Dir: c.Dir, Weights: weights.Name(), Raw: o.raw, State: c.State, Skipped: c.Skipped}
+	p.Source = Source{Dir: c.Dir, Weights: weights.Name(), Raw: raw, State: c.State, Skipped: c.Skipped}
 	p.configs = [][]byte{c.UNet, c.Scheduler}
 	if c.State != nil {
 		p.null = c.State.NullClass

@@ -1,7 +1,7 @@
 // Package unstir samples denoising diffusion models in pure Go.
 //
-// Open reads a model: a run or a checkpoint of the diffusion program, or a pipeline of Python's diffusers.
-// Pipeline.Sample makes images with it:
+// Open reads a model: a run or a checkpoint of the diffusion program, or a pipeline of Python's diffusers; Demo is one
+// that is part of the library. Pipeline.Sample makes images with it:
 //
 //	p, err := unstir.Open(ctx, "runs/mnist")
 //	...

@@ -127,19 +127,24 @@ func readState(path string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ParseState(text, path)
+}
+
+// ParseState reads the text of a state.json. Errors call it name.
+func ParseState(text []byte, name string) (*State, error) {
 	// The version first: another one may have other fields.
 	var v struct{ Version int }
 	if err := json.Unmarshal(text, &v); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, explain(err, text))
+		return nil, fmt.Errorf("%s: %w", name, explain(err, text))
 	}
 	s := &State{Version: v.Version}
 	if v.Version == StateVersion {
 		if err := decodeStrictly(text, s); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	if err := s.validate(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return s, nil
 }

@@ -32,7 +32,7 @@ func Export(ctx context.Context, dir string, p *Pipeline) error {
 }
 
 func (p *Pipeline) export(ctx context.Context, dir string) error {
-	unet, _, version, err := diffusersJSON(p.UNet, "UNet2DModel")
+	unet, _, version, err := diffusersJSON(p.UNet, classUNet)
 	if err != nil {
 		return fmt.Errorf("the unet's config: %w", err)
 	}

@@ -31,6 +31,8 @@ const (
 	weightsName   = "diffusion_pytorch_model.safetensors"
 	schedulerName = "scheduler_config.json"
 	trainingDir   = "training"
+
+	classUNet = "UNet2DModel" // of the only supported unet's config
 )
 
 // The files that a manifest lists, in the order of its list: those of a diffusion model's checkpoint, of a classifier's,

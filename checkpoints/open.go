@@ -229,7 +229,7 @@ func openFlat(dir string) (*Model, error) {
 func (m *Model) openUNet(dir string) (*Model, error) {
 	var err error
 	m.UNetFile = filepath.Join(dir, "config.json")
-	if m.UNet, err = readConfig(m.UNetFile, "UNet2DModel"); err != nil {
+	if m.UNet, err = readConfig(m.UNetFile, classUNet); err != nil {
 		return nil, fmt.Errorf("the unet's config: %w", err)
 	}
 	path, err := findWeights(dir)
@@ -248,17 +248,22 @@ func readConfig(path, wantClass string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
+	return config, checkConfig(path, config, wantClass)
+}
+
+// checkConfig checks that a file's contents are a diffusers config; wantClass "" is any class.
+func checkConfig(path string, config []byte, wantClass string) error {
 	class, _, err := classOf(config)
 	if message := filekind.ErrorBody(config); err == nil && message != "" {
 		err = errors.New("not a config")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, explain(err, config))
+		return fmt.Errorf("%s: %w", path, explain(err, config))
 	}
 	if wantClass != "" && class != "" && class != wantClass {
-		return nil, fmt.Errorf("%s: it describes a %s; only %s is supported", path, class, wantClass)
+		return fmt.Errorf("%s: it describes a %s; only %s is supported", path, class, wantClass)
 	}
-	return config, nil
+	return nil
 }
 
 // checkIndex refuses pipelines that are more than a UNet2DModel and a scheduler,
@@ -268,8 +273,13 @@ func checkIndex(path string) error {
 	if err != nil {
 		return err
 	}
+	return checkParts(path, text)
+}
+
+// checkParts is checkIndex of the file's contents.
+func checkParts(path string, text []byte) error {
 	var parts map[string]json.RawMessage
-	err = json.Unmarshal(pyjson.Standard(text), &parts)
+	err := json.Unmarshal(pyjson.Standard(text), &parts)
 	if message := filekind.ErrorBody(text); err == nil && message != "" {
 		err = errors.New("not a pipeline's index")
 	}
@@ -283,7 +293,7 @@ func checkIndex(path string) error {
 			continue
 		}
 		switch {
-		case name == "unet" && *part[1] == "UNet2DModel", name == "scheduler":
+		case name == "unet" && *part[1] == classUNet, name == "scheduler":
 		default:
 			found = append(found, fmt.Sprintf("%s: %s", name, *part[1]))
 		}

@@ -188,7 +188,7 @@ func (c *Checkpoint) files() ([]file, error) {
 		}
 		contents[fileClassifier], contents[fileClassifierWeights] = text(c.Classifier), tensors(c.EMA)
 	default:
-		unet, _, version, err := diffusersJSON(c.UNet, "UNet2DModel")
+		unet, _, version, err := diffusersJSON(c.UNet, classUNet)
 		if err != nil {
 			return nil, fmt.Errorf("the unet's config: %w", err)
 		}

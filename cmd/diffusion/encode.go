@@ -19,10 +19,11 @@ import (
 )
 
 type encodeFlags struct {
-	model, images, spacing, pairing, label, size, out string
-	ema, check                                        bool
-	steps, refine, batch, threads                     int
-	guidance                                          guidanceFlags
+	modelFlags
+	images, spacing, pairing, label, size, out string
+	check                                      bool
+	steps, refine, batch, threads              int
+	guidance                                   guidanceFlags
 }
 
 func newEncode() *cobra.Command {
@@ -42,11 +43,10 @@ backwards.`,
 		RunE: func(c *cobra.Command, _ []string) error { return runEncode(c, f) },
 	}
 	p := c.Flags()
-	p.StringVar(&f.model, "model", "", "run, checkpoint or pipeline `DIR`ectory (default: the newest run in runs/)")
-	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false: the weights as trained")
+	f.addModelFlags(p)
 	p.StringVar(&f.images, "images", "", "a picture, a directory of pictures or a .npy `FILE`")
 	p.StringVar(&f.size, "size", "", sizeUsage)
-	p.IntVar(&f.steps, "steps", 0, "steps of the inversion, and of the DDIM run that decodes (default 50)")
+	p.IntVar(&f.steps, "steps", 0, "steps of the inversion, and of the DDIM run that decodes (default 50, with --demo 25)")
 	p.IntVar(&f.refine, "refine", unstir.DefaultRefine, "rounds that correct each step, for a more faithful encoding; 0: the plain inversion")
 	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
 	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
@@ -107,14 +107,14 @@ func runEncode(c *cobra.Command, f encodeFlags) error {
 			return usagef("--%w", err)
 		}
 	}
-	p, err := openModel(c, f.model, f.ema)
+	p, err := f.open(c)
 	if err != nil {
 		return err
 	}
 	if p, err = f.guidance.guide(c, p, o.Guidance); err != nil {
 		return err
 	}
-	if o.Steps, err = stepsFor(p, f.steps); err != nil {
+	if o.Steps, err = f.stepsFor(p, f.steps); err != nil {
 		return err
 	}
 	if err := p.CanSample(); err != nil {
@@ -147,10 +147,12 @@ func runEncode(c *cobra.Command, f encodeFlags) error {
 }
 
 // stepsFor is the number of DDIM steps that a flag asks for; 0: as many as sample takes when none is given.
-func stepsFor(p *unstir.Pipeline, steps int) (int, error) {
+func (f modelFlags) stepsFor(p *unstir.Pipeline, steps int) (int, error) {
 	switch {
 	case steps > p.Schedule.T:
 		return 0, usagef("--steps %d: it must be at most %d, the number of timesteps that the model was trained on", steps, p.Schedule.T)
+	case steps == 0 && f.demo:
+		return demoSteps, nil
 	case steps == 0:
 		return p.Schedule.DefaultSteps("ddim"), nil
 	}

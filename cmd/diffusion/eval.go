@@ -41,7 +41,8 @@ density, coverage, the classes that a classifier sees, and near copies of traini
 is. The samples are made as sample makes them, or given: a .npy file [N, C, H, W] in [-1, 1], or a directory of pictures.
 Features come from the classifiers of MNIST and Fashion-MNIST that are part of the program, or from one of yours. MNIST's
 test images need not be there, as the program has their features. The last result of a run's model stays in RUN/eval.json.`,
-		Example: `  diffusion eval --model runs/quickstart --sampler ddim
+		Example: `  diffusion eval --demo --n 1000 --steps 50
+  diffusion eval --model runs/quickstart --sampler ddim
   diffusion eval --model runs/quickstart --sampler ddim --n 5000 --json - --pairs nearest.png
   diffusion eval --samples many --set data.dataset=mnist --data-dir ~/datasets
   diffusion eval --model runs/cifar10 --sampler ddim --classifier runs/cifar10-classifier
@@ -115,7 +116,7 @@ func (f evalFlags) checkEval(c *cobra.Command) ([]string, error) {
 		if flag := firstGiven(c, samplingFlags...); flag != "" {
 			return nil, usagef("--%s says how samples are made, and --samples names some that are: leave one out", flag)
 		}
-		if !given("model") && !slices.ContainsFunc(f.sets, func(s string) bool { return strings.HasPrefix(s, "data.dataset=") }) {
+		if !given("model") && !f.demo && !slices.ContainsFunc(f.sets, func(s string) bool { return strings.HasPrefix(s, "data.dataset=") }) {
 			return nil, usagef("--samples %s: name the dataset to compare with, as in --set data.dataset=mnist, or the model that made them with --model", f.samples)
 		}
 	}
@@ -160,6 +161,7 @@ func runEval(c *cobra.Command, f evalFlags) error {
 	if err := setThreads(f.threads); err != nil {
 		return err
 	}
+	f.demoDefaults(c, f.n)
 	names, err := f.checkEval(c)
 	if err != nil {
 		return err
@@ -169,8 +171,8 @@ func runEval(c *cobra.Command, f evalFlags) error {
 	}
 	o, end := f.evaluation(c)
 	defer end()
-	if f.samples == "" || f.model != "" {
-		if o.Pipeline, err = openModel(c, f.model, f.ema); err != nil {
+	if f.samples == "" || f.model != "" || f.demo {
+		if o.Pipeline, err = f.open(c); err != nil {
 			return err
 		}
 	}
@@ -185,7 +187,9 @@ func runEval(c *cobra.Command, f evalFlags) error {
 	if f.samples != "" {
 		made, err = f.readSamples(c, &o)
 	} else {
-		subject = "--model " + o.Pipeline.Source.Dir
+		if subject = "--demo"; !f.demo {
+			subject = "--model " + o.Pipeline.Source.Dir
+		}
 		err = f.sampling(c, &o, names)
 	}
 	if err != nil {
@@ -253,7 +257,12 @@ func (f evalFlags) evaluation(c *cobra.Command) (o unstir.EvaluateOptions, end f
 // where Evaluate finds it in the model's state.
 func (f evalFlags) dataset(p *unstir.Pipeline) (data.Config, error) {
 	named := slices.ContainsFunc(f.sets, func(s string) bool { return strings.HasPrefix(s, "data.dataset=") })
+	// [data] is all that matters of this configuration.
+	const smallest = "[data]\n%s[model]\nblock_out_channels = [32]\n[train]\nsteps = 1\n"
+	text := fmt.Sprintf(smallest, "")
 	switch {
+	case f.demo:
+		text = fmt.Sprintf(smallest, "dataset = \""+p.Source.State.Data.Name+"\"\n")
 	case p != nil && p.Source.State != nil:
 		cfg, err := configs.Load(checkpoints.ConfigFile(p.Source.Dir), f.sets)
 		if err == nil {
@@ -266,8 +275,7 @@ func (f evalFlags) dataset(p *unstir.Pipeline) (data.Config, error) {
 	case !named:
 		return data.Config{}, usagef("nothing says what %s was trained on: name the dataset to compare with, as in --set data.dataset=mnist", p.Source.Dir)
 	}
-	const smallest = "[data]\n[model]\nblock_out_channels = [32]\n[train]\nsteps = 1\n" // of which only [data] matters
-	cfg, err := configs.Parse([]byte(smallest), "--set", f.sets)
+	cfg, err := configs.Parse([]byte(text), "--set", f.sets)
 	if err != nil {
 		return data.Config{}, err
 	}

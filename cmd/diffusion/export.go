@@ -9,8 +9,8 @@ import (
 )
 
 type exportFlags struct {
-	model, out, dtype string
-	ema               bool
+	modelFlags
+	out, dtype string
 }
 
 func newExport() *cobra.Command {
@@ -27,8 +27,7 @@ cannot be trained on.`,
 		RunE: func(c *cobra.Command, _ []string) error { return runExport(c, f) },
 	}
 	p := c.Flags()
-	p.StringVar(&f.model, "model", "", "run, checkpoint or pipeline `DIR`ectory (default: the newest run in runs/)")
-	p.BoolVar(&f.ema, "ema", true, "write the moving average of the weights; --ema=false: the weights as trained")
+	f.addModelFlags(p)
 	p.StringVar(&f.out, "out", "", "new `DIR`ectory to write")
 	p.StringVar(&f.dtype, "dtype", "float32", "type of the weights: float32 or float16")
 	return c
@@ -41,7 +40,7 @@ func runExport(c *cobra.Command, f exportFlags) error {
 	case f.dtype != "float32" && f.dtype != "float16":
 		return usagef("--dtype %s: it must be float32 or float16", f.dtype)
 	}
-	p, err := openModel(c, f.model, f.ema)
+	p, err := f.open(c)
 	if err != nil {
 		return err
 	}

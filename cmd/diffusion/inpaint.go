@@ -43,8 +43,8 @@ The output's name says what is written, as for sample; of a single filling a .pn
 	p := c.Flags()
 	f.addFlags(p)
 	can := namesOf(diffusion.CanRePaint)
-	p.Lookup("sampler").Usage = "`NAME` of the sampler: " + can + " (default: the model's scheduler's; ddpm for models trained here)"
-	p.Lookup("steps").Usage = "sampling `STEPS` (default: 250 for ddpm, 50 for the others)"
+	p.Lookup("sampler").Usage = "`NAME` of the sampler: " + can + " (default: the model's scheduler's; ddpm for models trained here, ddim with --demo)"
+	p.Lookup("steps").Usage = "sampling `STEPS` (default: 250 for ddpm, 50 for the others, and 25 with --demo)"
 	f.fill.add(p)
 	p.IntVar(&f.n, "n", 1, "number of fillings; several images take turns (default: one of each)")
 	p.StringVar(&f.size, "size", "", sizeUsage)

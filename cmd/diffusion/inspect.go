@@ -18,6 +18,7 @@ import (
 func newInspect() *cobra.Command {
 	var f planFlags
 	var plan bool
+	m := modelFlags{ema: true}
 	c := &cobra.Command{
 		Use:   "inspect [DIR]",
 		Short: "Show what a run, a checkpoint or a pipeline holds",
@@ -32,9 +33,11 @@ rate counts the operations of its definition, of which Winograd's algorithms sav
 		Example: "  diffusion inspect --plan --batch 1\n  diffusion inspect --plan --train --json plan.json runs/mnist",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			dir := ""
 			if len(args) > 0 {
-				dir = args[0]
+				m.model = args[0]
+			}
+			if m.demo && len(args) > 0 {
+				return usagef("--demo is a model of its own: leave %s out", args[0])
 			}
 			if !plan {
 				for _, flag := range []string{"train", "json"} {
@@ -46,10 +49,11 @@ rate counts the operations of its definition, of which Winograd's algorithms sav
 			if err := f.check(c); err != nil {
 				return err
 			}
-			return runInspect(c, dir, plan, f)
+			return runInspect(c, m, plan, f)
 		},
 	}
 	p := c.Flags()
+	p.BoolVar(&m.demo, "demo", false, demoUsage)
 	p.BoolVar(&plan, "plan", false, "also run the model and list its operations with their algorithms and time")
 	p.BoolVar(&f.train, "train", false, "for --plan: the operations of training on a micro-batch, those of the gradients among them")
 	p.IntVar(&f.batch, "batch", 0, "for --plan: images (default 16, or with --train those of the run's micro-batches)")
@@ -58,14 +62,14 @@ rate counts the operations of its definition, of which Winograd's algorithms sav
 	return c
 }
 
-func runInspect(c *cobra.Command, dir string, plan bool, f planFlags) error {
+func runInspect(c *cobra.Command, m modelFlags, plan bool, f planFlags) error {
 	size, err := parseSize(f.size)
 	if err != nil {
 		return err
 	}
-	p, err := openModel(c, dir, true)
+	p, err := m.open(c)
 	if errors.Is(err, unstir.ErrClassifier) {
-		return inspectClassifier(c, dir, plan)
+		return inspectClassifier(c, m.model, plan)
 	}
 	if err != nil {
 		return err
@@ -77,7 +81,7 @@ func runInspect(c *cobra.Command, dir string, plan bool, f planFlags) error {
 	}
 	if f.json != "-" {
 		w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-		describeModel(w, p)
+		describeModel(w, p, m.demo)
 		if err := w.Flush(); err != nil {
 			return err
 		}
@@ -100,7 +104,7 @@ func inspectClassifier(c *cobra.Command, dir string, plan bool) error {
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 	config, st := m.Model.Config, m.Source.State
 	fmt.Fprintf(w, "directory\t%s\n", m.Source.Dir)
-	fmt.Fprintf(w, "kind\tclassifier of %d classes\n", config.Classes)
+	fmt.Fprintf(w, "kind\tclassifier of %d classes\n%s", config.Classes, manifestHolds)
 	describeState(w, st)
 	if t := st.Test; t == nil {
 		fmt.Fprintf(w, "test accuracy\tnot measured\n")
@@ -118,9 +122,11 @@ func inspectClassifier(c *cobra.Command, dir string, plan bool) error {
 	return w.Flush()
 }
 
+// manifestHolds is what opening a checkpoint has found.
+const manifestHolds = "manifest\tholds: every file has the size and the SHA-256 that it lists\n"
+
 // describeState shows how far a checkpoint was trained and on what.
 func describeState(w io.Writer, st *checkpoints.State) {
-	fmt.Fprintf(w, "manifest\tholds: every file has the size and the SHA-256 that it lists\n")
 	fmt.Fprintf(w, "trained\t%d of %d steps, %d images, %.0f s, last loss %.4f\n", st.Step, st.Steps, st.ImagesSeen, st.TrainSeconds, st.Loss)
 	fmt.Fprintf(w, "batch\t%d in slices of %d, seed %d\n", st.BatchSize, st.Slice, st.Seed)
 	fmt.Fprintf(w, "data\t%s: %d images of %dx%dx%d from %s\n", st.Data.Name, st.Data.Count, st.Data.Channels, st.Data.Height, st.Data.Width, st.Data.Source)
@@ -134,12 +140,16 @@ func describeParameters(w io.Writer, p *nn.Params) {
 	fmt.Fprintf(w, "total\t%d\t%d\n", len(p.List), p.Count())
 }
 
-func describeModel(w io.Writer, p *unstir.Pipeline) {
+func describeModel(w io.Writer, p *unstir.Pipeline, demo bool) {
 	s, m := p.Source, p.Model().Config
-	fmt.Fprintf(w, "directory\t%s\n", s.Dir)
-	if s.State == nil {
-		fmt.Fprintf(w, "kind\tpipeline without a training state or a manifest\n")
-	} else {
+	switch {
+	case demo:
+		fmt.Fprintf(w, "kind\tdemo, part of the program\n")
+		describeState(w, s.State)
+	case s.State == nil:
+		fmt.Fprintf(w, "directory\t%s\nkind\tpipeline without a training state or a manifest\n", s.Dir)
+	default:
+		fmt.Fprintf(w, "directory\t%s\n%s", s.Dir, manifestHolds)
 		describeState(w, s.State)
 	}
 	fmt.Fprintf(w, "weights\t%s\n", s.Weights)

@@ -19,10 +19,10 @@ import (
 )
 
 type interpolateFlags struct {
-	model, from, to, sampler, clip, spacing, pairing, label, size, out string
-	ema                                                                bool
-	frames, steps, batch, threads                                      int
-	guidance                                                           guidanceFlags
+	modelFlags
+	from, to, sampler, clip, spacing, pairing, label, size, out string
+	frames, steps, batch, threads                               int
+	guidance                                                    guidanceFlags
 }
 
 // walkers are the samplers that draw no noise: with one that does, each frame would go its own way.
@@ -43,14 +43,13 @@ a walk, .npy the images [N, C, H, W] in [-1, 1].`,
 		RunE: func(c *cobra.Command, _ []string) error { return runInterpolate(c, f) },
 	}
 	p := c.Flags()
-	p.StringVar(&f.model, "model", "", "run, checkpoint or pipeline `DIR`ectory (default: the newest run in runs/)")
-	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false: the weights as trained")
+	f.addModelFlags(p)
 	p.StringVar(&f.from, "from", "", "first `END`: a seed, a picture or a .npy file")
 	p.StringVar(&f.to, "to", "", "last `END`")
 	p.StringVar(&f.size, "size", "", "size of the images, `ROWSxCOLUMNS` or one number for both (default: that of a .npy file, else the model's sample_size)")
 	p.IntVar(&f.frames, "frames", 10, "images, both ends included")
 	p.StringVar(&f.sampler, "sampler", "ddim", "sampler: "+strings.Join(walkers, ", "))
-	p.IntVar(&f.steps, "steps", 0, "sampling steps, and steps of the encoding of a picture (default 50)")
+	p.IntVar(&f.steps, "steps", 0, "sampling steps, and steps of the encoding of a picture (default 50, with --demo 25)")
 	p.StringVar(&f.clip, "clip", "", "clipping of the guess of x_0: static, dynamic or none (default: none from a picture or a file, else the model's)")
 	p.StringVar(&f.spacing, "spacing", "", "timesteps of a subset: leading, trailing, linspace or quad")
 	p.StringVar(&f.pairing, "pairing", "", pairingUsage)
@@ -124,7 +123,7 @@ func runInterpolate(c *cobra.Command, f interpolateFlags) error {
 	if err != nil {
 		return err
 	}
-	p, err := openModel(c, f.model, f.ema)
+	p, err := f.open(c)
 	if err != nil {
 		return err
 	}
@@ -134,7 +133,7 @@ func runInterpolate(c *cobra.Command, f interpolateFlags) error {
 	if p, err = f.forSize(p); err != nil {
 		return err
 	}
-	if o.Steps, err = stepsFor(p, f.steps); err != nil {
+	if o.Steps, err = f.stepsFor(p, f.steps); err != nil {
 		return err
 	}
 	if o.Labels, err = f.labels(c, p); err != nil {

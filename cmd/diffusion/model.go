@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"unstir"
 	"unstir/checkpoints"
@@ -68,12 +69,59 @@ func labelUsage(err error) error {
 // runsDir is where runs go unless --out says otherwise.
 const runsDir = "runs"
 
+// modelFlags say which model a command is about.
+type modelFlags struct {
+	model     string
+	ema, demo bool
+}
+
+// demoUsage describes --demo.
+const demoUsage = "use the model that is part of the program, which draws digits: no training, no data, no network"
+
+func (f *modelFlags) addModelFlags(p *pflag.FlagSet) {
+	p.StringVar(&f.model, "model", "", "`DIR` of a run, a checkpoint or a pipeline (default: the newest run in runs)")
+	p.BoolVar(&f.demo, "demo", false, demoUsage)
+	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false takes the weights as trained")
+}
+
+// open opens the model that the flags name, or the newest run's, and says which it is.
+func (f modelFlags) open(c *cobra.Command) (*unstir.Pipeline, error) {
+	switch {
+	case f.demo && c.Flags().Changed("model"):
+		return nil, usagef("--demo is a model of its own: leave --model out")
+	case f.demo && !f.ema:
+		return nil, usagef("--ema=false: the weights of --demo as trained are not part of the program, only their moving average is")
+	case f.demo:
+		return openDemo(c)
+	}
+	return openModel(c, f.model, f.ema)
+}
+
+// What --demo draws unless flags say otherwise: four digits of each class, in about a second. The noise of eta = 1 corrects
+// what a step has got wrong: more of the digits are read as their label.
+const (
+	demoSampler = "ddim"
+	demoSteps   = 25
+	demoEta     = "1"
+	demoImages  = 40
+)
+
+// openDemo opens the model that is part of the program, and says so.
+func openDemo(c *cobra.Command) (*unstir.Pipeline, error) {
+	p, err := unstir.Demo()
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(c.ErrOrStderr(), "model %s, which is part of the program\n", p.Source.Dir)
+	return p, nil
+}
+
 // openModel opens the model named, or the newest run's, and says which it is.
 func openModel(c *cobra.Command, path string, ema bool) (*unstir.Pipeline, error) {
 	if path == "" {
 		run, err := checkpoints.NewestRun(runsDir)
 		if err != nil {
-			return nil, fmt.Errorf("no model is named, and the newest run cannot be taken: %w", err)
+			return nil, fmt.Errorf("no model is named, and the newest run cannot be taken: %w; --demo needs none", err)
 		}
 		path = run
 	}

@@ -21,8 +21,8 @@ type output struct {
 	kind  string // .png, .gif, .npy, or "" for a directory
 	walks []*walk
 
-	exact   bool // a single image is a picture of its own size, and not a grid
-	classes int  // that take turns, each in a row of its own; or 0
+	exact  bool               // a single image is a picture of its own size, and not a grid
+	layout images.GridOptions // where classes that take turns stand
 }
 
 // newOutput checks the path before any work is done. An empty path is the first free one of NAME.png, NAME-2.png ...:
@@ -88,7 +88,7 @@ const maxFrames = 60
 type walk struct {
 	name       string
 	n, c, h, w int
-	classes    int
+	layout     images.GridOptions
 	exact      bool
 	keep       bool
 	x, x0      [][]float64 // [frame][n C H W]
@@ -96,7 +96,7 @@ type walk struct {
 }
 
 func (o *output) begin(name string, n, c, h, w int) *walk {
-	k := &walk{name: name, n: n, c: c, h: h, w: w, classes: o.classes, exact: o.exact, keep: o.kind == ".gif"}
+	k := &walk{name: name, n: n, c: c, h: h, w: w, layout: o.layout, exact: o.exact, keep: o.kind == ".gif"}
 	o.walks = append(o.walks, k)
 	return k
 }
@@ -151,12 +151,19 @@ func (o *output) write(texts [][2]string) (string, error) {
 // scale enlarges small images so that a person sees them.
 func (k *walk) scale() int { return max(1, 64/max(k.h, 1)) }
 
+// arrange puts images into a grid.
+func (k *walk) arrange(list []image.Image) (image.Image, error) {
+	o := k.layout
+	o.Padding, o.Scale = gridPadding, k.scale()
+	return images.Grid(list, o)
+}
+
 func (k *walk) grid(x []float64) (image.Image, error) {
 	list, err := images.FromNCHW(x, k.n, k.c, k.h, k.w)
 	if err != nil {
 		return nil, err
 	}
-	return images.Grid(list, images.GridOptions{Classes: k.classes, Padding: gridPadding, Scale: k.scale()})
+	return k.arrange(list)
 }
 
 func (k *walk) final() (image.Image, error) {
@@ -167,7 +174,7 @@ func (k *walk) final() (image.Image, error) {
 	if k.exact && k.n == 1 {
 		return list[0], nil
 	}
-	return images.Grid(list, images.GridOptions{Classes: k.classes, Padding: gridPadding, Scale: k.scale()})
+	return k.arrange(list)
 }
 
 func (o *output) writePNG(texts []images.Text) error {

@@ -12,9 +12,9 @@ import (
 )
 
 type predictFlags struct {
-	model, x, t, out, label string
-	ema                     bool
-	threads                 int
+	modelFlags
+	x, t, out, label string
+	threads          int
 }
 
 func newPredict() *cobra.Command {
@@ -28,8 +28,7 @@ func newPredict() *cobra.Command {
 		RunE:    func(c *cobra.Command, _ []string) error { return runPredict(c, f) },
 	}
 	p := c.Flags()
-	p.StringVar(&f.model, "model", "", "`DIR` of a run, a checkpoint or a pipeline (default: the newest run in runs)")
-	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false takes the weights as trained")
+	f.addModelFlags(p)
 	p.StringVar(&f.x, "x", "", "images: a .npy `FILE` of float32 [N, C, H, W]")
 	p.StringVar(&f.t, "t", "", "`TIMESTEP`, or one for each image: 10 or 10,500,999")
 	p.StringVar(&f.out, "out", "", "the prediction: a .npy `FILE`")
@@ -55,7 +54,7 @@ func runPredict(c *cobra.Command, f predictFlags) error {
 	if err := checkFile("--out", f.out); err != nil {
 		return usage(err)
 	}
-	p, err := openModel(c, f.model, f.ema)
+	p, err := f.open(c)
 	if err != nil {
 		return err
 	}

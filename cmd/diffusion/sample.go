@@ -13,13 +13,15 @@ import (
 
 	"unstir"
 	"unstir/diffusion"
+	"unstir/internal/images"
 )
 
 type sampleFlags struct {
-	model, sampler, compare, eta, variance, clip, spacing, pairing, noise, out, label, size string
-	ema, rederive                                                                           bool
-	steps, n, batch, threads                                                                int
-	seed, stepSeed                                                                          uint64
+	modelFlags
+	sampler, compare, eta, variance, clip, spacing, pairing, noise, out, label, size string
+	rederive                                                                         bool
+	steps, n, batch, threads                                                         int
+	seed, stepSeed                                                                   uint64
 
 	init     initFlags // of sample alone
 	fill     fillFlags // of inpaint alone
@@ -33,13 +35,16 @@ func newSample() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sample",
 		Short: "Sample images from a model",
-		Long: `Sample images from a training run, a checkpoint or a diffusers pipeline. Settings that are not given come from the
-model's scheduler_config.json, with diffusers' meaning. Image i depends on the seed and i only.
+		Long: `Sample images from a training run, a checkpoint, a diffusers pipeline or, with --demo, the model that is part of the
+program, of MNIST's digits. Settings that are not given come from the model's scheduler_config.json, with diffusers'
+meaning. Image i depends on the seed and i only.
 The output's name says what is written: .png a grid, .gif the walk from noise to image (x_t and the guess of x_0),
 .npy the samples [N, C, H, W] in [-1, 1], and anything else a directory of PNG files, one an image. A directory's
 images are written as they are made, beside samples.json: the same command goes on with one that was cut short, and
 with a larger --n it adds the missing images.`,
-		Example: `  diffusion sample --ema --sampler ddim
+		Example: `  diffusion sample --demo
+  diffusion sample --demo --label 7 --n 16 --out sevens.png
+  diffusion sample --ema --sampler ddim
   diffusion sample --model runs/mnist --sampler ddpm --clip none --variance beta --n 16 --out plain.png
   diffusion sample --sampler ddim --steps 50 --n 16 --out walk.gif
   diffusion sample --compare ddpm,ddim --n 4 --out walks.gif
@@ -50,7 +55,7 @@ with a larger --n it adds the missing images.`,
 	p := c.Flags()
 	f.addFlags(p)
 	p.StringVar(&f.compare, "compare", "", "several `SAMPLERS`, such as ddpm,ddim, side by side from one x_T")
-	p.IntVar(&f.n, "n", 64, "number of images; a grid of every class has whole rows by default: 60 for 10 classes")
+	p.IntVar(&f.n, "n", 64, "number of images; a grid of every class has whole rows by default: 60 for 10 classes, 40 with --demo")
 	p.StringVar(&f.size, "size", "", sizeUsage)
 	f.init.add(p)
 	p.StringVar(&f.noise, "noise", "", "read x_T [N, C, H, W] from a .npy `FILE`")
@@ -61,11 +66,10 @@ with a larger --n it adds the missing images.`,
 
 // addFlags adds the flags of every command that samples: the model, and how its images are made.
 func (f *sampleFlags) addFlags(p *pflag.FlagSet) {
-	p.StringVar(&f.model, "model", "", "`DIR` of a run, a checkpoint or a pipeline (default: the newest run in runs)")
-	p.BoolVar(&f.ema, "ema", true, "use the moving average of the weights; --ema=false takes the weights as trained")
-	p.StringVar(&f.sampler, "sampler", "", "`NAME` of the sampler: "+namesOf(nil)+" (default: the model's scheduler's; ddpm for models trained here)")
-	p.IntVar(&f.steps, "steps", 0, "sampling `STEPS` (default: all for ddpm, 50 for the others)")
-	p.StringVar(&f.eta, "eta", "", namesOf(takesEta)+": the steps' noise, a `NUMBER` from 0 (none, the default) to 1 (as ddpm), or hat")
+	f.addModelFlags(p)
+	p.StringVar(&f.sampler, "sampler", "", "`NAME` of the sampler: "+namesOf(nil)+" (default: the model's scheduler's; ddpm for models trained here, ddim with --demo)")
+	p.IntVar(&f.steps, "steps", 0, "sampling `STEPS` (default: all for ddpm, 50 for the others, and 25 with --demo)")
+	p.StringVar(&f.eta, "eta", "", namesOf(takesEta)+": the steps' noise, a `NUMBER` from 0 (none, the default; 1 with --demo) to 1 (as ddpm), or hat")
 	p.StringVar(&f.variance, "variance", "", namesOf(takesVariance)+": the noise's variance, posterior, beta, or a `NUMBER` from 0 (posterior) to 1 (beta)")
 	p.StringVar(&f.clip, "clip", "", "what is done to each guess of x_0, a `KIND` of static, dynamic or none (default: as the model says)")
 	p.BoolVar(&f.rederive, "rederive-eps", false, namesOf(takesEta)+": take eps from the clipped x_0 (default with a --guidance above 1)")
@@ -80,6 +84,7 @@ func (f *sampleFlags) addFlags(p *pflag.FlagSet) {
 
 func runSample(c *cobra.Command, f sampleFlags) error {
 	ctx := c.Context()
+	f.demoDefaults(c, demoImages)
 	if err := setThreads(f.threads); err != nil {
 		return err
 	}
@@ -100,7 +105,7 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 		return usage(err)
 	}
 	out.exact = f.fill.on
-	p, err := openModel(c, f.model, f.ema)
+	p, err := f.open(c)
 	if err != nil {
 		return err
 	}
@@ -123,7 +128,9 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 		options.N -= options.N % len(f.classes)
 		options.Labels = options.Labels[:options.N]
 	}
-	out.classes = period(options.Labels)
+	if out.layout.Classes = period(options.Labels); f.demo { // a wide picture of few images of each class
+		out.layout = images.GridOptions{Period: out.layout.Classes}
+	}
 	if err := out.checkChannels(p); err != nil {
 		return err
 	}
@@ -158,6 +165,27 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	return err
 }
 
+// demoDefaults sets the flags that are not given to what --demo draws, n images. A walk that begins with an image, or with its
+// encoding, is left without noise.
+func (f *sampleFlags) demoDefaults(c *cobra.Command, n int) {
+	if !f.demo {
+		return
+	}
+	given := c.Flags().Changed
+	if !given("sampler") && f.compare == "" {
+		f.sampler = demoSampler
+	}
+	if f.sampler == demoSampler && !given("eta") && f.noise == "" && !f.init.given() && !f.fill.on {
+		f.eta = demoEta
+	}
+	if !given("steps") {
+		f.steps = demoSteps
+	}
+	if !given("n") {
+		f.n = n
+	}
+}
+
 // pairingUsage describes --pairing.
 const pairingUsage = "where each step ends, a `KIND`: stride (default), as in diffusers, or next, at the next timestep of the list, which draws clean images in any number of steps"
 
@@ -185,7 +213,7 @@ func namesOf(has func(diffusion.Info) bool) string { return strings.Join(diffusi
 func (f sampleFlags) check(c *cobra.Command) (names []string, err error) {
 	given := c.Flags().Changed
 	flag := "--sampler"
-	if given("sampler") {
+	if f.sampler != "" || given("sampler") {
 		names = []string{f.sampler}
 	}
 	if f.compare != "" {

@@ -246,6 +246,14 @@ var badCases = []badCase{
 	{"sample --compare ddpm,dimm", 2, `--compare: there is no sampler "dimm"; the samplers are ` + samplers},
 	{"sample --compare ddpm,ddim --sampler ddpm", 2, "--compare names the samplers: leave --sampler out"},
 	{"sample --sampler ddim-inverse", 2, "--sampler: ddim-inverse turns images into noise; --noise must name a .npy file of images in [-1, 1]"},
+	{"sample --demo", 2, "--demo is a model of its own: leave --model out"},
+	{"predict --demo --x x.npy --t 3 --out e.npy", 2, "--demo is a model of its own: leave --model out"},
+	{"encode --demo --model runs/tiny --images x.npy --out e.npy", 2, "--demo is a model of its own: leave --model out"},
+	{"interpolate --demo --model runs/tiny --from 1 --to 2 --out e.npy", 2, "--demo is a model of its own: leave --model out"},
+	{"export --demo --model runs/tiny --out new", 2, "--demo is a model of its own: leave --model out"},
+	{"eval --demo --model runs/tiny", 2, "--demo is a model of its own: leave --model out"},
+	{"export --demo --ema=false --out new", 2, "--ema=false: the weights of --demo as trained are not part of the program, only their moving average is"},
+	{"inspect --demo runs/tiny", 2, "--demo is a model of its own: leave runs/tiny out"},
 	{"sample --n 0", 2, "--n 0: it must be at least 1"},
 	{"sample --batch -1", 2, "--batch -1: it must be at least 1, or 0 to choose"},
 	{"sample --threads -1", 2, "--threads -1: it must be at least 1, or 0 for as many as the system allows"},
@@ -463,7 +471,7 @@ func TestNoRunsAtAll(t *testing.T) {
 	workspace(t)
 	for _, args := range [][]string{{"sample"}, {"inspect"}} {
 		r := call(args...)
-		if want := "no model is named, and the newest run cannot be taken: there is no directory runs with runs in it: train a model first, or name one"; r.code != exitFailed || said(r.stderr) != want {
+		if want := "no model is named, and the newest run cannot be taken: there is no directory runs with runs in it: train a model first, or name one; --demo needs none"; r.code != exitFailed || said(r.stderr) != want {
 			t.Errorf("%v: exit code %d, %q", args, r.code, r.stderr)
 		}
 	}
