@@ -96,6 +96,7 @@ func TestSamplersAreNamedInTheirOwnFilesOnly(t *testing.T) {
 	may := map[string][]string{ // what a file is about, or its default
 		"encode.go": {"ddim", "ddim-inverse"}, "interpolate.go": {"ddim"}, "train/config.go": {"ddim"},
 		"cmd/diffusion/encode.go": {"ddim", "ddim-inverse"}, "cmd/diffusion/interpolate.go": {"ddim", "ddim-inverse"},
+		"cmd/diffusion/demo.go": {"ddim"},
 	}
 	own := []string{"diffusion/ddpm.go", "diffusion/ddim.go", "diffusion/ddim_inverse.go", "diffusion/dpmsolver.go", "diffusion/heun.go"}
 	seen := 0

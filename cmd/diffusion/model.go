@@ -75,9 +75,6 @@ type modelFlags struct {
 	ema, demo bool
 }
 
-// demoUsage describes --demo.
-const demoUsage = "use the model that is part of the program, which draws digits: no training, no data, no network"
-
 func (f *modelFlags) addModelFlags(p *pflag.FlagSet) {
 	p.StringVar(&f.model, "model", "", "`DIR` of a run, a checkpoint or a pipeline (default: the newest run in runs)")
 	p.BoolVar(&f.demo, "demo", false, demoUsage)
@@ -95,25 +92,6 @@ func (f modelFlags) open(c *cobra.Command) (*unstir.Pipeline, error) {
 		return openDemo(c)
 	}
 	return openModel(c, f.model, f.ema)
-}
-
-// What --demo draws unless flags say otherwise: four digits of each class, in about a second. The noise of eta = 1 corrects
-// what a step has got wrong: more of the digits are read as their label.
-const (
-	demoSampler = "ddim"
-	demoSteps   = 25
-	demoEta     = "1"
-	demoImages  = 40
-)
-
-// openDemo opens the model that is part of the program, and says so.
-func openDemo(c *cobra.Command) (*unstir.Pipeline, error) {
-	p, err := unstir.Demo()
-	if err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(c.ErrOrStderr(), "model %s, which is part of the program\n", p.Source.Dir)
-	return p, nil
 }
 
 // openModel opens the model named, or the newest run's, and says which it is.

@@ -165,27 +165,6 @@ func runSample(c *cobra.Command, f sampleFlags) error {
 	return err
 }
 
-// demoDefaults sets the flags that are not given to what --demo draws, n images. A walk that begins with an image, or with its
-// encoding, is left without noise.
-func (f *sampleFlags) demoDefaults(c *cobra.Command, n int) {
-	if !f.demo {
-		return
-	}
-	given := c.Flags().Changed
-	if !given("sampler") && f.compare == "" {
-		f.sampler = demoSampler
-	}
-	if f.sampler == demoSampler && !given("eta") && f.noise == "" && !f.init.given() && !f.fill.on {
-		f.eta = demoEta
-	}
-	if !given("steps") {
-		f.steps = demoSteps
-	}
-	if !given("n") {
-		f.n = n
-	}
-}
-
 // pairingUsage describes --pairing.
 const pairingUsage = "where each step ends, a `KIND`: stride (default), as in diffusers, or next, at the next timestep of the list, which draws clean images in any number of steps"
 
