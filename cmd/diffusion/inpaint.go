@@ -35,8 +35,8 @@ above, are filled, and black ones are kept, to the byte. The image is a picture 
 around it the run goes back to the noise again and again: every --jump-length steps, --resample times in all, so that it calls
 the model about --resample times as often as sample does with as many steps.
 The output's name says what is written, as for sample; of a single filling a .png file is a picture of the image's size.`,
-		Example: `  diffusion inpaint --model runs/mnist --image digit.png --mask hole.png --out filled.png
-  diffusion inpaint --image digit.png --mask hole.png --label 7 --sampler ddim --steps 50 --n 5 --out five.png`,
+		Example: `  diffusion inpaint --demo --image digit.png --mask hole.png --label 7 --out filled.png
+  diffusion inpaint --model runs/mnist --image digit.png --mask hole.png --sampler ddim --steps 50 --n 5 --out five.png`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runSample(c, f) },
 	}

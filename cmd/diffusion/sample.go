@@ -48,6 +48,7 @@ with a larger --n it adds the missing images.`,
   diffusion sample --model runs/mnist --sampler ddpm --clip none --variance beta --n 16 --out plain.png
   diffusion sample --sampler ddim --steps 50 --n 16 --out walk.gif
   diffusion sample --compare ddpm,ddim --n 4 --out walks.gif
+  diffusion sample --demo --init digit.png --strength 0.8 --label 8
   diffusion sample --model runs/mnist --sampler ddim --n 50000 --out many`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runSample(c, f) },

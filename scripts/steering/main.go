@@ -1,7 +1,7 @@
 // Command steering shows a model's image to image and inpainting on test images: pictures, and how well what is filled
 // fits what is around it.
 //
-//	go run ./scripts/steering -model runs/mnist-classes -data-dir DIR -out docs/images
+//	go run ./scripts/steering -out docs/images
 //
 // The pictures are of the first test images. The seam is measured over -n of them, for several masks: the mean absolute step
 // from a pixel that is kept to one that is filled, beside the mean step from there to the next one inside, in the same
@@ -28,7 +28,7 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	model := flag.String("model", "runs/mnist-classes", "run, checkpoint or pipeline")
+	model := flag.String("model", "", "run, checkpoint or pipeline (default: the demo)")
 	dataset := flag.String("dataset", data.MNIST, "whose test images are taken")
 	dir := flag.String("data-dir", "", "where the dataset is (default: the user's cache)")
 	out := flag.String("out", "", "directory of the pictures (default: none are drawn)")
@@ -73,7 +73,10 @@ type show struct {
 }
 
 func open(ctx context.Context, model, dataset, dir string) (*show, error) {
-	p, err := unstir.Open(ctx, model)
+	p, err := unstir.Demo()
+	if model != "" {
+		p, err = unstir.Open(ctx, model)
+	}
 	if err != nil {
 		return nil, err
 	}
