@@ -8,6 +8,7 @@ import (
 	"image"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"unstir/data"
@@ -386,8 +387,16 @@ func (e *evaluation) describe(r *metrics.Result) {
 	name, settings := p.settings(e.Sample)
 	steps := cmp.Or(settings.Steps, len(settings.Timesteps))
 	r.Sampler, r.Steps, r.Seed = &name, &steps, &e.Sample.Seed
+	var set []string
+	if s := e.Sample.Settings.String(); s != "" {
+		set = append(set, s)
+	}
 	if g := e.Sample.Guidance; g != nil && !g.Idle() {
 		r.Guidance = &g.Weight
+		set = append(set, g.String())
+	}
+	if s := strings.Join(set, ", "); s != "" {
+		r.Settings = &s
 	}
 	r.ImagesPerS = metrics.Number(float64(e.Samples.N) / e.took.Seconds())
 }

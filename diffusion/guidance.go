@@ -148,6 +148,21 @@ func (g Guidance) Calls(timesteps []int) (one, both bool) {
 	return one, both
 }
 
+// String lists the weight and the settings that are not left to their defaults.
+func (g Guidance) String() string {
+	s := fmt.Sprintf("guidance %v", g.Weight)
+	if g.Rescale != 0 {
+		s += fmt.Sprintf(", guidance rescale %v", g.Rescale)
+	}
+	if g.Interval != nil {
+		s += fmt.Sprintf(", guidance interval %v", g.Interval)
+	}
+	if g.KeepEps {
+		s += ", eps of the guided x_0 before clipping"
+	}
+	return s
+}
+
 // Complete adds what guidance needs to the settings of a sampler: ddim takes eps from the clipped x_0, unless KeepEps says
 // otherwise. Guidance leads x_0 far out of the images' range, and what clipping takes from x_0 alone spoils the images.
 func (g Guidance) Complete(name string, o Options) Options {

@@ -127,6 +127,30 @@ func ParseSpacing(s string) (Spacing, error) {
 	return "", fmt.Errorf("spacing %.60q is not possible: it must be leading, trailing, linspace, quad", s)
 }
 
+// String lists the settings that are not left to their defaults, but for the number of steps, such as "eta 1, spacing trailing".
+func (o Options) String() string {
+	var list []string
+	add := func(set bool, format string, args ...any) {
+		if set {
+			list = append(list, fmt.Sprintf(format, args...))
+		}
+	}
+	add(o.Timesteps != nil, "timesteps %s", strings.Trim(fmt.Sprint(o.Timesteps), "[]"))
+	add(o.Spacing != "", "spacing %s", o.Spacing)
+	add(o.Pairing != "", "pairing %s", o.Pairing)
+	add(o.Clip != "", "clip %s", o.Clip)
+	add(o.Eta != 0, "eta %v", o.Eta)
+	add(o.SigmaHat, "eta hat")
+	add(o.RederiveEps, "eps of the clipped x_0")
+	add(o.Variance.Set, "variance %s", o.Variance)
+	add(o.Refine != 0, "refine %d", o.Refine)
+	add(o.FinalSigmaMin, "final sigma of t = 0")
+	if o.LambdaMin != nil {
+		add(true, "least lambda %v", *o.LambdaMin)
+	}
+	return strings.Join(list, ", ")
+}
+
 // check validates the options for a sampler on T timesteps; one that the sampler
 // would ignore is an error.
 func (o Options) check(T int, of Info) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -202,5 +203,38 @@ func TestOptionParsers(t *testing.T) {
 		if _, err := ParseSpacing(bad); err == nil || !strings.Contains(err.Error(), "leading, trailing, linspace, quad") {
 			t.Errorf("ParseSpacing(%q): %v", bad, err)
 		}
+	}
+}
+
+// Each option but the number of steps shows in String, and none where all are left to their defaults.
+func TestOptionsInWords(t *testing.T) {
+	if s := (Options{Steps: 10}).String(); s != "" {
+		t.Errorf("the defaults are %q", s)
+	}
+	lambda := -5.1
+	all := Options{
+		Steps: 3, Timesteps: []int{9, 5, 0}, Spacing: Trailing, Pairing: PairNext, Clip: ClipNone, Eta: 0.5, SigmaHat: true, RederiveEps: true,
+		Variance: VarianceBeta, Refine: 2, FinalSigmaMin: true, LambdaMin: &lambda,
+	}
+	v, seen := reflect.ValueOf(all), map[string]string{}
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Name
+		if v.Field(i).IsZero() {
+			t.Errorf("the test does not set %s", name)
+		}
+		if name == "Steps" {
+			continue
+		}
+		var one Options
+		reflect.ValueOf(&one).Elem().Field(i).Set(v.Field(i))
+		s := one.String()
+		if other, ok := seen[s]; ok || s == "" || !strings.Contains(all.String(), s) {
+			t.Errorf("%s is %q, as is %q, and all are %q", name, s, other, all)
+		}
+		seen[s] = name
+	}
+	g := Guidance{Weight: 2, Rescale: 0.7, Interval: &Interval{400, 800}, KeepEps: true}
+	if want := "guidance 2, guidance rescale 0.7, guidance interval 400,800, eps of the guided x_0 before clipping"; g.String() != want {
+		t.Errorf("%q, want %q", g, want)
 	}
 }

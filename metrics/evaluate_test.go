@@ -52,7 +52,7 @@ func keys(t *testing.T, r *Result) (names []string, null map[string]bool) {
 	return names, null
 }
 
-var allKeys = strings.Fields(`dataset n sampler steps seed guidance model_step feature_net feature_net_accuracy frechet frechet_real
+var allKeys = strings.Fields(`dataset n sampler steps seed guidance settings model_step feature_net feature_net_accuracy frechet frechet_real
 	frechet_noise kernel_mean kernel_std precision recall density coverage class_histogram class_entropy class_accuracy
 	accuracy_score near_copies bits_per_dim bits_per_dim_stderr images_per_s`)
 
@@ -62,7 +62,7 @@ func TestEveryKeyIsAlwaysThere(t *testing.T) {
 	for i := range classes {
 		classes[i] = i % 4
 	}
-	caller := strings.Fields("dataset sampler steps seed guidance model_step feature_net feature_net_accuracy accuracy_score bits_per_dim bits_per_dim_stderr images_per_s")
+	caller := strings.Fields("dataset sampler steps seed guidance settings model_step feature_net feature_net_accuracy accuracy_score bits_per_dim bits_per_dim_stderr images_per_s")
 	for _, test := range []struct {
 		what string
 		in   Input
@@ -215,14 +215,14 @@ func TestTable(t *testing.T) {
 	number := func(n int) *int { return &n }
 	seed := uint64(1)
 	r := &Result{
-		Dataset: text("mnist"), N: 2000, Sampler: text("ddim"), Steps: number(50), Seed: &seed, Guidance: Number(1.5), ModelStep: number(8000),
+		Dataset: text("mnist"), N: 2000, Sampler: text("ddim"), Steps: number(50), Seed: &seed, Guidance: Number(1.5), Settings: text("eta 1, guidance 1.5"), ModelStep: number(8000),
 		FeatureNet: text("mnist-classifier 1"), FeatureNetAccuracy: Number(0.9951),
 		Frechet: Number(1.9), FrechetReal: Number(0.4), FrechetNoise: Number(142.3), KernelMean: Number(0.00123), KernelStd: Number(0.0004),
 		Precision: Number(0.9), Recall: Number(0.8), Density: Number(1.02), Coverage: Number(0.93),
 		ClassHistogram: []int{900, 1100}, ClassEntropy: Number(0.688), AccuracyScore: Number(0.9), NearCopies: Number(0.0085), ImagesPerS: Number(31.4),
 		BitsPerDim: Number(1.91234), BitsPerDimStdErr: Number(0.0251), References: "mnist's test images", Notes: []string{"class_accuracy is null"},
 	}
-	const want = `samples            2000, ddim, 50 steps, seed 1, guidance 1.5, model of step 8000
+	const want = `samples            2000, ddim, 50 steps, seed 1, eta 1, guidance 1.5, model of step 8000
 references         mnist's test images
 features           mnist-classifier 1, right about 99.51 % of the test images
 

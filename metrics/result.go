@@ -19,6 +19,7 @@ type Result struct {
 	Steps              *int     `json:"steps"`                // of the sampler
 	Seed               *uint64  `json:"seed"`                 // of the samples
 	Guidance           *float64 `json:"guidance"`             // weight of classifier-free guidance; null: there was none
+	Settings           *string  `json:"settings"`             // of the sampler and of guidance, those not left to their defaults; null: there are none
 	ModelStep          *int     `json:"model_step"`           // the training step that the model is from
 	FeatureNet         *string  `json:"feature_net"`          // name and version
 	FeatureNetAccuracy *float64 `json:"feature_net_accuracy"` // share of test images that it classifies correctly
@@ -153,8 +154,8 @@ func (r *Result) what() string {
 	if r.Seed != nil {
 		s += fmt.Sprintf(", seed %d", *r.Seed)
 	}
-	if r.Guidance != nil {
-		s += fmt.Sprintf(", guidance %g", *r.Guidance)
+	if r.Settings != nil {
+		s += ", " + *r.Settings
 	}
 	if r.ModelStep != nil {
 		s += fmt.Sprintf(", model of step %d", *r.ModelStep)

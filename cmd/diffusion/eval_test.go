@@ -81,7 +81,7 @@ func evalWorkspace(t *testing.T) {
 
 // resultKeys are the keys of a result, in order.
 var resultKeys = []string{
-	"dataset", "n", "sampler", "steps", "seed", "guidance", "model_step", "feature_net", "feature_net_accuracy", "frechet", "frechet_real", "frechet_noise",
+	"dataset", "n", "sampler", "steps", "seed", "guidance", "settings", "model_step", "feature_net", "feature_net_accuracy", "frechet", "frechet_real", "frechet_noise",
 	"kernel_mean", "kernel_std", "precision", "recall", "density", "coverage", "class_histogram", "class_entropy", "class_accuracy", "accuracy_score", "near_copies",
 	"bits_per_dim", "bits_per_dim_stderr", "images_per_s",
 }
@@ -146,7 +146,7 @@ func TestEvalOfAModel(t *testing.T) {
 	text := string(readFile(t, "out.json"))
 	m := resultOf(t, text)
 	for _, key := range resultKeys {
-		if (m[key] == nil) != slices.Contains([]string{"guidance", "accuracy_score", "bits_per_dim", "bits_per_dim_stderr"}, key) {
+		if (m[key] == nil) != slices.Contains([]string{"guidance", "settings", "accuracy_score", "bits_per_dim", "bits_per_dim_stderr"}, key) {
 			t.Errorf("%s is %v", key, m[key])
 		}
 	}

@@ -135,7 +135,7 @@ func howOf(r *metrics.Result) (list []htmlreport.Fact) {
 		return *r.Sampler
 	})
 	add("Seed", r.Seed != nil, func() string { return strconv.FormatUint(*r.Seed, 10) })
-	add("Guidance", r.Guidance != nil, func() string { return fmt.Sprintf("%g", *r.Guidance) })
+	add("Settings", r.Settings != nil, func() string { return *r.Settings })
 	add("Model of step", r.ModelStep != nil, func() string { return counted(*r.ModelStep) })
 	add("Features", r.FeatureNet != nil, func() string { return *r.FeatureNet })
 	return list
